@@ -1,0 +1,44 @@
+"""Multiversion hindsight logging on Ray: add a log line today, read its values for every past run.
+
+Importing this touches no disk, git, Ray, pandas or pyarrow; names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flor_ray.pipeline import dataframe, explain, replay, versions
+    from flor_ray.session import MTK, arg, checkpointing, log, loop
+
+__version__ = "0.1.0"
+__all__ = ["MTK", "arg", "checkpointing", "dataframe", "explain", "log", "loop", "replay", "versions"]
+
+_HOMES = {
+    **dict.fromkeys(("MTK", "arg", "checkpointing", "log", "loop"), "flor_ray.session"),
+    **dict.fromkeys(("dataframe", "explain", "replay", "versions"), "flor_ray.pipeline"),
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'flor_ray' has no attribute {name!r}; it has {', '.join(__all__)}")
+    import importlib
+
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+# The one exception to "importing does nothing": flags of ours in a training script's command line have to be gone
+# before the script's own parser, which may run before the first call to us, meets them.
+if any(word.partition("=")[0] in ("--flor", "--kwargs", "--replay_flor") for word in sys.argv[1:]):
+    from flor_ray import flags
+
+    flags.take_from_argv()

@@ -1,0 +1,130 @@
+"""Every error that a user can meet, in one hierarchy.
+
+    FlorError
+    ├── UsageError              you asked for something that cannot be
+    │   ├── NoRepository        no git repository here
+    │   ├── UnknownFeature      nobody ever logged that name
+    │   ├── BadWhere            `where` does not parse, or names an unknown column
+    │   ├── BadArgument         a --kwargs value does not fit the default's type
+    │   └── NothingRecorded     the store has no version of this project
+    ├── StoreError              the store cannot be read or written
+    │   ├── ObjectMissing       a blob that is referred to is not there
+    │   └── ObjectCorrupt       a blob's bytes do not have the hash in its name
+    ├── GitError                git refused what we asked of it
+    └── ReplayError             a replayed script, or the process that runs it, failed
+        ├── ScriptFailed        the user's script raised; carries its last output
+        └── ProcessKilled       the process that ran it was killed
+
+A message says what was seen, what was expected and what to do next. A refusal to propagate is a returned value
+(`flor_ray.records.Refusal`), not an error. Warnings that a user must not miss are `FlorWarning`s.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FlorError(Exception):
+    """Base of all errors that flor_ray raises on purpose."""
+
+
+class FlorWarning(UserWarning):
+    """Something the user should know about recorded or replayed values; nothing was lost."""
+
+
+class UsageError(FlorError):
+    """What was asked for cannot be; the message says what can."""
+
+
+class NoRepository(UsageError):
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(
+            f"{path} is not inside a git repository, and flor_ray keeps every recorded version in git. "
+            "Run `git init` in your project's folder, then try again."
+        )
+
+
+class UnknownFeature(UsageError):
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name, self.known = name, tuple(sorted(known))
+        close = difflib.get_close_matches(name, self.known, n=3)
+        hint = f"Did you mean {', '.join(map(repr, close))}? " if close else ""
+        listing = ", ".join(self.known) if self.known else "none yet"
+        super().__init__(
+            f"No version and no file in the working tree logs {name!r}. {hint}Known features: {listing}. "
+            f'Add `flor.log("{name}", ...)` to your newest code, then ask again.'
+        )
+
+
+class BadWhere(UsageError):
+    def __init__(self, where: str, why: str, columns: Iterable[str]) -> None:
+        self.where, self.columns = where, tuple(columns)
+        super().__init__(
+            f"Cannot evaluate where={where!r}: {why}. It is a pandas query string over these columns: "
+            f'{", ".join(self.columns)}. Example: "accuracy < 95 and epoch >= 3".'
+        )
+
+
+class BadArgument(UsageError):
+    def __init__(self, name: str, text: str, expected: str) -> None:
+        self.name, self.text = name, text
+        super().__init__(
+            f"--kwargs {name}={text} is not {expected}, which the default in flor.arg({name!r}, ...) asks for."
+        )
+
+
+class NothingRecorded(UsageError):
+    def __init__(self, project: str, store: str, others: Iterable[str] = ()) -> None:
+        self.project, self.store, self.others = project, store, tuple(others)
+        known = f" (it has {', '.join(map(repr, self.others))})" if self.others else ""
+        super().__init__(
+            f"No version of project {project!r} is recorded in {store}{known}. Run your training script once with "
+            "`import flor_ray as flor` in it (or `flor-ray run train.py`), then ask again."
+        )
+
+
+class StoreError(FlorError):
+    """The store cannot be read or written."""
+
+
+class ObjectMissing(StoreError):
+    def __init__(self, key: str, store: str) -> None:
+        self.key = key
+        super().__init__(
+            f"Object {key} is referred to but is not in {store}. It was deleted, or the run that wrote it was "
+            "killed before its upload ended. Replay from an earlier checkpoint, or restore the store from a backup."
+        )
+
+
+class ObjectCorrupt(StoreError):
+    def __init__(self, key: str, seen: str) -> None:
+        self.key = key
+        super().__init__(
+            f"Object {key} is corrupt: its bytes hash to {seen}. Delete it and replay from an earlier checkpoint, or "
+            "restore the store from a backup."
+        )
+
+
+class GitError(FlorError):
+    """git refused; the message carries its own words."""
+
+
+class ReplayError(FlorError):
+    """A replay could not deliver its segment; other segments are not concerned."""
+
+
+class ScriptFailed(ReplayError):
+    """The user's script raised while it was replayed. `output` is the end of what it printed."""
+
+    def __init__(self, message: str, output: str = "") -> None:
+        self.output = output
+        super().__init__(message, output)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ProcessKilled(ReplayError):
+    """The process that replayed a segment was killed; the segment can be run again."""

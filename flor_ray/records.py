@@ -1,0 +1,264 @@
+"""The frozen vocabulary that every room shares: plain values, no I/O, no third-party imports.
+
+Symbols in brackets are those of the paper's Tables 1 and 2 (p, v, e, s, ...).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Level(StrEnum):
+    """Log level [g]: where a value was logged."""
+
+    DATA_PREP = "d"  # outside the main loop
+    OUTER = "o"  # in the main loop
+    INNER = "i"  # in a loop nested in the main loop
+
+
+class Region(StrEnum):
+    """Part of a script relative to its main loop, in the order in which they run.
+
+    A statement's region decides how little has to run to answer it. `WHOLE` is the safe choice: it may run anywhere.
+    """
+
+    PREFIX = "prefix"  # before the main loop
+    HEAD = "head"  # in an epoch, before the nested loop
+    INNER = "inner"  # in the nested loop
+    TAIL = "tail"  # in an epoch, after the nested loop
+    SUFFIX = "suffix"  # after the main loop
+    WHOLE = "whole"  # unknown, or several of the above: run everything
+
+
+class Point(StrEnum):
+    """Where in an epoch a checkpoint was taken."""
+
+    NESTED_EXIT = "nested_exit"  # just after the epoch's first nested loop
+    EPOCH_END = "epoch_end"  # after the epoch; epoch 0 is the entry of the main loop
+
+
+class Status(StrEnum):
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"  # ended by an exception, Ctrl-C or SIGTERM
+    CRASHED = "crashed"  # never said how it ended: SIGKILL, power, node loss
+
+
+class Operator(StrEnum):
+    """How a segment is replayed (paper, section 4.3.1)."""
+
+    DP = "DP"  # prefix, and suffix from the final checkpoint
+    DP_STAR = "DP*"  # the whole script, nothing skipped
+    DP_I = "DP_i"  # a range of epochs from the checkpoint before it
+
+
+class Variant(StrEnum):
+    """What a DP_i segment does with the nested loop."""
+
+    OUTER = "outer"  # restores its exit state
+    INNER = "inner"  # runs its steps
+
+
+# Stands for the parameters' .grad among a checkpoint's uncaptured names. They are left out only where the next step
+# clears them before it reads them, so that only code between here and there can miss them.
+GRADIENTS = "<gradients>"
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """One logged value [row of F, without p and v]. Its key within a version is (epoch, step, name, iteration)."""
+
+    level: Level
+    epoch: int | None  # from 1; None outside the main loop
+    step: int | None  # from 0; None outside nested loops
+    name: str
+    iteration: int  # ordinal of this name within (epoch, step), from 0
+    value: object
+    timestamp: float  # unix seconds
+
+
+@dataclass(frozen=True, slots=True)
+class EpochTimes:
+    """Measured seconds of one epoch's parts. Without a nested loop all of it is head."""
+
+    epoch: int
+    head_seconds: float
+    inner_seconds: float
+    tail_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        return self.head_seconds + self.inner_seconds + self.tail_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Measured seconds of one recorded run: what a cost estimate starts from."""
+
+    setup_seconds: float = 0.0  # from process start (imports included) to the main loop's entry, or to the end if none
+    epochs: tuple[EpochTimes, ...] = ()
+    suffix_seconds: float = 0.0  # from the main loop's exit to the process's end
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One recorded run [row of E]. `version` is the shadow commit that holds the code which ran."""
+
+    project: str
+    version: str
+    parent: str | None  # v̂
+    script: str  # repository-relative path [n]
+    run: str  # run name given with --flor, "" if none
+    started: float  # unix seconds
+    ended: float | None
+    status: Status
+    args: Mapping[str, object] = field(default_factory=dict)  # values of flor.arg [a]
+    argv: tuple[str, ...] = ()  # what followed the script's name, without our flags
+    cwd: str = "."  # relative to the repository's root
+    main_loop: str | None = None  # name of the main loop
+    nested_loop: str | None = None  # name of the first nested loop
+    epochs: int = 0  # main loop iterations that ended, by running through or by `break`
+    profile: Profile = field(default_factory=Profile)
+    environment: Mapping[str, object] = field(default_factory=dict)  # python, packages, threads, host, start RNG key
+    error: str | None = None  # how it failed, in one line
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Restorable state at a point of the main loop [row of C]; `key` points into the object store S."""
+
+    version: str
+    filename: str  # file of the main loop [n]
+    line: int  # its line [l]
+    epoch: int  # 0 is the entry of the main loop
+    point: Point
+    key: str  # manifest object in S
+    bytes: int  # size of everything that the manifest refers to
+    seconds: float  # time that taking it held up the training thread
+    captured: frozenset[str] = frozenset()  # variables of the loop's frame that are in it
+    uncaptured: frozenset[str] = frozenset()  # variables that the loop binds or changes, and that are not in it
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of a version [row of G]."""
+
+    data: bytes  # b"" where the reader asked to skip this object id
+    mode: str  # git's: 100644, 100755 (executable) or 120000 (symbolic link, data is its target)
+    oid: str  # git's object id
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A log statement found in a source file by a static scan."""
+
+    name: str | None  # feature name; None if it is not a plain string literal
+    filename: str
+    line: int  # first line of the statement, from 1
+    end_line: int  # last line of the statement, inclusive
+    region: Region
+    definitions: tuple[str, ...] = ()  # enclosing functions and classes, outermost first
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A statement carried to another version."""
+
+    line: int  # its line in the newer source, from 1
+    placed_line: int  # its line in the patched older source, from 1
+    confidence: float  # 0 to 1
+    renames: Mapping[str, str] = field(default_factory=dict)  # newer identifier -> older identifier
+    why: str = ""
+    present: bool = False  # it was there already; nothing was inserted
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A statement that propagation declined to carry over, with the reason; a value, not an exception."""
+
+    line: int  # its line in the newer source, from 1
+    reason: str
+    best_guess: int | None = None  # line in the older source after which it might belong
+    confidence: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Propagation:
+    """Outcome of carrying statements from a newer source to an older one."""
+
+    source: str  # the older source with the placed statements inserted; all other text as it was
+    placed: tuple[Placement, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Wanted values of one version that the store does not have."""
+
+    version: str
+    names: tuple[str, ...]
+    epochs: tuple[int, ...]  # main loop epochs that lack them, ascending; () = wanted outside the main loop only
+    data_prep: bool = False  # values outside the main loop are wanted too
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Segment:
+    """An epoch range of one version, replayed by one worker without interruption."""
+
+    version: str
+    first: int  # first wanted epoch; 0 with operator DP
+    last: int  # last wanted epoch, inclusive; 0 with operator DP
+    operator: Operator
+    variant: Variant = Variant.INNER
+    restore: int | None = None  # restore the EPOCH_END checkpoint of this epoch first; None = run on from the prefix
+    suffix: bool = False  # run the code after the main loop too (DP: from the final checkpoint; DP*: as it comes)
+    names: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Deterministic name of this segment within one replay of one version."""
+        return f"{self.operator.name.lower()}-{self.first:06d}-{self.last:06d}"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentCost:
+    """Estimated seconds of a segment. Set-up is paid once per (version, worker), the rest per segment."""
+
+    segment: Segment
+    setup_seconds: float
+    run_seconds: float
+    known: bool = True  # False: nothing was measured that could tell, the seconds are a stand-in
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """First replayed value that differs from the recorded one."""
+
+    name: str
+    epoch: int | None
+    step: int | None
+    recorded: str
+    replayed: str
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentReport:
+    """What a worker says of a segment that it has replayed."""
+
+    segment: Segment
+    rows: int
+    setup_seconds: float  # 0 when the version's process was already warm
+    run_seconds: float
+    compared: int = 0  # recorded values that were recomputed and compared
+    mismatch: Mismatch | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the segments of a replay; it fills while the replay runs."""
+
+    reports: list[SegmentReport] = field(default_factory=list)
+    failures: list[tuple[Segment, str]] = field(default_factory=list)

@@ -1,0 +1,76 @@
+"""The house: links, packages, and what importing us leaves behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import flor_ray
+
+ROOT = Path(__file__).parent.parent
+SUBPACKAGES = ("cluster", "propagation", "scheduler")
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout
+
+
+def test_each_subpackage_is_linked_relatively_into_flor_ray() -> None:
+    assert {name: str((ROOT / "flor_ray" / name).readlink()) for name in SUBPACKAGES} == {
+        name: f"../{name}" for name in SUBPACKAGES
+    }
+
+
+def test_subpackages_are_flat() -> None:
+    nested = [str(path) for name in SUBPACKAGES for path in (ROOT / name).glob("*/*.py")]
+    assert nested == []
+
+
+def test_setuptools_is_told_of_all_four_packages_and_where_they_are() -> None:
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert sorted(setuptools["packages"]) == ["flor_ray", *(f"flor_ray.{name}" for name in SUBPACKAGES)]
+    assert setuptools["package-dir"] == {"flor_ray": "flor_ray"} | {f"flor_ray.{name}": name for name in SUBPACKAGES}
+
+
+def test_importing_everything_leaves_no_bare_subpackage_names() -> None:
+    code = (
+        "import sys, flor_ray.cli, flor_ray.pipeline, flor_ray.cluster.actors, flor_ray.cluster.driver\n"
+        f"print([name for name in {SUBPACKAGES!r} if name in sys.modules])"
+    )
+    assert run_python(code).strip() == "[]"
+
+
+def test_importing_flor_ray_loads_nothing_heavy() -> None:
+    heavy = ("ray", "torch", "pandas", "pyarrow", "numpy", "git", "fsspec", "tree_sitter")
+    code = f"import sys, flor_ray; print([name for name in {heavy!r} if name in sys.modules])"
+    assert run_python(code).strip() == "[]"
+
+
+def test_importing_flor_ray_takes_less_than_30_ms() -> None:
+    """The smallest of several runs: anything else on the machine only ever adds."""
+
+    def milliseconds() -> float:
+        command = [sys.executable, "-X", "importtime", "-c", "import flor_ray"]
+        lines = subprocess.run(command, cwd="/", capture_output=True, text=True, check=True).stderr.splitlines()
+        cumulative = next(line for line in lines if line.rstrip().endswith("| flor_ray")).split("|")[1]
+        return int(cumulative) / 1000
+
+    assert min(milliseconds() for _ in range(5)) < 30
+
+
+def test_public_names_are_these_and_all_of_them_load() -> None:
+    assert flor_ray.__all__ == [
+        "MTK",
+        "arg",
+        "checkpointing",
+        "dataframe",
+        "explain",
+        "log",
+        "loop",
+        "replay",
+        "versions",
+    ]
+    assert all(getattr(flor_ray, name).__doc__ for name in flor_ray.__all__)
