@@ -1,0 +1,77 @@
+"""Rows of E as JSON, and the judgement whether a run that never said how it ended is still going. No pyarrow here."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from flor_ray.errors import StoreError
+from flor_ray.records import EpochTimes, Experiment, Profile, Status
+from flor_ray.schema import process_start_ticks
+
+HEARTBEAT_LIMIT_SECONDS = 90.0  # a run of another host that was silent for longer is taken for dead
+
+
+def to_json(experiment: Experiment) -> bytes:
+    """JSON as Python writes it: NaN and infinities are kept, other objects become what they hold or their repr."""
+    row = {field.name: getattr(experiment, field.name) for field in fields(experiment)}
+    profile = experiment.profile
+    row["profile"] = {
+        "setup_seconds": profile.setup_seconds,
+        "epochs": [[t.epoch, t.head_seconds, t.inner_seconds, t.tail_seconds] for t in profile.epochs],
+        "suffix_seconds": profile.suffix_seconds,
+    }
+    return json.dumps(row, default=_plain, indent=1).encode()
+
+
+def from_json(data: bytes, where: str) -> Experiment:
+    """Raises StoreError, naming `where`, if that is not a row of E."""
+    known = {field.name for field in fields(Experiment)}
+    try:
+        row: dict[str, Any] = {name: value for name, value in json.loads(data).items() if name in known}
+        profile = row["profile"]
+        times = tuple(EpochTimes(int(epoch), *map(float, seconds)) for epoch, *seconds in profile["epochs"])
+        row["profile"] = Profile(profile["setup_seconds"], times, profile["suffix_seconds"])
+        row["status"], row["argv"] = Status(row["status"]), tuple(row["argv"])
+        return Experiment(**row)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"{where} does not hold a recorded run ({type(error).__name__}: {error}). Restore that file from a backup, "
+            "or delete it to forget the run."
+        ) from error
+
+
+def _plain(value: Any) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=repr)
+    item = getattr(value, "item", None)  # numpy scalars, 0-dimensional tensors
+    if callable(item) and not getattr(value, "shape", ()):
+        return item()
+    return repr(value)
+
+
+def has_crashed(experiment: Experiment, last_beat: float | None, now: float) -> bool:
+    """Whether a run without an end is over: its process is gone from this host, or its heartbeat has stopped."""
+    pid = experiment.environment.get("pid")
+    if isinstance(pid, int) and experiment.environment.get("host") == socket.gethostname():
+        return not _runs(pid, experiment.environment.get("pid_started"))
+    return now - (experiment.started if last_beat is None else last_beat) > HEARTBEAT_LIMIT_SECONDS
+
+
+def _runs(pid: int, started_ticks: object) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True  # someone else's process; /proc may hide it
+    ticks = process_start_ticks(pid)
+    if ticks is None:
+        return not os.path.exists("/proc/self/stat")  # with /proc: a zombie
+    return started_ticks is None or started_ticks == ticks
