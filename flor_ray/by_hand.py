@@ -1,0 +1,137 @@
+"""Replaying by hand, in the user's own process: `python train.py --replay_flor [i/n]`.
+
+    --replay_flor        operator DP: before the main loop, and after it from the final checkpoint
+    --replay_flor 0/1    operator DP*: all of it
+    --replay_flor i/n    operator DP_i: part i of n of the main loop, from the nearest checkpoint before it
+
+Today's code runs against the newest recorded run of the script; what it logs beyond that run's record is added to it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from flor_ray import results
+from flor_ray import script as scripts
+from flor_ray.errors import NothingRecorded, UsageError
+from flor_ray.fidelity import RecordedValues
+from flor_ray.flags import Flags
+from flor_ray.project import Project
+from flor_ray.records import Checkpoint, Experiment, Operator, Point, Segment, Status
+from flor_ray.replay import Replayer, ReplayTask
+from flor_ray.results import SegmentResult
+from flor_ray.store import Store
+
+
+class _ByHand:
+    """The channel of a script that its user replays in her own process: one segment, whose rows go to the store."""
+
+    def __init__(self, store: Store, experiment: Experiment, segment: Segment) -> None:
+        self._store, self._experiment = store, experiment
+        self._segment: Segment | None = segment
+        self._recorded = RecordedValues.read(store, experiment.project, experiment.version)
+        self._origin = results.origin_id(time.time(), secrets.token_hex(2))
+
+    def next(self) -> Segment | None:
+        segment, self._segment = self._segment, None
+        return segment
+
+    def done(self, result: SegmentResult) -> None:
+        report = results.write(self._store, self._experiment, self._origin, self._recorded, result)
+        segment = report.segment
+        span = f"epochs {segment.first} to {segment.last}" if segment.last else "outside the main loop"
+        _say(
+            f"replayed {self._experiment.version[:8]} ({span}): {report.rows} new values; "
+            f"{report.compared} recorded ones were computed again and compared"
+        )
+        for warning in report.warnings:
+            _say(warning)
+        if (m := report.mismatch) is not None:
+            _say(
+                f"{m.name} (epoch {m.epoch}, step {m.step}) was recorded as {m.recorded} and is {m.replayed} now: "
+                "the code or its data has changed"
+            )
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"flor_ray: {sentence}\n")
+
+
+def start(given: Flags) -> Replayer:
+    """The session of `python train.py --replay_flor [i/n]`: today's code, on the newest recorded run of this script.
+
+    Raises:
+        NothingRecorded: this script was never recorded.
+        UsageError: it has no main loop to take a part of.
+    """
+    frame = scripts.main_frame(sys._getframe(1))
+    filename = frame.f_globals.get("__file__") if frame is not None else None
+    if filename is None:
+        raise UsageError("--replay_flor replays a script; there is none in an interactive session.")
+    script = Path(filename).resolve()
+    project = Project.open(str(script.parent))
+    repository, store = project.repository, project.store
+    name = script.relative_to(repository.root).as_posix()
+    runs = [e for e in store.experiments(project.name) if e.script == name and e.status is not Status.RUNNING]
+    if not runs:
+        raise NothingRecorded(project.name, store.url)
+    experiment = runs[-1]
+    listed = store.checkpoints(project.name, experiment.version)
+    segment = _segment_by_hand(given, experiment, listed)
+    task = ReplayTask(
+        store_url=store.url,
+        root=repository.root,
+        original_root=repository.root,
+        script=name,
+        argv=tuple(sys.argv[1:]),
+        cwd=experiment.cwd,
+        args=experiment.args,
+        checkpoints={(c.epoch, c.point): c.key for c in listed},
+        rng=rng if isinstance(rng := experiment.environment.get("rng"), str) else None,
+    )
+    waits = scripts.calls_checkpointing(script.read_text(errors="replace"))
+    replayer = Replayer(task, _ByHand(store, experiment, segment), store.objects, waits, scripts.process_started())
+    _finish_at_exit(replayer)
+    return replayer
+
+
+def _segment_by_hand(given: Flags, experiment: Experiment, listed: Sequence[Checkpoint]) -> Segment:
+    """Part i of n of the main loop, from the nearest complete checkpoint before it; or what is outside of it."""
+    version, epochs = experiment.version, experiment.epochs
+    ends = sorted(c.epoch for c in listed if c.point is Point.EPOCH_END and not c.uncaptured)
+    if given.replay is None:
+        final = epochs if epochs in ends else None
+        return Segment(version, 0, 0, Operator.DP, restore=final, suffix=final is not None)
+    index, count = given.replay
+    if epochs == 0:
+        raise UsageError(f"Version {version[:8]} has no finished epochs to take part {index}/{count} of.")
+    if count == 1:
+        return Segment(version, 1, epochs, Operator.DP_STAR, suffix=True)
+    first, last = index * epochs // count + 1, (index + 1) * epochs // count
+    if first > last:
+        raise UsageError(f"Version {version[:8]} has {epochs} epochs; part {index}/{count} of them is empty.")
+    return Segment(version, first, last, Operator.DP_I, restore=max((e for e in ends if e < first), default=None))
+
+
+def _finish_at_exit(replayer: Replayer) -> None:
+    """A script that runs to its end says so; one that raises does not, and leaves nothing behind."""
+    failed = False
+    previous = sys.excepthook
+
+    def on_exception(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
+        nonlocal failed
+        failed = True
+        previous(kind, value, trace)
+
+    def at_exit() -> None:
+        if not failed:
+            replayer.script_ended()
+
+    sys.excepthook = on_exception
+    atexit.register(at_exit)

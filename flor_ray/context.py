@@ -1,0 +1,89 @@
+"""Where in a run the program is: epoch, step, and the ordinal of each logged name. Pure bookkeeping.
+
+    flor.loop depth     role       epoch   step
+    first, outermost    MAIN       e
+    inside it           NESTED     e       s
+    inside that         DEEPER     e       s      (repeated logs get iteration 0, 1, ...)
+    any other           OUTSIDE
+
+Recording and replaying share it, so that a value has the same key (epoch, step, name, iteration) in both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from flor_ray.records import Level
+
+
+class Role(Enum):
+    MAIN = auto()
+    NESTED = auto()
+    DEEPER = auto()
+    OUTSIDE = auto()
+
+
+@dataclass(slots=True)
+class Context:
+    """`waits` is true while the script is known to call checkpointing later: loops before it are not the main loop."""
+
+    waits: bool = False
+    epoch: int | None = None
+    step: int | None = None
+    stack: list[Role] = field(default_factory=list)
+    main_seen: bool = False
+    nested_in_epoch: int = 0  # nested loops entered in this epoch
+    _outside: dict[str, int] = field(default_factory=dict)
+    _outer: dict[str, int] = field(default_factory=dict)
+    _inner: dict[str, list[int]] = field(default_factory=dict)  # per name, counts by step
+
+    def enter(self) -> Role:
+        """Role of the loop that begins now."""
+        if not self.stack:
+            role = Role.OUTSIDE if self.main_seen or self.waits else Role.MAIN
+            self.main_seen |= role is Role.MAIN
+        elif self.stack[-1] is Role.MAIN:
+            role = Role.NESTED
+            self.nested_in_epoch += 1
+        else:
+            role = Role.OUTSIDE if Role.MAIN not in self.stack else Role.DEEPER
+        self.stack.append(role)
+        return role
+
+    def leave(self, role: Role) -> None:
+        """The innermost loop of this role has ended, and with it whatever it still holds open."""
+        while self.stack:
+            if self.stack.pop() is role:
+                break
+        if role is Role.MAIN:
+            self.epoch = self.step = None
+        elif role is Role.NESTED:
+            self.step = None
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.epoch, self.step, self.nested_in_epoch = epoch, None, 0
+        self._outer.clear()
+        self._inner.clear()
+
+    def key(self, name: str) -> tuple[Level, int | None, int | None, int]:
+        """Level, epoch, step and iteration of a value that is logged now under `name`."""
+        if self.epoch is None:
+            return Level.DATA_PREP, None, None, self.count_outside(name)
+        step = self.step
+        if step is None:
+            iteration = self._outer.get(name, 0)
+            self._outer[name] = iteration + 1
+            return Level.OUTER, self.epoch, None, iteration
+        counts = self._inner.setdefault(name, [])
+        if len(counts) <= step:
+            counts.extend([0] * (step + 1 - len(counts)))
+        iteration = counts[step]
+        counts[step] = iteration + 1
+        return Level.INNER, self.epoch, step, iteration
+
+    def count_outside(self, name: str) -> int:
+        """Iteration of a value that belongs to the whole run, wherever it is logged."""
+        iteration = self._outside.get(name, 0)
+        self._outside[name] = iteration + 1
+        return iteration

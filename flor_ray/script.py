@@ -1,0 +1,100 @@
+"""The training script that runs in this process: its main frame, sources, classes and age. No recording here."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from flor_ray.variables import LoopNames, loop_names
+
+STORE_VARIABLE = "FLOR_RAY_STORE"  # URL of the store; default: .flor in the repository's root
+_CHECKPOINTING_CALL = re.compile(r"\b(checkpointing|checkpoints)\s*\(")
+
+
+class LoopSources:
+    """Source files as they were when the run began, and what their loops carry."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+        self._names: dict[tuple[str, int], LoopNames] = {}
+
+    def remember(self, filename: str) -> str:
+        """Text of a file, read now if it was not read before; "" if it cannot be read (a notebook cell)."""
+        if filename not in self._texts:
+            try:
+                self._texts[filename] = Path(filename).read_text(encoding="utf-8", errors="surrogateescape")
+            except OSError:
+                self._texts[filename] = ""
+        return self._texts[filename]
+
+    def names(self, frame: FrameType) -> LoopNames:
+        """What the loop that `frame` is about to enter carries."""
+        place = (frame.f_code.co_filename, frame.f_lineno)
+        if place not in self._names:
+            self._names[place] = loop_names(self.remember(place[0]), place[1]) or LoopNames()
+        return self._names[place]
+
+
+def main_frame(frame: FrameType | None) -> FrameType | None:
+    """The frame of the main script's module, looking outwards from `frame`."""
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__main__":
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def calls_checkpointing(source: str) -> bool:
+    """Whether a script calls checkpointing somewhere: then loops before that call are not its main loop."""
+    return bool(_CHECKPOINTING_CALL.search(source))
+
+
+def users_class(root: Path) -> Callable[[type], bool]:
+    """A test for classes that are defined below `root`, rather than in a library."""
+    known: dict[type, bool] = {}
+
+    def test(kind: type) -> bool:
+        if kind not in known:
+            module = sys.modules.get(kind.__module__)
+            path = getattr(module, "__file__", None)
+            inside = path is not None and Path(path).resolve().is_relative_to(root)
+            libraries = path is not None and "site-packages" in Path(path).parts
+            known[kind] = kind.__module__ == "__main__" or (inside and not libraries)
+        return known[kind]
+
+    return test
+
+
+def store_url(root: str) -> str:
+    """URL of the store of the repository at `root`."""
+    return os.environ.get(STORE_VARIABLE) or default_store_url(root)
+
+
+def default_store_url(root: str) -> str:
+    """Where the store is if nothing else is said: in the repository."""
+    return str(Path(root, ".flor"))
+
+
+def is_compiled_from(frame: FrameType, text: str, filename: str) -> bool:
+    """Whether the module that runs in `frame` was compiled from this text."""
+    try:
+        code = compile(text.encode("utf-8", "surrogateescape"), frame.f_code.co_filename, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return False
+    return code == frame.f_code
+
+
+def process_started() -> float:
+    """When this process began, on the clock of `time.perf_counter`: imports are part of what a run costs."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+        age = uptime - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        age = time.process_time()  # no /proc: at least the time that this process has computed
+    return time.perf_counter() - max(age, 0.0)
