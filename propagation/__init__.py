@@ -1,0 +1,10 @@
+"""Carry a log statement from one version of a source to another (GumTree: Falleri et al. 2014), or say why not.
+
+Pure: strings in, values out. No I/O, clock, environment or logging may live in this package, and nothing here raises on
+any source, however broken.
+"""
+
+from flor_ray.propagation.carry import propagate
+from flor_ray.propagation.statements import find_args, find_statements, names_read_after_nested_loop
+
+__all__ = ["find_args", "find_statements", "names_read_after_nested_loop", "propagate"]

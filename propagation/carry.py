@@ -1,0 +1,182 @@
+"""The door of propagation: sources and lines in, a patched source with placements and refusals out."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from flor_ray.propagation.adaptation import Declined
+from flor_ray.propagation.edits import Carried, apply
+from flor_ray.propagation.parse import decode, error_count, has_bare_returns, is_python, parse
+from flor_ray.propagation.program import Program, read_program
+from flor_ray.propagation.regions import regions_of
+from flor_ray.propagation.statements import header_end
+from flor_ray.propagation.thresholds import (
+    BOTH_NEIGHBOURS,
+    MAX_HEIGHT,
+    MAX_LINES,
+    MIN_CONFIDENCE,
+    PENALTY_OTHER_REGION,
+    PENALTY_WEAK_NEIGHBOUR,
+)
+from flor_ray.propagation.transplant import Present, Transplant
+from flor_ray.propagation.tree import Node, Tree
+from flor_ray.records import Placement, Propagation, Refusal, Region
+
+
+def propagate(newer: str, older: str, lines: Sequence[int], *, min_confidence: float = MIN_CONFIDENCE) -> Propagation:
+    """Carry the statements at these lines (from 1) of the newer source into the older one.
+
+    Every line gets a Placement or a Refusal. Nothing but whole lines is ever inserted; no source makes this raise.
+    A placement whose confidence is below `min_confidence` is refused, with its place as `best_guess`.
+    """
+    wanted = sorted(set(lines))
+    problem = _unreadable(newer, "newer") or _unreadable(older, "older")
+    if problem:
+        return Propagation(older, refused=tuple(Refusal(line, problem) for line in wanted))
+    for careful in (False, True):  # a patch that is not Python is rare: then each line is checked by itself
+        run = _Run(Transplant(read_program(newer), read_program(older)), older, min_confidence, careful)
+        result = run.carry(wanted)
+        if careful or not result.placed or not _broken(older, result.source):
+            return result
+    return result
+
+
+class _Run:
+    """One propagation, line by line."""
+
+    def __init__(self, transplant: Transplant, older: str, min_confidence: float, careful: bool) -> None:
+        self._transplant, self._older, self._least, self._careful = transplant, older, min_confidence, careful
+        self._refused: list[Refusal] = []
+        self._done: list[tuple[int, Node, Carried | Present]] = []
+
+    def carry(self, lines: Sequence[int]) -> Propagation:
+        found = [(line, _statements_at(self._transplant.newer, line)) for line in lines]
+        self._transplant.requested = {statement.start for _, statements in found for statement in statements}
+        for line, statements in found:
+            if not statements:
+                self._refused.append(Refusal(line, "no statement that could be carried stands on this line"))
+            for statement in statements:
+                if not self._carry(line, statement):
+                    break
+        return self._result()
+
+    def _carry(self, line: int, statement: Node) -> bool:
+        transplant = self._transplant
+        before = dict(transplant.carried)
+        try:
+            result = transplant.carry(statement)
+            if isinstance(result, Carried):
+                self._check(result)
+        except Declined as problem:
+            transplant.carried = before
+            best = transplant.older.tree.line(problem.guess.start) if problem.guess is not None else None
+            self._refused.append(Refusal(line, problem.reason, best, round(problem.confidence, 3)))
+            return False
+        self._done.append((line, statement, result))
+        return True
+
+    def _check(self, result: Carried) -> None:
+        block, gap = result.place
+        near = block.children[min(gap, len(block.children)) - 1] if gap and block.children else None
+        if result.confidence < self._least:
+            reason = f"the confidence of the best place ({result.confidence:.2f}) is below {self._least:.2f}"
+            raise Declined(reason, near, result.confidence)
+        if self._careful and _broken(self._older, self._patched()[0]):
+            raise Declined("the older version would not be valid Python with it", near, result.confidence)
+
+    def _patched(self) -> tuple[str, dict[int, int]]:
+        tree = self._transplant.older.tree
+        source, places = apply(tree, [each.insertion for each in self._transplant.carried.values()])
+        return decode(source), places
+
+    def _result(self) -> Propagation:
+        if not self._done:
+            return Propagation(self._older, refused=tuple(self._refused))
+        source, places = self._patched()
+        placed: dict[int, Placement] = {}
+        for line, statement, result in self._done:
+            if line not in placed:
+                placed[line] = self._placement(line, statement, result, source, places)
+        refused = tuple(each for each in self._refused if each.line not in placed)
+        return Propagation(source, tuple(placed.values()), refused)
+
+    def _placement(
+        self, line: int, statement: Node, result: Carried | Present, source: str, places: dict[int, int]
+    ) -> Placement:
+        if isinstance(result, Present):
+            at = result.line + self._inserted_above(result.line)
+            return Placement(line, at, 1.0, why="the older version has it there already", present=True)
+        numbers = range(self._transplant.newer.written.line(statement.start), line + len(places) + 1)
+        at = next((places[number] for number in numbers if number in places), 1)
+        confidence = self._in_region(source, statement, at, result.confidence)
+        return Placement(line, at, round(confidence, 3), result.renames, result.why)
+
+    def _inserted_above(self, line: int) -> int:
+        start = self._transplant.older.tree.starts[line - 1]
+        carried = self._transplant.carried.values()
+        return sum(len(each.insertion.lines) for each in carried if each.insertion.offset <= start)
+
+    def _in_region(self, source: str, statement: Node, line: int, confidence: float) -> float:
+        """Less confidence for a statement that now runs in another part of the script.
+
+        Between two mapped neighbours of a mapped block it cannot; elsewhere the patched source is looked at.
+        """
+        if confidence >= BOTH_NEIGHBOURS - PENALTY_WEAK_NEIGHBOUR:
+            return confidence
+        patched = parse(source)
+        before, after = regions_of(self._transplant.newer.written), regions_of(patched)
+        if before.main_loop is None or after.main_loop is None:
+            return confidence
+        here = [n for n in patched.nodes if n.is_statement and patched.line(n.start) == line]
+        if not here or before.of(statement) in {Region.WHOLE, after.of(here[-1])}:
+            return confidence
+        return max(confidence - PENALTY_OTHER_REGION, 0.0)
+
+
+def _broken(older: str, patched: str) -> bool:
+    """Whether a patch took away that a source is Python, for this interpreter or for tree-sitter."""
+    if not is_python(patched) and is_python(older):
+        return True
+    errors = error_count(patched)
+    return errors > 0 and errors > error_count(older)
+
+
+def _unreadable(source: str, which: str) -> str:
+    if source.count("\n") > MAX_LINES:
+        return f"the {which} version has more than {MAX_LINES} lines"
+    if has_bare_returns(source):
+        return f"the {which} version ends lines in bare carriage returns, which makes its line numbers ambiguous"
+    tree = parse(source)
+    if tree.height > MAX_HEIGHT:
+        return f"the {which} version is nested more than {MAX_HEIGHT} levels deep"
+    if tree.has_errors and not is_python(source):
+        return f"the {which} version is not valid Python"
+    return ""
+
+
+def _statements_at(program: Program, line: int) -> list[Node]:
+    """The statements meant by a line: the ones on it that log; on a compound statement's header, the logs inside."""
+    tree = program.written
+    here = []
+    for node in _reaching(tree, line):
+        if node.is_statement and tree.line(node.start) <= line <= tree.line(max(node.start, header_end(node) - 1)):
+            here.append(node)
+    logging = {log.statement.index: log.statement for log in program.logs}
+    direct = [node for node in here if node.index in logging]
+    if direct or not here:
+        return direct
+    inside = [node for _, node in sorted(logging.items()) if here[-1].contains(node)]
+    return inside or here[-1:]
+
+
+def _reaching(tree: Tree, line: int) -> list[Node]:
+    """Nodes that start on a line, and those around the last one before its end; in preorder, and so by their starts."""
+    if not 1 <= line <= len(tree.starts):
+        return []
+    last = bisect_left(tree.nodes, tree.end_of_line(line), key=lambda node: node.start) - 1
+    found = {node.index: node for node in (tree.nodes[last], *tree.nodes[last].ancestors())} if last >= 0 else {}
+    while last >= 0 and tree.nodes[last].start >= tree.starts[line - 1]:
+        found[last] = tree.nodes[last]
+        last -= 1
+    return [node for _, node in sorted(found.items())]

@@ -1,0 +1,47 @@
+"""GumTree (Falleri, Morandat, Blanc, Martinez, Monperrus: Fine-grained and accurate source code differencing, ASE 2014)
+as the composition of its phases, one module each.
+
+        top-down anchors -> bottom-up containers -> recovery inside them
+                                  ^                      |
+                                  +--- once more: what recovery found supports further containers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flor_ray.propagation.bottomup import link_container, link_containers
+from flor_ray.propagation.mapping import Mapping
+from flor_ray.propagation.recovery import recover
+from flor_ray.propagation.similarity import Features, Likeness
+from flor_ray.propagation.topdown import link_anchors, link_renamed_anchors
+from flor_ray.propagation.tree import Node, Tree
+
+_ROUNDS = 2  # a third round has found nothing in any case we have seen
+
+
+def match(
+    newer: Tree, older: Tree, features: Features = ((), ()), landmarks: Sequence[tuple[Node, Node]] = ()
+) -> Mapping:
+    """Links between the nodes of two sources that stand for the same code. Deterministic.
+
+    `features` tells the log statements: these are matched by what they log. `landmarks` are containers known to play
+    the same part in both sources (the main loops, say): they are linked unless their contents say otherwise.
+    """
+    mapping = Mapping(newer, older)
+    likeness = Likeness(newer, older, features)
+    if newer.root.fingerprint == older.root.fingerprint:
+        mapping.link_isomorphic(newer.root, older.root)
+        return mapping
+    link_anchors(mapping)
+    link_renamed_anchors(mapping, likeness)
+    for _ in range(_ROUNDS):
+        found = link_containers(mapping)
+        for left, right in landmarks:
+            if left.kind == right.kind and mapping.free(left, right):
+                link_container(mapping, left, right)
+                found += 1
+        if not found:
+            break
+        recover(mapping, likeness)
+    return mapping

@@ -1,0 +1,78 @@
+"""How alike two subtrees are: dice coefficients. Nothing here decides what is matched."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from flor_ray.propagation.mapping import Mapping
+from flor_ray.propagation.tree import Node, Tree
+
+Features = tuple[Iterable[tuple[int, str]], Iterable[tuple[int, str]]]
+"""Of the newer and the older tree: start of each log statement, and what it logs."""
+
+
+def dice(common: float, left: float, right: float) -> float:
+    """2 |A and B| / (|A| + |B|), 0 for two empty sets."""
+    return 2.0 * common / (left + right) if left + right else 0.0
+
+
+def anchor_dice(mapping: Mapping, newer: Node, older: Node) -> float:
+    """GumTree's container similarity: the part of the descendants of both that are linked to each other."""
+    first, last = older.index, older.index + older.size
+    common = 0
+    for node in mapping.newer.subtree(newer)[1:]:
+        partner = mapping.older_of(node)
+        common += partner is not None and first < partner.index < last
+    return dice(common, newer.size - 1, older.size - 1)
+
+
+class Likeness:
+    """Similarity of two statements by text and form, with the words of each counted once."""
+
+    def __init__(self, newer: Tree, older: Tree, features: Features = ((), ())) -> None:
+        self._trees = newer, older
+        self._features = dict(features[0]), dict(features[1])
+        self._words: tuple[dict[int, Counter[str]], dict[int, Counter[str]]] = {}, {}
+        self._forms: tuple[dict[int, Counter[str]], dict[int, Counter[str]]] = {}, {}
+
+    def words(self, newer: Node, older: Node) -> float:
+        """Dice of the leaves' labels."""
+        return _overlap(self._count(0, newer)[0], self._count(1, older)[0])
+
+    def of(self, newer: Node, older: Node) -> float:
+        """0 (nothing in common, or not comparable) to 1 (isomorphic). Same form but other names: above 0.6."""
+        if newer.fingerprint == older.fingerprint:
+            return 1.0
+        if not _comparable(newer, older):
+            return 0.0
+        if self._features[0].get(newer.start) != self._features[1].get(older.start):
+            return 0.0  # log statements of different features are different statements, however alike
+        left, right = self._count(0, newer), self._count(1, older)
+        words = _overlap(left[0], right[0])
+        if newer.shape == older.shape:
+            return 0.6 + 0.4 * words
+        return 0.6 * words + 0.4 * _overlap(left[1], right[1]) if words else 0.3 * _overlap(left[1], right[1])
+
+    def _count(self, side: int, node: Node) -> tuple[Counter[str], Counter[str]]:
+        words, forms = self._words[side], self._forms[side]
+        if node.index not in words:
+            below = self._trees[side].subtree(node)
+            words[node.index] = Counter(each.label for each in below if not each.children)
+            forms[node.index] = Counter(each.kind for each in below if each.children)
+        return words[node.index], forms[node.index]
+
+
+def _comparable(newer: Node, older: Node) -> bool:
+    if newer.kind != older.kind:
+        return False
+    if newer.kind != "expression_statement":
+        return True
+    return not newer.children or not older.children or newer.children[0].kind == older.children[0].kind
+
+
+def _overlap(left: Counter[str], right: Counter[str]) -> float:
+    if len(left) > len(right):
+        left, right = right, left
+    common = sum(min(count, right[word]) for word, count in left.items() if word in right)
+    return dice(common, left.total(), right.total())

@@ -1,0 +1,57 @@
+"""Every number that a matching or placing phase decides by, each with its reason. Nothing else lives here."""
+
+from __future__ import annotations
+
+# --- matching -----------------------------------------------------------------------------------------------------
+MIN_ANCHOR_SIZE = 5
+"""Nodes of the smallest statement that may anchor wherever it stands. `loss.backward()` has 6; `total = 0` has 4 and is
+said everywhere, so it is matched only inside blocks that are matched already. (GumTree: min height 2, same purpose.)"""
+
+MIN_SHAPE_SIZE = 12
+"""The same for statements that are equal only up to the names of variables: a longer text is needed as evidence."""
+
+MIN_SHAPE_DICE = 0.4
+"""Part of the words that two statements of one unique shape must share, lest two unrelated calls anchor."""
+
+MAX_AMBIGUOUS_PAIRS = 100
+"""Candidate pairs of one fingerprint that top-down compares; larger groups wait for recovery, which sees more."""
+
+MIN_CONTAINER_DICE = 0.4
+"""Common anchors that make two containers one. GumTree's 0.5 is for whole Java methods; training loops hold 5 to 15
+statements, and two of them renamed must not lose the loop."""
+
+MIN_NAMED_CONTAINER_DICE = 0.05
+"""The same for containers of one name or one header: these say it already, and the anchors only must not deny it."""
+
+MIN_STATEMENT_SIMILARITY = 0.5
+"""Statements that face each other between two matched neighbours. `optimizer.step()` and `opt.step()` score 0.8."""
+
+MIN_MOVED_SIMILARITY = 0.75
+"""Statements of one block that do not face each other: order does not speak for them, so their text must."""
+
+MAX_ALIGNED_PAIRS = 10_000
+"""Largest table of pairs that one gap may cost (100 by 100 statements); beyond it only equal statements are aligned."""
+
+# --- placing ------------------------------------------------------------------------------------------------------
+MIN_CONFIDENCE = 0.5
+"""Below this a placement is refused. One neighbour and one doubtful rename still pass; two doubts do not."""
+
+BOTH_NEIGHBOURS = 0.95
+ONE_NEIGHBOUR = 0.7
+NO_NEIGHBOUR = 0.6
+"""Confidence that the neighbours give: both mapped into one block; only one; none, in a block that is itself mapped."""
+
+PENALTY_BETWEEN = 0.15  # older-only statements stand between the neighbours and touch a name that the statement reads
+PENALTY_UNDECIDED = 0.2  # ... and neither neighbour has more in common with it than the other
+PENALTY_CROSSED = 0.25  # the neighbours stand in the other order; the one that defines what is read decided
+PENALTY_UNMAPPED_BLOCK = 0.15  # the block has no counterpart, only its statements have
+PENALTY_WEAK_NEIGHBOUR = 0.05  # a neighbour is matched but differs
+PENALTY_DOUBTFUL_NAME = 0.15  # a name is read that the mapping says nothing about, or says two things
+PENALTY_OTHER_REGION = 0.15  # the place runs in another part of the script (say, nested loop against epoch)
+
+# --- limits -------------------------------------------------------------------------------------------------------
+MAX_LINES = 20_000
+"""Longer sources are generated, not written; they are refused rather than waited for."""
+
+MAX_HEIGHT = 600
+"""Deeper trees are refused. Python itself stops at 100 levels of indentation and some hundred of brackets."""

@@ -1,0 +1,419 @@
+"""From a mapping to an edit or a refusal: which statements have to move, what they are called there, where they go.
+
+line --> statement --> unit           the statement, or the only-newer `if`/`with`/`for` around it
+                         |  needs     names that the older version lacks: their definitions come along
+                         |  place     placement.py
+                         |  adapt     renames.py, and the older file's name for flor_ray
+                         v
+                     insertion        edits.py
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from flor_ray.propagation.adaptation import Adaptation, Declined
+from flor_ray.propagation.bottomup import CONTAINERS
+from flor_ray.propagation.edits import (
+    CannotEdit,
+    Carried,
+    Insertion,
+    indent_unit,
+    indentation,
+    lift,
+    newline_of,
+    offset_after,
+    offset_before,
+    statements_of,
+)
+from flor_ray.propagation.gumtree import match
+from flor_ray.propagation.imports import header_gap, import_text
+from flor_ray.propagation.names import Scope
+from flor_ray.propagation.placement import HARMLESS, Flow, NoPlace, Place, Placer, called_name
+from flor_ray.propagation.presence import find_present
+from flor_ray.propagation.program import LogCall, Program
+from flor_ray.propagation.regions import regions_of
+from flor_ray.propagation.renames import Renames, ScopeKey, scope_key
+from flor_ray.propagation.tree import Node
+from flor_ray.propagation.units import dropped_from, kept_in, mutated, widen
+
+_BUILTINS = frozenset(dir(builtins))
+_LEAVES_BLOCK = frozenset({"return_statement", "raise_statement", "yield", "await", "global_statement"})
+_TRAINING = frozenset({"backward", "step", "zero_grad", "unscale_", "load_state_dict", "requires_grad_"})
+_MAX_NEEDS = 20  # definitions of one name, and definitions that need each other: more are not looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The older version logs this feature there already."""
+
+    line: int
+
+
+class Transplant:
+    """Carries statements of one newer program to one older program. Holds what was carried so far."""
+
+    def __init__(self, newer: Program, older: Program) -> None:
+        self.newer, self.older = newer, older
+        self.mapping = match(
+            newer.tree, older.tree, (newer.features(), older.features()), list(_same_loops(newer, older))
+        )
+        self.renames = Renames(self.mapping, newer.names, older.names)
+        self.placer = Placer(newer, older, self.mapping)
+        self.carried: dict[int, Carried] = {}  # by first byte of what moved as a unit
+        self.requested: set[int] = set()
+        self._units = indent_unit(newer.written), indent_unit(older.written)
+        self._unbound = set(older.names.unbound)  # from a wildcard import, or put there by who knows whom
+        self._needing: list[tuple[ScopeKey | None, str]] = []
+
+    def carry(self, statement: Node) -> Carried | Present:
+        """Carry one statement (a node of the newer program's written tree). Raises Declined."""
+        logs = [log for log in self.newer.logs if log.statement is statement]
+        if not logs:
+            return self._carry_plain(statement)
+        present = [find_present(self.newer, self.older, self.mapping, log) for log in logs]
+        missing = [log for log, line in zip(logs, present, strict=True) if line is None]
+        if not missing:
+            return Present(min(line for line in present if line is not None))
+        if missing[0].alone:
+            return self._carry_unit(self._matched(statement))
+        return self._carry_embedded(statement, missing)
+
+    def _carry_plain(self, statement: Node) -> Carried | Present:
+        node = self._matched(statement)
+        partner = self.mapping.older_of(node)
+        if partner is None:
+            return self._carry_unit(node)
+        if partner.shape == node.shape:
+            return Present(self.older.tree.line(partner.start))
+        raise Declined("the older version has its own form of this statement", partner, 0.3)
+
+    # --- log calls inside other statements -----------------------------------------------------------------------
+
+    def _carry_embedded(self, statement: Node, logs: Sequence[LogCall]) -> Carried:
+        node = self._matched(statement)
+        partner = self.mapping.older_of(node)
+        if partner is None or not partner.is_statement:
+            if self._leaves(node) or node.kind in CONTAINERS:
+                raise Declined("the statement that it is part of has no counterpart in the older version")
+            return self._carry_unit(node)
+        results = [self._beside(statement, log, partner) for log in logs]
+        return results[0]
+
+    def _beside(self, statement: Node, log: LogCall, partner: Node) -> Carried:
+        """Log next to the counterpart of the statement that the call is part of."""
+        self._check_evaluated_once(statement, log)
+        assignment = statement.children[0] if statement.kind == "expression_statement" else statement
+        target = assignment.child("left") if assignment.kind == "assignment" else None
+        whole = target is not None and assignment.child("right") is log.call.node
+        block = partner.parent
+        if block is None:
+            raise Declined("the statement that it is part of has no counterpart in the older version")
+        position = statements_of(block).index(partner)
+        if whole and target is not None and log.call.value is not None and target.kind in ("identifier", "attribute"):
+            other = partner.children[0].child("left") if partner.children else None
+            if other is not None and other.kind == target.kind:
+                place = Place(
+                    block, position + 1, True, 0.9, f"after line {self._older_line(partner)}, which it is part of"
+                )
+                value = self.older.tree.text(other)
+                return self._insert(log.call.node, place, {(log.call.value.start, log.call.value.end): value})
+        place = Place(block, position, False, 0.9, f"before line {self._older_line(partner)}, which it is part of")
+        return self._insert(log.call.node, place, {})
+
+    def _check_evaluated_once(self, statement: Node, log: LogCall) -> None:
+        child = log.call.node
+        for around in log.call.node.ancestors():
+            if around.kind in (
+                "elif_clause",
+                "except_clause",
+                "case_clause",
+                "lambda",
+                "for_in_clause",
+                "while_statement",
+            ):
+                raise Declined(
+                    f"it is evaluated inside a {around.kind.replace('_', ' ')}, before which it cannot be put"
+                )
+            if around.kind.endswith("_comprehension") or around.kind == "generator_expression":
+                raise Declined("it is evaluated inside a comprehension, before which it cannot be put")
+            conditional = around.kind == "conditional_expression" and child is not around.children[1]
+            if conditional or (around.kind == "boolean_operator" and child is not around.children[0]):
+                raise Declined("it is evaluated only if another part of its statement says so")
+            if around is statement:
+                return
+            child = around
+
+    # --- units ---------------------------------------------------------------------------------------------------
+
+    def _carry_unit(self, statement: Node) -> Carried:
+        unit, around = widen(self.newer, self.mapping, statement)
+        if unit.start in self.carried:
+            return self.carried[unit.start]
+        if self._leaves(unit) and unit.kind not in ("function_definition", "class_definition", "decorated_definition"):
+            raise Declined("it would leave its block (return, raise, yield or await), which the older version does not")
+        written = self._written(unit)
+        kept = kept_in(self.newer, unit, around, self.requested)
+        dropped = [] if kept is None else [self._written(node) for node in dropped_from(self.newer, unit, kept)]
+        definition = unit.parent is not None and unit.parent.parent is not None and unit.parent.parent.kind
+        first = self.placer.place(unit, Flow())
+        if isinstance(first, NoPlace) and definition == "function_definition" and unit.parent is not None:
+            return self._carry_callers(unit, first)
+        adaptation = self._adapt(written, dropped, first)
+        flow = self._flow(unit, adaptation)
+        place = self.placer.place(unit, flow)
+        if isinstance(place, NoPlace):
+            raise Declined(place.reason, place.guess, place.confidence)
+        if isinstance(first, NoPlace) or first.block is not place.block:
+            adaptation = self._adapt(written, dropped, place)
+        return self._finish(written, place, adaptation, dropped)
+
+    def _carry_callers(self, unit: Node, found: NoPlace) -> Carried:
+        """A log in an only-newer function: carry the statements that call it, and with them the function."""
+        function = unit.parent.parent if unit.parent is not None else None
+        name = function.child("name") if function is not None else None
+        scope = self.newer.names.owner(name) if name is not None else None
+        if function is None or name is None or scope is None or self.mapping.older_of(function) is not None:
+            raise Declined(found.reason, found.guess, found.confidence)
+        callers = {}
+        for read in scope.reads.get(name.label, ()):
+            statement = read.statement()
+            if statement is not None and not function.contains(statement):
+                callers[statement.index] = statement
+        alone = all(
+            node.kind == "expression_statement"
+            and node.children[0].kind == "call"
+            and self.mapping.older_of(node) is None
+            for node in callers.values()
+        )
+        if not callers or not alone:
+            raise Declined(found.reason, found.guess, found.confidence)
+        for caller in callers.values():
+            self._carry_unit(caller)
+        holder = next((c for c in self.carried.values() if self._newer_line(unit) in c.insertion.newer_lines), None)
+        if holder is None:
+            raise Declined(found.reason, found.guess, found.confidence)
+        return holder
+
+    # --- what a unit needs ---------------------------------------------------------------------------------------
+
+    def _adapt(self, written: Node, dropped: Sequence[Node], place: Place | NoPlace) -> Adaptation:
+        """Names for a unit in the older program; definitions that it lacks are carried first."""
+        block = place.block if isinstance(place, Place) else self.older.tree.root
+        adaptation = Adaptation(self.newer, self.older, self.renames, written, dropped, block)
+        for name, owner in adaptation.lacking:
+            if owner is None:
+                if name in _BUILTINS or name in self._unbound:
+                    continue
+                raise Declined(f"it reads `{name}`, which neither version defines")
+            adaptation.carried += self._carry_definitions(name, owner, written)
+        for alias in adaptation.lacking_aliases:
+            self._carry_import(alias.node, block)
+        return adaptation
+
+    def _carry_definitions(self, name: str, owner: Scope, reader: Node) -> list[Carried]:
+        key = (scope_key(owner), name)
+        if key in self._needing:
+            return []
+        if len(self._needing) >= _MAX_NEEDS:
+            raise Declined(f"it needs a chain of more than {_MAX_NEEDS} definitions that the older version lacks")
+        self._needing.append(key)
+        try:
+            return [
+                self._carry_definition(name, node, owner, reader) for node in self._definitions(name, owner, reader)
+            ]
+        finally:
+            self._needing.pop()
+
+    def _definitions(self, name: str, owner: Scope, reader: Node) -> list[Node]:
+        statements = {s.start: node for node in owner.bindings.get(name, ()) if (s := node.statement()) is not None}
+        changed = [
+            node
+            for node in owner.reads.get(name, ())
+            if (s := node.statement()) is not None and node in mutated(s) and s.start not in statements
+        ]
+        found = sorted([*statements.values(), *changed], key=lambda node: node.start)
+        if len(found) > _MAX_NEEDS:
+            raise Declined(f"it reads `{name}`, which {len(found)} statements define that the older version lacks")
+        simple = all(_is_plain_definition(node) for node in found)
+        for read in owner.reads.get(name, ()):
+            statement = read.statement()
+            if statement is None or statement.start in statements or reader.contains(statement) or simple:
+                continue
+            matched = self.newer.matched(statement)
+            partner = self.mapping.older_of(matched) if matched is not None else None
+            if partner is not None and not self._only_observes(statement):
+                line = self._newer_line(statement)
+                raise Declined(
+                    f"it reads `{name}`, which line {line} uses too and which the older version does not have",
+                    partner,
+                    0.3,
+                )
+        return found
+
+    def _only_observes(self, statement: Node) -> bool:
+        """Whether a statement just logs or prints: what it reads is not needed for training."""
+        if any(log.statement is statement for log in self.newer.logs):
+            return True
+        call = statement.children[0] if statement.kind == "expression_statement" and statement.children else None
+        return call is not None and call.kind == "call" and called_name(call) in HARMLESS
+
+    def _carry_definition(self, name: str, node: Node, owner: Scope, reader: Node) -> Carried:
+        statement = node.statement()
+        if statement is not None and not self.newer.written_names.binds(node):
+            call = node.parent
+            if call is not None and call.kind == "attribute" and call.children[-1].label in _TRAINING:
+                line = self._newer_line(node)
+                raise Declined(f"it reads `{name}`, which only the newer version has and which line {line} trains with")
+        if statement is None or _in_parameters(node):
+            raise Declined(f"it reads `{name}`, a parameter that the older version does not have")
+        if statement.kind in ("import_statement", "import_from_statement"):
+            return self._carry_import(node, self.older.tree.root)
+        matched = self._matched(statement)
+        partner = self.mapping.older_of(matched)
+        if partner is not None and statement.kind not in ("function_definition", "class_definition"):
+            raise Declined(f"it reads `{name}`, which the older version does not define", partner, 0.3)
+        if statement.kind in CONTAINERS and not statement.kind.endswith("_definition"):
+            raise Declined(f"it reads `{name}`, which is bound by a block that the older version does not have")
+        return self._carry_unit(matched)
+
+    def _carry_import(self, bound: Node, place: Node) -> Carried:
+        if bound.start in self.carried:
+            return self.carried[bound.start]
+        text = import_text(self.newer.written, bound)
+        gap = header_gap(self.older.tree, place)
+        offset, indent = self._offset(gap)
+        line = self._newer_line(bound)
+        insertion = Insertion(offset, bound.start, (indent + text,), newline_of(self.older.tree, offset), (-line,))
+        carried = Carried(insertion, (gap.block, gap.gap), 1.0, "", {})
+        self.carried[bound.start] = carried
+        return carried
+
+    # --- placing -------------------------------------------------------------------------------------------------
+
+    def _flow(self, unit: Node, adaptation: Adaptation) -> Flow:
+        after: set[int] = set()
+        before: set[int] = set()
+        for name, owner, counterpart in adaptation.read:
+            there = self.older.names.lookup(counterpart, adaptation.scope)
+            if owner is None or there is None:
+                continue
+            mine = [
+                s for n in owner.bindings.get(name, ()) if (s := n.statement()) is not None and not unit.contains(n)
+            ]
+            earlier = [s for s in mine if s.start < unit.start]
+            later = [s for s in mine if s.start > unit.start]
+            linked = self._linked(earlier[-1]) if earlier else None
+            if linked is not None:
+                after.add(linked.index)
+            elif earlier and there is self.older.names.scope_of(adaptation.block):
+                after.update(self._first_definition(counterpart, there, adaptation.block))
+            behind = self._linked(later[0]) if later else None
+            if behind is not None and behind.index not in after:
+                before.add(behind.index)
+        return Flow(
+            reads=frozenset(counterpart for _, _, counterpart in adaptation.read),
+            after=after,
+            before=before,
+            carried=tuple(each.place for each in adaptation.carried),
+        )
+
+    def _linked(self, statement: Node) -> Node | None:
+        matched = self.newer.matched(statement)
+        return self.mapping.older_of(matched) if matched is not None else None
+
+    def _first_definition(self, name: str, scope: Scope, block: Node) -> set[int]:
+        bound = scope.bindings.get(name, [])
+        if not bound or any(not block.contains(node) for node in bound):
+            return set()
+        return {bound[0].index}
+
+    def _insert(self, call: Node, place: Place, values: dict[tuple[int, int], bytes]) -> Carried:
+        adaptation = Adaptation(self.newer, self.older, self.renames, call, (), place.block, tuple(values))
+        for name, owner in adaptation.lacking:
+            if owner is None and (name in _BUILTINS or name in self._unbound):
+                continue
+            raise Declined(f"it reads `{name}`, which the older version does not define")
+        for alias in adaptation.lacking_aliases:
+            self._carry_import(alias.node, place.block)
+        adaptation.replacements.update(values)
+        return self._finish(call, place, adaptation, ())
+
+    def _finish(self, written: Node, place: Place, adaptation: Adaptation, dropped: Sequence[Node]) -> Carried:
+        offset, indent = self._offset(place)
+        try:
+            lines, numbers = lift(self.newer.written, written, indent, self._units, adaptation.replacements, dropped)
+        except CannotEdit as problem:
+            raise Declined(str(problem)) from None
+        insertion = Insertion(offset, written.start, lines, newline_of(self.older.tree, offset), numbers)
+        confidence = min([place.confidence - adaptation.doubt, *(each.confidence for each in adaptation.carried)])
+        renames = dict(adaptation.renamed)
+        for each in adaptation.carried:
+            renames.update(each.renames)
+        carried = Carried(insertion, (place.block, place.gap), max(confidence, 0.0), place.why, renames)
+        self.carried[written.start] = carried
+        return carried
+
+    def _offset(self, place: Place) -> tuple[int, bytes]:
+        tree = self.older.tree
+        statements = statements_of(place.block)
+        try:
+            if not statements:
+                return len(tree.source), b""
+            anchor = statements[place.gap - 1] if place.after else statements[min(place.gap, len(statements) - 1)]
+            indent = indentation(tree, anchor)
+            if place.after or place.gap == len(statements):
+                return offset_after(tree, statements[place.gap - 1]), indent
+            return offset_before(tree, anchor), indent
+        except CannotEdit as problem:
+            raise Declined(str(problem), statements[max(place.gap - 1, 0)], 0.3) from None
+
+    def _matched(self, statement: Node) -> Node:
+        node = self.newer.matched(statement)
+        if node is None:
+            raise Declined("it is not a statement that can be carried")
+        return node
+
+    def _written(self, node: Node) -> Node:
+        if self.newer.tree is self.newer.written:
+            return node
+        return next(n for n in self.newer.written.nodes if n.start == node.start and n.is_statement)
+
+    def _leaves(self, node: Node) -> bool:
+        return any(each.kind in _LEAVES_BLOCK for each in self.newer.tree.subtree(node))
+
+    def _newer_line(self, node: Node) -> int:
+        return self.newer.written.line(node.start)
+
+    def _older_line(self, node: Node) -> int:
+        return self.older.tree.line(node.start)
+
+
+def _same_loops(newer: Program, older: Program) -> Iterable[tuple[Node, Node]]:
+    """The main loops of both versions, and their nested loops."""
+    left, right = regions_of(newer.written), regions_of(older.written)
+    for mine, other in ((left.main_loop, right.main_loop), (left.nested_loop, right.nested_loop)):
+        a = newer.matched(mine) if mine is not None else None
+        b = older.matched(other) if other is not None else None
+        if a is not None and b is not None:
+            yield a, b
+
+
+def _is_plain_definition(node: Node) -> bool:
+    """An import, function or class: having it changes nothing."""
+    statement = node.statement()
+    return statement is not None and (
+        statement.kind.startswith("import")
+        or statement.kind in ("function_definition", "class_definition", "decorated_definition")
+    )
+
+
+def _in_parameters(node: Node) -> bool:
+    for ancestor in node.ancestors():
+        if ancestor.kind in ("parameters", "lambda_parameters"):
+            return True
+        if ancestor.is_statement:
+            return False
+    return False

@@ -1,0 +1,10 @@
+import flor_ray as flor
+from train_tools import net, loader, train_step
+
+for epoch in flor.loop("epoch", range(5)):
+    losses = []
+    for batch in flor.loop("step", loader):
+        loss = train_step(net, batch)
+        losses.append(loss)
+    flor.log("mean_loss", sum(losses) / len(losses))  # carry
+    print(epoch)

@@ -1,0 +1,20 @@
+import flor_ray as flor
+from train_tools import Net, train_step, test_loader, train_loader
+
+def evaluate(net):
+    correct = 0
+    total = 0
+    for images, labels in test_loader:
+        outputs = net(images)
+        predicted = outputs.argmax(1)
+        total += labels.size(0)
+        correct += (predicted == labels).sum().item()
+    accuracy = 100 * correct / total
+    flor.log("test_accuracy", accuracy)  # carry
+    return accuracy
+
+net = Net()
+for epoch in flor.loop("epoch", range(5)):
+    for batch in flor.loop("step", train_loader):
+        train_step(net, batch)
+    print(epoch, evaluate(net))

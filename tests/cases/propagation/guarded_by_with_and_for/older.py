@@ -1,0 +1,7 @@
+import torch
+import flor_ray as flor
+from train_tools import model, loader, train_step, held_out
+
+for e in flor.loop("epoch", range(5)):
+    for batch in flor.loop("step", loader):
+        loss = train_step(model, batch)

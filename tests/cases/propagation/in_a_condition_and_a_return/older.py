@@ -1,0 +1,12 @@
+import flor_ray as flor
+from train_tools import net, loader, train_step, score
+
+def evaluate(net):
+    net.eval()
+    return score(net)
+
+for epoch in flor.loop("epoch", range(5)):
+    for batch in flor.loop("step", loader):
+        loss = train_step(net, batch)
+    if evaluate(net) > 0.9:
+        break

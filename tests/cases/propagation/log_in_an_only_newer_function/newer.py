@@ -1,0 +1,12 @@
+import flor_ray as flor
+from train_tools import net, loader, train_step
+
+def log_norms(model):
+    for name, p in model.named_parameters():
+        flor.log(name, p.norm())  # carry
+
+for epoch in flor.loop("epoch", range(5)):
+    for batch in flor.loop("step", loader):
+        loss = train_step(net, batch)
+    log_norms(net)
+    print(epoch)

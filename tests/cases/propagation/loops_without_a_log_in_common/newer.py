@@ -1,0 +1,9 @@
+import flor_ray as flor
+from tools import net, loader, step
+
+for epoch in flor.loop("epoch", range(5)):
+    for batch in flor.loop("step", loader):
+        loss = step(net, batch)
+        if loss != loss:
+            break
+        flor.log("loss", loss)  # carry

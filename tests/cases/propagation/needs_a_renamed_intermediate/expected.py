@@ -1,0 +1,9 @@
+import flor_ray as flor
+from tools import F, b, clip, d, divergence, evaluate, f, g, get, net, opt, reconstruction, save, step, torch, warm
+for epoch in flor.loop("epoch", range(3)):
+    for b in flor.loop("step", d):
+        out = net(b.x)
+        loss = F.nll_loss(F.log_softmax(out, 1), b.y)
+        acc = (out.argmax(1) == b.y).float().mean()
+        flor.log("acc", acc)
+        loss.backward()

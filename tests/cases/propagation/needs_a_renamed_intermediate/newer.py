@@ -1,0 +1,9 @@
+import flor_ray as flor
+from tools import F, b, clip, d, divergence, evaluate, f, g, get, net, opt, reconstruction, save, step, torch, warm
+for epoch in flor.loop("epoch", range(3)):
+    for b in flor.loop("step", d):
+        logits = net(b.x)
+        loss = F.cross_entropy(logits, b.y)
+        acc = (logits.argmax(1) == b.y).float().mean()
+        flor.log("acc", acc)  # carry
+        loss.backward()

@@ -1,0 +1,11 @@
+import torch
+import flor_ray as flor
+from train_tools import net, loader, criterion, optimizer
+
+for epoch in flor.loop("epoch", range(5)):
+    for x, y in flor.loop("step", loader):
+        out = net(x)
+        loss = criterion(out, y)
+        flor.log("loss", loss.item())
+        loss.backward()
+        optimizer.step()

@@ -1,0 +1,125 @@
+"""What a placement says of itself: its line, its confidence, its renames; and what a refusal says."""
+
+from __future__ import annotations
+
+import pytest
+
+from flor_ray import propagation
+from flor_ray.propagation import propagate
+from flor_ray.propagation.mapping import Mapping, NotABijection
+from flor_ray.propagation.parse import parse
+from flor_ray.records import Placement, Propagation, Refusal
+
+NEWER = """\
+import flor_ray as flor
+from tools import net, data
+for epoch in flor.loop("epoch", range(3)):
+    for batch in flor.loop("step", data):
+        loss = net(batch)
+        flor.log("loss", loss.item())
+        loss.backward()
+"""
+OLDER = """\
+import flor_ray as flor
+from tools import net, data
+for epoch in flor.loop("epoch", range(3)):
+    for batch in flor.loop("step", data):
+        total_loss = net(batch)
+        total_loss.backward()
+"""
+
+
+def test_the_public_names_are_these() -> None:
+    assert propagation.__all__ == ["find_args", "find_statements", "names_read_after_nested_loop", "propagate"]
+
+
+def test_a_placement_tells_where_why_and_under_which_names() -> None:
+    assert propagate(NEWER, OLDER, [6]).placed == (
+        Placement(6, 6, 0.95, {"loss": "total_loss"}, "between lines 5 and 6 of the older version"),
+    )
+
+
+def test_a_present_statement_is_told_with_its_line() -> None:
+    assert propagate(NEWER, NEWER, [6]) == Propagation(
+        NEWER, (Placement(6, 6, 1.0, why="the older version has it there already", present=True),)
+    )
+
+
+def test_one_neighbour_gives_less_confidence_than_two() -> None:
+    one_sided = OLDER.replace("        total_loss.backward()\n", "        train(total_loss)\n        finish()\n")
+    both = propagate(NEWER, OLDER, [6]).placed[0].confidence
+    one = propagate(NEWER, one_sided, [6]).placed[0].confidence
+    assert one < both
+
+
+def test_a_placement_below_the_least_confidence_is_refused_with_its_guess() -> None:
+    assert propagate(NEWER, OLDER, [6], min_confidence=0.99) == Propagation(
+        OLDER, refused=(Refusal(6, "the confidence of the best place (0.95) is below 0.99", 5, 0.95),)
+    )
+
+
+def test_a_line_in_the_middle_of_a_statement_means_the_statement() -> None:
+    newer = NEWER.replace(
+        'flor.log("loss", loss.item())', 'flor.log(\n            "loss",\n            loss.item(),\n        )'
+    )
+    expected = propagate(newer, OLDER, [6]).source
+    assert [propagate(newer, OLDER, [line]).source for line in (7, 8, 9)] == [expected] * 3
+    assert propagate(newer, OLDER, [8]).placed[0].placed_line == 6
+
+
+def test_the_header_of_a_guard_means_the_logs_in_it() -> None:
+    newer = NEWER.replace('        flor.log("loss"', '        if epoch:\n            flor.log("loss"')
+    assert propagate(newer, OLDER, [6]).source == propagate(newer, OLDER, [7]).source
+    assert "        if epoch:\n            flor.log(" in propagate(newer, OLDER, [6]).source
+
+
+def test_one_refusal_does_not_stop_the_others() -> None:
+    newer = NEWER.replace("        loss.backward()\n", '        loss.backward()\n        flor.log("x", missing)\n')
+    result = propagate(newer, OLDER, [6, 8])
+    assert [each.line for each in result.placed] == [6]
+    assert result.refused == (Refusal(8, "it reads `missing`, which neither version defines"),)
+
+
+def test_a_similar_statement_is_not_taken_for_the_log() -> None:
+    older = OLDER.replace("        total_loss.backward()\n", '        flor.log("other", total_loss.item())\n')
+    result = propagate(NEWER, older, [6])
+    assert [each.present for each in result.placed] == [False]
+    assert result.source.count("flor.log(") == 2
+
+
+def test_twin_statements_that_alone_could_tell_the_place_do_not() -> None:
+    newer = 'import flor\nfrom a import f, g\ndef h():\n    f()\n    flor.log("x", 1)\n'
+    older = "import flor\nfrom a import f, g\ndef h():\n    f()\n    g()\n    f()\n"
+    (refusal,) = propagate(newer, older, [5]).refused
+    assert "two places are equally good" in refusal.reason
+
+
+def test_a_mapping_refuses_to_link_a_node_twice() -> None:
+    newer, older = parse("a\nb\n"), parse("a\nb\nc\n")
+    mapping = Mapping(newer, older)
+    mapping.link(newer.nodes[1], older.nodes[1])
+    with pytest.raises(NotABijection):
+        mapping.link(newer.nodes[1], older.nodes[3])
+    with pytest.raises(NotABijection):
+        mapping.link(newer.nodes[3], older.nodes[1])
+    assert len(mapping) == 1
+
+
+@pytest.mark.parametrize("terms", [100, 5_000])
+def test_deep_expressions_end_in_an_answer(terms: int) -> None:
+    older = OLDER + "y = " + " + ".join(["x"] * terms) + "\n"
+    result = propagate(NEWER, older, [6])
+    assert len(result.placed) + len(result.refused) == 1
+
+
+def test_thousands_of_equal_blocks_end_in_an_answer_soon() -> None:
+    newer = "import flor\n" + "if a:\n    b = 0\n" * 2_000 + 'flor.log("b", b)\n'
+    older = "import flor\n" + "if a:\n    c = 0\n" * 1_900
+    result = propagate(newer, older, [4_002])
+    assert len(result.placed) + len(result.refused) == 1
+
+
+def test_a_last_statement_far_from_what_it_follows_stays_last() -> None:
+    newer = "import flor\n" + "total = 0\n" * 200 + 'flor.log("total", total)\n'
+    older = "import flor\n" + "total = 0\n" * 190
+    assert propagate(newer, older, [202]).source == older + 'flor.log("total", total)\n'
