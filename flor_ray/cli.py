@@ -1,0 +1,248 @@
+"""The command line: `flor-ray run | versions | dataframe | explain | replay | demo`.
+
+What lives here: words, questions, progress and exit statuses. What the commands do is in `flor_ray.pipeline`.
+
+    exit status   0 done   1 something could not be answered   2 the command line was wrong   130 Ctrl-C
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+import warnings
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+from flor_ray import flags, terminal
+from flor_ray.errors import FlorError, FlorWarning, UsageError
+
+_ASK_SECONDS = 60.0  # replays that should take longer are asked about first
+
+_where = click.option(
+    "--where", metavar="QUERY", help='pandas query over features, e.g. "accuracy < 95 and epoch >= 3".'
+)
+_workers = click.option("--workers", "-n", type=click.IntRange(1), help="How many; default: one per GPU, or per CPU.")
+_store = click.option(
+    "--store", metavar="URL", envvar="FLOR_RAY_STORE", help="Store; default: .flor in the repository."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="flor_ray")
+def cli() -> None:
+    """Multiversion hindsight logging: add a log line today, read its values for every past run.
+
+    \b
+    Examples:
+      flor-ray demo                                  see all of it in two minutes
+      flor-ray run train.py --lr 0.01                record a run
+      flor-ray versions                              what was recorded
+      flor-ray explain grad_norm                     what a new column would cost
+      flor-ray replay grad_norm --where "epoch >= 3" fill it
+      flor-ray dataframe grad_norm loss              read it
+    """
+
+
+@cli.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []},
+    add_help_option=False,
+)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def run(context: click.Context, words: tuple[str, ...]) -> None:
+    """Record a run of a training script: flor-ray run [--flor NAME] [--kwargs k=v ...] SCRIPT [ARGUMENTS ...]
+
+    \b
+    Examples:
+      flor-ray run train.py
+      flor-ray run --flor bigger_batch --kwargs batch_size=256 train.py --epochs 5
+    """
+    ours, rest = _split_run(words)
+    if not rest or rest[0] in ("-h", "--help"):
+        click.echo(context.get_help())
+        context.exit(0 if rest else 2)
+    taken, unknown = flags.parse(ours)
+    if unknown:
+        raise UsageError(f"flor-ray run does not know {' '.join(unknown)}; arguments of the script come after it.")
+    script = Path(rest[0])
+    if not script.is_file():
+        raise UsageError(f"There is no script {script} here. Usage: flor-ray run [--flor NAME] SCRIPT [ARGUMENTS ...]")
+    flags.set_current(taken)
+    sys.argv = [str(script), *rest[1:]]
+    sys.path[0] = str(script.resolve().parent)
+    runpy.run_path(str(script), run_name="__main__")
+
+
+def _split_run(words: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Our flags before the script, and the script with all that follows it."""
+    index = 0
+    while index < len(words) and words[index].startswith("--"):
+        name, _, attached = words[index].partition("=")
+        index += 1
+        if name == "--":
+            break
+        if name == "--flor" and not attached:
+            index += 1
+        elif name == "--kwargs":
+            while index < len(words) and "=" in words[index] and not words[index].startswith("-"):
+                index += 1
+        elif name not in flags.NAMES:
+            return [], list(words[index - 1 :])
+    return [word for word in words[:index] if word != "--"], list(words[index:])
+
+
+@cli.command()
+@_store
+def versions(store: str | None) -> None:
+    """List recorded versions, oldest first.
+
+    \b
+    Example:
+      flor-ray versions
+    """
+    from flor_ray import pipeline
+
+    frame = pipeline.versions(store_url=store)
+    frame["version"] = frame["version"].str[:8]
+    frame["seconds"] = frame["seconds"].map(lambda seconds: "" if seconds != seconds else f"{seconds:.1f}")
+    terminal.print_frame(frame)
+
+
+@cli.command()
+@click.argument("names", nargs=-1)
+@click.option("--csv", type=click.Path(dir_okay=False), help="Write to this file instead of the terminal.")
+@_store
+def dataframe(names: tuple[str, ...], csv: str | None, store: str | None) -> None:
+    """Print logged values as a table; all features if none is named.
+
+    \b
+    Examples:
+      flor-ray dataframe loss accuracy
+      flor-ray dataframe loss --csv loss.csv
+    """
+    from flor_ray import pipeline
+
+    frame = pipeline.dataframe(*names, store_url=store)
+    if csv is not None:
+        frame.to_csv(csv, index=False)
+        click.echo(f"{len(frame)} rows written to {csv}.")
+        return
+    frame["version"] = frame["version"].str[:8]
+    terminal.print_frame(frame.drop(columns="project"))
+
+
+@cli.command()
+@click.argument("names", nargs=-1, required=True)
+@_where
+@_workers
+@_store
+def explain(names: tuple[str, ...], where: str | None, workers: int | None, store: str | None) -> None:
+    """Say what a replay would run and how long it should take. Runs nothing.
+
+    \b
+    Examples:
+      flor-ray explain grad_norm
+      flor-ray explain grad_norm cf_matrix --where "accuracy < 95" --workers 8
+    """
+    from flor_ray import pipeline
+
+    click.echo(str(pipeline.explain(names, where, workers, store_url=store)))
+
+
+@cli.command()
+@click.argument("names", nargs=-1, required=True)
+@_where
+@_workers
+@click.option("--again", is_flag=True, help="Also replay what an earlier replay has answered.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask, however long it takes.")
+@_store
+def replay(
+    names: tuple[str, ...], where: str | None, workers: int | None, again: bool, yes: bool, store: str | None
+) -> None:
+    """Fill the missing values of features by replaying old versions on the Ray cluster.
+
+    Ctrl-C keeps what is finished; the same command then goes on with the rest.
+
+    \b
+    Examples:
+      flor-ray replay cf_matrix
+      flor-ray replay grad_norm --where "accuracy < 95 and epoch >= 3" --yes
+    """
+    from flor_ray import pipeline, reports
+
+    project = pipeline.Project.open(store_url=store)
+    prepared = pipeline.prepare(project, names, where, workers or pipeline.default_workers(), again)
+    click.echo(reports.explain(prepared))
+    if prepared.costs:
+        seconds = prepared.schedule.makespan_seconds
+        if seconds > _ASK_SECONDS and not yes:
+            click.confirm(f"Spend about {reports.duration(seconds)}?", abort=True)
+        outcome = terminal.run_with_progress(prepared)
+        frame = reports.summary(prepared, outcome)
+        frame["version"] = frame["version"].str[:8]
+        click.echo("")
+        terminal.print_frame(frame.drop(columns="project"))
+        for sentence in reports.problems(prepared, outcome):
+            click.echo(f"Warning: {sentence}", err=True)
+        if outcome.failures:
+            raise SystemExit(1)
+    if prepared.refusals or prepared.skipped:
+        raise SystemExit(1)
+
+
+@cli.command()
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where; default: flor-demo, or flor-demo-2, ...",
+)
+@_workers
+def demo(directory: Path | None, workers: int | None) -> None:
+    """Record six versions of a digits classifier, add a log statement, and fill its column for all of them.
+
+    The folder stays, with a git repository and the recorded versions in it, for you to play on.
+
+    \b
+    Example:
+      flor-ray demo --dir /tmp/flor-demo
+    """
+    from flor_ray import demo as story
+
+    story.tell(directory, workers)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Our warnings are for the user, and need no file name and line."""
+    click.echo(
+        f"Warning: {message}" if issubclass(category, FlorWarning) else f"{category.__name__}: {message}", err=True
+    )
+
+
+def main() -> None:
+    """Entry point: errors that are ours become one message and an exit status."""
+    warnings.showwarning = _show_warning
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped. What was finished is kept.", err=True)
+        raise SystemExit(130) from None
+    except FlorError as error:
+        click.echo(f"Error: {error}", err=True)
+        raise SystemExit(2 if isinstance(error, UsageError) else 1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,373 @@
+"""The whole flow, from a question to the filled column.
+
+    names, where ─> catalogue ─> patched sources ─> gaps ─> segments ─> schedule ─> Ray ─> store ─> DataFrame
+                    (store)      (propagation)     (query)  (plan)     (scheduler) (cluster)
+
+`prepare` goes as far as the schedule and changes nothing; `run` spends the time. `flor.explain` prints what
+`prepare` found, `flor.replay` does both.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flor_ray import frame, patching, plan, query, reports
+from flor_ray.errors import BadWhere, FlorWarning, UnknownFeature, UsageError
+from flor_ray.fragments import RECORDED
+from flor_ray.patching import Patched
+from flor_ray.prepared import Prepared
+from flor_ray.project import Project
+from flor_ray.records import Checkpoint, Experiment, Operator, Outcome, Segment, SegmentCost
+from flor_ray.results import origin_id
+from flor_ray.scheduler import costs, packing, splitting
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from flor_ray.cluster.driver import Progress
+    from flor_ray.cluster.executors import Executor
+
+# What a replay process costs beyond what the record measured, and how fast checkpoints are read: both measured on the
+# demo (bench/results). The first segments that come back correct them.
+_SPAWN_SECONDS = 0.5
+_BYTES_PER_SECOND = 400e6
+
+
+def prepare(
+    project: Project,
+    names: Sequence[str],
+    where: str | None = None,
+    workers: int = 1,
+    again: bool = False,
+) -> Prepared:
+    """Find what is missing of `names` where `where` holds, and the cheapest way to get it. Runs and changes nothing.
+
+    `again` asks for values that earlier replays have answered too; recorded values are never replayed.
+
+    Raises:
+        UnknownFeature: nobody logs one of the names.
+        BadWhere: `where` cannot be evaluated.
+    """
+    names = tuple(dict.fromkeys(names))
+    experiments = project.experiments()
+    by_version = {experiment.version: experiment for experiment in experiments}
+    patched = _patch_all(project, names, experiments)
+    selected, where_notes = _select(project, names, where, experiments)
+    regions = {(v, name): region for v, patch in patched.items() for name, region in patch.regions.items()}
+    request = query.Request(names, selected)
+    catalogue = query.Catalogue(by_version, _have(project, names, again), regions)
+    gaps = query.gaps(request, catalogue)
+
+    checkpoints, notes = _usable_checkpoints(project, {gap.version for gap in gaps})
+    tail_reads = {version: patch.tail_reads for version, patch in patched.items()}
+    planned = plan.plan(gaps, by_version, checkpoints, regions, tail_reads)
+    schedule = _schedule(planned.segments, by_version, checkpoints, workers)
+
+    wanted = set(by_version) if selected is None else set(selected)
+    have_any = {version for version, _ in catalogue.have}
+    refusals = tuple(
+        (version, name, reason)
+        for version, patch in patched.items()
+        if version in wanted
+        for name, reason in patch.refused.items()
+        if (version, name) not in catalogue.have or version not in have_any
+    )
+    return Prepared(
+        project,
+        names,
+        by_version,
+        patched,
+        checkpoints,
+        schedule,
+        (*where_notes, *notes, *planned.notes),
+        refusals,
+        query.skipped(request, catalogue),
+        workers,
+    )
+
+
+def run(
+    prepared: Prepared,
+    executor: Executor | None = None,
+    tell: Callable[[Progress], None] = lambda progress: None,
+) -> Outcome:
+    """Replay, on the Ray cluster unless another executor is given. Rows are in the store when this returns."""
+    from flor_ray.cluster import driver
+    from flor_ray.cluster.worker import VersionJob
+
+    if not prepared.costs:
+        return Outcome()
+    if not prepared.project.store.files.shared:
+        raise UsageError(
+            f"Workers are other processes and cannot see {prepared.project.store.url}. Record to a folder or a bucket."
+        )
+    origin = origin_id(time.time(), secrets.token_hex(2))
+    jobs = {
+        version: VersionJob(
+            store_url=prepared.project.store.url,
+            origin=origin,
+            experiment=prepared.experiments[version],
+            checkpoints=prepared.checkpoints[version],
+            patches=prepared.patched[version].files,
+            original_root=prepared.project.repository.root,
+        )
+        for version in {cost.segment.version for cost in prepared.costs}
+    }
+    if executor is None:
+        from flor_ray.cluster.actors import RayExecutor
+
+        executor = RayExecutor()
+    with executor:
+        return driver.carry_out(prepared.schedule, jobs, executor, tell)
+
+
+# --- the stages -----------------------------------------------------------------------------------------------------
+
+
+def _patch_all(project: Project, names: Sequence[str], experiments: Sequence[Experiment]) -> dict[str, Patched]:
+    """Every version's sources with the statements for `names` in them."""
+    texts = {e.version: _python_texts(project, e) for e in experiments}
+    working = {path: _text(data) for path, data in project.repository.working_sources().items()}
+    candidates = [("the working tree", working)]
+    candidates += [(f"version {e.version[:8]}", texts[e.version]) for e in reversed(experiments)]
+    donors = patching.find_donors(names, candidates, frozenset(e.script for e in experiments))
+    for name in names:
+        if name not in donors and not _recorded(project, name):
+            known = patching.features(working).union(*(patching.features(text) for text in texts.values()))
+            raise UnknownFeature(name, known | _recorded_names(project))
+    return {e.version: patching.patch(names, donors, e.script, texts[e.version]) for e in experiments}
+
+
+def _python_texts(project: Project, experiment: Experiment) -> dict[str, str]:
+    sources = project.store.sources(project.name, experiment.version)
+    return {path: _text(source.data) for path, source in sources.items() if path.endswith(".py")}
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _recorded(project: Project, name: str) -> bool:
+    return bool(project.store.logs(project.name, names=[name]).num_rows)
+
+
+def _recorded_names(project: Project) -> frozenset[str]:
+    return frozenset(project.store.logs(project.name)["name"].unique().to_pylist())
+
+
+def _select(
+    project: Project, names: Sequence[str], where: str | None, experiments: Sequence[Experiment]
+) -> tuple[Mapping[str, frozenset[int] | None] | None, tuple[str, ...]]:
+    """The versions and epochs that `where` picks (None: everything), and what the user should know about that."""
+    if where is None:
+        return None, ()
+    recorded = _recorded_names(project)
+    columns = frame.referenced_columns(where)
+    if unknown := columns - recorded - set(names) - set(frame.DIMENSIONS) - set(frame.CONSTANTS):
+        known = [*frame.DIMENSIONS, *sorted(recorded | set(names))]
+        raise BadWhere(where, f"there is no column {sorted(unknown)[0]!r}", known)
+    dimensions = frame.dimensions(project.store, project.name, experiments, sorted(columns & recorded), names)
+    notes = []
+    for name in sorted(columns - set(frame.DIMENSIONS) - set(frame.CONSTANTS)):
+        lacking = dimensions.loc[dimensions[name].isna(), "version"].nunique()
+        if lacking and not re.search(rf"\b{re.escape(name)}`?\.(isna|isnull|notna|notnull)\b", where):
+            notes.append(
+                f"{name} has missing values in {lacking} of {len(experiments)} versions; there `where` is false"
+            )
+    return frame.select(dimensions, where), tuple(notes)
+
+
+def _have(project: Project, names: Sequence[str], again: bool) -> dict[tuple[str, str], frozenset[int | None]]:
+    """Where each name has been answered: by a value, or by a replay in which its statement logged nothing."""
+    found: dict[tuple[str, str], set[int | None]] = {}
+    table = project.store.logs(project.name, names=names)
+    columns = [table[column].to_pylist() for column in ("version", "name", "epoch", "origin")]
+    for version, name, epoch, origin in zip(*columns, strict=True):
+        if origin == RECORDED or not again:
+            found.setdefault((version, name), set()).add(epoch)
+    for report in [] if again else project.store.replay_reports(project.name):
+        whole = report["operator"] == Operator.DP_STAR.value
+        places: list[int | None] = [] if report["operator"] == Operator.DP.value else _range(report)
+        if whole or report["operator"] == Operator.DP.value:
+            places.append(None)
+        for name in report["names"]:
+            found.setdefault((report["version"], name), set()).update(places)
+    return {key: frozenset(places) for key, places in found.items()}
+
+
+def _range(report: Mapping[str, int]) -> list[int | None]:
+    return list(range(report["first"], report["last"] + 1))
+
+
+def _usable_checkpoints(
+    project: Project, versions: set[str]
+) -> tuple[dict[str, tuple[Checkpoint, ...]], tuple[str, ...]]:
+    """Checkpoints whose object is in the store; what is missing is told, and replay starts further back."""
+    usable: dict[str, tuple[Checkpoint, ...]] = {}
+    notes = []
+    for version in sorted(versions):
+        listed = project.store.checkpoints(project.name, version)
+        usable[version] = tuple(c for c in listed if project.store.objects.exists(c.key))
+        lost = sorted({c.epoch for c in listed} - {c.epoch for c in usable[version]})
+        if lost:
+            notes.append(
+                f"version {version[:8]}: the checkpoint objects of epochs {', '.join(map(str, lost))} are missing from "
+                f"{project.store.url}; replay starts from earlier ones"
+            )
+    return usable, tuple(notes)
+
+
+def _schedule(
+    segments: Sequence[Segment],
+    experiments: Mapping[str, Experiment],
+    checkpoints: Mapping[str, tuple[Checkpoint, ...]],
+    workers: int,
+) -> packing.Schedule:
+    """Estimate, cut what is too long for one worker, and pack."""
+    sizes = {version: costs.restore_bytes(rows) for version, rows in checkpoints.items()}
+
+    def cost(segment: Segment) -> SegmentCost:
+        profile = experiments[segment.version].profile
+        return costs.segment_cost(segment, profile, sizes[segment.version], _BYTES_PER_SECOND, _SPAWN_SECONDS)
+
+    points = {segment: plan.split_points(segment, checkpoints[segment.version]) for segment in segments}
+    estimates = costs.fill_unknown([cost(segment) for segment in segments])
+    return packing.pack(splitting.split(estimates, points, workers, cost, plan.cut), workers)
+
+
+# --- the public functions -------------------------------------------------------------------------------------------
+
+
+def dataframe(*names: str, path: str = ".", store_url: str | None = None) -> pd.DataFrame:
+    """Logged values as a pandas DataFrame, recorded and replayed ones alike; what is missing is NaN.
+
+    One row per version, per (version, epoch) or per (version, epoch, step): the finest level at which any of `names`
+    was logged; coarser values repeat. No names: all features. Values that a replay could not confirm (it computed a
+    recorded value differently) come with a FlorWarning, and their versions are in `df.attrs["diverged"]`.
+
+    Raises:
+        UnknownFeature: a name was never logged, and no file logs it.
+    """
+    project = Project.open(path, store_url)
+    experiments = project.experiments()
+    recorded = _recorded_names(project)
+    if unknown := [name for name in names if name not in recorded]:
+        working = {file: _text(data) for file, data in project.repository.working_sources().items()}
+        in_code = patching.features(working)
+        for experiment in reversed(experiments):
+            if all(name in in_code for name in unknown):
+                break
+            in_code |= patching.features(_python_texts(project, experiment))
+        for name in unknown:
+            if name not in in_code:
+                raise UnknownFeature(name, recorded | in_code)
+    result = frame.dataframe(project.store, project.name, names, experiments)
+    diverged = _diverged(project, names)
+    result.attrs["diverged"] = sorted(diverged)
+    for version, sentence in sorted(diverged.items()):
+        warnings.warn(f"version {version[:8]}: {sentence}", FlorWarning, stacklevel=2)
+    return result
+
+
+def _diverged(project: Project, names: Sequence[str]) -> dict[str, str]:
+    """Versions whose newest replay of one of `names` did not compute what was recorded, and how."""
+    newest: dict[tuple[str, str], dict[str, object]] = {}
+    for report in sorted(project.store.replay_reports(project.name), key=lambda report: str(report["origin"])):
+        for name in report["names"]:
+            if not names or name in names:
+                newest[report["version"], f"{name} {report['segment']}"] = report
+    return {
+        str(report["version"]): reports.describe_mismatch(report["mismatch"])
+        for report in newest.values()
+        if isinstance(report["mismatch"], Mapping)
+    }
+
+
+def versions(path: str = ".", store_url: str | None = None) -> pd.DataFrame:
+    """Recorded versions, oldest first: version, run, timestamp, script, status, epochs, seconds and arguments."""
+    import pandas as pd
+
+    rows = []
+    for e in Project.open(path, store_url).experiments():
+        seconds = None if e.ended is None else e.ended - e.started
+        started = pd.Timestamp(e.started, unit="s", tz="UTC")
+        args = ", ".join(f"{name}={value}" for name, value in e.args.items())
+        rows.append((e.version, e.run, started, e.script, e.status.value, e.epochs, seconds, args, e.error))
+    columns = ["version", "run", "timestamp", "script", "status", "epochs", "seconds", "args", "error"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a replay would do and cost. `print` it; `prepared` holds the values."""
+
+    prepared: Prepared
+
+    def __str__(self) -> str:
+        return reports.explain(self.prepared)
+
+    __repr__ = __str__
+
+
+def explain(
+    names: Sequence[str] | str,
+    where: str | None = None,
+    workers: int | None = None,
+    path: str = ".",
+    store_url: str | None = None,
+) -> Explanation:
+    """What `replay` with these arguments would run, and what it should take. Runs nothing."""
+    project = Project.open(path, store_url)
+    return Explanation(prepare(project, _names(names), where, workers or default_workers()))
+
+
+def replay(
+    names: Sequence[str] | str,
+    where: str | None = None,
+    workers: int | None = None,
+    again: bool = False,
+    path: str = ".",
+    store_url: str | None = None,
+) -> pd.DataFrame:
+    """Fill the missing values of `names`, wherever `where` holds, by replaying old versions on the Ray cluster.
+
+    Args:
+        names: features that the newest code (or any version's) logs.
+        where: pandas query string over features, version, run, timestamp, epoch and step, such as
+            "accuracy < 95 and epoch >= 3". It picks versions and epochs; None picks all.
+        workers: how many; by default one per GPU of the cluster, or per CPU where it has none.
+        again: replay also what an earlier replay has answered. Recorded values are never replayed.
+
+    Returns:
+        One row per replayed version: project, run, timestamp, version, seconds (of worker time), rows, outcome.
+        Read the values with `dataframe`.
+
+    Warns:
+        FlorWarning: for each version that was refused or failed, or that did not compute what was recorded.
+    """
+    project = Project.open(path, store_url)
+    prepared = prepare(project, _names(names), where, workers or default_workers(), again)
+    outcome = run(prepared)
+    for warning in reports.problems(prepared, outcome):
+        warnings.warn(warning, FlorWarning, stacklevel=2)
+    return reports.summary(prepared, outcome)
+
+
+def _names(names: Sequence[str] | str) -> tuple[str, ...]:
+    found = (names,) if isinstance(names, str) else tuple(names)
+    if not found:
+        raise UsageError("Name at least one feature, as in flor.replay(['grad_norm']).")
+    return found
+
+
+def default_workers() -> int:
+    """One per GPU of the cluster, or one per CPU where it has none."""
+    from flor_ray.cluster.actors import slots
+
+    return slots()[0]

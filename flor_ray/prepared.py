@@ -1,0 +1,41 @@
+"""A replay that is ready to run: all that is known before anything runs. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flor_ray import query
+from flor_ray.patching import Patched
+from flor_ray.project import Project
+from flor_ray.records import Checkpoint, Experiment, SegmentCost
+from flor_ray.scheduler import packing
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that is known before anything runs: what will be replayed, why, by whom, and what it should take."""
+
+    project: Project
+    names: tuple[str, ...]
+    experiments: Mapping[str, Experiment]
+    patched: Mapping[str, Patched]
+    checkpoints: Mapping[str, tuple[Checkpoint, ...]]
+    schedule: packing.Schedule
+    notes: tuple[str, ...]
+    refusals: tuple[tuple[str, str, str], ...]  # version, name, reason
+    skipped: tuple[query.Skipped, ...]
+    workers: int
+
+    @property
+    def costs(self) -> tuple[SegmentCost, ...]:
+        return tuple(cost for assignment in self.schedule.assignments for cost in assignment)
+
+    @property
+    def work_seconds(self) -> float:
+        """Worker time that the replay takes: what it would cost in GPU-seconds."""
+        total = 0.0
+        for assignment in self.schedule.assignments:
+            set_up = {cost.segment.version: cost.setup_seconds for cost in assignment}
+            total += sum(set_up.values()) + sum(cost.run_seconds for cost in assignment)
+        return total

@@ -1,0 +1,87 @@
+"""What is shown in a terminal: tables and progress. Plain text where there is none."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flor_ray import pipeline
+from flor_ray.prepared import Prepared
+from flor_ray.records import Outcome
+from flor_ray.reports import duration, render
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from flor_ray.cluster.driver import Progress as ReplayProgress
+
+_MAX_ROWS = 200  # of a table that is printed; files get all
+
+
+def run_with_progress(prepared: Prepared) -> Outcome:
+    """Replay with a progress bar, or with plain lines where there is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console()
+    if not console.is_terminal:
+        return pipeline.run(prepared, tell=_plain_progress())
+    left = TextColumn("{task.fields[left]}")
+    columns = (
+        TextColumn("Replaying"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("segments,"),
+        TimeElapsedColumn(),
+        left,
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("replay", total=len(prepared.costs), left="starting workers")
+
+        def tell(progress: ReplayProgress) -> None:
+            left_words = f"{progress.rows} rows, about {duration(progress.remaining_seconds)} left"
+            bar.update(task, completed=progress.segments_done, left=left_words)
+
+        return pipeline.run(prepared, tell=tell)
+
+
+def _plain_progress() -> Callable[[ReplayProgress], None]:
+    told = -1
+
+    def tell(progress: ReplayProgress) -> None:
+        nonlocal told
+        if progress.segments_done != told:
+            told = progress.segments_done
+            click.echo(
+                f"Replaying: {progress.segments_done} of {progress.segments} segments, {progress.rows} rows, "
+                f"about {duration(progress.remaining_seconds)} left"
+            )
+
+    return tell
+
+
+def print_frame(frame: pd.DataFrame) -> None:
+    """Print a DataFrame as a table; arrays as their shape, times to the second."""
+    shown = frame.head(_MAX_ROWS)
+    rows = [[_cell(value) for value in row] for row in shown.itertuples(index=False)]
+    click.echo(render(map(str, frame.columns), rows, width=max(80, _terminal_width())))
+    if len(frame) > len(shown):
+        click.echo(f"... and {len(frame) - len(shown)} more rows; --csv FILE writes all of them.")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "NaN" if value != value else f"{value:.6g}"
+    shape = getattr(value, "shape", None)
+    if shape:
+        return f"<{type(value).__name__} {'x'.join(map(str, shape))}>"
+    if hasattr(value, "strftime"):
+        return str(value.strftime("%Y-%m-%d %H:%M:%S"))
+    return "NaN" if value is None or str(value) in ("<NA>", "NaT") else str(value)
+
+
+def _terminal_width() -> int:
+    return shutil.get_terminal_size((118, 24)).columns

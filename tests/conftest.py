@@ -1,0 +1,135 @@
+"""A lab: a real git repository in which real scripts are recorded and replayed by real processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from flor_ray.prepared import Prepared
+    from flor_ray.project import Project
+    from flor_ray.records import Experiment, Outcome
+
+
+class Lab:
+    """A git repository and what can be done in it. Everything runs in processes of its own, as for users."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+        self.git("init", "--quiet", ".")
+
+    def git(self, *arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=self.root, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def python(
+        self, *arguments: str, check: bool = True, cwd: Path | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run Python with these arguments and environment variables. With `check` a failing run fails the test."""
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=cwd or self.root,
+            env=environment(**variables),
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def record(self, text: str, *arguments: str, script: str = "train.py", **variables: str) -> Experiment:
+        """Write a script, run it, and return what was recorded."""
+        self.write(script, text)
+        self.python(script, *arguments, **variables)
+        return self.experiments()[-1]
+
+    def cli(self, *arguments: str, check: bool = False, **variables: str) -> subprocess.CompletedProcess[str]:
+        return self.python("-m", "flor_ray.cli", *arguments, check=check, **variables)
+
+    @property
+    def project(self) -> Project:
+        from flor_ray.project import Project
+
+        return Project.open(str(self.root))
+
+    def experiments(self) -> tuple[Experiment, ...]:
+        return self.project.experiments()
+
+    def prepare(
+        self, names: Sequence[str], where: str | None = None, workers: int = 1, again: bool = False
+    ) -> Prepared:
+        from flor_ray import pipeline
+
+        return pipeline.prepare(self.project, names, where, workers, again)
+
+    def replay(
+        self, names: Sequence[str], where: str | None = None, workers: int = 1, again: bool = False
+    ) -> tuple[Prepared, Outcome]:
+        """Replay on threads of this process: everything but Ray."""
+        from flor_ray import pipeline
+        from flor_ray.cluster.executors import ThreadExecutor
+
+        prepared = self.prepare(names, where, workers, again)
+        return prepared, pipeline.run(prepared, ThreadExecutor())
+
+    def frame(self, *names: str) -> pd.DataFrame:
+        from flor_ray import pipeline
+
+        return pipeline.dataframe(*names, path=str(self.root))
+
+    def values(self, name: str, version: str | None = None) -> list[tuple[Any, ...]]:
+        """(epoch, step, iteration, value) of a feature, in order, of the newest version unless another is named."""
+        from flor_ray.schema import Value, decode
+
+        store = self.project.store
+        version = version or self.experiments()[-1].version
+        table = store.logs(self.project.name, names=[name], versions=[version])
+        rows = [
+            (
+                row["epoch"],
+                row["step"],
+                row["iteration"],
+                decode(Value(row["type"], row["number"], row["integer"], row["text"]), store.objects.get),
+            )
+            for row in table.to_pylist()
+        ]
+        return sorted(rows, key=lambda row: tuple(-1 if part is None else part for part in row[:3]))
+
+
+def environment(**variables: str) -> dict[str, str]:
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("FLOR_RAY_", "RANK", "LOCAL_RANK"))
+    }
+    return {"OMP_WAIT_POLICY": "PASSIVE"} | kept | variables  # several scripts at once on few cores must not spin
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One local Ray for all tests that need one: its start takes 10 to 25 s."""
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()  # type: ignore[no-untyped-call]

@@ -1,0 +1,148 @@
+"""The same table whatever the cluster does: one worker, two, and workers that are killed in the middle."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from flor_ray import pipeline
+from flor_ray.cluster.actors import RayExecutor
+from flor_ray.cluster.driver import Progress
+from flor_ray.errors import UsageError
+from flor_ray.records import Outcome
+from tests.conftest import Lab
+
+SCRIPT = """
+import random
+import time
+import flor_ray as flor
+
+rate = flor.arg("rate", 1)
+state = {"weight": 1.0}
+flor.checkpointing(state=state)
+for epoch in flor.loop("epoch", range(4)):
+    for step in flor.loop("step", range(3)):
+        time.sleep(0.05)
+        state["weight"] += rate * random.random()
+    flor.log("weight", state["weight"])
+"""
+HINDSIGHT = SCRIPT.replace("        time.sleep", '        flor.log("before", state["weight"])\n        time.sleep')
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    lab = Lab(tmp_path_factory.mktemp("ray") / "project")
+    for rate in range(1, 7):
+        lab.record(SCRIPT, "--flor", f"rate{rate}", "--kwargs", f"rate={rate}")
+    lab.write("train.py", HINDSIGHT)
+    return lab.root
+
+
+def copy(recorded: Path, folder: Path) -> Path:
+    shutil.copytree(recorded, folder / "copy")
+    return folder / "copy"
+
+
+def table(root: Path) -> pd.DataFrame:
+    frame = pipeline.dataframe("before", "weight", path=str(root))
+    return frame.drop(columns="timestamp").reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def one_worker(recorded: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> pd.DataFrame:
+    root = copy(recorded, tmp_path_factory.mktemp("one"))
+    summary = pipeline.replay(["before"], workers=1, path=str(root))
+    assert list(summary["outcome"]) == ["replayed"] * 6
+    return table(root)
+
+
+def run_on_ray(root: Path, meanwhile: Callable[[RayExecutor, Progress], None]) -> Outcome:
+    from flor_ray.project import Project
+
+    prepared = pipeline.prepare(Project.open(str(root)), ["before"], workers=2)
+    executor = RayExecutor()
+    return pipeline.run(prepared, executor, lambda progress: meanwhile(executor, progress))
+
+
+def test_one_worker_fills_every_cell_with_the_values_that_were(one_worker: pd.DataFrame) -> None:
+    assert len(one_worker) == 6 * 4 * 3
+    assert one_worker["before"].notna().all()
+    ends = one_worker[one_worker["step"] == 2].reset_index(drop=True)
+    starts = one_worker[one_worker["step"] == 0].reset_index(drop=True)
+    same_version = (starts["version"] == starts["version"].shift(1)).to_numpy()
+    assert (starts["before"][same_version].to_numpy() == ends["weight"].shift(1)[same_version].to_numpy()).all()
+
+
+def test_two_workers_give_the_same_table_as_one(recorded: Path, one_worker: pd.DataFrame, tmp_path: Path) -> None:
+    root = copy(recorded, tmp_path)
+    workers: set[str] = set()
+    outcome = run_on_ray(root, lambda executor, progress: workers.update(executor.pids))
+    assert outcome.failures == []
+    assert len(workers) == 2
+    pd.testing.assert_frame_equal(table(root), one_worker)
+
+
+def test_killing_a_worker_in_mid_replay_changes_nothing_in_the_table(
+    recorded: Path, one_worker: pd.DataFrame, tmp_path: Path
+) -> None:
+    root = copy(recorded, tmp_path)
+    killed: list[int] = []
+
+    def kill_one(executor: RayExecutor, progress: Progress) -> None:
+        if progress.segments_done >= 1 and not killed:
+            killed.append(next(iter(executor.pids.values())))
+            os.kill(killed[0], signal.SIGKILL)
+
+    outcome = run_on_ray(root, kill_one)
+    assert len(killed) == 1
+    assert outcome.failures == []
+    pd.testing.assert_frame_equal(table(root), one_worker)
+
+
+def test_killing_the_script_s_own_process_runs_its_segment_again(
+    recorded: Path, one_worker: pd.DataFrame, tmp_path: Path
+) -> None:
+    root = copy(recorded, tmp_path)
+    killed: list[int] = []
+
+    def kill_one(executor: RayExecutor, progress: Progress) -> None:
+        if progress.segments_done < 1 or killed:
+            return
+        for pid in executor.pids.values():
+            children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout
+            for child in children.split():
+                os.kill(int(child), signal.SIGKILL)
+                killed.append(int(child))
+
+    outcome = run_on_ray(root, kill_one)
+    assert killed
+    assert outcome.failures == []
+    pd.testing.assert_frame_equal(table(root), one_worker)
+
+
+def test_more_workers_than_the_cluster_has_slots_is_one_clear_error(recorded: Path, ray_cluster: None) -> None:
+    with pytest.raises(UsageError, match="workers were asked for, and the cluster has 2 CPU slots"):
+        pipeline.replay(["before"], workers=99, path=str(recorded))
+
+
+def test_a_store_in_memory_cannot_be_replayed_from_and_says_so(ray_cluster: None, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from flor_ray.project import Project
+    from flor_ray.store import Store
+
+    lab = Lab(tmp_path / "project")
+    lab.record(SCRIPT)
+    lab.write("train.py", HINDSIGHT)
+    prepared = lab.prepare(["before"])
+    elsewhere = replace(prepared.project, store=Store("memory://elsewhere"))
+    assert isinstance(elsewhere, Project)
+    with pytest.raises(UsageError, match="Workers are other processes and cannot see memory://elsewhere"):
+        pipeline.run(replace(prepared, project=elsewhere))
