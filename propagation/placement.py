@@ -8,37 +8,42 @@ definitions of what it reads, and before the next ones.
           loss.backward() <----->     loss.backward()
 
 The places between the two counterparts are numbered by the statement they stand before, and narrowed by data flow. If
-several remain and it matters which, the neighbour decides that the statement has names in common with. If that says
-nothing either, the place right behind the statement that it follows in the newer version is taken, with little
-confidence; and if it does not directly follow one, there are two equally good places, and none is taken.
+several remain, code that only the newer version has on one side of the statement tells that it comes after (or before)
+what that code replaced: gaps.py; code on both sides tells nothing, and no place is taken. If there is none, and it
+matters which place is taken, the neighbour decides that the statement has names in common with, and if that says
+nothing either, it is the one that the statement directly follows, with little confidence. In the end the place must be
+on the right side of every call that changes the state of what is read: states.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping as Lookup
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flor_ray.propagation.bottomup import CONTAINERS
 from flor_ray.propagation.calls import calls
 from flor_ray.propagation.edits import statements_of
+from flor_ray.propagation.effects import called_name
+from flor_ray.propagation.gaps import HARMLESS, replaces, serving
 from flor_ray.propagation.mapping import Mapping
 from flor_ray.propagation.names import Names
 from flor_ray.propagation.program import Program
+from flor_ray.propagation.rivals import Rivals
 from flor_ray.propagation.similarity import Likeness
+from flor_ray.propagation.states import States
 from flor_ray.propagation.thresholds import (
     BOTH_NEIGHBOURS,
     NO_NEIGHBOUR,
     ONE_NEIGHBOUR,
     PENALTY_BETWEEN,
     PENALTY_CROSSED,
+    PENALTY_STATE,
     PENALTY_UNDECIDED,
     PENALTY_UNMAPPED_BLOCK,
     PENALTY_WEAK_NEIGHBOUR,
 )
 from flor_ray.propagation.tree import Node
-
-_RIVAL_MARGIN = 0.02  # two blocks this close in likeness are equally good
-HARMLESS = frozenset({"print", "log", "info", "debug", "warning", "write", "set_description", "set_postfix"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,8 @@ class Flow:
     reads: Set[str] = frozenset()
     after: Set[int] = frozenset()  # older nodes, by index, that must run before it
     before: Set[int] = frozenset()  # older nodes that must not
+    names: Lookup[str, str] = field(default_factory=dict)  # what is read, as the newer version calls it -> `reads`
+    moved: Set[int] = frozenset()  # first bytes of newer statements that are carried, too
     carried: tuple[tuple[Node, int], ...] = ()  # blocks and gaps of statements carried along, which it must follow
 
 
@@ -82,12 +89,18 @@ class _Neighbour:
         return self.distance == 1 and self.newer.fingerprint == self.older.fingerprint
 
 
+_Sides = tuple[list[Node], list[Node]]  # only-newer code before and after the statement
+
+
 class Placer:
     """Finds places for statements of one newer program in one older program."""
 
     def __init__(self, newer: Program, older: Program, mapping: Mapping) -> None:
         self._newer, self._older, self._mapping = newer, older, mapping
         self._likeness = Likeness(newer.tree, older.tree, (newer.features(), older.features()))
+        self._rivals = Rivals(older, mapping, self._likeness)
+        self._states = States(newer, older, mapping)
+        self._serving = serving(newer, mapping, self._states.is_inert)
         self._observers = {start for start, _ in newer.features()}
         self._quiet = {call.node.index for call in calls(older.names) if call.function == "log"}
 
@@ -105,7 +118,7 @@ class Placer:
         target, unmapped = self._target(counterpart, before, after)
         if target is None:
             return NoPlace(_absent(self._newer, block))
-        rival = self._rival(block, target) if target is counterpart else None
+        rival = self._rivals.of(block, target) if target is counterpart else None
         if rival is not None:
             lines = f"lines {self._line(target)} and {self._line(rival)}"
             return NoPlace(f"two blocks of the older version are equally good: those at {lines}", target, 0.3)
@@ -114,7 +127,32 @@ class Placer:
         if unmapped and (left is None or right is None) and not (one is not None and one.beside()):
             return NoPlace(_absent(self._newer, block), one.older if one is not None else None, 0.3)
         ends = self._only_observers(before), self._only_observers(after)
-        return self._between(target, (left, right), ends, flow, unmapped)
+        sides = self._replaced(before, left, target, flow), self._replaced(after, right, target, flow)
+        place = self._between(target, (left, right), ends, sides, flow, unmapped)
+        if isinstance(place, NoPlace):
+            return place
+        wrong = self._states.conflict(unit, target, place.gap, flow.names)
+        if wrong is not None:
+            text = self._older.tree.text(wrong).decode("utf-8", "replace")
+            return NoPlace(
+                f"it would run on the other side of line {self._line(wrong)} of the older version (`{text}`), which "
+                "changes the state of what it reads",
+                wrong,
+                0.3,
+            )
+        return place
+
+    def _replaced(self, siblings: list[Node], neighbour: _Neighbour | None, target: Node, flow: Flow) -> list[Node]:
+        """Only-newer code between a statement and its neighbour (or its block's end) that may replace older code."""
+        found: list[Node] = []
+        for sibling in siblings:
+            if neighbour is not None and sibling is neighbour.newer:
+                break
+            passive = sibling.start in self._observers or sibling.start in self._serving or sibling.start in flow.moved
+            partner = self._mapping.older_of(sibling)
+            if not passive and replaces(sibling) and (partner is None or partner.parent is not target):
+                found.append(sibling)
+        return found
 
     def _only_observers(self, siblings: list[Node]) -> bool:
         """Whether nothing but log statements stands there: then this is as good as the block's first or last place."""
@@ -148,6 +186,7 @@ class Placer:
         target: Node,
         neighbours: tuple[_Neighbour | None, _Neighbour | None],
         ends: tuple[bool, bool],
+        sides: _Sides,
         flow: Flow,
         unmapped: bool,
     ) -> Place | NoPlace:
@@ -191,7 +230,7 @@ class Placer:
                 twin[0],
                 0.4,
             )
-        return self._choose(target, (low, high), neighbours, ends, reads, confidence)
+        return self._choose(target, (low, high), neighbours, ends, sides, flow, confidence)
 
     def _choose(
         self,
@@ -199,15 +238,39 @@ class Placer:
         span: tuple[int, int],
         neighbours: tuple[_Neighbour | None, _Neighbour | None],
         ends: tuple[bool, bool],
-        reads: Set[str],
+        sides: _Sides,
+        flow: Flow,
         confidence: float,
     ) -> Place | NoPlace:
-        older = statements_of(target)
-        low, high = span
-        left, right = neighbours
+        older, reads = statements_of(target), flow.reads
+        (low, high), (left, right) = span, neighbours
         why = _explain(self, left, right)
         to_left = left is not None or right is None
         between = [each for each in older[low:high] if self._touches(each, reads)]
+        facing = any(replaces(each) and not self._is_mapped_beside(each, left, right) for each in older[low:high])
+        if facing and between and all(sides):
+            lines = self._lines(older[low], older[high - 1])
+            return NoPlace(
+                f"code on both sides of it was replaced: nothing tells where in {lines} of the older version it "
+                "belongs",
+                older[low - 1] if low else None,
+                0.4,
+            )
+        if facing and any(sides) and not all(sides):
+            why += "; the code that was replaced stands " + ("before it" if sides[0] else "after it")
+            confidence -= PENALTY_BETWEEN * bool(between)
+            unexplained = self._unexplained(sides[0], between, flow) if sides[0] else None
+            if unexplained is not None:
+                line = self._line(unexplained)
+                return NoPlace(
+                    f"line {line} of the older version changes the state of what it reads, and nothing tells that the "
+                    "newer version does the same before it",
+                    older[low - 1] if low else None,
+                    0.4,
+                )
+            gap = high if sides[0] else low
+            after = gap > 0 and (not sides[0] or gap == len(older))
+            return Place(target, gap, after, max(confidence, 0.0), why)
         if low < high and between:
             pulls = self._affinity(left, reads), self._affinity(right, reads)
             confidence -= PENALTY_BETWEEN
@@ -220,6 +283,7 @@ class Placer:
                         older[low - 1] if low else None,
                         0.45,
                     )
+                confidence -= PENALTY_STATE * any(self._states.changes(each, reads) for each in between)
                 confidence -= PENALTY_UNDECIDED * (pulls[0] == pulls[1])
                 to_left = pulls[0] >= pulls[1]  # a log observes what the statement before it has done
         if left is None and right is None:
@@ -250,6 +314,23 @@ class Placer:
                 earliest = max(earliest, holder + 1)
         return earliest, latest
 
+    def _unexplained(self, replacing: list[Node], between: list[Node], flow: Flow) -> Node | None:
+        """An older statement that changes the state of what is read, if the code that may replace it is not known to.
+
+        It is known to if it binds a variable that the older code binds, or changes the same state itself.
+        """
+        changing = [each for each in between if self._states.changes(each, flow.reads)]
+        bound = {node.label for each in replacing for node in self._newer.names.bound(each)}
+        if not changing or any(node.label in bound for each in between for node in self._older.names.bound(each)):
+            return None
+        return None if any(self._states.switches(each, flow.names) for each in replacing) else changing[0]
+
+    def _is_mapped_beside(self, statement: Node, left: _Neighbour | None, right: _Neighbour | None) -> bool:
+        """Whether an older statement is mapped to one of the same newer block, and so replaced by nothing."""
+        partner = self._mapping.newer_of(statement)
+        beside = (left or right) if left is not None or right is not None else None
+        return partner is not None and beside is not None and partner.parent is beside.newer.parent
+
     def _affinity(self, neighbour: _Neighbour | None, reads: Set[str]) -> int:
         """2 if the neighbour binds what is read, 1 if it mentions it, 0 if they have nothing in common."""
         if neighbour is None:
@@ -261,6 +342,8 @@ class Placer:
 
     def _touches(self, statement: Node, reads: Set[str]) -> bool:
         """Whether a statement may change what is read: binds it, calls something on it or hands it to a call."""
+        if self._states.changes(statement, reads):
+            return True
         names: Names = self._older.names
         if any(node.label in reads for node in names.bound(statement)):
             return True
@@ -289,46 +372,9 @@ class Placer:
                 return only.older, other
         return None
 
-    def _rival(self, block: Node, target: Node) -> Node | None:
-        """An unmatched older container that the newer one could as well be matched with, seen from outside."""
-        container, chosen = block.parent, target.parent
-        while container is not None and container.parent is not None and chosen is not None:
-            if container.kind in CONTAINERS and self._mapping.linked(container, chosen):
-                rival = self._rival_of(container, chosen)
-                if rival is not None:
-                    return rival
-            container = container.parent
-            chosen = self._mapping.older_of(container)
-        return None
-
-    def _rival_of(self, container: Node, chosen: Node) -> Node | None:
-        support = self._support(container, chosen)
-        score = None
-        for other in self._older.tree.nodes:
-            if other.kind != container.kind or other is chosen or self._mapping.newer_of(other) is not None:
-                continue
-            if other.contains(chosen) or chosen.contains(other) or other.parent is None or chosen.parent is None:
-                continue
-            if other.parent is not chosen.parent and other.fingerprint != chosen.fingerprint:
-                continue
-            if self._support(container, other) < support:
-                continue
-            score = self._likeness.of(container, chosen) if score is None else score
-            if self._likeness.of(container, other) >= score - _RIVAL_MARGIN:
-                return other
-        return None
-
-    def _support(self, newer: Node, older: Node) -> int:
-        """How many of the direct siblings on both sides, and of the parents, are linked to each other."""
-        if newer.parent is None or older.parent is None:
-            return 0
-        support = int(self._mapping.linked(newer.parent, older.parent))
-        left, right = newer.parent.children, older.parent.children
-        for step in (-1, 1):
-            i, j = left.index(newer) + step, right.index(older) + step
-            if 0 <= i < len(left) and 0 <= j < len(right):
-                support += self._mapping.linked(left[i], right[j])
-        return support
+    def _lines(self, first: Node, last: Node) -> str:
+        start, end = self._line(first), self._older.tree.last_line(last)
+        return f"line {start}" if start == end else f"lines {start} to {end}"
 
     def _line(self, node: Node) -> int:
         return self._older.tree.line(node.start)
@@ -350,12 +396,3 @@ def _absent(program: Program, block: Node) -> str:
         return "none of the code around it is in the older version"
     line = program.tree.line(owner.start)
     return f"the block it stands in (line {line}) has no counterpart in the older version"
-
-
-def called_name(call: Node) -> str:
-    function = call.children[0] if call.children else None
-    if function is None:
-        return ""
-    return (
-        function.label if function.kind == "identifier" else (function.children[-1].label if function.children else "")
-    )

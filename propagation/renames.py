@@ -8,11 +8,12 @@ is called `total`, or that something else is differentiated now.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass
 
 from flor_ray.propagation.mapping import Mapping
 from flor_ray.propagation.names import Names, Scope
-from flor_ray.propagation.thresholds import PENALTY_DOUBTFUL_NAME
+from flor_ray.propagation.thresholds import PENALTY_DOUBTFUL_NAME, PENALTY_FACING_NAME
 from flor_ray.propagation.tree import Node
 
 _BINDING_VOTE = 3
@@ -22,6 +23,7 @@ _CLEAR_SHARE = 0.8  # of the votes: no doubt
 _LEAST_SHARE = 0.6  # below: contradictory
 
 ScopeKey = tuple[str, int, int]
+_Facing = tuple[ScopeKey | None, str, ScopeKey | None]  # newer scope, name in both, older scope
 _Variable = tuple[ScopeKey | None, str]
 
 
@@ -37,7 +39,8 @@ class Counterpart:
 class Renames:
     """Votes of one mapping for names."""
 
-    def __init__(self, mapping: Mapping, newer: Names, older: Names) -> None:
+    def __init__(self, mapping: Mapping, newer: Names, older: Names, facing: Set[_Facing] = frozenset()) -> None:
+        self._facing = facing
         self._newer, self._older = newer, older
         self._votes: dict[_Variable, Counter[_Variable]] = {}
         self._bound: set[tuple[_Variable, _Variable]] = set()
@@ -114,10 +117,15 @@ class Renames:
     def _unvoted(self, name: str, owner: Scope, there: Scope | None) -> Counterpart:
         if there is None:
             return Counterpart(None)
+        if (scope_key(owner), name, scope_key(there)) in self._facing:
+            return Counterpart(name, PENALTY_FACING_NAME)
         if self._is_another(name, there, (scope_key(owner), name)):
             return Counterpart(None, contradiction=f"`{name}` is another variable in the older version")
         ours, theirs = _how_bound(owner, name), _how_bound(there, name)
-        return Counterpart(name, 0.0 if ours == theirs != "variable" else PENALTY_DOUBTFUL_NAME)
+        if ours == theirs != "variable":
+            return Counterpart(name)
+        reason = f"`{name}` is bound elsewhere in the older version, and nothing tells that it is the same variable"
+        return Counterpart(None, contradiction=reason)
 
 
 def scope_key(scope: Scope | None) -> ScopeKey | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from flor_ray.propagation.effects import MODES, TRAINING, called_name
 from flor_ray.propagation.mapping import Mapping
 from flor_ray.propagation.tree import Node, Tree
 
@@ -48,6 +49,8 @@ class Likeness:
             return 0.0
         if self._features[0].get(newer.start) != self._features[1].get(older.start):
             return 0.0  # log statements of different features are different statements, however alike
+        if _state_change(newer) != _state_change(older):
+            return 0.0  # `net.eval()` is not `net.train()`, whatever else they share
         left, right = self._count(0, newer), self._count(1, older)
         words = _overlap(left[0], right[0])
         if newer.shape == older.shape:
@@ -61,6 +64,13 @@ class Likeness:
             words[node.index] = Counter(each.label for each in below if not each.children)
             forms[node.index] = Counter(each.kind for each in below if each.children)
         return words[node.index], forms[node.index]
+
+
+def _state_change(statement: Node) -> str:
+    """The method that a statement calls for what it does to an object's state, or ""."""
+    call = statement.children[0] if statement.kind == "expression_statement" and statement.children else None
+    name = called_name(call) if call is not None and call.kind == "call" else ""
+    return name if name in TRAINING | MODES else ""
 
 
 def _comparable(newer: Node, older: Node) -> bool:

@@ -47,11 +47,16 @@ PENALTY_CROSSED = 0.25  # the neighbours stand in the other order; the one that 
 PENALTY_UNMAPPED_BLOCK = 0.15  # the block has no counterpart, only its statements have
 PENALTY_WEAK_NEIGHBOUR = 0.05  # a neighbour is matched but differs
 PENALTY_DOUBTFUL_NAME = 0.15  # a name is read that the mapping says nothing about, or says two things
+PENALTY_FACING_NAME = 0.2  # a variable is the same only because it has one name in code that replaces the other's
+PENALTY_STATE = 0.1  # older-only statements between the neighbours change the state of what the statement reads
 PENALTY_OTHER_REGION = 0.15  # the place runs in another part of the script (say, nested loop against epoch)
 
 # --- limits -------------------------------------------------------------------------------------------------------
 MAX_LINES = 20_000
 """Longer sources are generated, not written; they are refused rather than waited for."""
+
+MAX_CARRIED_LINES = 30
+"""Lines that may come along with one log statement: a helper or two. More is not a log any more, it is a feature."""
 
 MAX_HEIGHT = 600
 """Deeper trees are refused. Python itself stops at 100 levels of indentation and some hundred of brackets."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from flor_ray.propagation.adaptation import Adaptation, Declined
 from flor_ray.propagation.bottomup import CONTAINERS
+from flor_ray.propagation.cargo import Cargo
 from flor_ray.propagation.edits import (
     CannotEdit,
     Carried,
@@ -28,21 +29,24 @@ from flor_ray.propagation.edits import (
     offset_before,
     statements_of,
 )
+from flor_ray.propagation.effects import TRAINING, in_parameters
+from flor_ray.propagation.embedded import check_evaluated_once
+from flor_ray.propagation.gaps import facing_variables
 from flor_ray.propagation.gumtree import match
 from flor_ray.propagation.imports import header_gap, import_text
 from flor_ray.propagation.names import Scope
-from flor_ray.propagation.placement import HARMLESS, Flow, NoPlace, Place, Placer, called_name
+from flor_ray.propagation.needs import MAX_NEEDS, Needs
+from flor_ray.propagation.placement import Flow, NoPlace, Place, Placer
 from flor_ray.propagation.presence import find_present
 from flor_ray.propagation.program import LogCall, Program
 from flor_ray.propagation.regions import regions_of
 from flor_ray.propagation.renames import Renames, ScopeKey, scope_key
+from flor_ray.propagation.thresholds import MAX_CARRIED_LINES
 from flor_ray.propagation.tree import Node
-from flor_ray.propagation.units import dropped_from, kept_in, mutated, widen
+from flor_ray.propagation.units import dropped_from, kept_in, widen
 
 _BUILTINS = frozenset(dir(builtins))
 _LEAVES_BLOCK = frozenset({"return_statement", "raise_statement", "yield", "await", "global_statement"})
-_TRAINING = frozenset({"backward", "step", "zero_grad", "unscale_", "load_state_dict", "requires_grad_"})
-_MAX_NEEDS = 20  # definitions of one name, and definitions that need each other: more are not looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,9 @@ class Transplant:
         self.mapping = match(
             newer.tree, older.tree, (newer.features(), older.features()), list(_same_loops(newer, older))
         )
-        self.renames = Renames(self.mapping, newer.names, older.names)
+        self._facing = facing_variables(self.mapping, newer.names, older.names)
+        self.renames = Renames(self.mapping, newer.names, older.names, self._facing.variables)
+        self._needs, self._cargo = Needs(newer, self.mapping), Cargo(newer, older, self.renames)
         self.placer = Placer(newer, older, self.mapping)
         self.carried: dict[int, Carried] = {}  # by first byte of what moved as a unit
         self.requested: set[int] = set()
@@ -70,6 +76,18 @@ class Transplant:
 
     def carry(self, statement: Node) -> Carried | Present:
         """Carry one statement (a node of the newer program's written tree). Raises Declined."""
+        before = set(self.carried)
+        result = self._carry(statement)
+        own = range(self._newer_line(statement), self.newer.written.last_line(statement) + 1)
+        new = [each.insertion for start, each in self.carried.items() if start not in before]
+        count = sum(number not in own for insertion in new for number in insertion.newer_lines)
+        if count > MAX_CARRIED_LINES:
+            raise Declined(
+                f"it needs {count} lines that the older version does not have, which is more than {MAX_CARRIED_LINES}"
+            )
+        return result
+
+    def _carry(self, statement: Node) -> Carried | Present:
         logs = [log for log in self.newer.logs if log.statement is statement]
         if not logs:
             return self._carry_plain(statement)
@@ -104,7 +122,7 @@ class Transplant:
 
     def _beside(self, statement: Node, log: LogCall, partner: Node) -> Carried:
         """Log next to the counterpart of the statement that the call is part of."""
-        self._check_evaluated_once(statement, log)
+        check_evaluated_once(statement, log)
         assignment = statement.children[0] if statement.kind == "expression_statement" else statement
         target = assignment.child("left") if assignment.kind == "assignment" else None
         whole = target is not None and assignment.child("right") is log.call.node
@@ -123,29 +141,6 @@ class Transplant:
         place = Place(block, position, False, 0.9, f"before line {self._older_line(partner)}, which it is part of")
         return self._insert(log.call.node, place, {})
 
-    def _check_evaluated_once(self, statement: Node, log: LogCall) -> None:
-        child = log.call.node
-        for around in log.call.node.ancestors():
-            if around.kind in (
-                "elif_clause",
-                "except_clause",
-                "case_clause",
-                "lambda",
-                "for_in_clause",
-                "while_statement",
-            ):
-                raise Declined(
-                    f"it is evaluated inside a {around.kind.replace('_', ' ')}, before which it cannot be put"
-                )
-            if around.kind.endswith("_comprehension") or around.kind == "generator_expression":
-                raise Declined("it is evaluated inside a comprehension, before which it cannot be put")
-            conditional = around.kind == "conditional_expression" and child is not around.children[1]
-            if conditional or (around.kind == "boolean_operator" and child is not around.children[0]):
-                raise Declined("it is evaluated only if another part of its statement says so")
-            if around is statement:
-                return
-            child = around
-
     # --- units ---------------------------------------------------------------------------------------------------
 
     def _carry_unit(self, statement: Node) -> Carried:
@@ -157,6 +152,13 @@ class Transplant:
         written = self._written(unit)
         kept = kept_in(self.newer, unit, around, self.requested)
         dropped = [] if kept is None else [self._written(node) for node in dropped_from(self.newer, unit, kept)]
+        parts = [unit] if kept is None else [self.newer.tree.nodes[index] for index in sorted(kept)]
+        own = set(self._needing) | {
+            (scope_key(self.newer.names.owner(n)), n.label) for part in parts for n in self.newer.names.bound(part)
+        }
+        for part in parts:
+            if part.start not in self.requested:
+                self._cargo.check(self._written(part), kept is not None, own, self.requested)
         definition = unit.parent is not None and unit.parent.parent is not None and unit.parent.parent.kind
         first = self.placer.place(unit, Flow())
         if isinstance(first, NoPlace) and definition == "function_definition" and unit.parent is not None:
@@ -217,57 +219,23 @@ class Transplant:
         key = (scope_key(owner), name)
         if key in self._needing:
             return []
-        if len(self._needing) >= _MAX_NEEDS:
-            raise Declined(f"it needs a chain of more than {_MAX_NEEDS} definitions that the older version lacks")
+        if len(self._needing) >= MAX_NEEDS:
+            raise Declined(f"it needs a chain of more than {MAX_NEEDS} definitions that the older version lacks")
         self._needing.append(key)
         try:
-            return [
-                self._carry_definition(name, node, owner, reader) for node in self._definitions(name, owner, reader)
-            ]
+            definitions = self._needs.definitions(name, owner, reader)
+            return [self._carry_definition(name, node, owner, reader) for node in definitions]
         finally:
             self._needing.pop()
-
-    def _definitions(self, name: str, owner: Scope, reader: Node) -> list[Node]:
-        statements = {s.start: node for node in owner.bindings.get(name, ()) if (s := node.statement()) is not None}
-        changed = [
-            node
-            for node in owner.reads.get(name, ())
-            if (s := node.statement()) is not None and node in mutated(s) and s.start not in statements
-        ]
-        found = sorted([*statements.values(), *changed], key=lambda node: node.start)
-        if len(found) > _MAX_NEEDS:
-            raise Declined(f"it reads `{name}`, which {len(found)} statements define that the older version lacks")
-        simple = all(_is_plain_definition(node) for node in found)
-        for read in owner.reads.get(name, ()):
-            statement = read.statement()
-            if statement is None or statement.start in statements or reader.contains(statement) or simple:
-                continue
-            matched = self.newer.matched(statement)
-            partner = self.mapping.older_of(matched) if matched is not None else None
-            if partner is not None and not self._only_observes(statement):
-                line = self._newer_line(statement)
-                raise Declined(
-                    f"it reads `{name}`, which line {line} uses too and which the older version does not have",
-                    partner,
-                    0.3,
-                )
-        return found
-
-    def _only_observes(self, statement: Node) -> bool:
-        """Whether a statement just logs or prints: what it reads is not needed for training."""
-        if any(log.statement is statement for log in self.newer.logs):
-            return True
-        call = statement.children[0] if statement.kind == "expression_statement" and statement.children else None
-        return call is not None and call.kind == "call" and called_name(call) in HARMLESS
 
     def _carry_definition(self, name: str, node: Node, owner: Scope, reader: Node) -> Carried:
         statement = node.statement()
         if statement is not None and not self.newer.written_names.binds(node):
             call = node.parent
-            if call is not None and call.kind == "attribute" and call.children[-1].label in _TRAINING:
+            if call is not None and call.kind == "attribute" and call.children[-1].label in TRAINING:
                 line = self._newer_line(node)
                 raise Declined(f"it reads `{name}`, which only the newer version has and which line {line} trains with")
-        if statement is None or _in_parameters(node):
+        if statement is None or in_parameters(node):
             raise Declined(f"it reads `{name}`, a parameter that the older version does not have")
         if statement.kind in ("import_statement", "import_from_statement"):
             return self._carry_import(node, self.older.tree.root)
@@ -296,33 +264,41 @@ class Transplant:
     def _flow(self, unit: Node, adaptation: Adaptation) -> Flow:
         after: set[int] = set()
         before: set[int] = set()
+        names: dict[str, str] = {}
         for name, owner, counterpart in adaptation.read:
             there = self.older.names.lookup(counterpart, adaptation.scope)
             if owner is None or there is None:
                 continue
-            mine = [
-                s for n in owner.bindings.get(name, ()) if (s := n.statement()) is not None and not unit.contains(n)
-            ]
-            earlier = [s for s in mine if s.start < unit.start]
-            later = [s for s in mine if s.start > unit.start]
-            linked = self._linked(earlier[-1]) if earlier else None
-            if linked is not None:
-                after.add(linked.index)
+            names[name] = counterpart
+            mine = [n for n in owner.bindings.get(name, ()) if n.statement() is not None and not unit.contains(n)]
+            earlier = [n for n in mine if n.start < unit.start]
+            later = [n for n in mine if n.start > unit.start]
+            linked = self._linked(earlier[-1], counterpart) if earlier else []
+            if earlier and not linked:
+                self._needs.check_binding(name, earlier[-1], unit, self.carried.keys())
+            if linked:
+                after.update(linked)
             elif earlier and there is self.older.names.scope_of(adaptation.block):
                 after.update(self._first_definition(counterpart, there, adaptation.block))
-            behind = self._linked(later[0]) if later else None
-            if behind is not None and behind.index not in after:
-                before.add(behind.index)
+            behind = self._linked(later[0], counterpart) if later else []
+            before.update(index for index in behind[:1] if index not in after)
         return Flow(
             reads=frozenset(counterpart for _, _, counterpart in adaptation.read),
             after=after,
             before=before,
+            names=names,
+            moved=frozenset(self.carried),
             carried=tuple(each.place for each in adaptation.carried),
         )
 
-    def _linked(self, statement: Node) -> Node | None:
-        matched = self.newer.matched(statement)
-        return self.mapping.older_of(matched) if matched is not None else None
+    def _linked(self, bound: Node, counterpart: str) -> list[int]:
+        """Older nodes that bind what a newer identifier binds: its statement's counterpart, or what it replaced."""
+        statement = bound.statement()
+        matched = self.newer.matched(statement) if statement is not None else None
+        partner = self.mapping.older_of(matched) if matched is not None else None
+        if partner is not None and any(n.label == counterpart for n in self.older.names.bound(partner)):
+            return [partner.index]
+        return [node.index for node in self._facing.bindings.get(bound.start, ())]
 
     def _first_definition(self, name: str, scope: Scope, block: Node) -> set[int]:
         bound = scope.bindings.get(name, [])
@@ -399,21 +375,3 @@ def _same_loops(newer: Program, older: Program) -> Iterable[tuple[Node, Node]]:
         b = older.matched(other) if other is not None else None
         if a is not None and b is not None:
             yield a, b
-
-
-def _is_plain_definition(node: Node) -> bool:
-    """An import, function or class: having it changes nothing."""
-    statement = node.statement()
-    return statement is not None and (
-        statement.kind.startswith("import")
-        or statement.kind in ("function_definition", "class_definition", "decorated_definition")
-    )
-
-
-def _in_parameters(node: Node) -> bool:
-    for ancestor in node.ancestors():
-        if ancestor.kind in ("parameters", "lambda_parameters"):
-            return True
-        if ancestor.is_statement:
-            return False
-    return False

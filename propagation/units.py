@@ -13,6 +13,7 @@ from collections.abc import Iterable, Set
 
 from flor_ray.propagation.adaptation import Declined
 from flor_ray.propagation.bottomup import CONTAINERS
+from flor_ray.propagation.calls import calls
 from flor_ray.propagation.edits import statements_of
 from flor_ray.propagation.mapping import Mapping
 from flor_ray.propagation.program import Program
@@ -33,11 +34,21 @@ def widen(newer: Program, mapping: Mapping, statement: Node) -> tuple[Node, list
         if owner.kind not in CONTAINERS or owner.kind.endswith("_definition"):
             break
         inner = newer.tree.subtree(owner)[1:]
+        if _is_recorded_loop(newer, owner):
+            line = newer.tree.line(owner.start)
+            raise Declined(f"its flor.loop (line {line}) has no counterpart in the older version")
         if any(n.is_statement and n.size > 2 and mapping.older_of(n) is not None for n in inner):
             break  # it wraps code that is there without it
         unit = owner
         around.append(owner)
     return unit, around
+
+
+def _is_recorded_loop(newer: Program, owner: Node) -> bool:
+    """Whether a statement is a `for` over flor.loop, or a `with flor.checkpointing`."""
+    end = header_end(owner)
+    recorded = {call.node.start for call in calls(newer.names) if call.function in ("loop", "checkpointing")}
+    return any(node.kind == "call" and node.start in recorded for node in newer.tree.subtree(owner) if node.start < end)
 
 
 def kept_in(newer: Program, unit: Node, around: list[Node], requested: Set[int]) -> set[int] | None:
@@ -113,8 +124,17 @@ def _provides(newer: Program, node: Node, needed: set[tuple[ScopeKey | None, str
     if node.kind in CONTAINERS:
         end = header_end(node)
         return any((scope_key(names.owner(n)), n.label) in needed for n in names.bound(node) if n.start < end)
-    changed = [*names.bound(node), *mutated(node)]
+    changed = [*names.bound(node), *(each for each in mutated(node) if not _is_imported(newer, each))]
     return any((scope_key(names.owner(each)), each.label) in needed for each in changed)
+
+
+def _is_imported(newer: Program, identifier: Node) -> bool:
+    """Whether a name is a module's or one from a module: `torch.f()` does not change `torch`."""
+    owner = newer.names.owner(identifier)
+    bound = owner.bindings.get(identifier.label, ()) if owner is not None else ()
+    return any((s := node.statement()) is not None and s.kind == "import_statement" for node in bound) or any(
+        alias.name == identifier.label for alias in newer.aliases
+    )
 
 
 def _ends_inner_loop(unit: Node, statement: Node) -> bool:

@@ -1,0 +1,135 @@
+"""What faces what between mapped neighbours: code that one version has there replaces what the other has there.
+
+        newer gap      P1  S  P2       between the nearest siblings of S that are mapped into the older block
+        older gap      Q               between their counterparts
+
+If only P1 is there, S comes after the replaced code, and so after Q; if only P2, before it. A variable that is bound in
+the newer gap and, under the same name, in the older one is the same variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Set
+from dataclasses import dataclass, field
+
+from flor_ray.propagation.edits import statements_of
+from flor_ray.propagation.effects import Effects, called_name
+from flor_ray.propagation.mapping import Mapping
+from flor_ray.propagation.names import Names
+from flor_ray.propagation.program import Program
+from flor_ray.propagation.renames import ScopeKey, scope_key
+from flor_ray.propagation.tree import BLOCKS, Node
+
+HARMLESS = frozenset({"print", "log", "info", "debug", "warning", "write", "set_description", "set_postfix"})
+_NEUTRAL = frozenset({"class_definition", "decorated_definition", "function_definition", "import_from_statement"})
+_NEUTRAL |= {"import_statement", "pass_statement", "future_import_statement"}
+
+
+@dataclass(frozen=True, slots=True)
+class Facing:
+    """Variables that both versions bind in gaps that face each other, under one name."""
+
+    variables: set[tuple[ScopeKey | None, str, ScopeKey | None]] = field(
+        default_factory=set
+    )  # newer scope, older scope
+    bindings: dict[int, list[Node]] = field(default_factory=dict)  # newer binding's first byte -> older bindings
+
+
+def replaces(statement: Node) -> bool:
+    """Whether a statement can stand for code that the other version has: not if it only tells, imports or defines."""
+    if statement.kind in _NEUTRAL:
+        return False
+    if statement.kind != "expression_statement" or not statement.children:
+        return True
+    expression = statement.children[0]
+    return expression.kind != "string" and not (expression.kind == "call" and called_name(expression) in HARMLESS)
+
+
+def facing(mapping: Mapping) -> Iterable[tuple[list[Node], list[Node]]]:
+    """Runs of statements that face each other in linked blocks, between neighbours linked in the same order."""
+    for newer, older in mapping.pairs():
+        if newer.kind not in BLOCKS or older.kind not in BLOCKS or newer.fingerprint == older.fingerprint:
+            continue
+        ours, theirs = statements_of(newer), statements_of(older)
+        index = {node.index: place for place, node in enumerate(theirs)}
+        run: list[Node] = []
+        reached = 0
+        for statement in ours:
+            partner = mapping.older_of(statement)
+            place = index.get(partner.index) if partner is not None else None
+            if place is None:
+                run.append(statement)
+                continue
+            if run and place > reached:
+                yield run, _left_over(mapping, newer, theirs[reached:place])
+            run = []
+            reached = max(reached, place + 1)
+        if run and len(theirs) > reached:
+            yield run, _left_over(mapping, newer, theirs[reached:])
+
+
+def _left_over(mapping: Mapping, block: Node, statements: list[Node]) -> list[Node]:
+    """Those that are not mapped to a statement of this newer block."""
+    return [each for each in statements if (partner := mapping.newer_of(each)) is None or partner.parent is not block]
+
+
+def facing_variables(mapping: Mapping, newer: Names, older: Names) -> Facing:
+    """Which variables are the same because the code that binds the one replaces the code that binds the other."""
+    found = Facing()
+    for left, right in facing(mapping):
+        theirs: dict[str, list[Node]] = {}
+        for statement in right:
+            for node in older.bound(statement):
+                theirs.setdefault(node.label, []).append(node)
+        for statement in left:
+            for node in newer.bound(statement):
+                if node.label in theirs:
+                    there = older.owner(theirs[node.label][0])
+                    found.variables.add((scope_key(newer.owner(node)), node.label, scope_key(there)))
+                    found.bindings[node.start] = theirs[node.label]
+    return found
+
+
+def serving(newer: Program, mapping: Mapping, inert: Callable[[Node], bool]) -> set[int]:
+    """Newer-only assignments without effects that only log statements (and each other) read; by first byte.
+
+    They come along with a log, or stay behind with one: they do not replace anything. `inert` tells whether a statement
+    leaves the state of all objects as it is.
+    """
+    effects, names, logs = Effects(newer), newer.written_names, {log.statement.start for log in newer.logs}
+    kept: dict[int, Node] = {}
+    for node in newer.written.nodes:
+        matched = newer.matched(node) if node.is_statement else None
+        if matched is None or mapping.older_of(matched) is not None or not _is_assignment(node):
+            continue
+        if effects.of(node, newer.written.subtree(node), _never, logs) is None and inert(matched):
+            kept[node.start] = node
+    while True:
+        starts = kept.keys() | logs
+        lost = [start for start, node in kept.items() if not _read_only_by(names, node, starts)]
+        if not lost:
+            return set(kept)
+        for start in lost:
+            del kept[start]
+
+
+def _is_assignment(statement: Node) -> bool:
+    return (
+        statement.kind == "expression_statement"
+        and bool(statement.children)
+        and statement.children[0].kind in ("assignment", "augmented_assignment")
+    )
+
+
+def _read_only_by(names: Names, statement: Node, starts: Set[int]) -> bool:
+    for bound in names.bound(statement):
+        owner = names.owner(bound)
+        for read in owner.reads.get(bound.label, ()) if owner is not None else ():
+            reader = read.statement()
+            if reader is None or reader.start not in starts:
+                return False
+    return True
+
+
+def _never(node: Node) -> bool:
+    return False

@@ -1,0 +1,2 @@
+import flor_ray as flor
+flor.log('x', 1)

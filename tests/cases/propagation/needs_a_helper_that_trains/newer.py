@@ -1,0 +1,11 @@
+import flor_ray as flor
+from tools import net, loader, step, make, show, norm
+def fit(batch):
+    loss = net(batch)
+    loss.backward()
+    return loss
+for epoch in flor.loop("epoch", range(5)):
+    for batch in flor.loop("step", loader):
+        loss = step(net, batch)
+    again = fit(batch)
+    flor.log("again", again)  # carry
