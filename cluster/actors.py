@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ from flor_ray.records import Segment, SegmentReport
 from flor_ray.scheduler.dispatch import Event, SegmentDone, WorkerJoined, WorkerLost
 
 _MAX_REPLACEMENTS = 3  # new actors per worker slot before the slot is given up
+_CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # where ray.init finds a cluster that runs on this machine
 _CLOSE_SECONDS = 10.0  # for retired actors to remove their files
 
 
@@ -50,6 +52,14 @@ def connect() -> None:
     """Join the cluster at RAY_ADDRESS, or start one on this machine."""
     if not ray.is_initialized():
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+
+
+def expected_slots() -> int:
+    """How many workers there will be room for. Looks at this machine, where no cluster is there yet to be asked."""
+    if ray.is_initialized() or "RAY_ADDRESS" in os.environ or _CURRENT_CLUSTER.exists():
+        return slots()[0]
+    gpus = Path("/proc/driver/nvidia/gpus")
+    return (len(list(gpus.iterdir())) if gpus.is_dir() else 0) or os.cpu_count() or 1
 
 
 def slots() -> tuple[int, bool]:

@@ -48,11 +48,14 @@ def cli() -> None:
 @cli.command(
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []},
     add_help_option=False,
+    options_metavar="",
 )
-@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+@click.argument(
+    "words", nargs=-1, type=click.UNPROCESSED, metavar="[--flor NAME] [--kwargs k=v ...] SCRIPT [ARGUMENTS ...]"
+)
 @click.pass_context
 def run(context: click.Context, words: tuple[str, ...]) -> None:
-    """Record a run of a training script: flor-ray run [--flor NAME] [--kwargs k=v ...] SCRIPT [ARGUMENTS ...]
+    """Record a run of a training script, without flags of ours in the script's own command line.
 
     \b
     Examples:
@@ -60,10 +63,10 @@ def run(context: click.Context, words: tuple[str, ...]) -> None:
       flor-ray run --flor bigger_batch --kwargs batch_size=256 train.py --epochs 5
     """
     ours, rest = _split_run(words)
-    if not rest or rest[0] in ("-h", "--help"):
-        click.echo(context.get_help())
-        context.exit(0 if rest else 2)
     taken, unknown = flags.parse(ours)
+    if not rest or rest[0] in ("-h", "--help"):
+        click.echo(context.get_help(), err=not rest)
+        context.exit(0 if rest else 2)
     if unknown:
         raise UsageError(f"flor-ray run does not know {' '.join(unknown)}; arguments of the script come after it.")
     script = Path(rest[0])
@@ -171,8 +174,9 @@ def replay(
       flor-ray replay grad_norm --where "accuracy < 95 and epoch >= 3" --yes
     """
     from flor_ray import pipeline, reports
+    from flor_ray.project import Project
 
-    project = pipeline.Project.open(store_url=store)
+    project = Project.open(store_url=store)
     prepared = pipeline.prepare(project, names, where, workers or pipeline.default_workers(), again)
     click.echo(reports.explain(prepared))
     if prepared.costs:
@@ -232,7 +236,8 @@ def main() -> None:
     """Entry point: errors that are ours become one message and an exit status."""
     warnings.showwarning = _show_warning
     try:
-        cli(standalone_mode=False)
+        status = cli(prog_name="flor-ray", standalone_mode=False)
+        raise SystemExit(status if isinstance(status, int) else 0)
     except click.ClickException as error:
         error.show()
         raise SystemExit(error.exit_code) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import click
 
 from flor_ray import pipeline, reports
 from flor_ray.errors import FlorError, UsageError
+from flor_ray.project import Project
 from flor_ray.terminal import print_frame, run_with_progress
 
 _COLUMNS = ("cf_matrix", "hidden_size", "lr", "batch_size", "accuracy")
@@ -24,15 +26,12 @@ def tell(directory: Path | None, workers: int | None) -> None:
         UsageError: the folder is not empty, or scikit-learn is not installed.
         FlorError: something could not be recorded or replayed.
     """
-    place = _make(directory)
-    click.echo(f"Recording six versions of train.py in {place}\n")
-    for name, text in _versions():
-        _record(place, name, text)
+    place = record_all(directory, click.echo)
     click.echo("\nThe last version logs two things that the others do not:\n")
     _show_table(place)
 
     click.echo(f"\nflor.replay({list(_WANTED)}, 'cf_matrix.isna()')\n")
-    project = pipeline.Project.open(str(place))
+    project = Project.open(str(place))
     prepared = pipeline.prepare(project, _WANTED, "cf_matrix.isna()", workers or pipeline.default_workers())
     click.echo(reports.explain(prepared) + "\n")
     outcome = run_with_progress(prepared)
@@ -53,6 +52,15 @@ def tell(directory: Path | None, workers: int | None) -> None:
     )
     if problems:
         raise FlorError(f"{len(problems)} of the demo's replays did not go as they should; see the warnings above.")
+
+
+def record_all(directory: Path | None, say: Callable[[str], object] = lambda line: None) -> Path:
+    """Record the six versions, one after another, in a new git repository. Returns its folder."""
+    place = _make(directory)
+    say(f"Recording six versions of train.py in {place}\n")
+    for name, text in _versions():
+        _record(place, name, text, say)
+    return place
 
 
 def _make(directory: Path | None) -> Path:
@@ -77,15 +85,15 @@ def _versions() -> list[tuple[str, str]]:
     return [(file.name.removesuffix(".py").partition("_")[2], file.read_text(encoding="utf-8")) for file in scripts]
 
 
-def _record(place: Path, name: str, text: str) -> None:
+def _record(place: Path, name: str, text: str, say: Callable[[str], object]) -> None:
     (place / "train.py").write_text(text, encoding="utf-8")
-    click.echo(f"$ python train.py --flor {name}")
+    say(f"$ python train.py --flor {name}")
     command = [sys.executable, "train.py", "--flor", name]
     ran = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
     if ran.returncode != 0:
         raise FlorError(f"`{' '.join(command)}` in {place} ended with status {ran.returncode}:\n{ran.stderr}")
-    click.echo("".join(f"  {line}\n" for line in ran.stdout.splitlines()[-1:]), nl=False)
-    click.echo("".join(f"  {line}\n" for line in ran.stderr.splitlines()), nl=False, err=True)
+    for line in (*ran.stdout.splitlines()[-1:], *ran.stderr.splitlines()):
+        say(f"  {line}")
 
 
 def _show_table(place: Path) -> None:

@@ -368,6 +368,6 @@ def _names(names: Sequence[str] | str) -> tuple[str, ...]:
 
 def default_workers() -> int:
     """One per GPU of the cluster, or one per CPU where it has none."""
-    from flor_ray.cluster.actors import slots
+    from flor_ray.cluster.actors import expected_slots
 
-    return slots()[0]
+    return expected_slots()

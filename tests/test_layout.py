@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import flor_ray
@@ -61,6 +63,26 @@ def test_importing_flor_ray_takes_less_than_30_ms() -> None:
     assert min(milliseconds() for _ in range(5)) < 30
 
 
+def test_a_wheel_holds_every_module_and_the_demos_scripts(tmp_path: Path) -> None:
+    copied = tmp_path / "checkout"
+    ignored = shutil.ignore_patterns(".git", ".venv", "*.egg-info", "build", "flor-demo*", "__pycache__", ".*_cache")
+    shutil.copytree(ROOT, copied, symlinks=True, ignore=ignored)
+    code = f"from setuptools import build_meta; build_meta.build_wheel({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=copied, capture_output=True, check=True, timeout=100)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("flor_ray/")}
+    wanted = {f"flor_ray/{path.name}" for path in (ROOT / "flor_ray").glob("*.py")} | {"flor_ray/py.typed"}
+    wanted |= {f"flor_ray/demo_versions/{path.name}" for path in (ROOT / "flor_ray/demo_versions").glob("*.py")}
+    wanted |= {f"flor_ray/{name}/{path.name}" for name in SUBPACKAGES for path in (ROOT / name).glob("*.py")}
+    assert names == wanted
+
+
+def test_no_module_has_the_name_of_a_public_function() -> None:
+    """Importing such a module would put it in the function's place."""
+    modules = {path.stem for path in (ROOT / "flor_ray").glob("*.py")} | set(SUBPACKAGES)
+    assert modules & set(flor_ray.__all__) == set()
+
+
 def test_public_names_are_these_and_all_of_them_load() -> None:
     assert flor_ray.__all__ == [
         "MTK",
@@ -71,6 +93,5 @@ def test_public_names_are_these_and_all_of_them_load() -> None:
         "log",
         "loop",
         "replay",
-        "versions",
     ]
     assert all(getattr(flor_ray, name).__doc__ for name in flor_ray.__all__)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from flor_ray.cluster.actors import RayExecutor
 from flor_ray.cluster.driver import Progress
 from flor_ray.errors import UsageError
 from flor_ray.records import Outcome
-from tests.conftest import Lab
+from tests.conftest import Lab, environment
 
 SCRIPT = """
 import random
@@ -146,3 +148,28 @@ def test_a_store_in_memory_cannot_be_replayed_from_and_says_so(ray_cluster: None
     assert isinstance(elsewhere, Project)
     with pytest.raises(UsageError, match="Workers are other processes and cannot see memory://elsewhere"):
         pipeline.run(replace(prepared, project=elsewhere))
+
+
+def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on_with_the_rest(
+    recorded: Path, one_worker: pd.DataFrame, tmp_path: Path
+) -> None:
+    """The command runs in a process of its own, and finds the tests' cluster by RAY_ADDRESS."""
+    import ray
+
+    root = copy(recorded, tmp_path)
+    variables = environment(RAY_ADDRESS=ray.get_runtime_context().gcs_address, PYTHONUNBUFFERED="1")
+    command = [sys.executable, "-m", "flor_ray.cli", "replay", "before", "--workers", "1", "--yes"]
+    process = subprocess.Popen(
+        command, cwd=root, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if re.match(r"Replaying: [1-5] of", line):
+            break
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors.splitlines()[-1]) == (130, "Stopped. What was finished is kept.")
+    assert 0 < table(root)["before"].notna().sum() < len(one_worker)
+    again = subprocess.run(command, cwd=root, env=variables, capture_output=True, text=True, check=True, timeout=100)
+    assert re.search(r"Replaying: 0 of [1-5] segments", again.stdout)
+    pd.testing.assert_frame_equal(table(root), one_worker)
