@@ -23,14 +23,14 @@ from flor_ray import results, workspace
 from flor_ray.errors import ProcessKilled, ReplayError, ScriptFailed
 from flor_ray.fidelity import RecordedValues
 from flor_ray.records import Checkpoint, Experiment, Operator, Segment, SegmentReport
-from flor_ray.replay import ReplayTask, ScriptError
+from flor_ray.replaying import ReplayTask, ScriptError
 from flor_ray.results import SegmentResult
 from flor_ray.store import Store
 
 _OUTPUT_BYTES = 4000  # of a failing script's output that go into the error
 _EXIT_SECONDS = 5.0  # for a replay process to leave by itself once it has nothing to do
 _CHILD = (
-    "import sys; from multiprocessing.connection import Connection; from flor_ray.replay import serve; "
+    "import sys; from multiprocessing.connection import Connection; from flor_ray.replaying import serve; "
     "serve(Connection(int(sys.argv[1])))"
 )
 

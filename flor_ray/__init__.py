@@ -9,14 +9,14 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from flor_ray.calls import MTK, arg, checkpointing, log, loop
     from flor_ray.pipeline import dataframe, explain, replay
-    from flor_ray.session import MTK, arg, checkpointing, log, loop
 
 __version__ = "0.1.0"
 __all__ = ["MTK", "arg", "checkpointing", "dataframe", "explain", "log", "loop", "replay"]
 
 _HOMES = {
-    **dict.fromkeys(("MTK", "arg", "checkpointing", "log", "loop"), "flor_ray.session"),
+    **dict.fromkeys(("MTK", "arg", "checkpointing", "log", "loop"), "flor_ray.calls"),
     **dict.fromkeys(("dataframe", "explain", "replay"), "flor_ray.pipeline"),
 }
 

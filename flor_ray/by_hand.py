@@ -24,7 +24,7 @@ from flor_ray.fidelity import RecordedValues
 from flor_ray.flags import Flags
 from flor_ray.project import Project
 from flor_ray.records import Checkpoint, Experiment, Operator, Point, Segment, Status
-from flor_ray.replay import Replayer, ReplayTask
+from flor_ray.replaying import Replayer, ReplayTask
 from flor_ray.results import SegmentResult
 from flor_ray.store import Store
 

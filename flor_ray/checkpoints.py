@@ -1,40 +1,52 @@
 """Checkpoints: what is in one, how it is taken from a running script, and how it is put back.
 
-    objects      what the user listed, and every other variable with state_dict and load_state_dict
-    variables    what the loop carries in its frame (flor_ray.variables)
-    rng          python, numpy, torch CPU and every CUDA device
-    generators   of loaders and samplers that flor.loop has seen
+    objects   what the user listed, and everything else with state_dict, and random generators, that the loop can reach
+    places    variables of the loop's frame (flor_ray.variables), and what its code reaches besides (flor_ray.reach)
+    rng       python, numpy, torch CPU and every CUDA device
 
 A checkpoint is one object in the store: a header with the keys of its tensors, then a pickle in which each tensor is a
-reference. So a tensor that did not change costs nothing twice, across epochs and versions.
+reference, and so is each object that has its own entry. So a tensor that did not change costs nothing twice, across
+epochs and versions.
 
+`enter` is called where a loop begins, both in recording and in replaying: what there is then, it finds again by name.
 `take` runs in the training thread and copies; hashing and writing (`Snapshot.write`) may happen in another thread.
 torch and numpy are looked up in `sys.modules`: a script that does not use them never pays for their import.
 """
 
 from __future__ import annotations
 
-import collections
+import functools
 import io
 import json
-import pickle
 import sys
 import time
 import types
-from collections.abc import Callable, Iterable, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from flor_ray import rng, variables
-from flor_ray.errors import StoreError
+from flor_ray import rng, states, variables
+from flor_ray.errors import ReplayError, StoreError
+from flor_ray.fingerprint import fingerprint
+from flor_ray.merge import Merger
 from flor_ray.objects import Objects
+from flor_ray.pickling import LoadedState, Reference, StatePickler, own_items, pickles, references_to, resolver
+from flor_ray.reach import Place, Reached, reach
 from flor_ray.records import GRADIENTS
 from flor_ray.variables import LoopNames
 
-_INLINE_BYTES = 1024  # smaller tensors stay in the pickle: a reference would not be smaller
+__all__ = ["Capturer", "LoadedState", "Scope", "Snapshot"]
+
 _VARIABLE_BYTES = 16 << 20  # larger variables are data rather than state, and are reported as not captured
-_CONTAINERS = (list, dict, set, collections.deque, bytearray)
+_MENTIONED_BYTES = 1 << 20  # what is only handed to functions is kept up to this, and beyond it once it has changed
+_SURELY_KEPT_BYTES = 64 << 10  # tensors and arrays up to this are kept, changed or not
+_TRIM_ITEMS = 1000  # containers with more are data
+_TRIM_DEPTH = 4  # how deep to look in an object for what makes it too large
+_ATOMS = (int, float, complex, str, bytes, type(None))
+_CODE = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial)
+_LISTED = "listed"  # the place of listed objects without state_dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,7 @@ class Snapshot:
     uncaptured: frozenset[str]
     opaque: frozenset[str]  # changed by method calls and not picklable: open files, progress bars, writers
     seconds: float
+    beyond_frame: bool  # something is missing that is not a variable of the main loop's frame
 
     def write(self, objects: Objects) -> tuple[str, int]:
         """Put the tensors, then the manifest that refers to them. Returns its key and the bytes of everything."""
@@ -65,301 +78,389 @@ class Snapshot:
         return objects.put(manifest), len(manifest) + sum(map(len, self.tensors))
 
 
+class _Holder:
+    """Holds an object; while recording weakly where that is possible: the script decides how long things live."""
+
+    __slots__ = ("get",)
+
+    def __init__(self, value: Any, weakly: bool) -> None:
+        self.get: Callable[[], Any] = lambda: value
+        if weakly:
+            try:
+                self.get = weakref.ref(value)
+            except TypeError:
+                return
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A loop that is running, as it was when it began."""
+
+    scope: Scope
+    reached: Reached
+    places: list[Place]  # the frame's is the first
+    anchors: dict[str, Any]  # objects that keep their identity, by path
+    values: dict[tuple[str, str], _Holder]  # by place and name
+    prints: dict[tuple[str, str], str] = field(default_factory=dict)  # of what is not kept unless it changes
+    kept: set[tuple[str, str]] = field(default_factory=set)  # found to fit into a checkpoint
+
+
+@dataclass(slots=True)
+class _Choice:
+    """What goes into a snapshot of one loop, and what should and cannot."""
+
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)  # by place and name
+    same: dict[str, list[str]] = field(default_factory=dict)  # names that hold the object they held at the entry
+    missing: set[str] = field(default_factory=set)
+    opaque: set[str] = field(default_factory=set)
+    beyond: bool = False  # something is missing that is not a variable of the frame
+
+
 @dataclass(slots=True)
 class Capturer:
     """Takes and restores the state of one script. `targets` are the objects that the user listed, by name."""
 
-    is_users: Callable[[type], bool]  # whether a class is defined in the user's project
+    is_users: Callable[[Any], bool]  # whether a class, function or module is defined in the user's project
+    recording: bool = True
     targets: dict[str, Any] = field(default_factory=dict)
+    _entries: dict[str, _Entry] = field(default_factory=dict)  # by slot
+    _left_out: dict[int, tuple[_Holder, dict[str, str]]] = field(default_factory=dict)  # id -> attribute -> print
 
     def add(self, named: Mapping[str, Any]) -> None:
-        """List objects; dicts, lists and tuples of them are listed one by one, as `name.key`."""
-        for name, value in named.items():
-            if isinstance(value, dict) and not hasattr(value, "state_dict"):
-                self.add({f"{name}.{key}": item for key, item in value.items()})
-            elif isinstance(value, list | tuple):
-                self.add({f"{name}.{index}": item for index, item in enumerate(value)})
-            else:
-                self.targets[name] = value
+        """List objects."""
+        self.targets |= named
 
-    def take(self, scopes: Iterable[Scope], generators: Mapping[str, Any], with_gradients: bool) -> Snapshot:
+    # a loop begins
+
+    def enter(self, scope: Scope, iterable: object = None) -> None:
+        """Remember what the loop that begins now can reach."""
+        names = scope.names
+        everything = names.bound | names.changed | names.called | names.mentioned
+        frame = Place(
+            scope.slot,
+            lambda: variables.read(scope.frame, everything),
+            lambda values, remove: variables.write(scope.frame, values, remove),
+            set(names.bound),
+        )
+        reached = reach({**frame.read(), **self.targets, "<iterable>": iterable}, self.is_users, states.inside)
+        known = self._objects("main") if scope.slot != "main" else {}
+        known |= {name: value for name, value in self.targets.items() if states.is_anchor(value)}
+        known_ids = {id(value) for value in known.values()}
+        anchors = {
+            f"{scope.slot}:{path}": value
+            for path, value in reached.others.items()
+            if states.is_anchor(value) and id(value) not in known_ids
+        }
+        objects = known | anchors
+        places = [frame, *reached.places, *self._listed()]
+        ids = {id(value) for value in reached.others.values()}
+        for path, value in objects.items():
+            place = states.attribute_place(path, value, self.is_users(type(value)))
+            if place is not None and (id(value) in ids or scope.slot == "main"):
+                places.append(place)
+        values = {
+            (place.key, name): _Holder(value, self.recording)
+            for place in places
+            for name, value in place.read().items()
+        }
+        entry = _Entry(scope, reached, places, anchors, values)
+        self._entries[scope.slot] = entry
+        references = self._references(entry)
+        known_prints = {}
+        if scope.slot != "main" and (main := self._entries.get("main")) is not None:
+            known_prints = {id(main.values[key].get()): text for key, text in main.prints.items()}
+        for place in places:
+            for name, value in place.read().items():
+                if not self._is_atom_or_code(value) and not self._is_kept_anyway(entry, place, name, value, references):
+                    entry.prints[place.key, name] = known_prints.get(id(value)) or fingerprint(value)
+
+    def _listed(self) -> Iterator[Place]:
+        plain = {n: v for n, v in self.targets.items() if not states.is_anchor(v) and not isinstance(v, _ATOMS)}
+        if plain:
+            yield Place(_LISTED, lambda: dict(plain), lambda values, remove: None)
+
+    def _objects(self, slot: str) -> dict[str, Any]:
+        """Everything that keeps its identity while the loop in `slot` runs, by path."""
+        found = {name: value for name, value in self.targets.items() if states.is_anchor(value)}
+        for entry in (self._entries.get("main"), self._entries.get(slot)):
+            if entry is not None:
+                found |= entry.anchors
+        return found
+
+    def _code(self, slot: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for entry in (self._entries.get(slot), self._entries.get("main")):
+            if entry is not None:
+                found |= entry.reached.code
+        return found
+
+    def _references(self, entry: _Entry) -> dict[int, Reference]:
+        return references_to(self._objects(entry.scope.slot), self._code(entry.scope.slot))
+
+    @property
+    def optimizers(self) -> int:
+        """How many optimizers take part; 1 if there is none to be seen."""
+        return max(1, sum(states.is_optimizer(value) for value in self._objects("main").values()))
+
+    # taking
+
+    def take(self, slot: str, with_gradients: bool) -> Snapshot:
+        """The state at this moment of everything that the loop in `slot` can change."""
         started = time.perf_counter()
-        scopes = list(scopes)
-        opaque: set[str] = set()
-        captured: set[str] = set()
-        missing: set[str] = set()
-        live_objects = self._objects(scopes)
-        body: dict[str, Any] = {"slots": {}, "rng": rng.global_state(), "generators": dict(generators)}
-        for scope in scopes:
-            values, left_out, unreadable = self._variables(scope, live_objects)
-            body["slots"][scope.slot] = values
-            captured |= values.keys()
-            missing |= left_out
-            opaque |= unreadable
-        captured |= {name.split(":", 2)[-1] for name in live_objects if name.startswith("variable:")}
-        gradients_left_out = False
-        body["objects"] = {}
-        for name, value in live_objects.items():
-            body["objects"][name] = _state_of(value, with_gradients)
-            gradients_left_out |= not with_gradients and _has_gradients(value)
-        if gradients_left_out:
+        entry = self._entries[slot]
+        objects = self._objects(slot)
+        references = self._references(entry)
+        choice = self._choose(entry, references)
+        reached = {id(value) for value in entry.reached.others.values()}
+        saved = {path: v for path, v in objects.items() if path in self.targets or id(v) in reached}
+        owned = states.owned_parameters(objects.values())
+        pickler = StatePickler(references, self._names_left_out(), with_gradients)
+        pickler.dump(
+            {
+                "rng": rng.global_state(),
+                "objects": {path: states.state_of(value, with_gradients, owned) for path, value in saved.items()},
+                "places": choice.kept,
+                "same": choice.same,
+            }
+        )
+        missing = choice.missing | self._changed_though_left_out()
+        missing |= {f"workers of {p}" for p, v in entry.reached.others.items() if states.has_lasting_workers(v)}
+        beyond_frame = choice.beyond or bool(missing - choice.missing)
+        beyond_frame |= bool(missing) and entry.scope.frame is not self._entries["main"].scope.frame
+        if beyond_frame:
+            frame = entry.places[0].read()
+            missing |= {name for name, value in frame.items() if self._leads_beyond(value)}
+        if pickler.met_graph or (not with_gradients and any(map(states.has_gradients, saved.values()))):
             missing.add(GRADIENTS)
-        tensors: list[bytes] = []
-        skeleton = _dumps(body, live_objects, tensors)
+        captured = {name for place in choice.kept.values() for name in place}
+        captured |= {path.partition(":")[2] or path for path in saved}
+        seconds = time.perf_counter() - started
         return Snapshot(
-            skeleton,
-            tensors,
+            pickler.skeleton,
+            pickler.tensors,
             frozenset(captured),
             frozenset(missing),
-            frozenset(opaque),
-            time.perf_counter() - started,
+            frozenset(choice.opaque),
+            seconds,
+            beyond_frame,
         )
 
-    def restore(self, state: LoadedState, scopes: Iterable[Scope]) -> dict[str, Any]:
-        """Put a state back into the live objects, frames and RNGs. Returns the generators' states, by loop."""
-        scopes = list(scopes)
-        live_objects = self._objects(scopes)
-        body = state.body(live_objects)
-        for name, saved in body["objects"].items():
-            if name in live_objects:
-                _put_state(live_objects[name], saved)
-            elif not name.startswith("variable:"):
-                raise StoreError(
-                    f"The checkpoint holds {name!r}, which this version's checkpointing(...) does not list any more."
-                )
-        for scope in scopes:
-            saved_variables = body["slots"].get(scope.slot)
-            if saved_variables is None:
-                continue
-            current = variables.read(scope.frame, saved_variables)
-            values = {
-                name: value if name in scope.names.bound else _in_place(current.get(name), value)
-                for name, value in saved_variables.items()
-            }
-            kept = values.keys() | {name.split(":", 2)[-1] for name in live_objects}
-            stale = variables.read(scope.frame, scope.names.bound - kept)
-            remove = [name for name, value in stale.items() if not _is_code(value)]
-            variables.write(scope.frame, values, remove)
-        rng.set_global_state(body["rng"])
-        return dict(body["generators"])
+    def _choose(self, entry: _Entry, references: Mapping[int, Reference]) -> _Choice:
+        choice = _Choice()
+        for place in entry.places:
+            values = place.read()
+            kept = {n: v for n, v in values.items() if self._goes_in(entry, place, n, v, references, choice)}
+            choice.kept[place.key] = kept
+            choice.same[place.key] = [n for n, v in kept.items() if self._same(entry, place, n, v)]
+        return choice
 
-    def _objects(self, scopes: Iterable[Scope]) -> dict[str, Any]:
-        """The listed objects, and the unlisted ones with a state_dict that a loop mentions."""
-        objects = dict(self.targets)
-        known = {id(value) for value in objects.values()}
-        for scope in scopes:
-            names = scope.names.mentioned | scope.names.called | scope.names.changed
-            for name, value in variables.read(scope.frame, names).items():
-                if id(value) not in known and _has_state_dict(value):
-                    objects[f"variable:{scope.slot}:{name}"] = value
-                    known.add(id(value))
-        return objects
+    def _same(self, entry: _Entry, place: Place, name: str, value: Any) -> bool:
+        """Whether a name still holds the object that it held when the loop began."""
+        key = (place.key, name)
+        return key in entry.values and entry.values[key].get() is value
 
-    def _variables(self, scope: Scope, live_objects: Mapping[str, Any]) -> tuple[dict[str, Any], set[str], set[str]]:
-        """Values to keep, names that should be kept and cannot, and names of opaque things that were changed."""
-        known = {id(value) for value in live_objects.values()}
-        names = scope.names
-        values: dict[str, Any] = {}
-        missing: set[str] = set()
-        opaque: set[str] = set()
-        everything = names.bound | names.changed | names.called | names.mentioned
-        for name, value in variables.read(scope.frame, everything).items():
-            must = name in (names.live if scope.only_live else names.bound | names.changed)
-            wanted = name in names.bound or name in names.changed or self._may_change(value)
-            if not wanted or _is_code(value):
-                continue
-            if id(value) in known:
-                if name in names.bound:  # e.g. `net = net.to(device)` in the loop: kept as a reference to the object
-                    values[name] = value
-                continue
-            if self._fits(value, live_objects):
-                values[name] = _portable(value, self.is_users)
-            elif (
-                must or (self.is_users(type(value)) and name in names.called) or isinstance(value, types.GeneratorType)
-            ):
-                missing.add(name)
-            elif name in names.called:
-                opaque.add(name)
-        return values, missing, opaque
-
-    def _may_change(self, value: object) -> bool:
-        """Whether a function that is handed this value may well change it: containers, the user's objects, RNGs."""
-        if isinstance(value, _CONTAINERS):
-            return len(value) <= 10_000  # more is data
-        return self.is_users(type(value)) or rng.is_generator(value) or isinstance(value, types.GeneratorType)
-
-    def _fits(self, value: object, live_objects: Mapping[str, Any]) -> bool:
-        """Whether the value can be pickled within the size limit."""
-        if type(value) in (int, float, str, bool, type(None)):
-            return True
-        tensors: list[bytes] = []
-        try:
-            size = len(_dumps(_portable(value, self.is_users), live_objects, tensors))
-        except Exception:  # noqa: BLE001 - pickling runs the user's code, which may raise anything; the name is reported
+    def _goes_in(
+        self,
+        entry: _Entry,
+        place: Place,
+        name: str,
+        value: Any,
+        references: Mapping[int, Reference],
+        choice: _Choice,
+    ) -> bool:
+        names, in_frame = entry.scope.names, place is entry.places[0]
+        binds = place.binds(name)
+        if isinstance(value, types.ModuleType) or (not binds and self._is_atom_or_code(value)):
             return False
-        return size + sum(map(len, tensors)) <= _VARIABLE_BYTES
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedState:
-    """A checkpoint read from the store; `body` unpickles it against the live objects of the script."""
-
-    skeleton: bytes
-    tensors: tuple[bytes, ...]
-
-    @classmethod
-    def read(cls, objects: Objects, key: str) -> LoadedState:
-        header, _, skeleton = objects.get(key).partition(b"\n")
-        return cls(skeleton, tuple(objects.get(tensor) for tensor in json.loads(header)["tensors"]))
-
-    def body(self, live_objects: Mapping[str, Any]) -> dict[str, Any]:
-        unpickler = pickle.Unpickler(io.BytesIO(self.skeleton))
-        unpickler.persistent_load = lambda reference: self._resolve(reference, live_objects)  # type: ignore[method-assign]
-        body: dict[str, Any] = unpickler.load()
-        return body
-
-    def _resolve(self, reference: tuple[Any, ...], live_objects: Mapping[str, Any]) -> Any:
-        kind, *rest = reference
-        if kind == "object":
-            return live_objects[rest[0]]
-        import torch
-
-        index, dtype, shape, device, requires_grad = rest
-        flat = torch.frombuffer(bytearray(self.tensors[index]), dtype=torch.uint8)
-        tensor = flat.view(getattr(torch, dtype)).reshape(shape)
-        if device != "cpu" and torch.cuda.is_available():
-            tensor = tensor.to(device)
-        return tensor.requires_grad_(requires_grad)
-
-
-class _StatePickler(pickle.Pickler):
-    """Pickles state; tensors go aside, objects that have their own entry become references."""
-
-    def __init__(self, file: io.BytesIO, live_objects: Mapping[str, Any], tensors: list[bytes]) -> None:
-        super().__init__(file, protocol=5)
-        self._names = {id(value): name for name, value in live_objects.items()}
-        self._tensors = tensors
-        self._torch = sys.modules.get("torch")
-
-    def persistent_id(self, obj: Any) -> Any:
-        name = self._names.get(id(obj))
-        if name is not None:
-            return ("object", name)
-        torch = self._torch
-        if torch is None or type(obj) is not torch.Tensor or obj.layout is not torch.strided or obj.is_quantized:
-            return None
-        if obj.numel() * obj.element_size() < _INLINE_BYTES and obj.is_leaf and obj.device.type == "cpu":
-            return None
-        data = obj.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        self._tensors.append(data)
-        dtype = str(obj.dtype).removeprefix("torch.")
-        requires_grad = obj.requires_grad and obj.is_leaf
-        return ("tensor", len(self._tensors) - 1, dtype, tuple(obj.shape), str(obj.device), requires_grad)
-
-    def reducer_override(self, obj: Any) -> Any:
-        if self._torch is not None and isinstance(obj, self._torch.Generator):
-            return rng.torch_generator, (str(obj.device), rng.state_of(obj))
-        return NotImplemented
-
-
-def _dumps(body: object, live_objects: Mapping[str, Any], tensors: list[bytes]) -> bytes:
-    file = io.BytesIO()
-    _StatePickler(file, live_objects, tensors).dump(body)
-    return file.getvalue()
-
-
-def _has_state_dict(value: object) -> bool:
-    if isinstance(value, type | types.ModuleType) or _is_data(value):
+        if not in_frame and isinstance(value, _ATOMS + _CODE) and self._same(entry, place, name, value):
+            return False  # what is not in a checkpoint is as it was when the loop began
+        if in_frame and isinstance(value, _CODE) and self._same(entry, place, name, value):
+            return False
+        if id(value) in references:
+            return binds
+        must = place.key == _LISTED or binds
+        if in_frame:
+            must = name in (names.live if entry.scope.only_live else names.bound | names.changed)
+            if entry.scope.only_live and name in names.carried and states.has_graph(value):
+                choice.missing.add(name)
+                return False
+        if self._is_kept_anyway(entry, place, name, value, references):
+            return True
+        key = (place.key, name)
+        was = entry.prints.get(key)
+        if was is not None and not must and not _is_consumed(value) and fingerprint(value) == was:
+            if in_frame and name in names.called and not isinstance(value, _CODE) and not states.is_data(value):
+                self._tell_if_opaque(name, value, references, choice)
+            return False
+        if self._fits(value, references, _VARIABLE_BYTES):
+            return True
+        if not must and (isinstance(value, _CODE) or (in_frame and binds)):
+            return False
+        if must or was is not None or _is_consumed(value):
+            choice.missing.add(name if in_frame else f"{place.key}.{name}".replace(".<globals>", ""))
+            choice.beyond |= not in_frame
         return False
-    return callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None))
+
+    def _is_kept_anyway(
+        self, entry: _Entry, place: Place, name: str, value: Any, references: Mapping[int, Reference]
+    ) -> bool:
+        """Whether a value is kept whether it has changed or not, because that is cheap or because it surely changes."""
+        if id(value) in references or isinstance(value, types.ModuleType):
+            return True
+        key = (place.key, name)
+        if key in entry.kept or key in entry.prints:
+            return key in entry.kept
+        names, in_frame = entry.scope.names, place is entry.places[0]
+        binds = place.binds(name) or place.key == _LISTED
+        limit = _VARIABLE_BYTES if binds or (in_frame and name in names.changed | names.called) else _MENTIONED_BYTES
+        if _is_array(value) and limit == _MENTIONED_BYTES:
+            limit = _SURELY_KEPT_BYTES
+        if not self._fits(value, references, limit):
+            return False
+        if not _grows(value):
+            entry.kept.add(key)
+        return True
+
+    def _fits(self, value: Any, references: Mapping[int, Reference], limit: int) -> bool:
+        """Whether a value can be pickled within `limit` bytes, perhaps without some attributes of what is in it."""
+        if isinstance(value, int | float | bool | None):
+            return True
+        return self._trim(value, references, limit, _TRIM_DEPTH)
+
+    def _trim(self, value: Any, references: Mapping[int, Reference], limit: int, depth: int) -> bool:
+        if not pickles(value, references, self._names_left_out(), limit):
+            return True
+        if depth == 0 or id(value) in references or isinstance(value, _ATOMS) or _is_array(value):
+            return False
+        if isinstance(value, list | tuple | dict | set) and len(value) > _TRIM_ITEMS:
+            return False
+        found = False
+        for holder, attribute, item in list(own_items(value)):
+            if isinstance(item, int | float | bool | None) or self._trim(item, references, limit, depth - 1):
+                continue
+            may_lack = attribute is not None and (self.is_users(type(holder)) or states.is_data(holder))
+            if not may_lack or isinstance(item, _CODE):
+                return False
+            _, prints = self._left_out.setdefault(id(holder), (_Holder(holder, weakly=True), {}))
+            prints[str(attribute)] = fingerprint(item)
+            found = True
+        return found and not pickles(value, references, self._names_left_out(), limit)
+
+    def _names_left_out(self) -> dict[int, Any]:
+        for key, (holder, _) in list(self._left_out.items()):
+            if holder.get() is None:
+                del self._left_out[key]
+        return {key: prints for key, (_, prints) in self._left_out.items()}
+
+    def _changed_though_left_out(self) -> set[str]:
+        """Attributes that are left out, and that are no longer what they were."""
+        found = set()
+        for held, prints in self._left_out.values():
+            holder = held.get()
+            if holder is None or states.has_lasting_workers(holder):
+                continue  # told by itself
+            for name, was in prints.items():
+                value = vars(holder).get(name)
+                if _is_consumed(value) or fingerprint(value) != was:
+                    found.add(f"{type(holder).__qualname__}.{name}")
+        return found
+
+    def _tell_if_opaque(self, name: str, value: Any, references: Mapping[int, Reference], choice: _Choice) -> None:
+        why = pickles(value, references, {}, _VARIABLE_BYTES)
+        if self.is_users(type(value)):
+            choice.missing.add(name)
+        elif why.startswith("it cannot"):
+            choice.opaque.add(name)
+
+    def _leads_beyond(self, value: Any) -> bool:
+        """Whether the user's code behind a variable may read what is not in the frame."""
+        if isinstance(value, types.FunctionType | type | types.ModuleType):
+            return self.is_users(value)
+        return isinstance(value, types.MethodType) or self.is_users(type(value))
+
+    def _is_atom_or_code(self, value: Any) -> bool:
+        return isinstance(value, (*_ATOMS, *_CODE))
+
+    # restoring
+
+    def restore(self, state: LoadedState, slot: str) -> None:
+        """Put a state back into the living objects, places and random generators."""
+        entry = self._entries[slot]
+        objects = self._objects(slot)
+        body = state.body(resolver(objects, self._code(slot)))
+        for path, saved in body["objects"].items():
+            if path not in objects:
+                raise StoreError(
+                    f"The checkpoint holds {path.rpartition(':')[2]!r}, which this version does not have, or does not "
+                    "list in checkpointing(...), when its main loop begins."
+                )
+            states.put_state(path, objects[path], saved)
+        self._refuse_what_changed(entry, body["places"])
+        places = {place.key: place for place in entry.places}
+        for key, values in body["places"].items():
+            if values and key not in places:
+                raise StoreError(f"The checkpoint holds state of {key}, which this version does not reach.")
+        merger = Merger()
+        new: dict[str, dict[str, Any]] = {key: {} for key in places}
+        for again in (False, True):  # first what stays the same object: it decides what stands for what
+            for key, place in places.items():
+                same = set(body["same"].get(key, ()))
+                for name, value in body["places"].get(key, {}).items():
+                    in_place = name in same or not place.binds(name)
+                    if in_place is not again:
+                        living = entry.values[key, name].get() if in_place and (key, name) in entry.values else None
+                        new[key][name] = merger.merge(living, value)
+        for key, place in places.items():
+            if key in body["places"]:
+                self._put(entry, place, new[key])
+        rng.set_global_state(body["rng"])
+
+    def _put(self, entry: _Entry, place: Place, values: dict[str, Any]) -> None:
+        current = place.read()
+        in_frame = place is entry.places[0]
+        if place.key in (_LISTED, "objects"):
+            for name, value in values.items():
+                if current.get(name) is not value:
+                    raise StoreError(f"A {type(value).__name__} ({name}) cannot be restored in place.")
+            return
+        stale = []
+        for name, value in current.items():
+            if name in values or not place.binds(name):
+                continue
+            was = (place.key, name) in entry.values
+            if was and (not in_frame or isinstance(entry.values[place.key, name].get(), _CODE)):
+                values[name] = entry.values[place.key, name].get()
+            elif not isinstance(value, types.ModuleType):
+                stale.append(name)  # better unbound than a wrong value
+        place.write({n: v for n, v in values.items() if n not in current or current[n] is not v}, stale)
+
+    def _refuse_what_changed(self, entry: _Entry, saved: Mapping[str, Mapping[str, Any]]) -> None:
+        """What is not in the checkpoint had not changed then: it must not have changed here in later epochs."""
+        for (key, name), was in entry.prints.items():
+            place_saved = saved.get(key)
+            if (
+                place_saved is not None
+                and name not in place_saved
+                and fingerprint(entry.values[key, name].get()) != was
+            ):
+                raise ReplayError(
+                    f"{name!r} has been changed by epochs that this process has replayed, and is too large to be put "
+                    "back. Replay these epochs on their own."
+                )
 
 
-def _is_code(value: object) -> bool:
-    code = (types.ModuleType, type, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
-    return isinstance(value, code)
-
-
-def _is_data(value: object) -> bool:
-    data = sys.modules.get("torch.utils.data")
-    return data is not None and isinstance(value, data.Dataset | data.DataLoader)
-
-
-def _is_module(value: object) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.nn.Module)
-
-
-@dataclass(slots=True)
-class _Attributes:
-    """State of an object of the user's own class: its attributes, without data sets and loaders."""
-
-    kept: dict[str, Any]
-
-
-def _portable(value: Any, is_users: Callable[[type], bool]) -> Any:
-    if is_users(type(value)) and hasattr(value, "__dict__") and not isinstance(value, BaseException):
-        return _Attributes({name: item for name, item in vars(value).items() if not _is_data(item)})
-    return value
-
-
-def _state_of(value: Any, with_gradients: bool) -> Any:
-    if not _has_state_dict(value):
-        return value
-    state: dict[str, Any] = {"state_dict": value.state_dict()}
-    if _is_module(value):
-        parameters = list(value.parameters())
-        state["training"] = [module.training for module in value.modules()]
-        state["requires_grad"] = [parameter.requires_grad for parameter in parameters]
-        state["gradients"] = [p.grad if with_gradients else None for p in parameters]
-    return state
-
-
-def _has_gradients(value: Any) -> bool:
-    return _is_module(value) and any(parameter.grad is not None for parameter in value.parameters())
-
-
-def _put_state(value: Any, saved: Any) -> None:
-    if not _has_state_dict(value):
-        if _in_place(value, saved) is not value:
-            raise StoreError(f"A {type(value).__name__} given to checkpointing(...) cannot be restored in place.")
-        return
-    value.load_state_dict(saved["state_dict"])
-    if _is_module(value):
-        for module, training in zip(value.modules(), saved["training"], strict=True):
-            module.training = training
-        for parameter, requires, gradient in zip(
-            value.parameters(), saved["requires_grad"], saved["gradients"], strict=True
-        ):
-            parameter.requires_grad_(requires)
-            parameter.grad = None if gradient is None else gradient.to(parameter.device)
-
-
-def _in_place(live: Any, saved: Any) -> Any:
-    """Change `live` into `saved`, so that every other reference to it sees the change; else return `saved`."""
+def _is_array(value: Any) -> bool:
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
-    if isinstance(saved, _Attributes):
-        if live is None or not hasattr(live, "__dict__"):
-            raise StoreError("A checkpoint holds an object that this version does not create before its main loop.")
-        for name in [name for name, item in vars(live).items() if name not in saved.kept and not _is_data(item)]:
-            delattr(live, name)
-        vars(live).update({name: _in_place(vars(live).get(name), item) for name, item in saved.kept.items()})
-        return live
-    if type(live) is not type(saved) or live is saved:
-        return saved
-    if isinstance(live, list | bytearray):
-        live[:] = saved
-    elif isinstance(live, dict | set):
-        live.clear()
-        live.update(saved)
-    elif isinstance(live, collections.deque):
-        live.clear()
-        live.extend(saved)
-    elif rng.is_generator(live):
-        rng.put_state(live, rng.state_of(saved))
-    elif torch is not None and type(live) is torch.Tensor and live.shape == saved.shape and live.dtype == saved.dtype:
-        live.detach().copy_(saved)
-    elif numpy is not None and isinstance(live, numpy.ndarray) and live.shape == saved.shape:
-        live[...] = saved
-    else:
-        return saved
-    return live
+    return (torch is not None and isinstance(value, torch.Tensor)) or (
+        numpy is not None and isinstance(value, numpy.ndarray)
+    )
+
+
+def _is_consumed(value: Any) -> bool:
+    """Whether reading from a value moves it on: iterators, but not files that are written."""
+    return isinstance(value, Iterator) and not (isinstance(value, io.IOBase) and value.writable())
+
+
+def _grows(value: Any) -> bool:
+    """Whether a value that fits now may not fit later."""
+    return not isinstance(value, int | float | complex | bool | None) and not _is_array(value)

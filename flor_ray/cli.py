@@ -15,7 +15,7 @@ from typing import TextIO
 
 import click
 
-from flor_ray import flags, terminal
+from flor_ray import flags, session, terminal
 from flor_ray.errors import FlorError, FlorWarning, UsageError
 
 _ASK_SECONDS = 60.0  # replays that should take longer are asked about first
@@ -69,13 +69,21 @@ def run(context: click.Context, words: tuple[str, ...]) -> None:
         context.exit(0 if rest else 2)
     if unknown:
         raise UsageError(f"flor-ray run does not know {' '.join(unknown)}; arguments of the script come after it.")
+    from flor_ray.recorder import Recorder
+
     script = Path(rest[0])
     if not script.is_file():
         raise UsageError(f"There is no script {script} here. Usage: flor-ray run [--flor NAME] SCRIPT [ARGUMENTS ...]")
     flags.set_current(taken)
     sys.argv = [str(script), *rest[1:]]
     sys.path[0] = str(script.resolve().parent)
-    runpy.run_path(str(script), run_name="__main__")
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except BaseException as error:
+        recorder = session.installed()
+        if isinstance(recorder, Recorder):
+            recorder.failed(error)
+        raise
 
 
 def _split_run(words: tuple[str, ...]) -> tuple[list[str], list[str]]:

@@ -18,7 +18,7 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -45,14 +45,15 @@ class Recorder:
         self._journal = journal
         self._context = Context(waits=waits)
         self._sources = script.LoopSources()
-        self._capturer = Capturer(script.users_class(root))
+        self._held_loops = script.HeldLoops()
+        self._capturer = Capturer(script.users_code(root))
         self._root = root
         self._pid = os.getpid()
         self._args: dict[str, object] = {}
         self._checkpoints = False
         self._main: Scope | None = None
         self._place = ("", 0)
-        self._generators: dict[str, Any] = {}  # by loop name: the loader itself
+        self._cleared: frozenset[str] = frozenset()  # whose gradients the nested loop clears before it reads them
         self._held: list[PendingCheckpoint] = []  # taken when a loop was left early: kept only if the script goes on
         self._held_epoch: EpochTimes | None = None
         self._epochs: list[EpochTimes] = []
@@ -129,6 +130,7 @@ class Recorder:
         return self._args[name]
 
     def log(self, name: str, value: T) -> T:
+        self._held_loops.close_left()
         if self._held:
             self._confirm()
         level, epoch, step, iteration = self._context.key(name)
@@ -141,12 +143,19 @@ class Recorder:
         self._context.waits = False
 
     def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]:
+        self._held_loops.close_left()
         place = (frame.f_code.co_filename, frame.f_lineno)
-        return self._loop(name, iterable, Scope("main", frame, self._sources.names(frame), only_live=True), place)
+        scope = Scope("main", frame, self._sources.names(frame), only_live=True)
+        iterator = self._loop(name, iterable, scope, place)
+        if scope.names.lines is not None:
+            self._held_loops.add(iterator, frame, scope.names.lines)
+        return iterator
 
     # loops
 
-    def _loop(self, name: str | None, iterable: Iterable[T], scope: Scope, place: tuple[str, int]) -> Iterator[T]:
+    def _loop(
+        self, name: str | None, iterable: Iterable[T], scope: Scope, place: tuple[str, int]
+    ) -> Generator[T, None, None]:
         """A generator, so that `break`, `return` and exceptions close it; its role is decided when it is entered."""
         self._confirm()
         role = self._context.enter()
@@ -163,17 +172,20 @@ class Recorder:
     def _main_loop(self, name: str, iterable: Iterable[T], scope: Scope, place: tuple[str, int]) -> Iterator[T]:
         self._main_name, self._main, self._place = name, scope, place
         self._setup_seconds = self._lap()
-        self._checkpoint(Point.EPOCH_END, 0, self._main, None)
+        if self._checkpoints:
+            self._enter(scope, None)
+        self._checkpoint(Point.EPOCH_END, 0, scope)
         epoch, left_early = 0, True
         try:
             for epoch, element in enumerate(iterable, start=1):
                 self._begin_epoch(epoch)
                 yield element
+                self._held_loops.close_left()
                 self._end_epoch(epoch)
             left_early = False
         finally:
             if left_early and self._in_epoch:
-                self._end_epoch(epoch, hold=True)
+                self._end_epoch(epoch, hold=True, returned=not _left_by_break(scope))
             self._context.leave(Role.MAIN)
             self._lap()
 
@@ -183,8 +195,10 @@ class Recorder:
         if first:
             self._nested_name = name
             self._parts[0] += self._lap()
-        if rng.generator_states(iterable):
-            self._generators[name] = iterable
+            if self._checkpoints and self._main is not None:
+                self._cleared = scope.names.cleared
+                self._enter(scope, iterable)
+                self._lap()
         left_early = True
         try:
             for step, element in enumerate(iterable):
@@ -195,7 +209,8 @@ class Recorder:
             self._context.leave(Role.NESTED)
             if first:
                 self._parts[1] += self._lap()
-                self._checkpoint(Point.NESTED_EXIT, epoch, None, scope, hold=left_early)
+                returned = left_early and not _left_by_break(scope)
+                self._checkpoint(Point.NESTED_EXIT, epoch, scope, hold=left_early, returned=returned)
 
     def _begin_epoch(self, epoch: int) -> None:
         self._context.begin_epoch(epoch)
@@ -203,7 +218,7 @@ class Recorder:
         self._parts = [0.0, 0.0, 0.0]
         self._lap()
 
-    def _end_epoch(self, epoch: int, hold: bool = False) -> None:
+    def _end_epoch(self, epoch: int, hold: bool = False, returned: bool = False) -> None:
         """The epoch ran through, or (hold) was left early: then it counts only if the script goes on after it."""
         self._confirm()
         self._in_epoch = False
@@ -213,34 +228,48 @@ class Recorder:
             self._held_epoch = times
         else:
             self._epochs.append(times)
-        self._checkpoint(Point.EPOCH_END, epoch, self._main, None, times=times, hold=hold)
+        if self._main is not None:
+            self._checkpoint(Point.EPOCH_END, epoch, self._main, times, hold, returned)
 
     # checkpoints
+
+    def _enter(self, scope: Scope, iterable: object) -> None:
+        try:
+            self._capturer.enter(scope, iterable)
+        except Exception as error:  # noqa: BLE001 - the user's objects may raise anything; training must go on
+            _warn(f"No checkpoints of the {scope.slot} loop: {type(error).__name__}: {error}")
 
     def _checkpoint(
         self,
         point: Point,
         epoch: int,
-        main: Scope | None,
-        nested: Scope | None,
+        scope: Scope,
         times: EpochTimes | None = None,
         hold: bool = False,
+        returned: bool = False,
     ) -> None:
+        """`returned`: the loop was left by `return` or an exception, so that what came next is not what follows it."""
         if not self._checkpoints or self._main is None:
             return
-        names = self._main.names
-        generators = {name: rng.generator_states(loader) for name, loader in self._generators.items()}
         try:
-            with_gradients = not names.clears_gradients_first
-            snapshot = self._capturer.take(
-                [scope for scope in (main, nested) if scope is not None], generators, with_gradients
-            )
+            cleared = self._main.names.cleared | self._cleared
+            snapshot = self._capturer.take(scope.slot, len(cleared) < self._capturer.optimizers)
         except Exception as error:  # noqa: BLE001 - the user's objects may raise anything; training must go on
             _warn(f"No checkpoint of epoch {epoch}: {type(error).__name__}: {error}")
             return
         if point is Point.EPOCH_END:  # the next epoch clears old gradients before it reads any
             snapshot.uncaptured -= {GRADIENTS}
         self._tell_uncaptured(snapshot, point)
+        if point is Point.NESTED_EXIT and (returned or snapshot.beyond_frame or scope.names.unknown):
+            return  # what comes after it cannot be replayed from its state
+        if returned:
+            snapshot.uncaptured |= {"where the script went on"}
+        if point is Point.EPOCH_END and (why := _why_no_start(scope)):
+            snapshot.uncaptured |= {why}
+            self._tell_once(
+                f"The main loop ({self._place[0]}:{self._place[1]}) has {why}: replays of this version run from the "
+                "start instead of from checkpoints."
+            )
         pending = PendingCheckpoint(snapshot, point, epoch, *self._place, times)
         if hold:
             self._held.append(pending)
@@ -250,17 +279,21 @@ class Recorder:
 
     def _tell_uncaptured(self, snapshot: Snapshot, point: Point) -> None:
         missing = snapshot.uncaptured if point is Point.EPOCH_END else frozenset()
-        for name in sorted(missing - self._warned):
-            _warn(
+        for name in sorted(missing):
+            self._tell_once(
                 f"Variable {name!r} is carried from epoch to epoch but cannot be kept in a checkpoint (it cannot be "
                 "pickled, or is too large): replays of this version run from the start instead."
             )
-        for name in sorted(snapshot.opaque - self._warned):
-            _warn(
+        for name in sorted(snapshot.opaque):
+            self._tell_once(
                 f"{name!r} is used in the main loop but cannot be kept in a checkpoint; values that depend on it may "
                 "differ."
             )
-        self._warned |= missing | snapshot.opaque
+
+    def _tell_once(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            _warn(message)
 
     def _confirm(self) -> None:
         """The script goes on after a loop was left early, so it was a `break`, and what was held is real."""
@@ -282,17 +315,30 @@ class Recorder:
     def _attach(self) -> None:
         """Be told of every way in which the process may end, except SIGKILL."""
         atexit.register(self.close)
-        os.register_at_fork(after_in_child=lambda: session.install(session.Passive()))
+        os.register_at_fork(after_in_child=self._after_fork)
         previous = sys.excepthook
 
         def on_exception(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
-            self._error = f"{kind.__name__}: {value}".splitlines()[0][:500]
+            self.failed(value)
             previous(kind, value, trace)
 
         sys.excepthook = on_exception
         with contextlib.suppress(ValueError):  # not the main thread: SIGTERM is then seen as a crash
             if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
                 signal.signal(signal.SIGTERM, self._on_sigterm)
+
+    def failed(self, error: BaseException) -> None:
+        """The script ended by raising this."""
+        if not (isinstance(error, SystemExit) and error.code in (None, 0)):
+            self._error = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+
+    def _after_fork(self) -> None:
+        """A forked worker stays silent, and dies of SIGTERM at once: with a handler of Python's, a signal that comes
+        just before it waits for a semaphore would never be heard (pools end their workers like that)."""
+        session.install(session.Passive())
+        with contextlib.suppress(ValueError):  # forked from another thread than the main one
+            if signal.getsignal(signal.SIGTERM) == self._on_sigterm:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         self._error = "SIGTERM"
@@ -327,6 +373,18 @@ class Recorder:
                 error=self._error,
             )
         )
+
+
+def _left_by_break(scope: Scope) -> bool:
+    """Whether the loop in this frame is being left by a `break` that nothing but the code after the loop follows."""
+    return scope.frame.f_lineno in scope.names.breaks and not scope.names.has_else
+
+
+def _why_no_start(scope: Scope) -> str:
+    """What keeps the loop from being entered in the middle; "" if nothing does."""
+    if scope.names.wrapped:
+        return f"a position in {scope.names.wrapped}(...)"
+    return "a body that cannot be found" if scope.names.unknown else ""
 
 
 def _warn(message: str) -> None:

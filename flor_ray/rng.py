@@ -1,4 +1,4 @@
-"""Random generators: the global ones of python, numpy and torch, and those that loaders and samplers hold.
+"""Random generators: the global ones of python, numpy and torch, and those that a script makes.
 
 torch and numpy are looked up in `sys.modules`: a script that does not use them never pays for their import.
 """
@@ -51,7 +51,6 @@ def undrawn(state: Mapping[str, Any]) -> set[str]:
     if "numpy" in state and state["numpy"][2] in (623, 624):
         found.add("numpy")
     if "torch" in state:
-
         generator = torch_generator("cpu", state["torch"])
         drawn_from = state_of(generator)
         generator.manual_seed(generator.initial_seed())
@@ -63,30 +62,6 @@ def undrawn(state: Mapping[str, Any]) -> set[str]:
 def same_global_state(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
     """Whether two results of `global_state` are equal in every library that both have."""
     return all(pickle.dumps(left[name]) == pickle.dumps(right[name]) for name in left.keys() & right.keys())
-
-
-def generator_states(iterable: Any) -> dict[str, Any]:
-    """States of the generators that a loader, its sampler or its batch sampler draws from, by attribute path."""
-    return {path: state_of(generator) for path, generator in _generators(iterable)}
-
-
-def set_generator_states(iterable: Any, states: Mapping[str, Any]) -> None:
-    for path, generator in _generators(iterable):
-        if path in states:
-            put_state(generator, states[path])
-
-
-def _generators(iterable: Any) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    seen: set[int] = set()
-    for path in ("generator", "sampler.generator", "batch_sampler.sampler.generator", "rng", "sampler.rng"):
-        value = iterable
-        for attribute in path.split("."):
-            value = getattr(value, attribute, None)
-        if value is not None and is_generator(value) and id(value) not in seen:
-            found.append((path, value))
-            seen.add(id(value))
-    return found
 
 
 def is_generator(value: object) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import linecache
 import os
 import re
 import sys
 import time
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from flor_ray.variables import LoopNames, loop_names
 
@@ -24,20 +28,45 @@ class LoopSources:
         self._names: dict[tuple[str, int], LoopNames] = {}
 
     def remember(self, filename: str) -> str:
-        """Text of a file, read now if it was not read before; "" if it cannot be read (a notebook cell)."""
+        """Text of a file, read now if it was not read before; "" if it cannot be read."""
         if filename not in self._texts:
             try:
                 self._texts[filename] = Path(filename).read_text(encoding="utf-8", errors="surrogateescape")
             except OSError:
-                self._texts[filename] = ""
+                self._texts[filename] = "".join(linecache.getlines(filename))  # a notebook keeps its cells there
         return self._texts[filename]
 
     def names(self, frame: FrameType) -> LoopNames:
         """What the loop that `frame` is about to enter carries."""
         place = (frame.f_code.co_filename, frame.f_lineno)
         if place not in self._names:
-            self._names[place] = loop_names(self.remember(place[0]), place[1]) or LoopNames()
+            self._names[place] = loop_names(self.remember(place[0]), place[1])
         return self._names[place]
+
+
+class HeldLoops:
+    """Loops whose iterators are held by a variable, as in `bar = tqdm(flor.loop(...))`.
+
+    `break` does not close such an iterator. It is closed when the script is next seen outside of the loop's lines.
+    """
+
+    def __init__(self) -> None:
+        self._open: list[tuple[Generator[Any, None, None], FrameType, range]] = []
+
+    def add(self, iterator: Generator[Any, None, None], frame: FrameType, lines: range) -> None:
+        self._open.append((iterator, frame, lines))
+
+    def close_left(self) -> None:
+        """Close those that the script has left."""
+        if not self._open:
+            return
+        for entry in reversed(self._open[:]):
+            iterator, frame, lines = entry
+            state = inspect.getgeneratorstate(iterator)
+            if state == inspect.GEN_SUSPENDED and frame.f_lineno not in lines:
+                iterator.close()
+            if inspect.getgeneratorstate(iterator) == inspect.GEN_CLOSED:
+                self._open.remove(entry)
 
 
 def main_frame(frame: FrameType | None) -> FrameType | None:
@@ -54,18 +83,20 @@ def calls_checkpointing(source: str) -> bool:
     return bool(_CHECKPOINTING_CALL.search(source))
 
 
-def users_class(root: Path) -> Callable[[type], bool]:
-    """A test for classes that are defined below `root`, rather than in a library."""
-    known: dict[type, bool] = {}
+def users_code(root: Path) -> Callable[[Any], bool]:
+    """A test for functions, classes and modules that are defined below `root`, rather than in a library."""
+    known: dict[str, bool] = {"__main__": True}
 
-    def test(kind: type) -> bool:
-        if kind not in known:
-            module = sys.modules.get(kind.__module__)
-            path = getattr(module, "__file__", None)
+    def test(thing: Any) -> bool:
+        name = thing.__name__ if isinstance(thing, types.ModuleType) else thing.__module__
+        if not isinstance(name, str):
+            return False
+        if name not in known:
+            path = getattr(sys.modules.get(name), "__file__", None)
             inside = path is not None and Path(path).resolve().is_relative_to(root)
             libraries = path is not None and "site-packages" in Path(path).parts
-            known[kind] = kind.__module__ == "__main__" or (inside and not libraries)
-        return known[kind]
+            known[name] = inside and not libraries
+        return known[name]
 
     return test
 

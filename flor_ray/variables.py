@@ -7,6 +7,7 @@ source is read once (as it was when the run began), and its names are sorted int
     changed     changed in place: `d[k] = v`, `obj.n += 1`, `items.append(x)`, `t.add_(1)`
     mentioned   read in the body; their values may still be changed by a function they are passed to
     live        bound or changed, and maybe read before they are assigned again, or after the loop
+    carried     those of `live` that the next iteration may read
 
 What may live here: analysis of source text with `ast`, and reading and writing a frame's variables. No files, no torch.
 """
@@ -32,40 +33,65 @@ class LoopNames:
     called: frozenset[str] = frozenset()  # receivers of method calls; whether that changes them depends on their type
     mentioned: frozenset[str] = frozenset()
     live: frozenset[str] = frozenset()
-    clears_gradients_first: bool = False  # zero_grad() comes before backward(): old gradients are never read
+    carried: frozenset[str] = frozenset()
+    cleared: frozenset[str] = frozenset()  # receivers of a zero_grad() that surely comes before any backward()
+    breaks: frozenset[int] = frozenset()  # lines of its `break` statements
+    has_else: bool = False  # for ... else: what runs after the loop depends on how it was left
+    unknown: str = ""  # why its body cannot be known; "" if it is
+    wrapped: str = ""  # an iterator around it that counts for itself, such as enumerate
+    lines: range | None = None  # its lines, if a variable holds its iterator: then leaving it does not close that
 
 
-def loop_names(source: str, line: int) -> LoopNames | None:
-    """Names of the `for` loop whose iterable is written on `line` (from 1) of `source`; None if there is none."""
+# Iterators around flor.loop that only show progress: they hold no position that the loop's body could see.
+_TRANSPARENT = ("tqdm", "trange", "track", "progress", "alive_it")
+
+
+def loop_names(source: str, line: int) -> LoopNames:
+    """Names of the `for` loop whose iterable is written on `line` (from 1) of `source`.
+
+    `bar = tqdm(flor.loop(...))` on that line stands for the next loop over `bar`.
+    """
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return None
-    loop, scope = _find_loop(tree, line)
+        return LoopNames(unknown="its source cannot be read")
+    loop, scope, enclosing = _find_loop(tree, line)
+    held = None
+    if loop is None and (held := _held_iterator(tree, line)) is not None:
+        loop, scope, enclosing = _find_loop(tree, held.used)
     if loop is None:
-        return None
+        return LoopNames(unknown="it is not written in the head of a `for` statement")
     uses = _Uses()
     uses.visit(loop.target)
     for statement in loop.body:
         uses.visit(statement)
     shared = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
-    bound = frozenset(uses.bound | shared)
-    first_reads, _ = _reads_before_writes(loop.body, _targets(loop.target))
+    ours = _names_of_our_iterators(tree)
+    bound = frozenset((uses.bound | shared) - ours)
+    targets = _targets(loop.target)
+    first_reads, _ = _reads_before_writes(loop.body, targets)
+    sure_reads, _ = _reads_before_writes(loop.body, targets, loops_run=True)
     read_after = {
         node.id
-        for node in ast.walk(scope)
+        for node in ast.walk(enclosing or scope)
         if isinstance(node, ast.Name)
         and isinstance(node.ctx, ast.Load)
-        and node.lineno > (loop.end_lineno or loop.lineno)
+        and (enclosing is not None or node.lineno > (loop.end_lineno or loop.lineno))
     }
-    live = (bound & (first_reads | read_after)) | uses.changed | shared
+    live = (bound & (first_reads | read_after)) | (uses.changed - ours) | shared
     return LoopNames(
         bound=bound,
-        changed=frozenset(uses.changed),
-        called=frozenset(uses.called),
-        mentioned=frozenset(uses.mentioned),
+        changed=frozenset(uses.changed - ours),
+        called=frozenset(uses.called - ours),
+        mentioned=frozenset((uses.mentioned | _loads(loop.iter)) - ours),
         live=frozenset(live),
-        clears_gradients_first=_clears_gradients_first(loop),
+        carried=frozenset((bound & sure_reads) | (uses.changed - ours) | shared),
+        cleared=_cleared(loop),
+        breaks=frozenset(_breaks(loop.body)),
+        has_else=bool(loop.orelse),
+        unknown="its body is in the code that consumes this generator" if _yields(loop) else "",
+        wrapped=_wrapper(loop.iter, held.name if held else None) or (_wrapper(held.value, None) if held else ""),
+        lines=range(loop.lineno, (loop.end_lineno or loop.lineno) + 1) if held else None,
     )
 
 
@@ -98,23 +124,112 @@ def write(frame: FrameType, values: Mapping[str, object], remove: Iterable[str] 
         ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(1))
 
 
-def _find_loop(tree: ast.Module, line: int) -> tuple[ast.For | ast.AsyncFor | None, ast.AST]:
-    """The innermost loop whose iterable spans `line`, and the function or module it stands in."""
+def _find_loop(
+    tree: ast.Module, line: int
+) -> tuple[ast.For | ast.AsyncFor | None, ast.AST, ast.For | ast.AsyncFor | ast.While | None]:
+    """The innermost loop whose iterable spans `line`, the function or module it stands in, and a loop around it."""
     found: ast.For | ast.AsyncFor | None = None
     found_scope: ast.AST = tree
-    stack: list[tuple[ast.AST, ast.AST]] = [(tree, tree)]
+    found_around: ast.For | ast.AsyncFor | ast.While | None = None
+    stack: list[tuple[ast.AST, ast.AST, ast.For | ast.AsyncFor | ast.While | None]] = [(tree, tree, None)]
     while stack:
-        node, scope = stack.pop()
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            scope = node
+        node, scope, around = stack.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            scope, around = node, None
         if (
             isinstance(node, ast.For | ast.AsyncFor)
             and node.lineno <= line <= (node.iter.end_lineno or node.iter.lineno)
             and (found is None or node.lineno >= found.lineno)
         ):
-            found, found_scope = node, scope
-        stack.extend((child, scope) for child in ast.iter_child_nodes(node))
-    return found, found_scope
+            found, found_scope, found_around = node, scope, around
+        inside = around or node if isinstance(node, ast.For | ast.AsyncFor | ast.While) else around
+        stack.extend((child, scope, inside) for child in ast.iter_child_nodes(node))
+    return found, found_scope, found_around
+
+
+def _yields(loop: ast.For | ast.AsyncFor) -> bool:
+    return any(isinstance(n, ast.Yield | ast.YieldFrom) for statement in loop.body for n in _own_nodes(statement))
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """`name = value`, where value is flor.loop(...) with or without something around it; `used` is the loop's line."""
+
+    name: str
+    value: ast.expr
+    used: int
+
+
+def _held_iterator(tree: ast.Module, line: int) -> _Held | None:
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) or node.value is None:
+            continue
+        if not node.lineno <= line <= (node.end_lineno or node.lineno) or not _holds_loop(node.value, None):
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if len(targets) != 1 or not isinstance(name := targets[0], ast.Name):
+            continue
+        uses = [
+            loop.lineno
+            for loop in ast.walk(tree)
+            if isinstance(loop, ast.For) and loop.lineno >= line and name.id in _loads(loop.iter)
+        ]
+        return _Held(name.id, node.value, min(uses)) if uses else None
+    return None
+
+
+def _names_of_our_iterators(tree: ast.Module) -> set[str]:
+    """Variables that hold flor.loop(...), or a progress bar around it: they are no state of the script."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and node.value is not None:
+            around = isinstance(node.value, ast.Call) and _holds_loop(node.value, None)
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {target.id for target in targets if around and isinstance(target, ast.Name)}
+    return found
+
+
+def _wrapper(outer: ast.expr, held: str | None) -> str:
+    """What stands around flor.loop(...), or around the name that holds it, and does more than show progress."""
+    while isinstance(outer, ast.Call) and not _is_loop_call(outer):
+        inner = next((argument for argument in outer.args if _holds_loop(argument, held)), None)
+        name = ast.unparse(outer.func)
+        if inner is None or not any(word in name.lower() for word in _TRANSPARENT):
+            return name if inner is not None else ""
+        outer = inner
+    return ""
+
+
+def _is_loop_call(node: ast.AST) -> bool:
+    function = node.func if isinstance(node, ast.Call) else None
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", None)
+    return name == "loop"
+
+
+def _holds_loop(node: ast.AST, held: str | None) -> bool:
+    return any(
+        _is_loop_call(n) or (held is not None and isinstance(n, ast.Name) and n.id == held) for n in ast.walk(node)
+    )
+
+
+def _own_nodes(node: ast.AST) -> Iterable[ast.AST]:
+    """The node and what is below it, without the bodies of nested functions and classes."""
+    yield node
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from _own_nodes(child)
+
+
+def _breaks(statements: Iterable[ast.AST]) -> Iterable[int]:
+    """Lines of the `break` statements that leave the loop with this body."""
+    for statement in statements:
+        if isinstance(statement, ast.Break):
+            yield statement.lineno
+        elif isinstance(statement, ast.For | ast.AsyncFor | ast.While):
+            yield from _breaks(statement.orelse)
+        elif not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            yield from _breaks(ast.iter_child_nodes(statement))
 
 
 class _Uses(ast.NodeVisitor):
@@ -126,6 +241,33 @@ class _Uses(ast.NodeVisitor):
         self.called: set[str] = set()
         self.mentioned: set[str] = set()
         self._depth = 0
+        self._comprehensions = 0  # of the depth: `:=` in these binds outside of them
+
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
+        if self._depth == self._comprehensions:
+            self.bound.add(node.target.id)
+        self.generic_visit(node)
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
+        self._bind(node.name)
+        self.generic_visit(node)
+
+    def visit_MatchAs(self, node: ast.MatchAs) -> None:
+        self._bind(node.name)
+        self.generic_visit(node)
+
+    def visit_MatchStar(self, node: ast.MatchStar) -> None:
+        self._bind(node.name)
+
+    def visit_MatchMapping(self, node: ast.MatchMapping) -> None:
+        self._bind(node.rest)
+        self.generic_visit(node)
+
+    def visit_alias(self, node: ast.alias) -> None:
+        self._bind((node.asname or node.name).split(".")[0])
+
+    def visit_Nonlocal(self, node: ast.Nonlocal) -> None:
+        self.bound.update(node.names)  # a function of the loop's body assigns them
 
     def visit_Name(self, node: ast.Name) -> None:
         if isinstance(node.ctx, ast.Load):
@@ -161,13 +303,18 @@ class _Uses(ast.NodeVisitor):
         self._nested(node, None)
 
     def visit_ListComp(self, node: ast.ListComp) -> None:
+        self._comprehensions += 1
         self._nested(node, None)
+        self._comprehensions -= 1
 
     visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_ListComp  # type: ignore[assignment]
 
-    def _nested(self, node: ast.AST, name: str | None) -> None:
+    def _bind(self, name: str | None) -> None:
         if name is not None and self._depth == 0:
             self.bound.add(name)
+
+    def _nested(self, node: ast.AST, name: str | None) -> None:
+        self._bind(name)
         self._depth += 1
         self.generic_visit(node)
         self._depth -= 1
@@ -192,32 +339,42 @@ def _loads(node: ast.AST) -> set[str]:
     return {child.id for child in ast.walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Load)}
 
 
-def _reads_before_writes(statements: Iterable[ast.stmt], assigned: set[str]) -> tuple[set[str], set[str]]:
+def _reads_before_writes(
+    statements: Iterable[ast.stmt], assigned: set[str], loops_run: bool = False
+) -> tuple[set[str], set[str]]:
     """Names that may be read before these statements assign them, and the names surely assigned after them.
 
-    Conservative: a branch assigns only what both sides assign, a loop's body may not run, `try` may stop anywhere.
+    Conservative: a branch assigns only what both sides assign, `try` may stop anywhere, and the body of a loop may not
+    run, unless `loops_run` says that it does.
     """
     reads: set[str] = set()
     assigned = set(assigned)
     for statement in statements:
         if isinstance(statement, ast.If):
             reads |= _loads(statement.test) - assigned
-            then_reads, then_assigned = _reads_before_writes(statement.body, assigned | _walrus(statement.test))
-            else_reads, else_assigned = _reads_before_writes(statement.orelse, assigned | _walrus(statement.test))
+            then_reads, then_assigned = _reads_before_writes(
+                statement.body, assigned | _walrus(statement.test), loops_run
+            )
+            else_reads, else_assigned = _reads_before_writes(
+                statement.orelse, assigned | _walrus(statement.test), loops_run
+            )
             reads |= then_reads | else_reads
             assigned = then_assigned & else_assigned
         elif isinstance(statement, ast.For | ast.AsyncFor):
             reads |= _loads(statement.iter) - assigned
-            reads |= _reads_before_writes(statement.body, assigned | _targets(statement.target))[0]
-            reads |= _reads_before_writes(statement.orelse, assigned)[0]
+            inner_reads, inner_assigned = _reads_before_writes(
+                statement.body, assigned | _targets(statement.target), loops_run
+            )
+            reads |= inner_reads | _reads_before_writes(statement.orelse, assigned, loops_run)[0]
+            assigned = inner_assigned if loops_run else assigned
         elif isinstance(statement, ast.While):
             reads |= _loads(statement.test) - assigned
-            reads |= _reads_before_writes([*statement.body, *statement.orelse], assigned)[0]
+            reads |= _reads_before_writes([*statement.body, *statement.orelse], assigned, loops_run)[0]
         elif isinstance(statement, ast.With | ast.AsyncWith):
             for item in statement.items:
                 reads |= _loads(item.context_expr) - assigned
                 assigned |= _targets(item.optional_vars) if item.optional_vars else set()
-            inner_reads, assigned = _reads_before_writes(statement.body, assigned)
+            inner_reads, assigned = _reads_before_writes(statement.body, assigned, loops_run)
             reads |= inner_reads
         elif isinstance(statement, ast.Try | ast.TryStar | ast.Match):
             reads |= _loads(statement) - assigned
@@ -235,9 +392,21 @@ def _walrus(node: ast.expr) -> set[str]:
     return {child.target.id for child in ast.walk(node) if isinstance(child, ast.NamedExpr)}
 
 
-def _clears_gradients_first(loop: ast.For | ast.AsyncFor) -> bool:
-    first = {"zero_grad": sys.maxsize, "backward": sys.maxsize}
-    for node in ast.walk(loop):
-        if isinstance(node, ast.Attribute) and node.attr in first:
-            first[node.attr] = min(first[node.attr], node.lineno)
-    return first["zero_grad"] < first["backward"] < sys.maxsize
+def _cleared(loop: ast.For | ast.AsyncFor) -> frozenset[str]:
+    """Receivers of `zero_grad` calls that every iteration makes, before any `backward`; those are never read again."""
+    backward = min(
+        (node.lineno for node in ast.walk(loop) if isinstance(node, ast.Attribute) and node.attr == "backward"),
+        default=0,
+    )
+    found = set()
+    pending: list[ast.stmt] = list(loop.body)
+    while pending:
+        statement = pending.pop()
+        if isinstance(statement, ast.For | ast.AsyncFor | ast.With | ast.AsyncWith):
+            pending += statement.body
+        elif isinstance(statement, ast.Expr) and isinstance(call := statement.value, ast.Call):
+            function = call.func
+            first = isinstance(function, ast.Attribute) and function.attr == "zero_grad" and call.lineno < backward
+            if first and isinstance(function, ast.Attribute):
+                found.add(ast.unparse(function.value))
+    return frozenset(found)

@@ -42,9 +42,14 @@ class Lab:
         self, *arguments: str, check: bool = True, cwd: Path | None = None, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         """Run Python with these arguments and environment variables. With `check` a failing run fails the test."""
+        return self.run([sys.executable, *arguments], cwd or self.root, variables, check)
+
+    def run(
+        self, command: list[str], folder: Path, variables: dict[str, str], check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=cwd or self.root,
+            command,
+            cwd=folder,
             env=environment(**variables),
             capture_output=True,
             text=True,
@@ -52,17 +57,17 @@ class Lab:
             check=False,
         )
         if check and done.returncode != 0:
-            raise AssertionError(f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+            raise AssertionError(f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
         return done
 
     def record(self, text: str, *arguments: str, script: str = "train.py", **variables: str) -> Experiment:
         """Write a script, run it, and return what was recorded."""
         self.write(script, text)
-        self.python(script, *arguments, **variables)
+        self.run([sys.executable, script, *arguments], self.root, variables)
         return self.experiments()[-1]
 
     def cli(self, *arguments: str, check: bool = False, **variables: str) -> subprocess.CompletedProcess[str]:
-        return self.python("-m", "flor_ray.cli", *arguments, check=check, **variables)
+        return self.run([sys.executable, "-m", "flor_ray.cli", *arguments], self.root, variables, check)
 
     @property
     def project(self) -> Project:
@@ -131,9 +136,9 @@ def ray_cluster() -> Iterator[None]:
     """One local Ray for all tests that need one: its start takes 10 to 25 s."""
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield
-    ray.shutdown()  # type: ignore[no-untyped-call]
+    ray.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -244,6 +244,12 @@ def test_a_run_that_raises_is_kept_and_marked(lab: Lab) -> None:
     assert ends == [0, 1, 2]  # the third epoch did not end
 
 
+def test_a_script_that_exits_with_an_error_under_flor_ray_run_is_marked_as_failed(lab: Lab) -> None:
+    lab.write("train.py", "import sys\nimport flor_ray as flor\nflor.log('a', 1)\nsys.exit(3)\n")
+    assert lab.cli("run", "train.py").returncode == 3
+    assert (lab.experiments()[-1].status, lab.experiments()[-1].error) == (Status.FAILED, "SystemExit: 3")
+
+
 def test_two_runs_at_once_both_land_and_do_not_mix(lab: Lab) -> None:
     lab.write("train.py", LOOP)
     command = [sys.executable, "train.py", "--flor"]

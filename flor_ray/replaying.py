@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -94,7 +94,8 @@ class Replayer:
         self._objects = objects
         self._context = Context(waits=waits)
         self._sources = scripts.LoopSources()
-        self._capturer = Capturer(scripts.users_class(Path(task.root).resolve()))
+        self._held_loops = scripts.HeldLoops()
+        self._capturer = Capturer(scripts.users_code(Path(task.root).resolve()), recording=False)
         self._records: list[LogRecord] = []
         self._warnings: list[str] = []
         self._segment = channel.next()
@@ -104,8 +105,6 @@ class Replayer:
         self._first_call = True
         self._moved = False  # the state is no longer what the prefix left
         self._ended = False  # all epochs of the segment have run; it is over when the script shows that it goes on
-        self._fresh: dict[str, dict[str, Any]] = {}  # loader generators as the prefix left them, by loop name
-        self._pending: dict[str, Any] | None = None  # loader generators of a restored checkpoint, by loop name
 
     # the four calls
 
@@ -129,18 +128,25 @@ class Replayer:
         self._context.waits = False
 
     def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]:
-        return self._loop(name, iterable, Scope("main", frame, self._sources.names(frame), only_live=True))
+        self._held_loops.close_left()
+        scope = Scope("main", frame, self._sources.names(frame), only_live=True)
+        iterator = self._loop(name, iterable, scope)
+        if scope.names.lines is not None:
+            self._held_loops.add(iterator, frame, scope.names.lines)
+        return iterator
 
     # loops
 
-    def _loop(self, name: str | None, iterable: Iterable[T], scope: Scope) -> Iterator[T]:
+    def _loop(self, name: str | None, iterable: Iterable[T], scope: Scope) -> Generator[T, None, None]:
         self._begin_call()
         role = self._context.enter()
         if role is Role.MAIN:
             self._main = scope
+            if self._task.checkpoints:
+                self._capturer.enter(scope)
             yield from self._main_loop(iterable)
         elif role is Role.NESTED:
-            yield from self._nested_loop(name or "step", iterable, replace(scope, slot="nested", only_live=False))
+            yield from self._nested_loop(iterable, replace(scope, slot="nested", only_live=False))
         else:
             try:
                 yield from iterable
@@ -199,13 +205,13 @@ class Replayer:
             yield element
             self._ended = False
 
-    def _nested_loop(self, name: str, iterable: Iterable[T], scope: Scope) -> Iterator[T]:
+    def _nested_loop(self, iterable: Iterable[T], scope: Scope) -> Iterator[T]:
         epoch = self._context.epoch or 0
         first = self._context.nested_in_epoch == 1
-        self._set_generators(name, iterable)
         try:
             skip = self._segment is not None and self._segment.variant is Variant.OUTER and first
             if skip and (epoch, Point.NESTED_EXIT) in self._task.checkpoints:
+                self._capturer.enter(scope, iterable)
                 self._restore(Point.NESTED_EXIT, epoch, scope)
                 return
             for step, element in enumerate(iterable):
@@ -216,20 +222,10 @@ class Replayer:
 
     # state
 
-    def _restore(self, point: Point, epoch: int, nested: Scope | None = None) -> None:
-        key = self._task.checkpoints[epoch, point]
-        state = LoadedState.read(self._objects, key)
-        main = self._main if nested is None else None
-        self._pending = self._capturer.restore(state, [scope for scope in (main, nested) if scope is not None])
+    def _restore(self, point: Point, epoch: int, scope: Scope | None = None) -> None:
+        state = LoadedState.read(self._objects, self._task.checkpoints[epoch, point])
+        self._capturer.restore(state, "main" if scope is None else scope.slot)
         self._moved = True
-
-    def _set_generators(self, name: str, iterable: object) -> None:
-        """Give a loader's generators the state of the restored checkpoint, when its loop is first met after that."""
-        if name not in self._fresh:
-            self._fresh[name] = rng.generator_states(iterable)
-        if self._pending is not None:
-            rng.set_generator_states(iterable, self._pending.get(name, self._fresh[name]))
-            self._pending[name] = rng.generator_states(iterable)
 
     def _last_epoch(self, segment: Segment) -> int:
         if segment.restore is None:
@@ -238,6 +234,7 @@ class Replayer:
 
     def _begin_call(self) -> None:
         """First call: the random state must be the recorded one. Later ones: did the script leave the main loop?"""
+        self._held_loops.close_left()
         if self._ended and self._context.epoch is None:
             self._finish(exhausted=True)
             self._exit()

@@ -1,0 +1,302 @@
+"""What the code that a loop runs can reach besides the variables of its own frame.
+
+    main loop ── mentions ──> function ── reads ──> module global   history.append(x), global count
+                                       └─ closes over ──> cell      nonlocal n
+                                       └─ defaults, attributes      def f(x, cache=[]), f.calls
+                          ──> class ── attributes                   Meter.count += 1
+                          ──> method, partial ── their objects      push = history.append
+                          ──> object, container ── what is in them  self.trainer.scheduler
+
+Each of these is a `Place`: somewhere that holds values by name. A library's code is not followed: its functions change
+what they are given, not what they hide.
+
+What may live here: walking live Python objects, and reading byte code. No files, no torch.
+"""
+
+from __future__ import annotations
+
+import collections
+import dis
+import enum
+import functools
+import types
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_ITEMS_FOLLOWED = 1000  # of one container; what comes later is most likely of the kinds that came before
+
+_LRU_CACHE = type(functools.lru_cache(lambda: None))
+
+
+@dataclass(slots=True)
+class Place:
+    """Somewhere that holds values by name. `key` is the same in every process that runs this code."""
+
+    key: str
+    read: Callable[[], dict[str, Any]]
+    write: Callable[[Mapping[str, Any], Iterable[str]], None]  # new values, and names to remove
+    bound: set[str] = field(default_factory=set)  # names that may get another value, rather than one that changes
+    binds_all: bool = False  # any name may, and names may come and go
+
+    def binds(self, name: str) -> bool:
+        return self.binds_all or name in self.bound
+
+
+@dataclass(slots=True)
+class Reached:
+    """`code` holds functions and classes, `others` everything else that was met on the way; both by stable keys."""
+
+    places: list[Place]
+    code: dict[str, Any]
+    others: dict[str, Any]
+
+
+def reach(
+    roots: Mapping[str, Any],
+    is_users: Callable[[Any], bool],
+    inside: Callable[[Any], Mapping[str, Any]],
+) -> Reached:
+    """Follow `roots` through the user's code.
+
+    `is_users` tells whether a function, class or module is the user's; `inside` says what an object of a library holds
+    that may be reached.
+    """
+    walk = _Walk(is_users, inside)
+    for name, value in sorted(roots.items()):
+        walk.add(name, value)
+    walk.run()
+    return Reached(walk.places(), walk.code, walk.others)
+
+
+def attributes(value: Any) -> dict[str, Any]:
+    """An object's own attributes, those in slots included."""
+    found: dict[str, Any] = {}
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            mangled = f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") else name
+            if name not in ("__dict__", "__weakref__") and hasattr(value, mangled):
+                found[mangled] = getattr(value, mangled)
+    found.update(getattr(value, "__dict__", {}))
+    return found
+
+
+class _Walk:
+    def __init__(self, is_users: Callable[[Any], bool], inside: Callable[[Any], Mapping[str, Any]]) -> None:
+        self._is_users, self._inside = is_users, inside
+        self._queue: collections.deque[tuple[str, Any]] = collections.deque()
+        self._seen: set[int] = set()
+        self._globals: dict[str, tuple[MutableMapping[str, Any], set[str], set[str]]] = {}  # all names, stored names
+        self._places: list[Place] = []
+        self._objects: dict[str, Any] = {}
+        self.code: dict[str, Any] = {}
+        self.others: dict[str, Any] = {}
+
+    def add(self, path: str, value: Any) -> None:
+        if id(value) not in self._seen:
+            self._queue.append((path, value))
+
+    def run(self) -> None:
+        while self._queue:
+            path, value = self._queue.popleft()
+            if id(value) in self._seen or isinstance(value, int | float | str | bytes | complex | type(None)):
+                continue
+            self._seen.add(id(value))
+            self._follow(path, value)
+
+    def places(self) -> list[Place]:
+        found = [_global_place(key, *parts) for key, parts in sorted(self._globals.items())]
+        if self._objects:
+            found.append(Place("objects", lambda: dict(self._objects), lambda values, remove: None))
+        return found + self._places
+
+    def _follow(self, path: str, value: Any) -> None:
+        if isinstance(value, types.FunctionType):
+            if self._is_users(value):
+                self._function(path, value)
+        elif isinstance(value, type):
+            if self._is_users(value) and not issubclass(value, enum.Enum):
+                self._class(path, value)
+        elif isinstance(value, types.ModuleType):
+            if self._is_users(value):
+                self._module(value)
+        elif isinstance(value, types.MethodType | types.BuiltinMethodType):
+            if not isinstance(value.__self__, types.ModuleType | type(None)):
+                self._hold(f"{path}.__self__", value.__self__)
+            self.add(f"{path}.__func__", getattr(value, "__func__", None))
+        elif isinstance(value, functools.partial):
+            for index, item in enumerate((value.func, *value.args)):
+                self._hold(f"{path}.{index}", item)
+            for name, item in value.keywords.items():
+                self._hold(f"{path}.{name}", item)
+        elif isinstance(value, _LRU_CACHE | staticmethod | classmethod):
+            self.add(f"{path}.__wrapped__", value.__wrapped__)
+        elif isinstance(value, property):
+            for index, function in enumerate((value.fget, value.fset, value.fdel)):
+                self.add(f"{path}.{index}", function)
+        else:
+            self._data(path, value)
+
+    def _data(self, path: str, value: Any) -> None:
+        self.others[path] = value
+        if isinstance(value, collections.defaultdict):
+            self.add(f"{path}.default_factory", value.default_factory)
+        if isinstance(value, dict):
+            for index, (key, item) in enumerate(value.items()):
+                if index >= _ITEMS_FOLLOWED:
+                    break
+                self.add(f"{path}[{key!r}]" if isinstance(key, str | int) else f"{path}[{index}]", item)
+        elif isinstance(value, list | tuple | set | frozenset | collections.deque):
+            for index, item in zip(range(_ITEMS_FOLLOWED), value, strict=False):
+                self.add(f"{path}[{index}]", item)
+        self.add(f"{path}.__class__", type(value))
+        held = attributes(value) if self._is_users(type(value)) else self._inside(value)
+        for name, item in held.items():
+            self.add(f"{path}.{name}", item)
+        if self._is_users(type(value)):
+            for name, item in self._inside(value).items():
+                self.add(f"{path}.{name}", item)
+
+    def _hold(self, path: str, value: Any) -> None:
+        """A value that no name holds: only what is in it can change."""
+        if not isinstance(value, types.FunctionType | type | types.ModuleType):
+            self._objects[path] = value
+        self.add(path, value)
+
+    def _function(self, path: str, function: types.FunctionType) -> None:
+        key = self._key(path, function)
+        names, stored = _names(function.__code__)
+        self._module_names(function.__globals__, names, stored)
+        cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        if cells:
+            self._places.append(_closure_place(f"{key}.<closure>", cells))
+        for name, cell in cells.items():
+            if _is_filled(cell):
+                self.add(f"{key}.{name}", cell.cell_contents)
+        defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+        for index, value in enumerate(defaults):
+            if not isinstance(value, int | float | str | bytes | tuple | type(None)):
+                self._hold(f"{key}.<default {index}>", value)
+        if function.__dict__:
+            self._places.append(_dict_place(f"{key}.<attributes>", function.__dict__))
+            for name, value in function.__dict__.items():
+                self.add(f"{key}.{name}", value)
+
+    def _class(self, path: str, kind: type) -> None:
+        key = self._key(path, kind)
+        self._places.append(_class_place(f"{key}.<class>", kind))
+        for name, value in vars(kind).items():
+            if not name.startswith("__") or isinstance(value, types.FunctionType):
+                self.add(f"{key}.{name}", value)
+        for index, base in enumerate(kind.__bases__):
+            self.add(f"{key}.<base {index}>", base)
+
+    def _module(self, module: types.ModuleType) -> None:
+        """All of it: what is assigned to `module.name` is seen nowhere else."""
+        names = {name for name in vars(module) if not name.startswith("__")}
+        code = (types.ModuleType, types.FunctionType, type)
+        self._module_names(vars(module), names, {n for n in names if not isinstance(vars(module)[n], code)})
+
+    def _module_names(self, namespace: dict[str, Any], names: set[str], stored: set[str]) -> None:
+        key = str(namespace.get("__name__", "?"))
+        _, known, known_stored = self._globals.setdefault(key, (namespace, set(), set()))
+        known |= {name for name in names if name in namespace and not name.startswith("__")}
+        known |= stored
+        known_stored |= stored
+        for name in sorted(names):
+            if name in namespace:
+                self.add(f"{key}.{name}", namespace[name])
+
+    def _key(self, path: str, code: Any) -> str:
+        """Its qualified name; of several with the same one, all but the first by the way that led there."""
+        name = f"{code.__module__}:{code.__qualname__}"
+        key = name if name not in self.code else f"{name} by {path}"
+        self.code[key] = code
+        return key
+
+
+@functools.lru_cache(maxsize=4096)
+def _names(code: types.CodeType) -> tuple[set[str], set[str]]:
+    """Names that the code, or functions in it, may look up in its module, and those that it stores there."""
+    names = set(code.co_names)
+    stored = {
+        str(instruction.argval)
+        for instruction in dis.get_instructions(code)
+        if instruction.opname in ("STORE_GLOBAL", "DELETE_GLOBAL")
+    }
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            inner = _names(constant)
+            names |= inner[0]
+            stored |= inner[1]
+    return names, stored
+
+
+_CLASS_CODE: tuple[type, ...] = (
+    types.FunctionType,
+    type,
+    staticmethod,
+    classmethod,
+    property,
+    functools.cached_property,
+)
+_CLASS_CODE += (
+    functools.cached_property,
+    types.MemberDescriptorType,
+    types.GetSetDescriptorType,
+    types.BuiltinFunctionType,
+)
+
+
+def _is_class_data(name: str, value: object) -> bool:
+    return not name.startswith(("__", "_abc_")) and not isinstance(value, _CLASS_CODE)
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:  # assigned later
+        return False
+
+
+def _global_place(key: str, namespace: MutableMapping[str, Any], names: set[str], stored: set[str]) -> Place:
+    def write(values: Mapping[str, Any], remove: Iterable[str]) -> None:
+        namespace.update(values)
+        for name in remove:
+            namespace.pop(name, None)
+
+    return Place(f"{key}.<globals>", lambda: {n: namespace[n] for n in sorted(names) if n in namespace}, write, stored)
+
+
+def _closure_place(key: str, cells: Mapping[str, types.CellType]) -> Place:
+    def write(values: Mapping[str, Any], remove: Iterable[str]) -> None:
+        for name, value in values.items():
+            cells[name].cell_contents = value
+
+    return Place(
+        key, lambda: {n: c.cell_contents for n, c in sorted(cells.items()) if _is_filled(c)}, write, binds_all=True
+    )
+
+
+def _dict_place(key: str, held: dict[str, Any]) -> Place:
+    def write(values: Mapping[str, Any], remove: Iterable[str]) -> None:
+        held.update(values)
+        for name in remove:
+            held.pop(name, None)
+
+    return Place(key, lambda: {n: v for n, v in held.items() if n != "__wrapped__"}, write, binds_all=True)
+
+
+def _class_place(key: str, kind: type) -> Place:
+    def read() -> dict[str, Any]:
+        return {name: value for name, value in vars(kind).items() if _is_class_data(name, value)}
+
+    def write(values: Mapping[str, Any], remove: Iterable[str]) -> None:
+        for name, value in values.items():
+            if vars(kind).get(name) is not value:
+                setattr(kind, name, value)
+        for name in remove:
+            delattr(kind, name)
+
+    return Place(key, read, write, binds_all=True)

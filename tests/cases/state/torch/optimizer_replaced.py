@@ -1,0 +1,20 @@
+import flor_ray as flor
+import random, copy
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset, Dataset
+X = torch.randn(16, 4); Y = torch.randn(16, 1)
+def norm(m):
+    return [float(p.detach().double().sum()) for p in m.parameters()]
+net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 1))
+
+opt = torch.optim.SGD(net.parameters(), lr=.1)
+flor.checkpointing(net)
+for epoch in flor.loop("epoch", range(4)):
+    if epoch == 2:
+        opt = torch.optim.Adam(net.parameters(), lr=.01)
+    for i in flor.loop("step", range(2)):
+        opt.zero_grad(); loss = (net(X) ** 2).mean(); loss.backward(); opt.step()
+    flor.log("tail", [norm(net), type(opt).__name__])
+flor.log("suffix", norm(net))

@@ -1,0 +1,229 @@
+"""Records and replays scripts inside this process, through the real Recorder, plan and Replayer, in milliseconds.
+
+Only the ends are stood in for: a journal that keeps rows in memory, and a channel that hands out planned segments. So
+hundreds of scripts can be tried; `test_replaying.py` and `test_values.py` do the same with real processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import pickle
+import re
+import runpy
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from flor_ray import patching, rng, schema, script, session
+from flor_ray.journal import Journal, PendingCheckpoint
+from flor_ray.objects import Files, Objects
+from flor_ray.plan import plan
+from flor_ray.recorder import Recorder
+from flor_ray.records import Checkpoint, Experiment, Gap, LogRecord, Operator, Point, Region, Segment, Status
+from flor_ray.replaying import Replayer, ReplayTask
+from flor_ray.results import SegmentResult
+
+VERSION = "v" * 8
+Key = tuple[int | None, int | None, str, int]
+
+
+@dataclass
+class Run:
+    """What was recorded of one script."""
+
+    path: Path
+    experiment: Experiment
+    records: list[LogRecord]
+    checkpoints: list[Checkpoint]
+    warnings: list[str]
+    before: Mapping[str, Any]  # random states when its process began
+    rng: Mapping[str, Any]  # and at its first call
+    objects: Objects
+
+    def values(self, name: str) -> dict[Key, object]:
+        return _values([record for record in self.records if record.name == name], self.objects)
+
+    def uncaptured(self, point: Point = Point.EPOCH_END) -> set[str]:
+        return {name for c in self.checkpoints if c.point is point for name in c.uncaptured}
+
+
+class _Memory:
+    """A journal that keeps what it is given."""
+
+    def __init__(self, objects: Objects) -> None:
+        self.objects = objects
+        self.records: list[LogRecord] = []
+        self.checkpoints: list[Checkpoint] = []
+        self.ended: Experiment | None = None
+
+    def log(self, record: LogRecord) -> None:
+        self.records.append(record)
+
+    def checkpoint(self, pending: PendingCheckpoint) -> None:
+        s = pending.snapshot
+        key, size = s.write(self.objects)
+        self.checkpoints.append(
+            Checkpoint(
+                VERSION, pending.filename, pending.line, pending.epoch, pending.point, key, size, 0.0, s.captured,
+                s.uncaptured,
+            )
+        )  # fmt: skip
+
+    def close(self, ended: Experiment) -> None:
+        self.ended = ended
+
+
+class _Recorder(Recorder):
+    """Remembers the random states of its first call."""
+
+    rng: Mapping[str, Any] = {}
+
+    def _confirm(self) -> None:
+        self.rng = self.rng or rng.global_state()
+        super()._confirm()
+
+    def add_targets(self, targets: Mapping[str, Any]) -> None:
+        self.rng = self.rng or rng.global_state()
+        super().add_targets(targets)
+
+
+class _Left(BaseException):
+    """Stands for the end of a replay process."""
+
+
+class _InProcess(Replayer):
+    def _exit(self) -> NoReturn:
+        raise _Left
+
+
+@dataclass
+class _Channel:
+    segments: list[Segment]
+    results: list[SegmentResult] = field(default_factory=list)
+
+    def next(self) -> Segment | None:
+        return self.segments.pop(0) if self.segments else None
+
+    def done(self, result: SegmentResult) -> None:
+        self.results.append(result)
+
+
+class StateLab:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.objects = Objects(Files(str(root / ".flor")))
+
+    def record(self, text: str) -> Run:
+        path = self.root / "train.py"
+        path.write_text(text)
+        memory = _Memory(self.objects)
+        experiment = Experiment("p", VERSION, None, "train.py", "", time.time(), None, Status.RUNNING)
+        before = rng.global_state()
+        recorder = _Recorder(experiment, cast(Journal, memory), self.root, waits=script.calls_checkpointing(text))
+        with _as_session(recorder), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            runpy.run_path(str(path), run_name="__main__")
+            recorder.close()
+        assert memory.ended is not None
+        told = [str(warning.message) for warning in caught]
+        return Run(path, memory.ended, memory.records, memory.checkpoints, told, before, recorder.rng, self.objects)
+
+    def replay(self, run: Run, text: str, segments: Sequence[Segment]) -> list[LogRecord]:
+        """Run segments in one "process", in the order given; returns what was logged in the wanted epochs."""
+        run.path.write_text(text)
+        channel = _Channel(list(segments))
+        task = ReplayTask(
+            store_url=str(self.root / ".flor"),
+            root=str(self.root),
+            original_root=str(self.root),
+            script="train.py",
+            argv=(),
+            cwd=".",
+            args=run.experiment.args,
+            checkpoints={(c.epoch, c.point): c.key for c in run.checkpoints},
+            rng=self.objects.put(pickle.dumps(run.rng)),
+        )
+        rng.set_global_state(run.before)  # else data prepared before the first call would differ, and be reported
+        replayer = _InProcess(task, channel, self.objects, script.calls_checkpointing(text), time.perf_counter())
+        with _as_session(replayer), contextlib.suppress(_Left):
+            with contextlib.suppress(SystemExit):
+                runpy.run_path(str(run.path), run_name="__main__")
+            replayer.script_ended()
+        if channel.segments:  # the process ended with a segment, because its script did
+            return self._wanted(channel.results) + self.replay(run, text, channel.segments)
+        return self._wanted(channel.results)
+
+    def _wanted(self, results: Sequence[SegmentResult]) -> list[LogRecord]:
+        found = []
+        for result in results:
+            s = result.segment
+            for record in result.records:
+                if s.operator is Operator.DP_I:
+                    if record.epoch is not None and s.first <= record.epoch <= s.last:
+                        found.append(record)
+                elif s.operator is Operator.DP_STAR or record.epoch is None:
+                    found.append(record)
+        return found
+
+    def plan(self, run: Run, text: str, names: Sequence[str], epochs: Sequence[int]) -> list[Segment]:
+        """The segments that answer `names`, which `text` logs."""
+        patched = patching.patch(names, {}, "train.py", {"train.py": text})
+        loop = tuple(n for n in names if patched.regions[n] not in (Region.PREFIX, Region.SUFFIX))
+        outside = tuple(n for n in names if n not in loop or patched.regions[n] is Region.WHOLE)
+        gaps = [Gap(VERSION, loop, tuple(epochs))] if loop and epochs else []
+        gaps += [Gap(VERSION, outside, (), data_prep=True)] if outside else []
+        planned = plan(
+            gaps,
+            {VERSION: run.experiment},
+            {VERSION: run.checkpoints},
+            {(VERSION, name): region for name, region in patched.regions.items()},
+            {VERSION: patched.tail_reads},
+        )
+        return list(planned.segments)
+
+
+def doubled(text: str) -> tuple[str, list[str]]:
+    """The script with a statement `flor.log("again_x", expression)` after every `flor.log("x", expression)`."""
+    pattern = re.compile(r'^( *)flor\.log\("(\w+)", (.*)\)$', re.MULTILINE)
+    names = sorted({match.group(2) for match in pattern.finditer(text)})
+    return pattern.sub(r'\g<0>\n\1flor.log("again_\2", \3)', text), names
+
+
+def values_of(records: Sequence[LogRecord], objects: Objects) -> dict[Key, object]:
+    return _values(records, objects)
+
+
+def _values(records: Sequence[LogRecord], objects: Objects) -> dict[Key, object]:
+    found: dict[Key, object] = {}
+    for record in records:
+        value = cast(schema.Value, record.value)
+        number = value.number
+        exact = number.hex() if number is not None and not math.isnan(number) else str(number)
+        name = record.name.removeprefix("again_")
+        found[record.epoch, record.step, name, record.iteration] = (
+            value.type, exact, value.integer, value.text, value.blob,
+        )  # fmt: skip
+    return found
+
+
+@contextlib.contextmanager
+def _as_session(new: Any) -> Iterator[None]:
+    cwd, path, modules = os.getcwd(), list(sys.path), set(sys.modules)
+    session.install(new)
+    sys.path.insert(0, str(new._root if isinstance(new, Recorder) else new._task.root))
+    try:
+        yield
+    finally:
+        session.install(None)
+        os.chdir(cwd)
+        sys.path[:] = path
+        for name in set(sys.modules) - modules:
+            file = getattr(sys.modules[name], "__file__", None) or ""
+            if "site-packages" not in file and "/lib/python" not in file:
+                del sys.modules[name]
