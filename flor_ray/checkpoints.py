@@ -39,13 +39,15 @@ from flor_ray.variables import LoopNames
 
 __all__ = ["Capturer", "LoadedState", "Scope", "Snapshot"]
 
-_VARIABLE_BYTES = 16 << 20  # larger variables are data rather than state, and are reported as not captured
+_STATE_BYTES = 2 << 30  # what surely is state is kept up to this; more is reported as not captured
+_VARIABLE_BYTES = 16 << 20  # so is what the loop merely assigns, such as a batch, up to this
 _MENTIONED_BYTES = 1 << 20  # what is only handed to functions is kept up to this, and beyond it once it has changed
 _SURELY_KEPT_BYTES = 64 << 10  # tensors and arrays up to this are kept, changed or not
 _TRIM_ITEMS = 1000  # containers with more are data
 _TRIM_DEPTH = 4  # how deep to look in an object for what makes it too large
 _ATOMS = (int, float, complex, str, bytes, type(None))
 _CODE = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial)
+_CONTAINERS = (list, dict, set, tuple, frozenset)
 _LISTED = "listed"  # the place of listed objects without state_dict
 
 
@@ -223,9 +225,10 @@ class Capturer:
                 "same": choice.same,
             }
         )
-        missing = choice.missing | self._changed_though_left_out()
-        missing |= {f"workers of {p}" for p, v in entry.reached.others.items() if states.has_lasting_workers(v)}
-        beyond_frame = choice.beyond or bool(missing - choice.missing)
+        self._tell_changed_though_left_out(references, choice)
+        workers = {f"workers of {p}" for p, v in entry.reached.others.items() if states.has_lasting_workers(v)}
+        missing = choice.missing | workers
+        beyond_frame = choice.beyond or bool(workers)
         beyond_frame |= bool(missing) and entry.scope.frame is not self._entries["main"].scope.frame
         if beyond_frame:
             frame = entry.places[0].read()
@@ -288,16 +291,18 @@ class Capturer:
             return True
         key = (place.key, name)
         was = entry.prints.get(key)
-        if was is not None and not must and not _is_consumed(value) and fingerprint(value) == was:
-            if in_frame and name in names.called and not isinstance(value, _CODE) and not states.is_data(value):
-                self._tell_if_opaque(name, value, references, choice)
-            return False
-        if self._fits(value, references, _VARIABLE_BYTES):
+        changed = was is None or _is_consumed(value) or fingerprint(value) != was
+        if changed and self._fits(value, references, _VARIABLE_BYTES if in_frame and binds else _STATE_BYTES):
             return True
         if not must and (isinstance(value, _CODE) or (in_frame and binds)):
             return False
-        if must or was is not None or _is_consumed(value):
-            choice.missing.add(name if in_frame else f"{place.key}.{name}".replace(".<globals>", ""))
+        shown = name if in_frame else f"{place.key}.{name}".replace(".<globals>", "")
+        called = in_frame and name in names.called and not isinstance(value, _CODE) and not states.is_data(value)
+        if not must and self._is_librarys(value, references):
+            if called or changed:
+                choice.opaque.add(shown)
+        elif must or changed or (called and self.is_users(type(value))):
+            choice.missing.add(shown)
             choice.beyond |= not in_frame
         return False
 
@@ -310,16 +315,20 @@ class Capturer:
         key = (place.key, name)
         if key in entry.kept or key in entry.prints:
             return key in entry.kept
-        names, in_frame = entry.scope.names, place is entry.places[0]
-        binds = place.binds(name) or place.key == _LISTED
-        limit = _VARIABLE_BYTES if binds or (in_frame and name in names.changed | names.called) else _MENTIONED_BYTES
-        if _is_array(value) and limit == _MENTIONED_BYTES:
-            limit = _SURELY_KEPT_BYTES
-        if not self._fits(value, references, limit):
+        if not self._fits(value, references, self._limit(entry, place, name, value)):
             return False
         if not _grows(value):
             entry.kept.add(key)
         return True
+
+    def _limit(self, entry: _Entry, place: Place, name: str, value: Any) -> int:
+        """Bytes up to which a value is kept without asking whether it has changed."""
+        names, in_frame = entry.scope.names, place is entry.places[0]
+        if place.key == _LISTED or (in_frame and entry.scope.only_live and name in names.carried):
+            return _STATE_BYTES
+        if place.binds(name) or (in_frame and name in names.changed | names.called and not _is_array(value)):
+            return _VARIABLE_BYTES
+        return _SURELY_KEPT_BYTES if _is_array(value) else _MENTIONED_BYTES
 
     def _fits(self, value: Any, references: Mapping[int, Reference], limit: int) -> bool:
         """Whether a value can be pickled within `limit` bytes, perhaps without some attributes of what is in it."""
@@ -352,25 +361,28 @@ class Capturer:
                 del self._left_out[key]
         return {key: prints for key, (_, prints) in self._left_out.items()}
 
-    def _changed_though_left_out(self) -> set[str]:
+    def _tell_changed_though_left_out(self, references: Mapping[int, Reference], choice: _Choice) -> None:
         """Attributes that are left out, and that are no longer what they were."""
-        found = set()
         for held, prints in self._left_out.values():
             holder = held.get()
             if holder is None or states.has_lasting_workers(holder):
-                continue  # told by itself
+                continue  # lasting workers are told by themselves
             for name, was in prints.items():
                 value = vars(holder).get(name)
-                if _is_consumed(value) or fingerprint(value) != was:
-                    found.add(f"{type(holder).__qualname__}.{name}")
-        return found
+                if not _is_consumed(value) and fingerprint(value) == was:
+                    continue
+                shown = f"{type(holder).__qualname__}.{name}"
+                if self._is_librarys(value, references):
+                    choice.opaque.add(shown)
+                else:
+                    choice.missing.add(shown)
+                    choice.beyond = True
 
-    def _tell_if_opaque(self, name: str, value: Any, references: Mapping[int, Reference], choice: _Choice) -> None:
-        why = pickles(value, references, {}, _VARIABLE_BYTES)
-        if self.is_users(type(value)):
-            choice.missing.add(name)
-        elif why.startswith("it cannot"):
-            choice.opaque.add(name)
+    def _is_librarys(self, value: Any, references: Mapping[int, Reference]) -> bool:
+        """Whether a value is a library's object that cannot be pickled: a log file, a writer, a progress bar."""
+        if _is_array(value) or _is_consumed(value) or isinstance(value, _CONTAINERS) or self.is_users(type(value)):
+            return False
+        return pickles(value, references, {}, _STATE_BYTES).startswith("it cannot")
 
     def _leads_beyond(self, value: Any) -> bool:
         """Whether the user's code behind a variable may read what is not in the frame."""

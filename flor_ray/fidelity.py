@@ -60,8 +60,9 @@ def _equal(was: Value, now: Value) -> bool:
         return False
     if now.blob is not None:
         return was.text == blake3.blake3(now.blob).hexdigest()
-    if now.number is not None and was.number is not None and math.isnan(now.number):
-        return math.isnan(was.number)
+    if now.number is not None and was.number is not None:  # `==` does not tell 0.0 from -0.0, nor NaN from anything
+        both_nan = math.isnan(now.number) and math.isnan(was.number)
+        return both_nan or was.number.hex() == now.number.hex()
     return (was.number, was.integer, was.text) == (now.number, now.integer, now.text)
 
 

@@ -158,6 +158,8 @@ def _part(text: str) -> tuple[int, int]:
     if not _is_part(text):
         raise UsageError(f"--replay_flor takes a part i/n, such as 0/4, not {text!r}")
     index, count = (int(number) for number in text.split("/"))
+    if count == 0:
+        raise UsageError(f"--replay_flor {text}: the main loop cannot be cut into 0 parts")
     if index >= count:
         raise UsageError(
             f"--replay_flor {text}: parts are numbered from 0, so the last of {count} is {count - 1}/{count}"

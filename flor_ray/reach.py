@@ -178,10 +178,9 @@ class _Walk:
         for index, value in enumerate(defaults):
             if not isinstance(value, int | float | str | bytes | tuple | type(None)):
                 self._hold(f"{key}.<default {index}>", value)
-        if function.__dict__:
-            self._places.append(_dict_place(f"{key}.<attributes>", function.__dict__))
-            for name, value in function.__dict__.items():
-                self.add(f"{key}.{name}", value)
+        self._places.append(_dict_place(f"{key}.<attributes>", function.__dict__))
+        for name, value in function.__dict__.items():
+            self.add(f"{key}.{name}", value)
 
     def _class(self, path: str, kind: type) -> None:
         key = self._key(path, kind)
@@ -233,20 +232,8 @@ def _names(code: types.CodeType) -> tuple[set[str], set[str]]:
     return names, stored
 
 
-_CLASS_CODE: tuple[type, ...] = (
-    types.FunctionType,
-    type,
-    staticmethod,
-    classmethod,
-    property,
-    functools.cached_property,
-)
-_CLASS_CODE += (
-    functools.cached_property,
-    types.MemberDescriptorType,
-    types.GetSetDescriptorType,
-    types.BuiltinFunctionType,
-)
+_CLASS_CODE: tuple[type, ...] = (types.FunctionType, types.BuiltinFunctionType, type, staticmethod, classmethod)
+_CLASS_CODE += (property, functools.cached_property, types.MemberDescriptorType, types.GetSetDescriptorType)
 
 
 def _is_class_data(name: str, value: object) -> bool:

@@ -4,8 +4,8 @@ The version's files are written from the store, with the patched sources in plac
 or is too large for a version is not in the store; where the user's folder is at hand, each such file appears as a copy
 if it is small, else as a link to it. A write to a link first replaces it by a copy of its own, so scripts may overwrite
 what they like; a write to any other path inside the user's folder, or through a linked folder, is refused. The guard
-sees what Python opens, and what the libraries in `_WRITERS` open past Python; it does not see into programs that a
-script starts.
+sees what Python opens, and what the libraries in `_WRITERS` open past Python; it does not see into other programs that
+a script starts.
 """
 
 from __future__ import annotations

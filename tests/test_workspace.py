@@ -120,6 +120,12 @@ act("read through a link", lambda: len(open("shared/set.bin", "rb").read()))
 act("outside of both", lambda: write(str(root.parent / "elsewhere.txt")))
 import numpy
 act("numpy.save", lambda: numpy.save(original / "data/array.npy", numpy.zeros(1)))
+import types
+sys.modules["cv2"] = cv2 = types.ModuleType("cv2")  # stands for a library that opens files past Python
+cv2.imwrite = lambda filename, image: "written"
+import colorsys
+act("past Python", lambda: cv2.imwrite(str(original / "data/image.png"), None))
+act("past Python, elsewhere", lambda: cv2.imwrite(filename="image.png", image=None))
 print(json.dumps(outcomes))
 """
 
@@ -152,7 +158,9 @@ def test_scripts_may_overwrite_what_they_see_and_nothing_of_the_users_changes(or
         "a database in it",
         "write through a linked folder",
         "numpy.save",
+        "past Python",
     }
+    assert outcomes["past Python, elsewhere"] == "written"
     assert (outcomes["read it"], outcomes["read through a link"]) == ("1\n", str(len(LARGE)))
     assert contents(original) | contents(original.parent / "outside") == before
     assert (root / "data/large.bin").read_bytes() == b"new"

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from flor_ray import patching, rng, schema, script, session
+from flor_ray.errors import FlorWarning
 from flor_ray.journal import Journal, PendingCheckpoint
 from flor_ray.objects import Files, Objects
 from flor_ray.plan import plan
@@ -131,7 +132,7 @@ class StateLab:
             runpy.run_path(str(path), run_name="__main__")
             recorder.close()
         assert memory.ended is not None
-        told = [str(warning.message) for warning in caught]
+        told = [str(warning.message) for warning in caught if issubclass(warning.category, FlorWarning)]
         return Run(path, memory.ended, memory.records, memory.checkpoints, told, before, recorder.rng, self.objects)
 
     def replay(self, run: Run, text: str, segments: Sequence[Segment]) -> list[LogRecord]:

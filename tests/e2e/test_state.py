@@ -80,6 +80,18 @@ def _processes(segments: list[Segment]) -> list[list[Segment]]:
     return found
 
 
+def test_workers_that_live_on_from_epoch_to_epoch_are_reported(tmp_path: Path) -> None:
+    run = StateLab(tmp_path).record(
+        "import flor_ray as flor\n"
+        "from torch.utils.data import DataLoader\n"
+        "loader = DataLoader([1, 2], num_workers=1, persistent_workers=True)\n"
+        "flor.checkpointing()\n"
+        "for epoch in flor.loop('epoch', range(2)):\n"
+        "    n = len(loader)\n"
+    )
+    assert run.uncaptured() == {"workers of loader"}
+
+
 def test_what_left_a_loop_by_return_has_no_exit_state(tmp_path: Path) -> None:
     run = StateLab(tmp_path).record((CASES / "plain" / "nested_helper_returns.py").read_text())
     assert [c.epoch for c in run.checkpoints if c.point is Point.NESTED_EXIT] == []

@@ -1,0 +1,217 @@
+"""What a loop binds, changes, calls, mentions and carries; and variables going in and out of frames."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from flor_ray import variables
+from flor_ray.variables import LoopNames, loop_names
+
+
+def names(source: str, line: int | None = None) -> LoopNames:
+    """Names of the loop on the line that holds "loop(" first, unless another is named."""
+    text = textwrap.dedent(source).strip("\n")
+    found = next(number for number, content in enumerate(text.splitlines(), start=1) if "loop(" in content)
+    return loop_names(text, line or found)
+
+
+def test_names_are_sorted_by_how_the_body_uses_them() -> None:
+    found = names(
+        """
+        for epoch in flor.loop("epoch", range(n)):
+            total += 1
+            d["k"] = 1
+            obj.n += 1
+            items.append(total)
+            w.add_(g)
+            helper(x)
+            z = 1
+        print(z)
+        """
+    )
+    assert found.bound == {"epoch", "total", "z"}
+    assert found.changed == {"d", "obj", "w"}
+    assert found.called == {"items"}
+    assert found.mentioned == {"flor", "range", "n", "d", "obj", "items", "total", "w", "g", "helper", "x"}
+    assert found.live == {"total", "z", "d", "obj", "w"}
+    assert found.carried == {"total", "d", "obj", "w"}
+
+
+@pytest.mark.parametrize(
+    ("body", "bound"),
+    [
+        ("a, (b, *c) = x", {"a", "b", "c"}),
+        ("a: int = 1", {"a"}),
+        ("a += 1", {"a"}),
+        ("del a", {"a"}),
+        ("with open(x) as a, y as (b, c): pass", {"a", "b", "c"}),
+        ("for a in x: b = 1", {"a", "b"}),
+        ("if (a := x) > 1: pass", {"a"}),
+        ("x([1 for _ in y if (a := 1)])", {"a"}),
+        ("x([b for b in y], lambda c: c, {d: 1 for d in y})", set()),
+        ("import a.b, c as d\n    from e import f as g", {"a", "d", "g"}),
+        ("try: pass\n    except E as a: pass", {"a"}),
+        (
+            "match x:\n        case [a, *b]: pass\n        case {'k': c, **d}: pass\n        case E() as e: pass",
+            set("abcde"),
+        ),
+        ("def a(b):\n        c = 1", {"a"}),
+        ("def a():\n        nonlocal b\n        b = 1", {"a", "b"}),
+        ("class a:\n        b = 1", {"a"}),
+        ("while x: a = 1", {"a"}),
+    ],
+)
+def test_every_way_to_bind_a_name_is_seen(body: str, bound: set[str]) -> None:
+    assert names(f"for i in loop(x):\n    {body}\n").bound == bound | {"i"}
+
+
+def test_globals_assigned_in_any_function_of_the_file_count_as_bound() -> None:
+    found = names("def f():\n    global n\n    n += 1\nfor i in loop(x):\n    f()\n")
+    assert found.bound == {"i", "n"}
+    assert found.live == {"n"}
+
+
+@pytest.mark.parametrize(
+    ("body", "carried"),
+    [
+        ("a = 1\n    b = a", set()),
+        ("b = a\n    a = 1", {"a"}),
+        ("if x: a = 1\n    b = a", {"a"}),
+        ("if x: a = 1\n    else: a = 2\n    b = a", set()),
+        ("for s in x: a = s\n    b = a", set()),  # a loop is taken to run at least once
+        ("while x: a = a + 1", {"a"}),
+        ("try: a = 1\n    except E: pass\n    b = a", {"a"}),
+        ("with x: a = 1\n    b = a", set()),
+        ("a += 1", {"a"}),
+    ],
+)
+def test_what_the_next_iteration_may_read_is_carried(body: str, carried: set[str]) -> None:
+    assert names(f"for i in loop(x):\n    {body}\n").carried == carried
+
+
+def test_what_is_read_after_the_loop_or_in_a_loop_around_it_is_live() -> None:
+    assert names("for i in loop(x):\n    a = 1\n    b = 1\nprint(a, i)\n").live == {"a", "i"}
+    assert names("for k in y:\n    print(b)\n    for i in loop(x):\n        b = 1\n").live == {"b"}
+
+
+def test_loops_are_found_by_the_line_of_their_iterable() -> None:
+    source = """
+        class Trainer:
+            def fit(self):
+                with context:
+                    for epoch in flor.loop(
+                        "epoch",
+                        range(3),
+                    ):
+                        self.n += 1
+                        for step in flor.loop("step", self.loader):
+                            self.m += 1
+        """
+    text = textwrap.dedent(source).strip("\n")
+    assert [loop_names(text, line).bound for line in (4, 5, 6, 9)] == [{"epoch", "step"}] * 3 + [{"step"}]
+    assert loop_names(text, 9).changed == {"self"}
+
+
+@pytest.mark.parametrize(
+    ("head", "wrapped"),
+    [
+        ("flor.loop(x)", ""),
+        ("tqdm(flor.loop(x), desc=y)", ""),
+        ("progress.track(Flor.loop(x))", ""),
+        ("enumerate(flor.loop(x))", "enumerate"),
+        ("tqdm(enumerate(flor.loop(x)))", "enumerate"),
+        ("zip(flor.loop(x), y)", "zip"),
+        ("itertools.islice(loop(x), 3)", "itertools.islice"),
+    ],
+)
+def test_iterators_around_the_loop_that_count_for_themselves_are_named(head: str, wrapped: str) -> None:
+    assert names(f"for i in {head}:\n    pass\n").wrapped == wrapped
+
+
+def test_a_loop_whose_iterator_is_held_by_a_variable_is_found_where_it_is_used() -> None:
+    found = names("bar = tqdm(flor.loop(x))\nfor i in bar:\n    a = b\n    bar.update()\nprint(a)\n")
+    assert (set(found.bound), set(found.called), found.lines, found.wrapped) == ({"i", "a"}, set(), range(2, 5), "")
+    assert names("it = flor.loop(x)\nfor i in enumerate(it):\n    pass\n").wrapped == "enumerate"
+
+
+def test_a_loop_whose_body_is_elsewhere_is_unknown() -> None:
+    assert names("def epochs():\n    for e in flor.loop(x):\n        yield e\n").unknown != ""
+    assert names("values = [f(e) for e in flor.loop(x)]\n").unknown != ""
+    assert loop_names("for i in (", 1).unknown == "its source cannot be read"
+    assert names("for e in flor.loop(x):\n    f = lambda: (yield)\n").unknown == ""
+
+
+def test_breaks_of_the_loop_itself_and_its_else_are_known() -> None:
+    found = names(
+        """
+        for i in loop(x):
+            if a:
+                break
+            for j in y:
+                break
+            else:
+                break
+            while z:
+                break
+            with w:
+                break
+        else:
+            pass
+        """
+    )
+    assert found.breaks == {3, 7, 11}
+    assert found.has_else
+
+
+@pytest.mark.parametrize(
+    ("body", "cleared"),
+    [
+        ("opt.zero_grad()\n    loss.backward()", {"opt"}),
+        ("for s in y:\n        self.opt.zero_grad()\n        loss.backward()", {"self.opt"}),
+        ("loss.backward()\n    opt.zero_grad()", set()),
+        ("if n % 4 == 0: opt.zero_grad()\n    loss.backward()", set()),
+        ("a.zero_grad()\n    b.zero_grad()\n    loss.backward()", {"a", "b"}),
+        ("loss.backward()", set()),
+    ],
+)
+def test_gradients_are_cleared_only_where_every_iteration_surely_does(body: str, cleared: set[str]) -> None:
+    assert names(f"for i in loop(x):\n    {body}\n").cleared == cleared
+
+
+def test_a_functions_variables_are_read_written_and_unbound() -> None:
+    def function() -> dict[str, Any]:
+        kept, changed, gone = 1, 1, 1
+        cell = 1
+
+        def inner() -> int:
+            return cell
+
+        frame = sys._getframe()
+        assert variables.read(frame, ["kept", "gone", "cell", "missing"]) == {"kept": 1, "gone": 1, "cell": 1}
+        variables.write(frame, {"changed": 2, "cell": 3}, ["gone"])
+        found = {"kept": kept, "changed": changed, "cell": inner()}
+        with pytest.raises(UnboundLocalError):
+            found["gone"] = gone
+        return found
+
+    assert function() == {"kept": 1, "changed": 2, "cell": 3}
+
+
+def test_a_modules_variables_are_read_written_and_unbound() -> None:
+    namespace: dict[str, Any] = {"sys": sys, "frames": []}
+    exec("a = b = 1\nframes.append(sys._getframe())", namespace)
+    frame: FrameType = namespace["frames"][0]
+    variables.write(frame, {"a": 2, "c": 3}, ["b"])
+    assert (namespace["a"], namespace["c"], "b" in namespace) == (2, 3, False)
+    assert variables.read(frame, ["a", "b"]) == {"a": 2}
+
+
+def test_a_functions_globals_are_written_in_its_module() -> None:
+    namespace: dict[str, Any] = {"variables": variables, "sys": sys, "n": 1}
+    exec("def f():\n    variables.write(sys._getframe(), {'n': 2})\n    return n", namespace)
+    assert (namespace["f"](), namespace["n"]) == (2, 2)
