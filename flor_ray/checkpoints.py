@@ -22,7 +22,7 @@ import sys
 import time
 import types
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -213,6 +213,7 @@ class Capturer:
         objects = self._objects(slot)
         references = self._references(entry)
         choice = self._choose(entry, references)
+        self._look_at_what_was_left_out(references, choice)
         reached = {id(value) for value in entry.reached.others.values()}
         saved = {path: v for path, v in objects.items() if path in self.targets or id(v) in reached}
         owned = states.owned_parameters(objects.values())
@@ -225,7 +226,6 @@ class Capturer:
                 "same": choice.same,
             }
         )
-        self._tell_changed_though_left_out(references, choice)
         workers = {f"workers of {p}" for p, v in entry.reached.others.items() if states.has_lasting_workers(v)}
         missing = choice.missing | workers
         beyond_frame = choice.beyond or bool(workers)
@@ -361,15 +361,18 @@ class Capturer:
                 del self._left_out[key]
         return {key: prints for key, (_, prints) in self._left_out.items()}
 
-    def _tell_changed_though_left_out(self, references: Mapping[int, Reference], choice: _Choice) -> None:
-        """Attributes that are left out, and that are no longer what they were."""
+    def _look_at_what_was_left_out(self, references: Mapping[int, Reference], choice: _Choice) -> None:
+        """Attributes that were left out, and are no longer what they were: now they are kept, or it is told."""
         for held, prints in self._left_out.values():
             holder = held.get()
             if holder is None or states.has_lasting_workers(holder):
                 continue  # lasting workers are told by themselves
-            for name, was in prints.items():
+            for name, was in list(prints.items()):
                 value = vars(holder).get(name)
                 if not _is_consumed(value) and fingerprint(value) == was:
+                    continue
+                if not pickles(value, references, self._names_left_out(), _STATE_BYTES):
+                    del prints[name]  # it is state after all
                     continue
                 shown = f"{type(holder).__qualname__}.{name}"
                 if self._is_librarys(value, references):
@@ -412,7 +415,7 @@ class Capturer:
         for key, values in body["places"].items():
             if values and key not in places:
                 raise StoreError(f"The checkpoint holds state of {key}, which this version does not reach.")
-        merger = Merger()
+        merger = Merger(self._refuse_attributes_that_changed)
         new: dict[str, dict[str, Any]] = {key: {} for key in places}
         for again in (False, True):  # first what stays the same object: it decides what stands for what
             for key, place in places.items():
@@ -455,10 +458,20 @@ class Capturer:
                 and name not in place_saved
                 and fingerprint(entry.values[key, name].get()) != was
             ):
-                raise ReplayError(
-                    f"{name!r} has been changed by epochs that this process has replayed, and is too large to be put "
-                    "back. Replay these epochs on their own."
-                )
+                raise _refusal(name)
+
+    def _refuse_attributes_that_changed(self, holder: Any, names: Iterable[str]) -> None:
+        _, prints = self._left_out.get(id(holder), (None, {}))
+        for name in names:
+            if name in prints and fingerprint(vars(holder).get(name)) != prints[name]:
+                raise _refusal(f"{type(holder).__qualname__}.{name}")
+
+
+def _refusal(name: str) -> ReplayError:
+    return ReplayError(
+        f"{name!r} has been changed by epochs that this process has replayed, and is too large to be put back. Replay "
+        "these epochs on their own."
+    )
 
 
 def _is_array(value: Any) -> bool:

@@ -15,6 +15,7 @@ import enum
 import functools
 import sys
 import types
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from flor_ray import rng
@@ -50,9 +51,10 @@ _ATOMS = (
 
 
 class Merger:
-    """Merges the values of one checkpoint."""
+    """Merges the values of one checkpoint. `check` is told of attributes that a living object keeps as they are."""
 
-    def __init__(self) -> None:
+    def __init__(self, check: Callable[[Any, Iterable[str]], None] = lambda holder, names: None) -> None:
+        self._check = check
         self._done: dict[int, Any] = {}  # id of saved -> what stands for it now
         self._alive: list[Any] = []  # keeps the ids in use
         self._claimed: set[int] = set()  # living objects that stand for a saved one
@@ -151,6 +153,7 @@ class Merger:
         held, new = attributes(target), attributes(saved)
         kept = set(new.pop(LEFT_OUT, ()))  # the living object has them
         if target is not saved:
+            self._check(target, sorted(kept))
             for name in held.keys() - new.keys() - kept:
                 _remove(target, name)
         elif kept:

@@ -220,12 +220,15 @@ def test_what_is_too_large_to_keep_is_reported(script: Callable[..., Script], mo
 def test_a_large_average_that_a_function_updates_is_kept(script: Callable[..., Script]) -> None:
     average = Box(shadow={"w": torch.zeros(5 << 20)})  # 20 MB, in a class without state_dict
     running = script("average.update()", average=average)
+    before = running.take()
     average.shadow["w"].add_(1)
     snapshot = running.take()
     average.shadow["w"].add_(1)
     running.restore(snapshot)
     assert sets(snapshot.captured, snapshot.uncaptured) == [{"average"}, set()]
     assert float(average.shadow["w"][0]) == 1
+    with pytest.raises(ReplayError, match=r"'Box.shadow' has been changed"):
+        running.restore(before)
 
 
 def test_a_writer_in_the_users_object_is_told_and_everything_else_is_kept(script: Callable[..., Script]) -> None:
