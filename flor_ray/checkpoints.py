@@ -127,6 +127,7 @@ class Capturer:
     targets: dict[str, Any] = field(default_factory=dict)
     _entries: dict[str, _Entry] = field(default_factory=dict)  # by slot
     _left_out: dict[int, tuple[_Holder, dict[str, str]]] = field(default_factory=dict)  # id -> attribute -> print
+    _returned: set[tuple[int, str]] = field(default_factory=set)  # left out at first, kept since they have changed
 
     def add(self, named: Mapping[str, Any]) -> None:
         """List objects."""
@@ -351,7 +352,7 @@ class Capturer:
             if not may_lack or isinstance(item, _CODE):
                 return False
             _, prints = self._left_out.setdefault(id(holder), (_Holder(holder, weakly=True), {}))
-            prints[str(attribute)] = fingerprint(item)
+            prints.setdefault(str(attribute), fingerprint(item))
             found = True
         return found and not pickles(value, references, self._names_left_out(), limit)
 
@@ -359,7 +360,11 @@ class Capturer:
         for key, (holder, _) in list(self._left_out.items()):
             if holder.get() is None:
                 del self._left_out[key]
-        return {key: prints for key, (_, prints) in self._left_out.items()}
+        return {
+            key: names
+            for key, (_, prints) in self._left_out.items()
+            if (names := [name for name in prints if (key, name) not in self._returned])
+        }
 
     def _look_at_what_was_left_out(self, references: Mapping[int, Reference], choice: _Choice) -> None:
         """Attributes that were left out, and are no longer what they were: now they are kept, or it is told."""
@@ -367,12 +372,12 @@ class Capturer:
             holder = held.get()
             if holder is None or states.has_lasting_workers(holder):
                 continue  # lasting workers are told by themselves
-            for name, was in list(prints.items()):
+            for name, was in prints.items():
                 value = vars(holder).get(name)
                 if not _is_consumed(value) and fingerprint(value) == was:
                     continue
                 if not pickles(value, references, self._names_left_out(), _STATE_BYTES):
-                    del prints[name]  # it is state after all
+                    self._returned.add((id(holder), name))  # it is state after all
                     continue
                 shown = f"{type(holder).__qualname__}.{name}"
                 if self._is_librarys(value, references):

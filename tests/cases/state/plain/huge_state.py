@@ -1,7 +1,3 @@
-# not in checkpoints: Big.data
-# not in checkpoints: big
-# not in checkpoints: Big.data
-# not in checkpoints: big
 import flor_ray as flor
 class Big:
     def __init__(self): self.data = [str(i) * 300 for i in range(20_000)]; self.n = 0
