@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from flor_ray.cluster.driver import Progress
     from flor_ray.cluster.executors import Executor
 
-# What a replay process costs beyond what the record measured, and how fast checkpoints are read: both measured on the
-# demo (bench/results). The first segments that come back correct them.
+# What a replay process costs beyond what the record measured, and how fast checkpoints are read. Both are assumed, not
+# measured; they matter only until the first segments that come back correct them.
 _SPAWN_SECONDS = 0.5
 _BYTES_PER_SECOND = 400e6
 
