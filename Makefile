@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test lint format bench clean
+.PHONY: help install demo test test-s3 lint format bench clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -22,6 +22,10 @@ demo: $(INSTALLED) ## Record six versions, add a log statement, fill its column 
 
 test: $(INSTALLED) ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+test-s3: $(INSTALLED) ## Run the tests of remote stores against a real S3 server (Ceph's radosgw)
+	@$(BIN)/python -c 'import sys; from tests import radosgw; sys.exit(radosgw.missing())'
+	$(BIN)/python -m pytest --s3 radosgw -k s3 tests/contracts tests/e2e/test_s3.py $(ARGS)
 
 lint: $(INSTALLED) ## ruff (check and format), strict mypy, import-linter
 	$(BIN)/ruff check .

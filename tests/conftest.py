@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from flor_ray import cache
+from tests.radosgw import RadosGateway
+from tests.s3_servers import Moto
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -123,7 +127,18 @@ def environment(**variables: str) -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("FLOR_RAY_", "RANK", "LOCAL_RANK"))
     }
-    return {"OMP_WAIT_POLICY": "PASSIVE"} | kept | variables  # several scripts at once on few cores must not spin
+    kept |= {name: os.environ[name] for name in (cache.FOLDER_VARIABLE,) if name in os.environ}
+    # Several scripts at once on few cores must not spin. How often checkpoints are taken must not depend on how busy
+    # the machine is.
+    return {"OMP_WAIT_POLICY": "PASSIVE", "FLOR_RAY_OVERHEAD": "1"} | kept | variables
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test has its own cache of remote objects, made when it is used; the user's is left alone."""
+    folder = tmp_path / "object-cache"
+    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(folder))
+    return folder
 
 
 @pytest.fixture
@@ -141,21 +156,19 @@ def ray_cluster() -> Iterator[None]:
     ray.shutdown()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--s3", choices=("moto", "radosgw"), default="moto", help="server of the tests that need a bucket")
+
+
 @pytest.fixture(scope="session")
-def bucket() -> Iterator[str]:
+def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A bucket of an S3 server on this machine; the environment points every client at it."""
     import boto3
-    from moto.server import ThreadedMotoServer
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per request would bury a failure's own output
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    real = request.config.getoption("--s3") == "radosgw"
+    server = RadosGateway(tmp_path_factory.mktemp("radosgw")) if real else Moto()
+    with server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
         boto3.client("s3").create_bucket(Bucket="flor")
         yield "flor"
-    server.stop()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from flor_ray.errors import StoreError
-from flor_ray.objects import Files
+from flor_ray.files import Files
 
 
 def all_files(folder: Path) -> list[str]:
@@ -82,6 +82,49 @@ def test_a_file_that_a_killed_process_left_half_written_is_not_seen(tmp_path: Pa
     files.write("a/b", b"1")
     (tmp_path / "store/a/.tmp-123-456-abcd").write_bytes(b"hal")
     assert files.list() == ["a/b"]
+
+
+def test_what_killed_writers_left_is_swept_once_it_is_old(tmp_path: Path) -> None:
+    files = Files(str(tmp_path / "store"))
+    files.write("a/b", b"1")
+    old, new = tmp_path / "store/a/.tmp-123-456-abcd", tmp_path / "store/a/.tmp-123-456-dcba"
+    for path in (old, new):
+        path.write_bytes(b"hal")
+    os.utime(old, (1000.0, 1000.0))
+    assert files.sweep(2000.0) == 1
+    assert (old.exists(), new.exists(), files.read("a/b")) == (False, True, b"1")
+
+
+def test_an_object_is_written_to_disk_without_a_copy_of_it(tmp_path: Path) -> None:
+    code = f"""
+import resource
+from flor_ray.files import Files
+from flor_ray.objects import Objects
+objects = Objects(Files({str(tmp_path / "store")!r}))
+objects.put(b"prepared")
+data = memoryview(bytearray(200 << 20))
+data[::4096] = bytes(len(data[::4096]))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+objects.put(data)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 20  # MiB
+
+
+def test_an_object_of_a_colleague_whose_age_cannot_be_set_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = Files(str(tmp_path / "store"))
+    files.write("a", b"1")
+    os.utime(tmp_path / "store/a", (1000.0, 1000.0))
+
+    def refuse(path: str) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    files.touch("a", b"1")
+    assert (files.modified("a") or 0.0) > 1000.0
 
 
 def test_a_disk_without_hard_links_still_has_one_winner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,7 +128,7 @@ def test_a_crashed_run_is_rebuilt_from_what_it_left(url: str) -> None:
         epochs=3,
         profile=Profile(epochs=times),
         main_loop="epoch",
-        nested_loop=None,
+        nested_loop="step",
         args={"lr": 0.1},
     )
 
