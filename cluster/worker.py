@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from flor_ray import results, workspace
+from flor_ray import cache, results, workspace
 from flor_ray.errors import ProcessKilled, ReplayError, ScriptFailed
 from flor_ray.fidelity import RecordedValues
 from flor_ray.records import Checkpoint, Experiment, Operator, Segment, SegmentReport
@@ -45,6 +45,7 @@ class VersionJob:
     checkpoints: tuple[Checkpoint, ...]
     patches: Mapping[str, str] = field(default_factory=dict)  # path -> source with the statements propagated
     original_root: str = ""  # the user's folder, "" where it is not at hand
+    doubtful: Mapping[str, str] = field(default_factory=dict)  # feature -> variable that no checkpoint could keep
 
 
 class Worker:
@@ -72,7 +73,7 @@ class Worker:
             raise
         if result.exhausted:
             self.close()
-        return results.write(store, job.experiment, job.origin, process.recorded, result)
+        return results.write(store, job.experiment, job.origin, process.recorded, result, job.doubtful)
 
     def close(self) -> None:
         """End the live process and remove its files."""
@@ -192,7 +193,8 @@ class _ReplayProcess:
 
 def _environment(experiment: Experiment, without_gpu: bool) -> dict[str, str]:
     """This process's environment with the recorded settings that change what a script computes."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FLOR_RAY_")}
+    ours = {name for name in os.environ if name.startswith("FLOR_RAY_") and name not in cache.VARIABLES}
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
     environment.pop("OMP_NUM_THREADS", None)  # Ray sets it; sums over threads would come out differently
     recorded = experiment.environment.get("variables")
     if isinstance(recorded, Mapping):

@@ -4,12 +4,10 @@
     places    variables of the loop's frame (flor_ray.variables), and what its code reaches besides (flor_ray.reach)
     rng       python, numpy, torch CPU and every CUDA device
 
-A checkpoint is one object in the store: a header with the keys of its tensors, then a pickle in which each tensor is a
-reference, and so is each object that has its own entry. So a tensor that did not change costs nothing twice, across
-epochs and versions.
+A checkpoint is a pickle in which each tensor is a reference to its bytes, and so is each object that has its own entry
+(flor_ray.pickling). The bytes are copied here and hashed and written elsewhere (flor_ray.snapshots).
 
 `enter` is called where a loop begins, both in recording and in replaying: what there is then, it finds again by name.
-`take` runs in the training thread and copies; hashing and writing (`Snapshot.write`) may happen in another thread.
 torch and numpy are looked up in `sys.modules`: a script that does not use them never pays for their import.
 """
 
@@ -17,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import io
-import json
+import pickle
 import sys
 import time
 import types
@@ -27,17 +25,19 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from flor_ray import rng, states, variables
 from flor_ray.errors import ReplayError, StoreError
 from flor_ray.fingerprint import fingerprint
 from flor_ray.merge import Merger
-from flor_ray.objects import Objects
 from flor_ray.pickling import LoadedState, Reference, StatePickler, own_items, pickles, references_to, resolver
 from flor_ray.reach import Place, Reached, reach
 from flor_ray.records import GRADIENTS
+from flor_ray.snapshots import Arenas, Slot, Snapshot, gather
 from flor_ray.variables import LoopNames
 
-__all__ = ["Capturer", "LoadedState", "Scope", "Snapshot"]
+__all__ = ["Capturer", "LoadedState", "Scope"]
 
 _STATE_BYTES = 2 << 30  # what surely is state is kept up to this; more is reported as not captured
 _VARIABLE_BYTES = 16 << 20  # so is what the loop merely assigns, such as a batch, up to this
@@ -59,25 +59,6 @@ class Scope:
     frame: FrameType
     names: LoopNames
     only_live: bool  # report only names as not captured that can be read before they are bound again
-
-
-@dataclass(slots=True)
-class Snapshot:
-    """A copy of the state at one moment, not yet written."""
-
-    skeleton: bytes
-    tensors: list[bytes]
-    captured: frozenset[str]
-    uncaptured: frozenset[str]
-    opaque: frozenset[str]  # changed by method calls and not picklable: open files, progress bars, writers
-    seconds: float
-    beyond_frame: bool  # something is missing that is not a variable of the main loop's frame
-
-    def write(self, objects: Objects) -> tuple[str, int]:
-        """Put the tensors, then the manifest that refers to them. Returns its key and the bytes of everything."""
-        keys = [objects.put(data) for data in self.tensors]
-        manifest = json.dumps({"tensors": keys}).encode() + b"\n" + self.skeleton
-        return objects.put(manifest), len(manifest) + sum(map(len, self.tensors))
 
 
 class _Holder:
@@ -125,7 +106,9 @@ class Capturer:
     is_users: Callable[[Any], bool]  # whether a class, function or module is defined in the user's project
     recording: bool = True
     targets: dict[str, Any] = field(default_factory=dict)
+    arenas: Arenas = field(default_factory=Arenas)
     _entries: dict[str, _Entry] = field(default_factory=dict)  # by slot
+    _epochs_copies: list[Slot] = field(default_factory=list)  # of the first point of an epoch, for the second
     _left_out: dict[int, tuple[_Holder, dict[str, str]]] = field(default_factory=dict)  # id -> attribute -> print
     _returned: set[tuple[int, str]] = field(default_factory=set)  # left out at first, kept since they have changed
 
@@ -207,6 +190,10 @@ class Capturer:
 
     # taking
 
+    def begin_epoch(self) -> None:
+        """Copies are shared by the points of one epoch; forget those of the one before."""
+        self._epochs_copies = []
+
     def take(self, slot: str, with_gradients: bool) -> Snapshot:
         """The state at this moment of everything that the loop in `slot` can change."""
         started = time.perf_counter()
@@ -221,7 +208,7 @@ class Capturer:
         pickler = StatePickler(references, self._names_left_out(), with_gradients)
         pickler.dump(
             {
-                "rng": rng.global_state(),
+                "rng": {name: _as_buffer(state) for name, state in rng.global_state().items()},
                 "objects": {path: states.state_of(value, with_gradients, owned) for path, value in saved.items()},
                 "places": choice.kept,
                 "same": choice.same,
@@ -238,14 +225,15 @@ class Capturer:
             missing.add(GRADIENTS)
         captured = {name for place in choice.kept.values() for name in place}
         captured |= {path.partition(":")[2] or path for path in saved}
-        seconds = time.perf_counter() - started
+        self._epochs_copies = gather(pickler.sources, self.arenas, self._epochs_copies)
         return Snapshot(
             pickler.skeleton,
-            pickler.tensors,
+            self._epochs_copies,
+            tuple(pickler.buffers),
             frozenset(captured),
             frozenset(missing),
             frozenset(choice.opaque),
-            seconds,
+            time.perf_counter() - started,
             beyond_frame,
         )
 
@@ -433,7 +421,7 @@ class Capturer:
         for key, place in places.items():
             if key in body["places"]:
                 self._put(entry, place, new[key])
-        rng.set_global_state(body["rng"])
+        rng.set_global_state({name: pickle.loads(state) for name, state in body["rng"].items()})
 
     def _put(self, entry: _Entry, place: Place, values: dict[str, Any]) -> None:
         current = place.read()
@@ -470,6 +458,11 @@ class Capturer:
         for name in names:
             if name in prints and fingerprint(vars(holder).get(name)) != prints[name]:
                 raise _refusal(f"{type(holder).__qualname__}.{name}")
+
+
+def _as_buffer(value: Any) -> Any:
+    """A value that is kept apart from the rest of the pickle: while it stays the same it costs nothing again."""
+    return np.frombuffer(pickle.dumps(value, protocol=5), np.uint8)
 
 
 def _refusal(name: str) -> ReplayError:

@@ -1,4 +1,4 @@
-"""The command line: `flor-ray run | versions | dataframe | explain | replay | demo`.
+"""The command line: `flor-ray run | versions | dataframe | explain | replay | storage | gc | demo`.
 
 What lives here: words, questions, progress and exit statuses. What the commands do is in `flor_ray.pipeline`.
 
@@ -7,10 +7,13 @@ What lives here: words, questions, progress and exit statuses. What the commands
 
 from __future__ import annotations
 
+import contextlib
+import json
 import runpy
 import sys
 import warnings
 from pathlib import Path
+from types import TracebackType
 from typing import TextIO
 
 import click
@@ -19,6 +22,8 @@ from flor_ray import flags, session, terminal
 from flor_ray.errors import FlorError, FlorWarning, UsageError
 
 _ASK_SECONDS = 60.0  # replays that should take longer are asked about first
+
+_CAPTURE = "--capture"  # of `run`
 
 _where = click.option(
     "--where", metavar="QUERY", help='pandas query over features, e.g. "accuracy < 95 and epoch >= 3".'
@@ -42,6 +47,8 @@ def cli() -> None:
       flor-ray explain grad_norm                     what a new column would cost
       flor-ray replay grad_norm --where "epoch >= 3" fill it
       flor-ray dataframe grad_norm loss              read it
+      flor-ray storage                               what the store holds
+      flor-ray gc --keep last --dry-run              what could be deleted
     """
 
 
@@ -51,39 +58,64 @@ def cli() -> None:
     options_metavar="",
 )
 @click.argument(
-    "words", nargs=-1, type=click.UNPROCESSED, metavar="[--flor NAME] [--kwargs k=v ...] SCRIPT [ARGUMENTS ...]"
+    "words",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="[--flor NAME] [--kwargs k=v ...] [--capture] SCRIPT [ARGUMENTS ...]",
 )
 @click.pass_context
 def run(context: click.Context, words: tuple[str, ...]) -> None:
     """Record a run of a training script, without flags of ours in the script's own command line.
 
+    With --capture, numbers that the script prints or logs with `logging` become features, such as `loss` from
+    "loss: 0.3", "loss=0.3" or "epoch 2 - loss 0.3", also in a tqdm bar. Names that the script gives to flor.log stay
+    its own. Not captured: tables, numbers with a unit, and what subprocesses and worker processes print.
+
     \b
     Examples:
       flor-ray run train.py
       flor-ray run --flor bigger_batch --kwargs batch_size=256 train.py --epochs 5
+      flor-ray run --capture train.py --lr 0.01
     """
     ours, rest = _split_run(words)
-    taken, unknown = flags.parse(ours)
+    taken, unknown = flags.parse([word for word in ours if word != _CAPTURE])
     if not rest or rest[0] in ("-h", "--help"):
         click.echo(context.get_help(), err=not rest)
         context.exit(0 if rest else 2)
     if unknown:
         raise UsageError(f"flor-ray run does not know {' '.join(unknown)}; arguments of the script come after it.")
+    from flor_ray.capture import capturing
     from flor_ray.recorder import Recorder
 
     script = Path(rest[0])
     if not script.is_file():
         raise UsageError(f"There is no script {script} here. Usage: flor-ray run [--flor NAME] SCRIPT [ARGUMENTS ...]")
+    if _CAPTURE in ours and taken.replaying:
+        raise UsageError(
+            "--capture records what a script prints; captured output is not replayed. Leave one of them out."
+        )
     flags.set_current(taken)
     sys.argv = [str(script), *rest[1:]]
     sys.path[0] = str(script.resolve().parent)
     try:
-        runpy.run_path(str(script), run_name="__main__")
+        with capturing(script) if _CAPTURE in ours else contextlib.nullcontext():
+            runpy.run_path(str(script), run_name="__main__")
     except BaseException as error:
         recorder = session.installed()
         if isinstance(recorder, Recorder):
             recorder.failed(error)
-        raise
+        if not isinstance(error, Exception) or isinstance(error, FlorError | click.ClickException):
+            raise
+        error.__traceback__ = _from_script(error.__traceback__, script)
+        sys.excepthook(type(error), error, error.__traceback__)  # the script's own, if it has set one
+        raise SystemExit(1) from None
+
+
+def _from_script(trace: TracebackType | None, script: Path) -> TracebackType | None:
+    """The part of a traceback that the script would have without us."""
+    while trace is not None and trace.tb_frame.f_code.co_filename != str(script):
+        trace = trace.tb_next
+    return trace
 
 
 def _split_run(words: tuple[str, ...]) -> tuple[list[str], list[str]]:
@@ -99,26 +131,37 @@ def _split_run(words: tuple[str, ...]) -> tuple[list[str], list[str]]:
         elif name == "--kwargs":
             while index < len(words) and "=" in words[index] and not words[index].startswith("-"):
                 index += 1
-        elif name not in flags.NAMES:
+        elif name not in (*flags.NAMES, _CAPTURE):
             return [], list(words[index - 1 :])
     return [word for word in words[:index] if word != "--"], list(words[index:])
 
 
 @cli.command()
+@click.option("--verbose", "-v", is_flag=True, help="Say of each version which checkpoints were taken, and why.")
 @_store
-def versions(store: str | None) -> None:
+def versions(verbose: bool, store: str | None) -> None:
     """List recorded versions, oldest first.
 
     \b
-    Example:
+    Examples:
       flor-ray versions
+      flor-ray versions --verbose
     """
-    from flor_ray import pipeline
+    from flor_ray import pipeline, reports
+    from flor_ray.project import Project
 
     frame = pipeline.versions(store_url=store)
     frame["version"] = frame["version"].str[:8]
     frame["seconds"] = frame["seconds"].map(lambda seconds: "" if seconds != seconds else f"{seconds:.1f}")
+    frame["error"] = frame["error"].fillna("")
     terminal.print_frame(frame)
+    if not verbose:
+        return
+    project = Project.open(store_url=store)
+    for experiment in project.experiments():
+        place = project.name, experiment.version
+        taken, skips = project.store.checkpoints(*place), project.store.skips(*place)
+        click.echo("\n" + reports.checkpointing(experiment, taken, skips, experiment.profile.epochs))
 
 
 @cli.command()
@@ -224,6 +267,100 @@ def demo(directory: Path | None, workers: int | None) -> None:
     from flor_ray import demo as story
 
     story.tell(directory, workers)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, all sizes in bytes.")
+@_store
+def storage(as_json: bool, store: str | None) -> None:
+    """Say how many bytes each version needs, and how much deduplication saves.
+
+    "Hold" counts each checkpoint of a version in full; "own objects" are kept for this version alone, "shared objects"
+    for others too.
+
+    \b
+    Examples:
+      flor-ray storage
+      flor-ray storage --json
+    """
+    from flor_ray import housekeeping, progress, retention, storage_reports
+    from flor_ray.project import Project
+
+    project = Project.open(store_url=store)
+    project.experiments()  # says so if there are none
+    with progress.counting() as tell:
+        found = housekeeping.survey(project.store, tell)
+    what = retention.storage(project.name, found.versions, found.infos)
+    if as_json:
+        click.echo(json.dumps(storage_reports.storage_json(what, found.damage), indent=1))
+    else:
+        click.echo(storage_reports.storage(what, found.damage))
+
+
+@cli.command()
+@click.option(
+    "--keep",
+    "keeps",
+    multiple=True,
+    metavar="RULE",
+    help="Drop checkpoints that no --keep keeps: last, every:N, newest:N, within:30d, run:NAME, version:ID.",
+)
+@click.option(
+    "--grace", default="1d", metavar="SPAN", show_default=True, help="Leave objects alone that are younger: 12h, 1d, 0."
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@_store
+def gc(keeps: tuple[str, ...], grace: str, dry_run: bool, yes: bool, store: str | None) -> None:
+    """Delete checkpoints that need not be kept, and objects that nothing needs. Says first what it would do.
+
+    Without --keep no checkpoint is dropped: only what crashed runs left behind goes. With --keep, a checkpoint stays
+    if any of the rules keeps it. What always stays: the first and the last checkpoints of each version, and all of a
+    run that is going on; values, arguments and code. Versions with fewer checkpoints can be replayed as before, but
+    more epochs have to run again for it. A --grace under 1d is for when nobody starts to record or replay meanwhile.
+
+    \b
+    Rules:
+      last          of each version only what always stays
+      every:N       each N-th epoch; where epochs have no checkpoint, one in N at most
+      newest:N      all checkpoints of the N newest versions
+      within:30d    all checkpoints of versions that began in the last 30 days (also h, w)
+      run:NAME      all checkpoints of runs of that name; * and ? are wildcards
+      version:ID    all checkpoints of the version whose id begins so
+
+    \b
+    Examples:
+      flor-ray gc                                      what crashed runs left behind
+      flor-ray gc --keep last --dry-run                what could be freed at most
+      flor-ray gc --keep every:5 --keep newest:10      thin out what is older
+      flor-ray gc --keep within:30d --keep "run:paper*" --yes
+    """
+    from flor_ray import housekeeping, progress, retention, storage_reports
+    from flor_ray.project import Project
+
+    rules, seconds = [retention.parse_rule(word) for word in keeps], retention.parse_seconds(grace)
+    project = Project.open(store_url=store)
+    project.experiments()  # says so if there are none
+    with progress.counting() as tell:
+        found = housekeeping.survey(project.store, tell)
+    plan = housekeeping.plan(found, project.name, rules, seconds)
+    click.echo(storage_reports.plan(plan, grace))
+    if dry_run:
+        return
+    if not (plan.dropped or plan.sweep.keys):
+        if count := housekeeping.sweep_unfinished(project.store):
+            click.echo(storage_reports.unfinished(count))
+        return
+    if not yes:
+        click.confirm("Delete that? It cannot be undone.", abort=True)
+    done = housekeeping.Done()
+    try:
+        with progress.counting() as tell:
+            housekeeping.carry_out(project.store, project.name, plan, found, seconds, done, tell)
+    except BaseException:
+        click.echo(storage_reports.done(done, complete=False), err=True)
+        raise
+    click.echo(storage_reports.done(done, complete=True))
 
 
 def _show_warning(

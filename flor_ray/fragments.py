@@ -24,23 +24,22 @@ from urllib.parse import unquote
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from flor_ray import columns
+from flor_ray.columns import SYMBOL
 from flor_ray.errors import StoreError
-from flor_ray.records import Checkpoint, EpochTimes, LogRecord, Point
+from flor_ray.records import Checkpoint, EpochTimes, LogRecord, Point, Skip
 from flor_ray.schema import Value
-
-_SYMBOL = pa.dictionary(pa.int32(), pa.string())  # few distinct values in many rows
 
 LOG_FILE_SCHEMA = pa.schema(
     [
-        pa.field("level", _SYMBOL),
+        pa.field("level", SYMBOL),
         pa.field("epoch", pa.int64()),
         pa.field("step", pa.int64()),
-        pa.field("name", _SYMBOL),
+        pa.field("name", SYMBOL),
         pa.field("iteration", pa.int64()),
-        pa.field("type", _SYMBOL),
+        pa.field("type", SYMBOL),
         pa.field("number", pa.float64()),
         pa.field("integer", pa.int64()),
         pa.field("text", pa.string()),
@@ -49,9 +48,9 @@ LOG_FILE_SCHEMA = pa.schema(
 )
 LOG_SCHEMA = pa.schema(
     [
-        pa.field("project", _SYMBOL),
-        pa.field("version", _SYMBOL),
-        pa.field("origin", _SYMBOL),
+        pa.field("project", SYMBOL),
+        pa.field("version", SYMBOL),
+        pa.field("origin", SYMBOL),
         *LOG_FILE_SCHEMA,
     ]
 )
@@ -66,6 +65,9 @@ CHECKPOINT_FILE_SCHEMA = pa.schema(
         pa.field("seconds", pa.float64()),
         pa.field("captured", pa.list_(pa.string())),
         pa.field("uncaptured", pa.list_(pa.string())),
+        pa.field("opaque", pa.list_(pa.string())),
+        pa.field("background_seconds", pa.float64()),
+        pa.field("why", pa.string()),
         pa.field("head_seconds", pa.float64()),
         pa.field("inner_seconds", pa.float64()),
         pa.field("tail_seconds", pa.float64()),
@@ -184,7 +186,9 @@ def to_bytes(table: pa.Table, report: Mapping[str, object] | None = None) -> byt
 def from_bytes(data: bytes, schema: pa.Schema, where: str) -> pa.Table:
     """Raises StoreError, naming `where`, unless it is a whole Parquet file with these columns."""
     try:
-        return pq.read_table(pa.BufferReader(data), columns=schema.names, use_threads=False).cast(schema)
+        table = pq.ParquetFile(pa.BufferReader(data)).read(columns=schema.names, use_threads=False)
+        table = table.replace_schema_metadata(None)
+        return table if table.schema == schema else table.cast(schema)
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise corrupt(where, error) from error
 
@@ -211,7 +215,7 @@ def corrupt(where: str, error: Exception) -> StoreError:
 def log_table(records: Sequence[LogRecord], values: Sequence[Value], keys: Sequence[str]) -> pa.Table:
     """Records with their stored values; `keys` are those of the values' blobs, in order."""
     key = iter(keys)
-    columns: dict[str, list[Any]] = {
+    named: dict[str, list[Any]] = {
         "level": [r.level.value for r in records],
         "epoch": [r.epoch for r in records],
         "step": [r.step for r in records],
@@ -223,24 +227,19 @@ def log_table(records: Sequence[LogRecord], values: Sequence[Value], keys: Seque
         "text": [v.text if v.blob is None else next(key) for v in values],
         "timestamp": [r.timestamp for r in records],
     }
-    arrays = [
-        pa.array(columns[field.name], pa.string()).dictionary_encode()
-        if field.type == _SYMBOL
-        else pa.array(columns[field.name], field.type)
-        for field in LOG_FILE_SCHEMA
-    ]
-    return pa.table(arrays, schema=LOG_FILE_SCHEMA)
+    return columns.table(named, LOG_FILE_SCHEMA)
 
 
 def with_place(table: pa.Table, project: str, version: str, origin: str) -> pa.Table:
     """The columns that the file's path says."""
     zeros = pa.array(np.zeros(table.num_rows, np.int32))
     constants = [pa.DictionaryArray.from_arrays(zeros, pa.array([text])) for text in (project, version, origin)]
-    columns = [*constants, *table.columns]
-    return pa.table(columns, schema=LOG_SCHEMA)
+    return pa.Table.from_arrays([*constants, *table.columns], schema=LOG_SCHEMA)
 
 
 def only(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    import pyarrow.compute as pc  # 60 ms that a recorder need not pay
+
     return table.filter(pc.is_in(table["name"], pa.array(names, pa.string())))
 
 
@@ -262,6 +261,8 @@ def per_version(chosen: Sequence[Fragment], tables: Sequence[pa.Table]) -> list[
 
 def first_of_each_key(table: pa.Table) -> pa.Table:
     """Rows whose (epoch, step, name, iteration) no earlier row has; order is kept. `table` is of one version."""
+    import pyarrow.compute as pc
+
     table = table.unify_dictionaries().combine_chunks()
     name = table["name"].chunk(0).indices if table.num_rows else pa.array([], pa.int32())
     keys = [table["epoch"], table["step"], name, table["iteration"]]
@@ -291,14 +292,33 @@ def combine(left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]) -> npt.ND
 def checkpoint_table(checkpoint: Checkpoint, times: EpochTimes | None) -> pa.Table:
     row = {field.name: getattr(checkpoint, field.name, None) for field in CHECKPOINT_FILE_SCHEMA}
     row["point"] = checkpoint.point.value
-    row["captured"], row["uncaptured"] = sorted(checkpoint.captured), sorted(checkpoint.uncaptured)
+    row |= {name: sorted(getattr(checkpoint, name)) for name in ("captured", "uncaptured", "opaque")}
     row |= {name: getattr(times, name, None) for name in _TIMES}
-    return pa.Table.from_pylist([row], schema=CHECKPOINT_FILE_SCHEMA)
+    return columns.table_of_rows([row], CHECKPOINT_FILE_SCHEMA)
+
+
+def skip_table(skips: Iterable[Skip]) -> pa.Table:
+    """Rows without a key."""
+    rows = []
+    for skip in skips:
+        row: dict[str, Any] = dict.fromkeys(CHECKPOINT_FILE_SCHEMA.names)
+        row |= {"epoch": skip.epoch, "point": Point.EPOCH_END.value, "why": skip.why}
+        rows.append(row | {name: getattr(skip.times, name) for name in _TIMES})
+    return columns.table_of_rows(rows, CHECKPOINT_FILE_SCHEMA)
 
 
 def checkpoint_rows(tables: Iterable[pa.Table]) -> list[dict[str, Any]]:
-    """Rows in the order in which they were taken; each (epoch, point) once, should a merge have doubled it."""
-    rows = {(row["epoch"], row["point"]): row for table in tables for row in table.to_pylist()}
+    """Rows in the order in which they were taken; each (epoch, point) once, should a merge have doubled it.
+
+    A checkpoint (a row with a key) goes before a skip (None): the last epoch's is taken when the loop has turned out to
+    be over. Before both goes a checkpoint that was dropped (""): nothing brings it back.
+    """
+    rows: dict[tuple[int, str], dict[str, Any]] = {}
+    for row in (row for table in tables for row in table.to_pylist()):
+        other = rows.get((row["epoch"], row["point"]), row)
+        times = {name: other[name] if row[name] is None else row[name] for name in _TIMES}
+        stands = max(other, row, key=lambda row: (row["key"] is not None, row["key"] == ""))
+        rows[row["epoch"], row["point"]] = stands | times
     return [rows[key] for key in sorted(rows, key=lambda key: (key[0], _POINT_ORDER[Point(key[1])]))]
 
 
@@ -314,6 +334,9 @@ def checkpoint_of(row: Mapping[str, Any], version: str) -> Checkpoint:
         seconds=row["seconds"],
         captured=frozenset(row["captured"]),
         uncaptured=frozenset(row["uncaptured"]),
+        opaque=frozenset(row["opaque"]),
+        background_seconds=row["background_seconds"],
+        why=row["why"],
     )
 
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import pickle
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flor_ray import rng
+from flor_ray import rng, snapshots
 from flor_ray.errors import StoreError
 from flor_ray.objects import Objects
 
@@ -58,8 +57,9 @@ class StatePickler(pickle.Pickler):
         trial: bool = False,
     ) -> None:
         self._file = _Limited(limit)
-        super().__init__(self._file, protocol=5)
-        self.tensors: list[bytes] = []
+        super().__init__(self._file, protocol=5, buffer_callback=self._buffer)
+        self.sources: list[Any] = []  # tensors and memoryviews, not copied yet
+        self.buffers: list[int] = []  # which of them the pickle takes as out-of-band buffers
         self.met_graph = False  # a tensor that autograd could go back from: that is lost
         self._references, self._left_out, self._with_gradients = references, left_out, with_gradients
         self._trial = trial
@@ -80,14 +80,23 @@ class StatePickler(pickle.Pickler):
             return NotImplemented if tensor is None else (refer, tensor)
         if torch is not None and isinstance(obj, torch.Generator):
             return rng.torch_generator, (str(obj.device), rng.state_of(obj))
-        if self._numpy is not None and isinstance(obj, self._numpy.ndarray):
-            self._file.spend(obj.nbytes)
         left_out = self._left_out.get(id(obj))
         if left_out:
             reduced = obj.__reduce_ex__(5)
             state = {name: item for name, item in reduced[2].items() if name not in left_out}
             return (*reduced[:2], state | {LEFT_OUT: sorted(left_out)}, *reduced[3:])
         return NotImplemented
+
+    def _buffer(self, buffer: pickle.PickleBuffer) -> bool:
+        """The memory of an array: true keeps it in the pickle."""
+        with buffer.raw() as raw:
+            if raw.nbytes < _INLINE_BYTES:
+                return True
+            self._file.spend(raw.nbytes)
+        if not self._trial:
+            self.buffers.append(len(self.sources))
+            self.sources.append(buffer.raw())
+        return False
 
     def _tensor(self, tensor: Any) -> Reference | None:
         torch = self._torch
@@ -99,11 +108,12 @@ class StatePickler(pickle.Pickler):
         self._file.spend(size)
         if self._trial:
             return ("tensor",)
-        data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        place: int | bytes = data
-        if size >= _INLINE_BYTES:
-            place = len(self.tensors)
-            self.tensors.append(data)
+        plain = tensor.detach().resolve_conj().resolve_neg()
+        place: int | bytes = len(self.sources)
+        if size >= _INLINE_BYTES or tensor.is_cuda:  # each look at a CUDA tensor from here would wait for the device
+            self.sources.append(plain)
+        else:
+            place = plain.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         leaf = tensor.requires_grad and tensor.is_leaf
         gradient = tensor.grad if leaf and self._with_gradients else None
         return (
@@ -142,8 +152,8 @@ def refer(*reference: Any) -> Any:
 
 
 class _StateUnpickler(pickle.Unpickler):
-    def __init__(self, skeleton: bytes, found: Callable[..., Any]) -> None:
-        super().__init__(io.BytesIO(skeleton))
+    def __init__(self, skeleton: bytes, found: Callable[..., Any], buffers: Iterable[bytearray]) -> None:
+        super().__init__(io.BytesIO(skeleton), buffers=buffers)
         self._found = found
 
     def find_class(self, module: str, name: str) -> Any:
@@ -155,18 +165,20 @@ class LoadedState:
     """A checkpoint read from the store; `body` unpickles it, `resolve` finding the script's own objects."""
 
     skeleton: bytes
-    tensors: tuple[bytes, ...]
+    parts: Sequence[bytes | memoryview]
+    buffers: tuple[int, ...] = ()
 
     @classmethod
     def read(cls, objects: Objects, key: str) -> LoadedState:
-        header, _, skeleton = objects.get(key).partition(b"\n")
-        return cls(skeleton, tuple(objects.get(tensor) for tensor in json.loads(header)["tensors"]))
+        manifest, parts = snapshots.read(objects, key)
+        return cls(manifest.skeleton, parts, manifest.buffers)
 
     def body(self, resolve: Callable[[Reference], Any]) -> dict[str, Any]:
         def found(*reference: Any) -> Any:
             return self._tensor(*reference[1:]) if reference[0] == "tensor" else resolve(reference)
 
-        body: dict[str, Any] = _StateUnpickler(self.skeleton, found).load()
+        buffers = (bytearray(self.parts[index]) for index in self.buffers)
+        body: dict[str, Any] = _StateUnpickler(self.skeleton, found, buffers).load()
         return body
 
     def _tensor(
@@ -181,7 +193,7 @@ class LoadedState:
     ) -> Any:
         import torch
 
-        data = bytearray(self.tensors[place] if isinstance(place, int) else place)
+        data = bytearray(self.parts[place] if isinstance(place, int) else place)
         kind = getattr(torch, dtype)
         if data:
             tensor = torch.frombuffer(data, dtype=torch.uint8).view(kind).reshape(shape)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flor_ray import frame, patching, plan, query, reports
+from flor_ray import dependence, frame, patching, plan, query, replay_marks, reports
 from flor_ray.errors import BadWhere, FlorWarning, UnknownFeature, UsageError
 from flor_ray.fragments import RECORDED
 from flor_ray.patching import Patched
@@ -89,6 +89,7 @@ def prepare(
         refusals,
         query.skipped(request, catalogue),
         workers,
+        _doubtful(names, planned.segments, patched, checkpoints),
     )
 
 
@@ -116,6 +117,7 @@ def run(
             checkpoints=prepared.checkpoints[version],
             patches=prepared.patched[version].files,
             original_root=prepared.project.repository.root,
+            doubtful=prepared.doubtful.get(version, {}),
         )
         for version in {cost.segment.version for cost in prepared.costs}
     }
@@ -123,7 +125,8 @@ def run(
         from flor_ray.cluster.actors import RayExecutor
 
         executor = RayExecutor()
-    with executor:
+    project = prepared.project
+    with replay_marks.replaying(project.store.files, project.name, origin, jobs), executor:
         return driver.carry_out(prepared.schedule, jobs, executor, tell)
 
 
@@ -223,6 +226,22 @@ def _usable_checkpoints(
     return usable, tuple(notes)
 
 
+def _doubtful(
+    names: Sequence[str],
+    segments: Sequence[Segment],
+    patched: Mapping[str, Patched],
+    checkpoints: Mapping[str, Sequence[Checkpoint]],
+) -> dict[str, dict[str, str]]:
+    """Per version, the wanted features that depend on a variable which its checkpoints do not hold."""
+    found: dict[str, dict[str, str]] = {}
+    for version in sorted({s.version for s in segments if s.operator is not Operator.DP_STAR}):
+        opaque = frozenset().union(*(checkpoint.opaque for checkpoint in checkpoints[version]))
+        for text in patched[version].files.values() if opaque else ():
+            depending = dependence.features_that_depend(text, opaque)
+            found.setdefault(version, {}).update({n: depending[n] for n in names if n in depending})
+    return {version: doubts for version, doubts in found.items() if doubts}
+
+
 def _schedule(
     segments: Sequence[Segment],
     experiments: Mapping[str, Experiment],
@@ -249,7 +268,8 @@ def dataframe(*names: str, path: str = ".", store_url: str | None = None) -> pd.
 
     One row per version, per (version, epoch) or per (version, epoch, step): the finest level at which any of `names`
     was logged; coarser values repeat. No names: all features. Values that a replay could not confirm (it computed a
-    recorded value differently) come with a FlorWarning, and their versions are in `df.attrs["diverged"]`.
+    recorded value differently) come with a FlorWarning, and their versions are in `df.attrs["diverged"]`. So do those
+    that depend on what no checkpoint could keep, such as a socket; `df.attrs["doubtful"]` has them by version.
 
     Raises:
         UnknownFeature: a name was never logged, and no file logs it.
@@ -268,25 +288,36 @@ def dataframe(*names: str, path: str = ".", store_url: str | None = None) -> pd.
             if name not in in_code:
                 raise UnknownFeature(name, recorded | in_code)
     result = frame.dataframe(project.store, project.name, names, experiments)
-    diverged = _diverged(project, names)
+    diverged, doubtful = _judged(project, names)
     result.attrs["diverged"] = sorted(diverged)
-    for version, sentence in sorted(diverged.items()):
+    result.attrs["doubtful"] = {version: sorted(doubts) for version, doubts in sorted(doubtful.items())}
+    sentences = [(version, sentence) for version, sentence in sorted(diverged.items())]
+    sentences += [
+        (v, reports.describe_doubt(*doubt)) for v, doubts in sorted(doubtful.items()) for doubt in doubts.items()
+    ]
+    for version, sentence in sentences:
         warnings.warn(f"version {version[:8]}: {sentence}", FlorWarning, stacklevel=2)
     return result
 
 
-def _diverged(project: Project, names: Sequence[str]) -> dict[str, str]:
-    """Versions whose newest replay of one of `names` did not compute what was recorded, and how."""
+def _judged(project: Project, names: Sequence[str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """By version, from the newest replays of `names`: how one did not compute what was recorded, and the features that
+    depend on what no checkpoint could keep."""
     newest: dict[tuple[str, str], dict[str, object]] = {}
     for report in sorted(project.store.replay_reports(project.name), key=lambda report: str(report["origin"])):
         for name in report["names"]:
             if not names or name in names:
                 newest[report["version"], f"{name} {report['segment']}"] = report
-    return {
-        str(report["version"]): reports.describe_mismatch(report["mismatch"])
-        for report in newest.values()
-        if isinstance(report["mismatch"], Mapping)
-    }
+    diverged: dict[str, str] = {}
+    doubtful: dict[str, dict[str, str]] = {}
+    for report in newest.values():
+        version, mismatch, doubts = str(report["version"]), report["mismatch"], report.get("doubtful")
+        if isinstance(mismatch, Mapping):
+            diverged[version] = reports.describe_mismatch(mismatch)
+        if isinstance(doubts, Mapping):
+            wanted = {str(name): str(v) for name, v in doubts.items() if not names or name in names}
+            doubtful.setdefault(version, {}).update(wanted)
+    return diverged, {version: doubts for version, doubts in doubtful.items() if doubts}
 
 
 def versions(path: str = ".", store_url: str | None = None) -> pd.DataFrame:

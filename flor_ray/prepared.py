@@ -26,6 +26,7 @@ class Prepared:
     refusals: tuple[tuple[str, str, str], ...]  # version, name, reason
     skipped: tuple[query.Skipped, ...]
     workers: int
+    doubtful: Mapping[str, Mapping[str, str]]  # by version: features that depend on a variable no checkpoint could keep
 
     @property
     def costs(self) -> tuple[SegmentCost, ...]:

@@ -18,22 +18,26 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sized
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 from flor_ray import flags, rng, schema, script, session
-from flor_ray.checkpoints import Capturer, Scope, Snapshot
+from flor_ray.checkpoints import Capturer, Scope
 from flor_ray.context import Context, Role
-from flor_ray.errors import FlorWarning
+from flor_ray.errors import FlorWarning, UsageError
 from flor_ray.journal import Journal, PendingCheckpoint
 from flor_ray.project import Project
-from flor_ray.records import GRADIENTS, EpochTimes, Experiment, Level, LogRecord, Point, Profile, Status
+from flor_ray.records import GRADIENTS, EpochTimes, Experiment, Level, LogRecord, Point, Profile, Skip, Status
+from flor_ray.session import CheckpointOptions
+from flor_ray.snapshots import Snapshot
+from flor_ray.spacing import Decision, Progress, Spacing
 
 T = TypeVar("T")
 
+_OVERHEAD_VARIABLE = "FLOR_RAY_OVERHEAD"
 _ENVIRONMENT_PREFIXES = ("CUDA_VISIBLE_DEVICES", "CUBLAS_", "OMP_", "MKL_", "PYTHONHASHSEED", "TOKENIZERS_PARALLELISM")
 
 
@@ -47,6 +51,11 @@ class Recorder:
         self._sources = script.LoopSources()
         self._held_loops = script.HeldLoops()
         self._capturer = Capturer(script.users_code(root))
+        self._spacing = Spacing(share=_share_taken())
+        self._spacing.overhead = overhead_wanted() or self._spacing.overhead
+        self._compress: bool | None = None
+        self._decided: tuple[int, Decision] = (0, Decision(True, "the entry of the main loop"))
+        self._computed_at_last = 0.0  # seconds of computing before the last checkpoint
         self._root = root
         self._pid = os.getpid()
         self._args: dict[str, object] = {}
@@ -59,7 +68,7 @@ class Recorder:
         self._epochs: list[EpochTimes] = []
         self._main_name: str | None = None
         self._nested_name: str | None = None
-        self._clock = script.process_started()
+        self._clock = self._began = script.process_started()
         self._setup_seconds = 0.0
         self._in_epoch = False
         self._parts = [0.0, 0.0, 0.0]
@@ -134,17 +143,22 @@ class Recorder:
         if self._held:
             self._confirm()
         level, epoch, step, iteration = self._context.key(name)
-        self._journal.log(LogRecord(level, epoch, step, name, iteration, schema.encode(value), time.time()))
+        encoded = schema.encode_later(value)
+        record = LogRecord(level, epoch, step, name, iteration, encoded, time.time())
+        self._journal.log(record, 0 if encoded.blob is None else len(encoded.blob))
         return value
 
-    def add_targets(self, targets: Mapping[str, Any]) -> None:
+    def add_targets(self, targets: Mapping[str, Any], options: CheckpointOptions) -> None:
         self._capturer.add(targets)
+        if options.overhead is not None:
+            self._spacing.overhead = options.overhead
+        self._compress = options.compress
         self._checkpoints = True
         self._context.waits = False
 
     def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]:
         self._held_loops.close_left()
-        place = (frame.f_code.co_filename, frame.f_lineno)
+        place = (self._relative(frame.f_code.co_filename), frame.f_lineno)
         scope = Scope("main", frame, self._sources.names(frame), only_live=True)
         iterator = self._loop(name, iterable, scope, place)
         if scope.names.lines is not None:
@@ -175,17 +189,21 @@ class Recorder:
         if self._checkpoints:
             self._enter(scope, None)
         self._checkpoint(Point.EPOCH_END, 0, scope)
+        epochs = len(iterable) if isinstance(iterable, Sized) else None
         epoch, left_early = 0, True
         try:
             for epoch, element in enumerate(iterable, start=1):
                 self._begin_epoch(epoch)
                 yield element
                 self._held_loops.close_left()
-                self._end_epoch(epoch)
+                self._end_epoch(epoch, last=epoch == epochs)
             left_early = False
+            if not self._decided[1].take:
+                self._decided = epoch, _LAST
+                self._checkpoint(Point.EPOCH_END, epoch, scope)
         finally:
             if left_early and self._in_epoch:
-                self._end_epoch(epoch, hold=True, returned=not _left_by_break(scope))
+                self._end_epoch(epoch, last=True, hold=True, returned=not _left_by_break(scope))
             self._context.leave(Role.MAIN)
             self._lap()
 
@@ -195,7 +213,7 @@ class Recorder:
         if first:
             self._nested_name = name
             self._parts[0] += self._lap()
-            if self._checkpoints and self._main is not None:
+            if self._checkpoints and self._main is not None and self._decide(epoch).take:
                 self._cleared = scope.names.cleared
                 self._enter(scope, iterable)
                 self._lap()
@@ -210,15 +228,17 @@ class Recorder:
             if first:
                 self._parts[1] += self._lap()
                 returned = left_early and not _left_by_break(scope)
-                self._checkpoint(Point.NESTED_EXIT, epoch, scope, hold=left_early, returned=returned)
+                if self._decided[0] == epoch and self._decided[1].take:
+                    self._checkpoint(Point.NESTED_EXIT, epoch, scope, hold=left_early, returned=returned)
 
     def _begin_epoch(self, epoch: int) -> None:
         self._context.begin_epoch(epoch)
+        self._capturer.begin_epoch()
         self._in_epoch = True
         self._parts = [0.0, 0.0, 0.0]
         self._lap()
 
-    def _end_epoch(self, epoch: int, hold: bool = False, returned: bool = False) -> None:
+    def _end_epoch(self, epoch: int, last: bool = False, hold: bool = False, returned: bool = False) -> None:
         """The epoch ran through, or (hold) was left early: then it counts only if the script goes on after it."""
         self._confirm()
         self._in_epoch = False
@@ -228,14 +248,48 @@ class Recorder:
             self._held_epoch = times
         else:
             self._epochs.append(times)
-        if self._main is not None:
+        if self._main is None or not self._checkpoints:
+            return
+        if last and not self._decide(epoch).take:
+            self._decided = epoch, _LAST
+        if self._decide(epoch).take:
             self._checkpoint(Point.EPOCH_END, epoch, self._main, times, hold, returned)
+        else:
+            self._journal.skip(Skip(epoch, self._decide(epoch).why, times))
+            self._lap()
+
+    def _decide(self, epoch: int) -> Decision:
+        """Whether this epoch gets checkpoints: decided once, when its nested loop begins or else when it ends."""
+        if self._decided[0] != epoch:
+            computed = self._computed()
+            now = Progress(
+                computed=computed,
+                since_last=computed - self._computed_at_last,
+                background=self._journal.background_seconds,
+                restore=self._journal.restore_seconds,
+                writing=self._journal.busy,
+            )
+            self._decided = epoch, self._spacing.decide(now)
+        return self._decided[1]
+
+    def _computed(self) -> float:
+        """Seconds since the process began, without those for which snapshots held it up."""
+        return time.perf_counter() - self._began - self._spacing.stalled_seconds
+
+    def _epoch_seconds(self) -> float:
+        return self._epochs[-1].seconds if self._epochs else 0.0
+
+    def _relative(self, filename: str) -> str:
+        path = Path(filename)
+        return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else filename
 
     # checkpoints
 
     def _enter(self, scope: Scope, iterable: object) -> None:
+        started = time.perf_counter()
         try:
             self._capturer.enter(scope, iterable)
+            self._spacing.took(time.perf_counter() - started)
         except Exception as error:  # noqa: BLE001 - the user's objects may raise anything; training must go on
             _warn(f"No checkpoints of the {scope.slot} loop: {type(error).__name__}: {error}")
 
@@ -257,6 +311,8 @@ class Recorder:
         except Exception as error:  # noqa: BLE001 - the user's objects may raise anything; training must go on
             _warn(f"No checkpoint of epoch {epoch}: {type(error).__name__}: {error}")
             return
+        self._spacing.took(snapshot.seconds)
+        self._computed_at_last = self._computed()
         if point is Point.EPOCH_END:  # the next epoch clears old gradients before it reads any
             snapshot.uncaptured -= {GRADIENTS}
         self._tell_uncaptured(snapshot, point)
@@ -270,7 +326,10 @@ class Recorder:
                 f"The main loop ({self._place[0]}:{self._place[1]}) has {why}: replays of this version run from the "
                 "start instead of from checkpoints."
             )
-        pending = PendingCheckpoint(snapshot, point, epoch, *self._place, times)
+        pending = PendingCheckpoint(snapshot, point, epoch, *self._place, times, self._decided[1].why)
+        pending.compress = self._compress
+        if self._compress is None and self._spacing.has_time_to_compress(snapshot.bytes, self._epoch_seconds()):
+            pending.compress = True
         if hold:
             self._held.append(pending)
         else:
@@ -373,6 +432,35 @@ class Recorder:
                 error=self._error,
             )
         )
+
+
+_LAST = Decision(True, "the last epoch")
+
+
+def overhead_wanted() -> float | None:
+    """The budget that the environment sets.
+
+    Raises:
+        UsageError: the variable does not hold a positive number.
+    """
+    text = os.environ.get(_OVERHEAD_VARIABLE)
+    if not text:
+        return None
+    try:
+        overhead = float(text)
+    except ValueError:
+        overhead = 0.0
+    if not overhead > 0:
+        raise UsageError(f"{_OVERHEAD_VARIABLE}={text!r}: it is a share of the run's time, such as 0.02 for 2 %.")
+    return overhead
+
+
+def _share_taken() -> float:
+    """How much of a second of background work is taken from a script that computes on this machine."""
+    torch = sys.modules.get("torch")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = 1 if torch is None or torch.cuda.is_initialized() else torch.get_num_threads()
+    return min(1.0, threads / cores)
 
 
 def _left_by_break(scope: Scope) -> bool:

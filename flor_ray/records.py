@@ -130,7 +130,7 @@ class Checkpoint:
     """Restorable state at a point of the main loop [row of C]; `key` points into the object store S."""
 
     version: str
-    filename: str  # file of the main loop [n]
+    filename: str  # file of the main loop, relative to the repository's root [n]
     line: int  # its line [l]
     epoch: int  # 0 is the entry of the main loop
     point: Point
@@ -139,6 +139,18 @@ class Checkpoint:
     seconds: float  # time that taking it held up the training thread
     captured: frozenset[str] = frozenset()  # variables of the loop's frame that are in it
     uncaptured: frozenset[str] = frozenset()  # variables that the loop binds or changes, and that are not in it
+    opaque: frozenset[str] = frozenset()  # objects that the loop uses and that cannot be kept: sockets, open files
+    background_seconds: float = 0.0  # processor time that hashing and writing it took, in another thread
+    why: str = ""  # what decided that it was taken
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """An epoch at whose end no checkpoint was taken [row of C without a key]."""
+
+    epoch: int
+    why: str
+    times: EpochTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +266,7 @@ class SegmentReport:
     compared: int = 0  # recorded values that were recomputed and compared
     mismatch: Mismatch | None = None
     warnings: tuple[str, ...] = ()
+    doubtful: Mapping[str, str] = field(default_factory=dict)  # feature -> variable that no checkpoint could keep
 
 
 @dataclass(slots=True)

@@ -32,9 +32,11 @@ from flor_ray import script as scripts
 from flor_ray.checkpoints import Capturer, LoadedState, Scope
 from flor_ray.context import Context, Role
 from flor_ray.errors import ReplayError
-from flor_ray.objects import Files, Objects
+from flor_ray.files import Files
+from flor_ray.objects import Objects
 from flor_ray.records import LogRecord, Operator, Point, Segment, Variant
 from flor_ray.results import SegmentResult
+from flor_ray.session import CheckpointOptions
 
 T = TypeVar("T")
 
@@ -122,7 +124,7 @@ class Replayer:
         self._records.append(LogRecord(level, epoch, step, name, iteration, schema.encode(value), time.time()))
         return value
 
-    def add_targets(self, targets: Mapping[str, Any]) -> None:
+    def add_targets(self, targets: Mapping[str, Any], options: CheckpointOptions) -> None:
         self._begin_call()
         self._capturer.add(targets)
         self._context.waits = False

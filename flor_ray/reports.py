@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from flor_ray.prepared import Prepared
-from flor_ray.records import Operator, Outcome, Segment
+from flor_ray.records import Checkpoint, EpochTimes, Experiment, Operator, Outcome, Point, Segment, Skip
 from flor_ray.results import mismatch_json
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 _WIDTH = 118  # of tables where there is no terminal
+_MAX_DECISIONS = 24  # rows; in longer runs the first and the last ones tell enough
 
 
 def duration(seconds: float) -> str:
@@ -41,6 +42,8 @@ def explain(prepared: Prepared) -> str:
     else:
         lines.append(f"Nothing to replay for {', '.join(prepared.names)}.")
     lines += [f"Note: {note}" for note in prepared.notes]
+    for version, doubts in prepared.doubtful.items():
+        lines += [f"Note: version {version[:8]}: {describe_doubt(*doubt)}" for doubt in doubts.items()]
     lines += [f"Not replayed: version {s.version[:8]}: {s.reason}" for s in prepared.skipped]
     lines += [f"Refused: version {version[:8]}, {name}: {reason}" for version, name, reason in prepared.refusals]
     return "\n".join(lines)
@@ -70,6 +73,47 @@ def _plan_table(prepared: Prepared) -> tuple[list[str], list[list[str]]]:
     return ["version", "run", "features", "epochs", "operator", "set-up s", "run s"], rows
 
 
+def checkpointing(
+    experiment: Experiment, checkpoints: Sequence[Checkpoint], skips: Sequence[Skip], epochs: Sequence[EpochTimes]
+) -> str:
+    """What one run's checkpoints cost, and what was decided after each epoch and why."""
+    head = f"version {experiment.version[:8]}{f' ({experiment.run})' if experiment.run else ''}: "
+    if not checkpoints:
+        return head + "no checkpoints; replays run from the start."
+    taken = sorted({c.epoch for c in checkpoints})
+    stalled, background = sum(c.seconds for c in checkpoints), sum(c.background_seconds for c in checkpoints)
+    largest = max(c.bytes for c in checkpoints)
+    computed = sum(times.seconds for times in epochs)
+    share = f", {(stalled + background) / computed:.1%} of the {duration(computed)} of its epochs" if computed else ""
+    lines = [
+        f"{head}checkpoints after {len(taken)} of {experiment.epochs + 1} epochs (with 0, the loop's entry), of up to "
+        f"{largest / 1e6:.1f} MB. They held the script up for {duration(stalled)} and were written with "
+        f"{duration(background)} of processor time{share}."
+    ]
+    decided = [(c.epoch, "checkpoint", c.why) for c in checkpoints if c.point is Point.EPOCH_END]
+    decided += [(s.epoch, "none", s.why) for s in skips]
+    rows: list[list[str]] = []
+    for (first, *_), (last, what, why) in _runs_of_decisions(sorted(decided)):
+        rows.append([str(first) if first == last else f"{first}-{last}", what, why])
+    if len(rows) > _MAX_DECISIONS:
+        rows = [rows[0], ["...", "", ""], *rows[2 - _MAX_DECISIONS :]]
+    return "\n".join([*lines, render(["epochs", "decision", "why (of the last of them)"], rows)])
+
+
+_Decided = tuple[int, str, str]  # epoch, what, why
+
+
+def _runs_of_decisions(decided: Sequence[_Decided]) -> list[tuple[_Decided, _Decided]]:
+    """First and last of each run of equal decisions."""
+    runs: list[tuple[_Decided, _Decided]] = []
+    for one in decided:
+        if runs and runs[-1][1][1] == one[1]:
+            runs[-1] = runs[-1][0], one
+        else:
+            runs.append((one, one))
+    return runs
+
+
 def problems(prepared: Prepared, outcome: Outcome) -> list[str]:
     """Sentences for everything that a user must know about a replay: one per version and problem."""
     found = [f"version {v[:8]}: {name} was not replayed: {reason}" for v, name, reason in prepared.refusals]
@@ -78,6 +122,7 @@ def problems(prepared: Prepared, outcome: Outcome) -> list[str]:
     for report in outcome.reports:
         version = f"version {report.segment.version[:8]}: "
         found += [version + warning for warning in report.warnings]
+        found += [version + describe_doubt(feature, variable) for feature, variable in report.doubtful.items()]
         if report.mismatch is not None:
             found.append(version + describe_mismatch(mismatch_json(report.mismatch)))
     return list(dict.fromkeys(found))
@@ -102,6 +147,13 @@ def summary(prepared: Prepared, outcome: Outcome) -> pd.DataFrame:
         rows.append((experiment.project, experiment.run, started, version, seconds, count, state))
     columns = ["project", "run", "timestamp", "version", "seconds", "rows", "outcome"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def describe_doubt(feature: str, variable: str) -> str:
+    return (
+        f"{feature} depends on {variable!r}, which could not be kept in checkpoints: replayed values of this version "
+        "may not be those of the original run"
+    )
 
 
 def describe_mismatch(mismatch: Mapping[str, object]) -> str:

@@ -7,7 +7,9 @@ were answered (also where a statement logged nothing) and whether what was recom
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from flor_ray.fidelity import RecordedValues, compare
 from flor_ray.records import Experiment, LogRecord, Mismatch, Operator, Segment, SegmentReport
@@ -27,9 +29,18 @@ class SegmentResult:
 
 
 def write(
-    store: Store, experiment: Experiment, origin: str, recorded: RecordedValues, result: SegmentResult
+    store: Store,
+    experiment: Experiment,
+    origin: str,
+    recorded: RecordedValues,
+    result: SegmentResult,
+    doubtful: Mapping[str, str] = MappingProxyType({}),
 ) -> SegmentReport:
-    """Compare what was recorded, write what was not, and say how it went. Doing it twice has the effect of once."""
+    """Compare what was recorded, write what was not, and say how it went. Doing it twice has the effect of once.
+
+    `doubtful` are the features that depend on a variable which no checkpoint could keep, with that variable: where the
+    segment began at a checkpoint, its report marks them.
+    """
     started = time.perf_counter()
     segment = result.segment
     compared, mismatch = compare(recorded, result.records)
@@ -42,6 +53,9 @@ def write(
         compared=compared,
         mismatch=mismatch,
         warnings=result.warnings,
+        doubtful={name: doubtful[name] for name in sorted({row.name for row in rows} & doubtful.keys())}
+        if segment.operator is not Operator.DP_STAR
+        else {},
     )
     names = segment.names or tuple(sorted({row.name for row in rows}))
     as_json = report_json(report) | {"names": list(names)}
@@ -73,6 +87,7 @@ def report_json(report: SegmentReport) -> dict[str, object]:
         "compared": report.compared,
         "mismatch": None if report.mismatch is None else mismatch_json(report.mismatch),
         "warnings": list(report.warnings),
+        "doubtful": dict(report.doubtful),
     }
 
 

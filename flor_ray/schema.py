@@ -26,7 +26,8 @@ from typing import Any
 
 from flor_ray.errors import FlorWarning, StoreError
 
-FORMAT_VERSION = 1  # raise it when an older flor_ray would misread a store that this one wrote
+FORMAT_VERSION = 2  # raise it when an older flor_ray would misread a store that this one wrote
+_OLDEST_FORMAT = 2  # that this one reads
 
 VALUE_COLUMNS = ("type", "number", "integer", "text")
 LOG_COLUMNS = (
@@ -36,7 +37,7 @@ LOG_COLUMNS = (
 )  # F
 CHECKPOINT_COLUMNS = (
     *("project", "version", "filename", "line", "epoch", "point", "key", "bytes", "seconds", "captured", "uncaptured"),
-    *("head_seconds", "inner_seconds", "tail_seconds"),
+    *("opaque", "background_seconds", "why", "head_seconds", "inner_seconds", "tail_seconds"),
 )  # C
 SOURCE_COLUMNS = ("version", "filename", "parent", "oid", "mode", "key", "bytes")  # G
 EXPERIMENT_COLUMNS = (
@@ -59,6 +60,19 @@ class Value:
     blob: bytes | None = None  # BLOB_TYPES, before it is in S
 
 
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """A tensor on its way from a CUDA device to pinned memory: the script does not wait for it, who stores it does."""
+
+    copy: Any
+    copied: Any  # CUDA event
+    blob: None = None
+
+    def value(self) -> Value:
+        self.copied.synchronize()
+        return encode(self.copy)
+
+
 def check_format(found: object, where: str) -> None:
     """Raise StoreError unless this version of flor_ray can read a store of format `found`."""
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
@@ -67,6 +81,11 @@ def check_format(found: object, where: str) -> None:
         raise StoreError(
             f"{where} says that the store has format {found}, and this flor_ray reads up to format {FORMAT_VERSION}. "
             "Upgrade flor_ray."
+        )
+    if found < _OLDEST_FORMAT:
+        raise StoreError(
+            f"{where} says that the store has format {found}, of a flor_ray before its first release, and this one "
+            f"reads formats from {_OLDEST_FORMAT} on. Choose another store, and record the versions again."
         )
 
 
@@ -103,6 +122,19 @@ def encode(value: object) -> Value:
         return _scalar(value) or _json(value) or _special(value) or _pickled(value)
     except Exception as error:  # noqa: BLE001 - any user's class may raise anything; training must go on
         return _repr(value, error)
+
+
+def encode_later(value: object) -> Value | Deferred:
+    """Like `encode`, without waiting for a CUDA device: a training loop must not be held up by what it logs."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(value, torch.Tensor) or not value.is_cuda or value.layout is not torch.strided:
+        return encode(value)
+    plain = value.detach()
+    copy = torch.empty(plain.shape, dtype=plain.dtype, device="cpu", pin_memory=True)
+    with torch.cuda.device(plain.device):
+        copy.copy_(plain, non_blocking=True)
+        copied = torch.cuda.current_stream().record_event()
+    return Deferred(copy, copied)
 
 
 def _int(value: int) -> Value:

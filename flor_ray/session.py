@@ -6,12 +6,21 @@ A Recorder (`flor_ray.recorder`) or a Replayer (`flor_ray.replaying`) is the oth
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 from flor_ray import flags
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointOptions:
+    """What a script says of its checkpoints, besides what is in them."""
+
+    overhead: float | None = None  # share of the run's time that recording may cost; 1 or more: after every epoch
+    compress: bool | None = None  # None: where it pays
 
 
 class Session(Protocol):
@@ -23,7 +32,7 @@ class Session(Protocol):
 
     def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]: ...
 
-    def add_targets(self, targets: Mapping[str, Any]) -> None: ...
+    def add_targets(self, targets: Mapping[str, Any], options: CheckpointOptions) -> None: ...
 
 
 class Passive:
@@ -39,7 +48,7 @@ class Passive:
     def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]:
         return iter(iterable)
 
-    def add_targets(self, targets: Mapping[str, Any]) -> None:
+    def add_targets(self, targets: Mapping[str, Any], options: CheckpointOptions) -> None:
         return None
 
 

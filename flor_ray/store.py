@@ -17,16 +17,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import blake3
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from flor_ray import experiments, fragments, schema
+from flor_ray import columns, experiments, fragments, schema
 from flor_ray.errors import StoreError
+from flor_ray.files import Files
 from flor_ray.fragments import (
     CHECKPOINT_FILE_SCHEMA,
     LOG_FILE_SCHEMA,
@@ -37,8 +37,8 @@ from flor_ray.fragments import (
     quote,
     unquoted,
 )
-from flor_ray.objects import Files, Objects
-from flor_ray.records import Checkpoint, EpochTimes, Experiment, LogRecord, Point, SourceFile, Status
+from flor_ray.objects import Objects
+from flor_ray.records import Checkpoint, EpochTimes, Experiment, LogRecord, Point, Skip, SourceFile, Status
 
 T = TypeVar("T")
 
@@ -73,12 +73,14 @@ class Store:
             return False
         where = self._where(_FORMAT_FILE)
         try:
-            found = json.loads(data)["format"]
-        except (ValueError, KeyError, TypeError) as error:
+            described = json.loads(data)
+            found, create_only = described["format"], described.get("create_only")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(
                 f"{where} does not say which format the store has ({error}). Restore that file."
             ) from error
         schema.check_format(found, where)
+        self.files.create_only = create_only if isinstance(create_only, bool) else None
         return True
 
     def _write(self, path: str, data: bytes) -> None:
@@ -87,7 +89,10 @@ class Store:
 
     def _mark(self) -> None:
         if not self._marked:
-            self.files.create(_FORMAT_FILE, json.dumps({"format": schema.FORMAT_VERSION}).encode())
+            described: dict[str, object] = {"format": schema.FORMAT_VERSION}
+            if self.files.remote:  # a local store may be copied to a server, which must then be probed itself
+                described["create_only"] = self.files.probe_create()
+            self.files.create(_FORMAT_FILE, json.dumps(described).encode())
             self._marked = self._check_format()
 
     def _where(self, path: str) -> str:
@@ -154,6 +159,8 @@ class Store:
         The loops' names are not known, only that they were there. Values logged outside the main loop are taken for
         arguments: flor.arg's are among them, and replay asks for no others.
         """
+        import pyarrow.compute as pc  # 60 ms that a recorder need not pay
+
         rebuilt = {}
         for experiment in crashed:
             rows = self._checkpoint_rows(project, experiment.version)
@@ -163,12 +170,14 @@ class Store:
             last_logged = pc.max(logs["epoch"]).as_py()
             ended = [row["epoch"] for row in rows if row["point"] == Point.EPOCH_END.value]
             outside = logs.filter(pc.is_null(logs["epoch"])).to_pylist()
+            exits = any(row["point"] == Point.NESTED_EXIT.value for row in rows)
+            nested = exits or pc.max(logs["step"]).as_py() is not None
             rebuilt[experiment.version] = replace(
                 experiment,
                 epochs=max([(last_logged or 1) - 1, *ended]),  # who logs in an epoch has ended the one before
                 profile=replace(experiment.profile, epochs=times),
                 main_loop="epoch" if rows or last_logged else None,
-                nested_loop="step" if any(row["point"] == Point.NESTED_EXIT.value for row in rows) else None,
+                nested_loop="step" if nested else None,
                 args={row["name"]: self._decoded(row) for row in reversed(outside)},
             )
         return rebuilt
@@ -261,7 +270,7 @@ class Store:
         return fragments.from_bytes(self.files.read(path), columns, self._where(path))
 
     def _log_table(self, records: Sequence[LogRecord]) -> pa.Table:
-        values = [r.value if isinstance(r.value, schema.Value) else schema.encode(r.value) for r in records]
+        values = [_value(record.value) for record in records]
         keys = self.objects.put_many([v.blob for v in values if v.blob is not None])
         return fragments.log_table(records, values, keys)
 
@@ -273,6 +282,13 @@ class Store:
         table = fragments.checkpoint_table(checkpoint, times)
         self._write(f"{_folder('checkpoints', project, checkpoint.version)}/{name}", fragments.to_bytes(table))
 
+    def append_skips(self, project: str, version: str, skips: Sequence[Skip]) -> None:
+        """Add epochs at whose end no checkpoint was taken, with their measured seconds."""
+        if skips:
+            name = f"skips-{skips[0].epoch:06d}-{skips[-1].epoch:06d}.parquet"
+            table = fragments.skip_table(skips)
+            self._write(f"{_folder('checkpoints', project, version)}/{name}", fragments.to_bytes(table))
+
     def merge_checkpoints(self, project: str, version: str) -> None:
         """Rewrite the rows of a version's checkpoints as one file, named by its contents. Safe at any time."""
         folder = _folder("checkpoints", project, version)
@@ -281,7 +297,7 @@ class Store:
             paths = self.files.list(folder)
             if len(paths) > 1:
                 rows = self._checkpoint_rows(project, version, paths)
-                data = fragments.to_bytes(pa.Table.from_pylist(rows, schema=CHECKPOINT_FILE_SCHEMA))
+                data = fragments.to_bytes(columns.table_of_rows(rows, CHECKPOINT_FILE_SCHEMA))
                 whole = f"{folder}/merged-{blake3.blake3(data).hexdigest()[:16]}.parquet"
                 self._write(whole, data)
                 self.files.each(self.files.delete, [path for path in paths if path != whole])
@@ -290,10 +306,17 @@ class Store:
 
     def checkpoints(self, project: str, version: str) -> tuple[Checkpoint, ...]:
         """By epoch; within one, the nested loop's exit before the epoch's end."""
-        return tuple(fragments.checkpoint_of(row, version) for row in self._checkpoint_rows(project, version))
+        rows = self._checkpoint_rows(project, version)
+        return tuple(fragments.checkpoint_of(row, version) for row in rows if row["key"])
+
+    def skips(self, project: str, version: str) -> tuple[Skip, ...]:
+        """The epochs that have no checkpoint, and why."""
+        rows = [row for row in self._checkpoint_rows(project, version) if row["key"] is None]
+        times = fragments.times_of(rows)
+        return tuple(Skip(row["epoch"], row["why"], own) for row, own in zip(rows, times, strict=True))
 
     def epoch_times(self, project: str, version: str) -> tuple[EpochTimes, ...]:
-        """Measured seconds of the epochs that have a checkpoint, by epoch."""
+        """Measured seconds of the epochs of which C has a row, by epoch."""
         return fragments.times_of(self._checkpoint_rows(project, version))
 
     def _checkpoint_rows(self, project: str, version: str, paths: Sequence[str] | None = None) -> list[dict[str, Any]]:
@@ -303,6 +326,19 @@ class Store:
             return fragments.checkpoint_rows(tables)
 
         return read() if paths is not None else _retried(read)
+
+    def drop_checkpoints(self, project: str, version: str, places: Collection[tuple[int, Point]]) -> None:
+        """Take checkpoints off the list; their objects stay. Done as soon as one file is there: safe at any time.
+
+        Their rows come again with the key "", so that the measured seconds of their epochs are kept. Such a row goes
+        before the old one, in whatever files the two are or are merged into.
+        """
+        rows = self._checkpoint_rows(project, version)
+        gone = [row | {"key": ""} for row in rows if row["key"] and (row["epoch"], Point(row["point"])) in places]
+        if gone:
+            data = fragments.to_bytes(columns.table_of_rows(gone, CHECKPOINT_FILE_SCHEMA))
+            name = f"without-{blake3.blake3(data).hexdigest()[:16]}.parquet"
+            self._write(f"{_folder('checkpoints', project, version)}/{name}", data)
 
     # --- G ----------------------------------------------------------------------------------------------------------
 
@@ -334,7 +370,7 @@ class Store:
             }
             for name, file in sorted(files.items())
         ]
-        table = pa.Table.from_pylist(rows, schema=SOURCE_FILE_SCHEMA)
+        table = columns.table_of_rows(rows, SOURCE_FILE_SCHEMA)
         self._write(_source_path(project, version), fragments.to_bytes(table))
 
     def known_sources(self, project: str, version: str) -> dict[str, str]:
@@ -364,6 +400,60 @@ class Store:
             row["filename"].decode("utf-8", "surrogateescape"): SourceFile(blobs[row["key"]], row["mode"], row["oid"])
             for row in rows
         }
+
+    # --- what is kept -----------------------------------------------------------------------------------------------
+
+    def sizes(self, table: str) -> dict[tuple[str, str], int]:
+        """Bytes of a table's files (`table`: its folder) by project and version; who has none there is not in it."""
+        found: dict[tuple[str, str], int] = {}
+        for path, info in self.files.infos(table).items():
+            if path.count("/") > 1:  # others are strangers
+                place = _place(path)
+                found[place] = found.get(place, 0) + info.bytes
+        return found
+
+    def blob_keys(self) -> dict[tuple[str, str], set[str]]:
+        """Objects that log records refer to, recorded, replayed and superseded ones, by project and version."""
+        import pyarrow.compute as pc  # 60 ms that a recorder need not pay
+
+        wanted = pa.schema([("type", pa.string()), ("text", pa.string())])
+
+        def keys(path: str) -> Iterable[str]:
+            table = self._read(path, wanted)
+            found = table.filter(pc.is_in(table["type"], pa.array(sorted(schema.BLOB_TYPES))))["text"].to_pylist()
+            return cast(list[str], found)
+
+        return _retried(lambda: self._by_place([f.path for f in self._fragments("log_records")], keys))
+
+    def source_keys(self) -> dict[tuple[str, str], set[str]]:
+        """Objects that hold mirrored source files, by project and version."""
+        wanted = pa.schema([("key", pa.string())])
+
+        def keys(path: str) -> Iterable[str]:
+            return cast(list[str], self._read(path, wanted)["key"].to_pylist())
+
+        def read() -> dict[tuple[str, str], set[str]]:
+            return self._by_place([p for p in self.files.list("source_code") if p.endswith(".parquet")], keys)
+
+        return _retried(read)
+
+    def _by_place(self, paths: Sequence[str], keys: Callable[[str], Iterable[str]]) -> dict[tuple[str, str], set[str]]:
+        found: dict[tuple[str, str], set[str]] = {}
+        for path, read in zip(paths, self.files.each(keys, paths), strict=True):
+            found.setdefault(_place(path), set()).update(read)
+        return found
+
+
+def _place(path: str) -> tuple[str, str]:
+    """The project and the version that a table's file belongs to."""
+    _, project, name = path.split("/")[:3]
+    return unquoted(project), unquoted(name.partition(".")[0])
+
+
+def _value(logged: object) -> schema.Value:
+    if isinstance(logged, schema.Deferred):
+        return logged.value()
+    return logged if isinstance(logged, schema.Value) else schema.encode(logged)
 
 
 def _run_path(project: str, version: str, what: str) -> str:

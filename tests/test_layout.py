@@ -87,6 +87,7 @@ def test_public_names_are_these_and_all_of_them_load() -> None:
     assert flor_ray.__all__ == [
         "MTK",
         "arg",
+        "autolog",
         "checkpointing",
         "dataframe",
         "explain",

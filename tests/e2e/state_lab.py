@@ -16,19 +16,22 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from flor_ray import patching, rng, schema, script, session
 from flor_ray.errors import FlorWarning
+from flor_ray.files import Files
 from flor_ray.journal import Journal, PendingCheckpoint
-from flor_ray.objects import Files, Objects
+from flor_ray.objects import Objects
 from flor_ray.plan import plan
 from flor_ray.recorder import Recorder
 from flor_ray.records import Checkpoint, Experiment, Gap, LogRecord, Operator, Point, Region, Segment, Status
 from flor_ray.replaying import Replayer, ReplayTask
 from flor_ray.results import SegmentResult
+from flor_ray.session import CheckpointOptions
+from flor_ray.snapshots import SnapshotWriter
 
 VERSION = "v" * 8
 Key = tuple[int | None, int | None, str, int]
@@ -59,16 +62,20 @@ class _Memory:
 
     def __init__(self, objects: Objects) -> None:
         self.objects = objects
+        self._writer = SnapshotWriter(objects)
         self.records: list[LogRecord] = []
         self.checkpoints: list[Checkpoint] = []
         self.ended: Experiment | None = None
 
-    def log(self, record: LogRecord) -> None:
+    background_seconds = restore_seconds = 0.0
+    busy = ""
+
+    def log(self, record: LogRecord, blob_bytes: int = 0) -> None:
         self.records.append(record)
 
     def checkpoint(self, pending: PendingCheckpoint) -> None:
         s = pending.snapshot
-        key, size = s.write(self.objects)
+        key, size = self._writer.write(s, pending.compress), s.bytes
         self.checkpoints.append(
             Checkpoint(
                 VERSION, pending.filename, pending.line, pending.epoch, pending.point, key, size, 0.0, s.captured,
@@ -89,9 +96,9 @@ class _Recorder(Recorder):
         self.rng = self.rng or rng.global_state()
         super()._confirm()
 
-    def add_targets(self, targets: Mapping[str, Any]) -> None:
+    def add_targets(self, targets: Mapping[str, Any], options: CheckpointOptions) -> None:
         self.rng = self.rng or rng.global_state()
-        super().add_targets(targets)
+        super().add_targets(targets, replace(options, overhead=1.0))
 
 
 class _Left(BaseException):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from flor_ray import reports
 from flor_ray.errors import BadWhere, FlorWarning, NothingRecorded, UnknownFeature
 from flor_ray.records import Operator, Variant
 from tests.conftest import Lab
@@ -337,3 +338,38 @@ def test_a_conditional_statement_is_not_replayed_for_ever(lab: Lab) -> None:
     lab.replay(["odd"])
     assert lab.values("odd") == [(2, None, 0, 1), (4, None, 0, 3)]
     assert lab.prepare(["odd"]).costs == ()
+
+
+SOCKET = """
+import socket
+import flor_ray as flor
+
+near, far = socket.socketpair()
+count = 0
+flor.checkpointing(count=count)
+for epoch in flor.loop("epoch", range(3)):
+    far.send(b"x" * (epoch + 1))
+    for step in flor.loop("step", range(2)):
+        count += 1
+    reply = len(near.recv(100))
+    flor.log("count", count)
+"""
+
+
+def test_what_depends_on_a_variable_that_no_checkpoint_could_keep_is_marked(lab: Lab) -> None:
+    lab.write("train.py", SOCKET)
+    told = lab.python("train.py").stderr
+    for name in ("near", "far"):
+        assert told.count(f"'{name}' is used in the main loop but cannot be kept in a checkpoint") == 1
+    version = lab.experiments()[-1].version
+    lab.write("train.py", SOCKET + '    flor.log("words", reply)\n    flor.log("twice", count * 2)\n')
+    prepared, outcome = lab.replay(["words", "twice"], "epoch == 3")
+    assert outcome.failures == []
+    assert prepared.doubtful == {version: {"words": "near"}}
+    sentence = "words depends on 'near', which could not be kept in checkpoints"
+    assert sentence in reports.explain(prepared)
+    assert any(sentence in problem for problem in reports.problems(prepared, outcome))
+    with pytest.warns(FlorWarning, match=sentence):
+        frame = lab.frame("words", "twice")
+    assert frame.attrs["doubtful"] == {version: ["words"]}
+    assert lab.values("twice") == [(3, None, 0, 12)]

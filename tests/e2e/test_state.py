@@ -106,7 +106,7 @@ def test_what_cannot_be_kept_is_told_while_recording(tmp_path: Path) -> None:
     ]
     told = lab.record((CASES / "plain" / "enumerate.py").read_text()).warnings
     assert told == [
-        f"The main loop ({tmp_path / 'train.py'}:5) has a position in enumerate(...): replays of this version run from "
+        "The main loop (train.py:5) has a position in enumerate(...): replays of this version run from "
         "the start instead of from checkpoints."
     ]
     told = lab.record((CASES / "plain" / "csv_writer_told.py").read_text()).warnings
