@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -328,3 +329,66 @@ def test_a_log_nested_in_a_print_returns_its_value(lab: Lab) -> None:
     lab.write("train.py", 'import flor_ray as flor\nprint("loss: {}".format(\n    flor.log("loss", 0.5)\n))\n')
     assert lab.python("train.py").stdout == "loss: 0.5\n"
     assert lab.values("loss") == [(None, None, 0, 0.5)]
+
+
+DEAR = """
+import torch
+import flor_ray as flor
+
+torch.manual_seed(1)
+weight, count = torch.zeros(12_000_000), 0
+flor.checkpointing(weight=weight)
+for epoch in flor.loop("epoch", {epochs}):
+    for step in flor.loop("step", range(2)):
+        weight.add_(torch.rand(()))
+        count += 1
+    flor.log("count", count)
+"""
+
+
+@pytest.mark.parametrize("epochs", ["range(6)", "iter(range(6))"], ids=["of known length", "of unknown length"])
+def test_a_dear_checkpoint_is_taken_first_and_last_and_values_between_are_replayed_all_the_same(
+    lab: Lab, epochs: str
+) -> None:
+    run = lab.record(DEAR.format(epochs=epochs), FLOR_RAY_OVERHEAD="0.0001")
+    place = lab.project.name, run.version
+    store = lab.project.store
+    assert [(c.epoch, c.point, c.why) for c in store.checkpoints(*place) if c.point is Point.EPOCH_END] == [
+        (0, Point.EPOCH_END, "the entry of the main loop"),
+        (6, Point.EPOCH_END, "the last epoch"),
+    ]
+    skipped = store.skips(*place)
+    assert [skip.epoch for skip in skipped][:5] == [1, 2, 3, 4, 5]
+    words = ("of the budget (0.0% of the run's time) were left", "restoring it would take", "the one before is being")
+    assert all(any(part in skip.why for part in words) for skip in skipped)
+    assert [times.epoch for times in store.epoch_times(*place)] == [1, 2, 3, 4, 5, 6]
+    assert (run.epochs, len(run.profile.epochs)) == (6, 6)
+    text = DEAR.format(epochs=epochs)
+    lab.write(
+        "train.py",
+        text.replace('    flor.log("count"', '    flor.log("first", weight[0].item())\n    flor.log("count"'),
+    )
+    _, outcome = lab.replay(["first"])
+    assert outcome.failures == []
+    assert sum(report.compared for report in outcome.reports) >= 5
+    assert all(report.mismatch is None for report in outcome.reports)
+    expected = lab.record((lab.root / "train.py").read_text())
+    assert lab.values("first", run.version) == lab.values("first", expected.version)
+
+
+def test_verbose_versions_show_what_was_decided_and_why(lab: Lab) -> None:
+    lab.record(DEAR.format(epochs="range(4)"), FLOR_RAY_OVERHEAD="0.0001")
+    shown = lab.cli("versions", "--verbose").stdout
+    assert re.search(r"checkpoints after 2 of 5 epochs \(with 0, the loop's entry\), of up to 48\.\d MB", shown)
+    rows = [line.split()[:2] for line in shown.splitlines() if re.match(r"\d(-\d)? +(checkpoint|none)", line)]
+    assert rows == [["0", "checkpoint"], ["1-3", "none"], ["4", "checkpoint"]]
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "much"])
+def test_a_budget_that_is_none_is_refused_before_anything_runs(lab: Lab, wrong: str) -> None:
+    lab.write("train.py", "import flor_ray as flor\nflor.log('x', 1)\n")
+    failed = lab.python("train.py", check=False, FLOR_RAY_OVERHEAD=wrong)
+    assert failed.returncode == 1
+    assert f"FLOR_RAY_OVERHEAD={wrong!r}: it is a share of the run's time, such as 0.02 for 2 %" in failed.stderr
+    lab.write("train.py", "import flor_ray as flor\nflor.checkpointing(x=[1], overhead='2 %')\n")
+    assert "checkpointing(overhead='2 %'): it is the share" in lab.python("train.py", check=False).stderr
