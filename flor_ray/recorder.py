@@ -25,7 +25,8 @@ from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 from flor_ray import flags, rng, schema, script, session
-from flor_ray.checkpoints import Capturer, Scope
+from flor_ray.checkpoints import Capturer
+from flor_ray.choosing import Chooser, Scope
 from flor_ray.context import Context, Role
 from flor_ray.errors import FlorWarning, UsageError
 from flor_ray.journal import Journal, PendingCheckpoint
@@ -50,7 +51,7 @@ class Recorder:
         self._context = Context(waits=waits)
         self._sources = script.LoopSources()
         self._held_loops = script.HeldLoops()
-        self._capturer = Capturer(script.users_code(root))
+        self._capturer = Capturer(Chooser(script.users_code(root)))
         self._spacing = Spacing(share=_share_taken())
         self._spacing.overhead = overhead_wanted() or self._spacing.overhead
         self._compress: bool | None = None

@@ -29,7 +29,8 @@ from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from flor_ray import rng, schema, session, workspace
 from flor_ray import script as scripts
-from flor_ray.checkpoints import Capturer, LoadedState, Scope
+from flor_ray.checkpoints import Capturer, LoadedState
+from flor_ray.choosing import Chooser, Scope
 from flor_ray.context import Context, Role
 from flor_ray.errors import ReplayError
 from flor_ray.files import Files
@@ -97,7 +98,7 @@ class Replayer:
         self._context = Context(waits=waits)
         self._sources = scripts.LoopSources()
         self._held_loops = scripts.HeldLoops()
-        self._capturer = Capturer(scripts.users_code(Path(task.root).resolve()), recording=False)
+        self._capturer = Capturer(Chooser(scripts.users_code(Path(task.root).resolve())), recording=False)
         self._records: list[LogRecord] = []
         self._warnings: list[str] = []
         self._segment = channel.next()

@@ -20,7 +20,8 @@ import pytest
 import torch
 from torch import nn
 
-from flor_ray.checkpoints import Capturer, LoadedState, Scope
+from flor_ray.checkpoints import Capturer, LoadedState
+from flor_ray.choosing import Chooser, Scope
 from flor_ray.errors import ReplayError, StoreError
 from flor_ray.files import Files
 from flor_ray.fingerprint import fingerprint
@@ -48,7 +49,7 @@ class Script:
         self.names: LoopNames = loop_names(source, 1)
         self.scope = Scope("main", self.values["frame"], self.names, only_live=True)
         self.objects = objects
-        self.capturer = Capturer(is_users, recording=False)
+        self.capturer = Capturer(Chooser(is_users), recording=False)
         self.capturer.add(listed or {})
         self.capturer.enter(self.scope)
 
@@ -213,8 +214,8 @@ def test_large_data_is_kept_once_it_has_changed_and_refused_where_it_cannot_be_p
 
 
 def test_what_is_too_large_to_keep_is_reported(script: Callable[..., Script], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flor_ray.checkpoints._STATE_BYTES", 10_000)
-    monkeypatch.setattr("flor_ray.checkpoints._VARIABLE_BYTES", 10_000)
+    monkeypatch.setattr("flor_ray.choosing._STATE_BYTES", 10_000)
+    monkeypatch.setattr("flor_ray.choosing._VARIABLE_BYTES", 10_000)
     running = script("v = v + 1", v=torch.zeros(5000))
     assert running.take().uncaptured == {"v"}
 
