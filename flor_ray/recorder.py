@@ -25,20 +25,18 @@ from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 from flor_ray import flags, rng, schema, script, session
+from flor_ray.checkpointer import Checkpointer
 from flor_ray.checkpoints import Capturer
 from flor_ray.choosing import Chooser, Scope
 from flor_ray.context import Context, Role
-from flor_ray.errors import FlorWarning, UsageError
+from flor_ray.errors import FlorWarning
 from flor_ray.journal import Journal, PendingCheckpoint
 from flor_ray.project import Project
-from flor_ray.records import GRADIENTS, EpochTimes, Experiment, Level, LogRecord, Point, Profile, Skip, Status
+from flor_ray.records import EpochTimes, Experiment, Level, LogRecord, Profile, Status
 from flor_ray.session import CheckpointOptions
-from flor_ray.snapshots import Snapshot
-from flor_ray.spacing import Decision, Progress, Spacing
 
 T = TypeVar("T")
 
-_OVERHEAD_VARIABLE = "FLOR_RAY_OVERHEAD"
 _ENVIRONMENT_PREFIXES = ("CUDA_VISIBLE_DEVICES", "CUBLAS_", "OMP_", "MKL_", "PYTHONHASHSEED", "TOKENIZERS_PARALLELISM")
 
 
@@ -51,25 +49,17 @@ class Recorder:
         self._context = Context(waits=waits)
         self._sources = script.LoopSources()
         self._held_loops = script.HeldLoops()
-        self._capturer = Capturer(Chooser(script.users_code(root)))
-        self._spacing = Spacing(share=_share_taken())
-        self._spacing.overhead = overhead_wanted() or self._spacing.overhead
-        self._compress: bool | None = None
-        self._decided: tuple[int, Decision] = (0, Decision(True, "the entry of the main loop"))
-        self._computed_at_last = 0.0  # seconds of computing before the last checkpoint
+        self._clock = script.process_started()
+        capturer = Capturer(Chooser(script.users_code(root)))
+        self._checkpointer = Checkpointer(capturer, journal, self._clock, self._tell_once)
         self._root = root
         self._pid = os.getpid()
         self._args: dict[str, object] = {}
-        self._checkpoints = False
-        self._main: Scope | None = None
-        self._place = ("", 0)
-        self._cleared: frozenset[str] = frozenset()  # whose gradients the nested loop clears before it reads them
         self._held: list[PendingCheckpoint] = []  # taken when a loop was left early: kept only if the script goes on
         self._held_epoch: EpochTimes | None = None
         self._epochs: list[EpochTimes] = []
         self._main_name: str | None = None
         self._nested_name: str | None = None
-        self._clock = self._began = script.process_started()
         self._setup_seconds = 0.0
         self._in_epoch = False
         self._parts = [0.0, 0.0, 0.0]
@@ -150,11 +140,7 @@ class Recorder:
         return value
 
     def add_targets(self, targets: Mapping[str, Any], options: CheckpointOptions) -> None:
-        self._capturer.add(targets)
-        if options.overhead is not None:
-            self._spacing.overhead = options.overhead
-        self._compress = options.compress
-        self._checkpoints = True
+        self._checkpointer.add(targets, options)
         self._context.waits = False
 
     def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]:
@@ -185,11 +171,9 @@ class Recorder:
                 self._context.leave(role)
 
     def _main_loop(self, name: str, iterable: Iterable[T], scope: Scope, place: tuple[str, int]) -> Iterator[T]:
-        self._main_name, self._main, self._place = name, scope, place
+        self._main_name = name
         self._setup_seconds = self._lap()
-        if self._checkpoints:
-            self._enter(scope, None)
-        self._checkpoint(Point.EPOCH_END, 0, scope)
+        self._keep(self._checkpointer.main_loop_begins(scope, place))
         epochs = len(iterable) if isinstance(iterable, Sized) else None
         epoch, left_early = 0, True
         try:
@@ -199,9 +183,7 @@ class Recorder:
                 self._held_loops.close_left()
                 self._end_epoch(epoch, last=epoch == epochs)
             left_early = False
-            if not self._decided[1].take:
-                self._decided = epoch, _LAST
-                self._checkpoint(Point.EPOCH_END, epoch, scope)
+            self._keep(self._checkpointer.main_loop_ends(epoch))
         finally:
             if left_early and self._in_epoch:
                 self._end_epoch(epoch, last=True, hold=True, returned=not _left_by_break(scope))
@@ -214,10 +196,8 @@ class Recorder:
         if first:
             self._nested_name = name
             self._parts[0] += self._lap()
-            if self._checkpoints and self._main is not None and self._decide(epoch).take:
-                self._cleared = scope.names.cleared
-                self._enter(scope, iterable)
-                self._lap()
+            self._checkpointer.nested_loop_begins(epoch, scope, iterable)
+            self._lap()
         left_early = True
         try:
             for step, element in enumerate(iterable):
@@ -229,12 +209,11 @@ class Recorder:
             if first:
                 self._parts[1] += self._lap()
                 returned = left_early and not _left_by_break(scope)
-                if self._decided[0] == epoch and self._decided[1].take:
-                    self._checkpoint(Point.NESTED_EXIT, epoch, scope, hold=left_early, returned=returned)
+                self._keep(self._checkpointer.nested_loop_ends(epoch, scope, returned), hold=left_early)
 
     def _begin_epoch(self, epoch: int) -> None:
         self._context.begin_epoch(epoch)
-        self._capturer.begin_epoch()
+        self._checkpointer.epoch_begins()
         self._in_epoch = True
         self._parts = [0.0, 0.0, 0.0]
         self._lap()
@@ -249,106 +228,19 @@ class Recorder:
             self._held_epoch = times
         else:
             self._epochs.append(times)
-        if self._main is None or not self._checkpoints:
-            return
-        if last and not self._decide(epoch).take:
-            self._decided = epoch, _LAST
-        if self._decide(epoch).take:
-            self._checkpoint(Point.EPOCH_END, epoch, self._main, times, hold, returned)
-        else:
-            self._journal.skip(Skip(epoch, self._decide(epoch).why, times))
-            self._lap()
-
-    def _decide(self, epoch: int) -> Decision:
-        """Whether this epoch gets checkpoints: decided once, when its nested loop begins or else when it ends."""
-        if self._decided[0] != epoch:
-            computed = self._computed()
-            now = Progress(
-                computed=computed,
-                since_last=computed - self._computed_at_last,
-                background=self._journal.background_seconds,
-                restore=self._journal.restore_seconds,
-                writing=self._journal.busy,
-            )
-            self._decided = epoch, self._spacing.decide(now)
-        return self._decided[1]
-
-    def _computed(self) -> float:
-        """Seconds since the process began, without those for which snapshots held it up."""
-        return time.perf_counter() - self._began - self._spacing.stalled_seconds
-
-    def _epoch_seconds(self) -> float:
-        return self._epochs[-1].seconds if self._epochs else 0.0
+        self._keep(self._checkpointer.epoch_ends(times, last, returned), hold)
 
     def _relative(self, filename: str) -> str:
         path = Path(filename)
         return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else filename
 
-    # checkpoints
-
-    def _enter(self, scope: Scope, iterable: object) -> None:
-        started = time.perf_counter()
-        try:
-            self._capturer.enter(scope, iterable)
-            self._spacing.took(time.perf_counter() - started)
-        except Exception as error:  # noqa: BLE001 - the user's objects may raise anything; training must go on
-            _warn(f"No checkpoints of the {scope.slot} loop: {type(error).__name__}: {error}")
-
-    def _checkpoint(
-        self,
-        point: Point,
-        epoch: int,
-        scope: Scope,
-        times: EpochTimes | None = None,
-        hold: bool = False,
-        returned: bool = False,
-    ) -> None:
-        """`returned`: the loop was left by `return` or an exception, so that what came next is not what follows it."""
-        if not self._checkpoints or self._main is None:
-            return
-        try:
-            cleared = self._main.names.cleared | self._cleared
-            snapshot = self._capturer.take(scope.slot, len(cleared) < self._capturer.optimizers)
-        except Exception as error:  # noqa: BLE001 - the user's objects may raise anything; training must go on
-            _warn(f"No checkpoint of epoch {epoch}: {type(error).__name__}: {error}")
-            return
-        self._spacing.took(snapshot.seconds)
-        self._computed_at_last = self._computed()
-        if point is Point.EPOCH_END:  # the next epoch clears old gradients before it reads any
-            snapshot.uncaptured -= {GRADIENTS}
-        self._tell_uncaptured(snapshot, point)
-        if point is Point.NESTED_EXIT and (returned or snapshot.beyond_frame or scope.names.unknown):
-            return  # what comes after it cannot be replayed from its state
-        if returned:
-            snapshot.uncaptured |= {"where the script went on"}
-        if point is Point.EPOCH_END and (why := _why_no_start(scope)):
-            snapshot.uncaptured |= {why}
-            self._tell_once(
-                f"The main loop ({self._place[0]}:{self._place[1]}) has {why}: replays of this version run from the "
-                "start instead of from checkpoints."
-            )
-        pending = PendingCheckpoint(snapshot, point, epoch, *self._place, times, self._decided[1].why)
-        pending.compress = self._compress
-        if self._compress is None and self._spacing.has_time_to_compress(snapshot.bytes, self._epoch_seconds()):
-            pending.compress = True
-        if hold:
+    def _keep(self, pending: PendingCheckpoint | None, hold: bool = False) -> None:
+        """Hand a checkpoint on; one that was taken where a loop was left early is held until the script goes on."""
+        if pending is not None and hold:
             self._held.append(pending)
-        else:
+        elif pending is not None:
             self._journal.checkpoint(pending)
         self._clock = time.perf_counter()  # what the snapshot cost is not the script's own time
-
-    def _tell_uncaptured(self, snapshot: Snapshot, point: Point) -> None:
-        missing = snapshot.uncaptured if point is Point.EPOCH_END else frozenset()
-        for name in sorted(missing):
-            self._tell_once(
-                f"Variable {name!r} is carried from epoch to epoch but cannot be kept in a checkpoint (it cannot be "
-                "pickled, or is too large): replays of this version run from the start instead."
-            )
-        for name in sorted(snapshot.opaque):
-            self._tell_once(
-                f"{name!r} is used in the main loop but cannot be kept in a checkpoint; values that depend on it may "
-                "differ."
-            )
 
     def _tell_once(self, message: str) -> None:
         if message not in self._warned:
@@ -414,7 +306,7 @@ class Recorder:
         if self._error is None:
             self._confirm()
         seconds = self._lap()
-        if self._main is None:
+        if self._main_name is None:
             self._setup_seconds, seconds = seconds, 0.0
         unused = flags.current().kwargs.keys() - self._args.keys()
         if unused:
@@ -435,45 +327,9 @@ class Recorder:
         )
 
 
-_LAST = Decision(True, "the last epoch")
-
-
-def overhead_wanted() -> float | None:
-    """The budget that the environment sets.
-
-    Raises:
-        UsageError: the variable does not hold a positive number.
-    """
-    text = os.environ.get(_OVERHEAD_VARIABLE)
-    if not text:
-        return None
-    try:
-        overhead = float(text)
-    except ValueError:
-        overhead = 0.0
-    if not overhead > 0:
-        raise UsageError(f"{_OVERHEAD_VARIABLE}={text!r}: it is a share of the run's time, such as 0.02 for 2 %.")
-    return overhead
-
-
-def _share_taken() -> float:
-    """How much of a second of background work is taken from a script that computes on this machine."""
-    torch = sys.modules.get("torch")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = 1 if torch is None or torch.cuda.is_initialized() else torch.get_num_threads()
-    return min(1.0, threads / cores)
-
-
 def _left_by_break(scope: Scope) -> bool:
     """Whether the loop in this frame is being left by a `break` that nothing but the code after the loop follows."""
     return scope.frame.f_lineno in scope.names.breaks and not scope.names.has_else
-
-
-def _why_no_start(scope: Scope) -> str:
-    """What keeps the loop from being entered in the middle; "" if nothing does."""
-    if scope.names.wrapped:
-        return f"a position in {scope.names.wrapped}(...)"
-    return "a body that cannot be found" if scope.names.unknown else ""
 
 
 def _warn(message: str) -> None:
