@@ -7,8 +7,10 @@ Each model of bench/training.py is trained by
     every    flor_ray with a checkpoint after every epoch (FLOR_RAY_OVERHEAD=1)
     saved    plain, and torch.save of model and optimizer after every epoch
 
-in processes of their own, interleaved; overheads are ratios of medians of wall time, start and exit of the process
-included. Epochs take 2 s or more. Prints a table and, last, one JSON object; `--keep` writes that to bench/results too.
+in processes of their own. They take turns of 0.4 s, all but one stopped, so that whatever else the machine does slows
+them alike: run one after another, two runs of the same script differ by 10 % and more here. Overheads are medians of
+ratios of running time, start and exit of the process included. Epochs take 2 s or more (`--quick`: 1 s). Prints a table
+and, last, one JSON object; `--keep` writes that to bench/results too.
 """
 
 from __future__ import annotations
@@ -17,20 +19,25 @@ import argparse
 import json
 import os
 import platform
-import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from flor_ray import reports
+from flor_ray.project import Project
 
 MODELS = ("resnet", "bert", "gpt2", "cnn")
 WAYS = ("plain", "flor", "every", "saved")
+FROZEN = ("resnet", "bert")
 EPOCH_SECONDS = 2.2
+TURN_SECONDS = 0.4  # long against the caches' warming up, short against the machine's moods
 
 # The same calls without recording.
 SILENT = """
@@ -42,69 +49,114 @@ def checkpointing(**objects): pass
 
 
 class Bench:
-    """A git repository with the training script in it, as a user would have it."""
+    """Git repositories with the training script in them, as a user would have one: one for each way."""
 
     def __init__(self, folder: Path) -> None:
-        self.root = folder / "project"
+        self.folder = folder
         self.silent = folder / "silent"
         (self.silent / "flor_ray").mkdir(parents=True)
         (self.silent / "flor_ray/__init__.py").write_text(SILENT)
-        self.root.mkdir()
-        shutil.copy(Path(__file__).parent / "training.py", self.root)
-        subprocess.run(["git", "init", "--quiet", "."], cwd=self.root, check=True)
+        for way in WAYS:
+            self.root(way).mkdir()
+            shutil.copy(Path(__file__).parent / "training.py", self.root(way))
+            subprocess.run(["git", "init", "--quiet", "."], cwd=self.root(way), check=True)
 
-    def train(self, way: str, *arguments: str) -> dict[str, float]:
-        """Seconds of the whole process and of its loop, and bytes written by hand or into the store."""
-        shutil.rmtree(self.root / ".flor", ignore_errors=True)
-        variables = {name: value for name, value in os.environ.items() if not name.startswith("FLOR_RAY_")}
+    def root(self, way: str) -> Path:
+        return self.folder / way
+
+    def train(self, ways: Sequence[str], *arguments: str) -> dict[str, Run]:
+        """Train in these ways, taking turns."""
+        turns = [Turns(self.command(way, arguments), self.root(way), self.environment(way)) for way in ways]
+        while not all(turn.done for turn in turns):
+            for turn in turns:
+                turn.take()
+        return {way: self.result(way, turn) for way, turn in zip(ways, turns, strict=True)}
+
+    def command(self, way: str, arguments: Sequence[str]) -> list[str]:
+        shutil.rmtree(self.root(way) / ".flor", ignore_errors=True)
+        save = ["--save", str(self.folder / "saved.pt")] if way == "saved" else []
+        return [sys.executable, "training.py", *arguments, *save]
+
+    def environment(self, way: str) -> dict[str, str]:
+        ours = ("FLOR_RAY_", "PYTHONDONTWRITEBYTECODE")  # compiled once, as after an installation
+        variables = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        variables["PYTHONPYCACHEPREFIX"] = str(self.folder / "compiled")
         if way in ("plain", "saved"):
             variables["PYTHONPATH"] = str(self.silent)
         if way == "every":
             variables["FLOR_RAY_OVERHEAD"] = "1"
-        target = self.root.parent / "saved.pt"
-        command = [sys.executable, "training.py", *arguments]
-        command += ["--save", str(target)] if way == "saved" else []
-        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        done = subprocess.run(command, cwd=self.root, env=variables, check=True, capture_output=True, text=True)
-        seconds = time.perf_counter() - started
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        parameters, loop, saved = (float(word) for word in done.stdout.split())
-        stored = sum(p.stat().st_size for p in (self.root / ".flor").rglob("*") if p.is_file())
-        processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return {
-            "seconds": seconds,
-            "processor": processor,
-            "loop": loop,
-            "parameters": parameters,
-            "bytes": saved or stored,
-            "checkpoints": len(list((self.root / ".flor").rglob("objects/*/*"))) and self.checkpoints(),
-        }
+        return variables
 
-    def checkpoints(self) -> int:
+    def result(self, way: str, turn: Turns) -> Run:
+        parameters, saved, loop = (float(word) for word in turn.output().split())
+        stored = sum(p.stat().st_size for p in (self.root(way) / ".flor").rglob("*") if p.is_file())
+        checkpoints = self.checkpoints(way) if way in ("flor", "every") else 0
+        return Run(turn.seconds, loop, parameters, saved or stored, checkpoints)
+
+    def checkpoints(self, way: str) -> int:
         """Epochs that have a checkpoint."""
-        from flor_ray.project import Project
-
-        project = Project.open(str(self.root))
+        project = Project.open(str(self.root(way)))
         version = project.experiments()[-1].version
         return len({c.epoch for c in project.store.checkpoints(project.name, version)})
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    seconds: float  # of running, from start to exit of the process
+    loop: float  # seconds of the main loop, other processes' turns included
+    parameters: float
+    bytes: float  # written by hand or into the store
+    checkpoints: int
+
+
+class Turns:
+    """A process that runs only when it is its turn."""
+
+    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        self.seconds, self.done = 0.0, False
+        self._output = folder.parent / f"{folder.name}.txt"
+        started = time.perf_counter()
+        with self._output.open("w") as output:
+            self._process = subprocess.Popen(
+                command, cwd=folder, env=dict(environment), stdout=output, start_new_session=True
+            )
+        self._run_until(started)
+
+    def take(self) -> None:
+        if not self.done:
+            started = time.perf_counter()
+            os.killpg(self._process.pid, signal.SIGCONT)
+            self._run_until(started)
+
+    def _run_until(self, started: float) -> None:
+        try:
+            self.done = self._process.wait(TURN_SECONDS) == 0
+            if not self.done:
+                raise SystemExit(f"{self._process.args!r} failed.")
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGSTOP)
+        self.seconds += time.perf_counter() - started
+
+    def output(self) -> str:
+        return self._output.read_text()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one short run of each kind, in 60 s: shows that it works")
+    parser.add_argument("--quick", action="store_true", help="one short run of each kind, in 60 s")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--epochs", type=int, default=24, help="of each run (default 24)")
-    parser.add_argument("--repeats", type=int, default=3, help="of plain and flor (default 3)")
+    parser.add_argument("--epochs", type=int, default=50, help="of each run (default 50)")
+    parser.add_argument("--repeats", type=int, default=2, help="of plain and flor (default 2)")
     parser.add_argument("--keep", action="store_true", help="write the result to bench/results")
     options = parser.parse_args()
     if options.quick:
         options.models, options.epochs, options.repeats = ["cnn"], 3, 1
     with tempfile.TemporaryDirectory(prefix="flor-bench-") as folder:
         bench = Bench(Path(folder))
-        rows = {model: overhead(bench, model, options.epochs, options.repeats) for model in options.models}
-        frozen = {model: frozen_bytes(bench, model, options.epochs) for model in options.models if model != "cnn"}
-        if options.quick:
-            frozen = {"bert": frozen_bytes(bench, "bert", 8)}
+        seconds = 1.0 if options.quick else EPOCH_SECONDS
+        rows = {model: overhead(bench, model, options.epochs, seconds, options.repeats) for model in options.models}
+        few, fine_tuned = (12, ("cnn",)) if options.quick else (24, FROZEN)
+        frozen = {model: frozen_bytes(bench, model, few) for model in fine_tuned}
         logs = logging_cost(bench, 200_000 if options.quick else 1_000_000)
     result = summary(rows, frozen, logs, options.repeats, options.quick)
     table = [[name, *(f"{value:.4g}" for value in row.values())] for name, row in rows.items()]
@@ -118,42 +170,54 @@ def main() -> None:
     print(line)
 
 
-def overhead(bench: Bench, model: str, epochs: int, repeats: int) -> dict[str, float]:
-    """One model, all ways, interleaved; every and saved once."""
-    trial = bench.train("plain", "--model", model, "--epochs", "2", "--steps", "8")
-    steps = max(1, round(EPOCH_SECONDS / (trial["loop"] / 16)))
-    arguments = ("--model", model, "--epochs", str(epochs), "--steps", str(steps))
-    found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-    for repeat in range(repeats):
-        for way in ("plain", "flor") if repeat % 2 == 0 else ("flor", "plain"):
-            found[way].append(bench.train(way, *arguments))
-            print(f"{model}, {way}: {found[way][-1]['seconds']:.2f} s", flush=True)
-    for way in ("every", "saved"):
-        found[way].append(bench.train(way, *arguments))
-        print(f"{model}, {way}: {found[way][-1]['seconds']:.2f} s", flush=True)
+def overhead(bench: Bench, model: str, epochs: int, epoch_seconds: float, repeats: int) -> dict[str, float]:
+    """One model: plain beside flor with each of them first in turn, then plain beside every and saved (one repeat: all
+    four at once)."""
+    steps = steps_of(bench, model, epoch_seconds)
+    arguments = ("--model", model, "--steps", str(steps))
+    bench.train(["flor"], *arguments, "--epochs", "1")  # compiles
+    pairs: list[dict[str, Run]] = []
+    if repeats == 1:
+        pairs.append(bench.train(WAYS, *arguments, "--epochs", str(epochs)))
+    for repeat in range(repeats if repeats > 1 else 0):
+        ways = ("plain", "flor") if repeat % 2 == 0 else ("flor", "plain")
+        pairs.append(bench.train(ways, *arguments, "--epochs", str(epochs)))
+        print(f"{model}: " + ", ".join(f"{way} {pairs[-1][way].seconds:.2f} s" for way in ways), flush=True)
+    few = epochs if repeats == 1 else max(2, epochs // 3)
+    three = pairs[0] if repeats == 1 else bench.train(("plain", "every", "saved"), *arguments, "--epochs", str(few))
+    print(f"{model}: " + ", ".join(f"{way} {run.seconds:.2f} s" for way, run in three.items()), flush=True)
 
-    def median(way: str, what: str) -> float:
-        return statistics.median(run[what] for run in found[way])
+    def percent(runs: Sequence[Mapping[str, Run]], way: str) -> float:
+        return 100 * (statistics.median(run[way].seconds / run["plain"].seconds for run in runs) - 1)
 
-    plain = median("plain", "seconds")
+    saved_an_epoch = three["saved"].bytes / few
     return {
-        "million_parameters": median("plain", "parameters") / 1e6,
-        "epoch_seconds": median("plain", "loop") / epochs,
-        "plain_seconds": plain,
-        "overhead_pct": 100 * (median("flor", "seconds") / plain - 1),
-        "processor_overhead_pct": 100 * (median("flor", "processor") / median("plain", "processor") - 1),
-        "every_pct": 100 * (median("every", "seconds") / plain - 1),
-        "torch_save_pct": 100 * (median("saved", "seconds") / plain - 1),
-        "checkpoints": median("flor", "checkpoints"),
-        "bytes_ratio": median("flor", "bytes") / median("saved", "bytes"),
-        "bytes_ratio_every": median("every", "bytes") / median("saved", "bytes"),
+        "million_parameters": pairs[0]["plain"].parameters / 1e6,
+        "epochs": epochs,
+        "plain_seconds": statistics.median(pair["plain"].seconds for pair in pairs),
+        "overhead_pct": percent(pairs, "flor"),
+        "every_pct": percent([three], "every"),
+        "torch_save_pct": percent([three], "saved"),
+        "checkpoints": statistics.median(pair["flor"].checkpoints for pair in pairs),
+        "bytes_ratio": statistics.median(pair["flor"].bytes for pair in pairs) / (saved_an_epoch * epochs),
+        "bytes_ratio_every": three["every"].bytes / three["saved"].bytes,
     }
+
+
+def steps_of(bench: Bench, model: str, epoch_seconds: float) -> int:
+    """Steps that make an epoch of so many seconds."""
+    steps, loop = 4, 0.0
+    while loop < 1.0:  # less would be measured by the noise of the machine
+        steps *= 4
+        loop = bench.train(["plain"], "--model", model, "--epochs", "1", "--steps", str(steps))["plain"].loop
+    return max(1, round(epoch_seconds / (loop / steps)))
 
 
 def frozen_bytes(bench: Bench, model: str, epochs: int) -> float:
     """Bytes against torch.save where only the last layer is trained, with a checkpoint after every epoch."""
     arguments = ("--model", model, "--epochs", str(epochs), "--steps", "2", "--frozen")
-    return bench.train("every", *arguments)["bytes"] / bench.train("saved", *arguments)["bytes"]
+    runs = bench.train(("every", "saved"), *arguments)
+    return runs["every"].bytes / runs["saved"].bytes
 
 
 LOGGING = """
@@ -181,15 +245,16 @@ print(times[len(times) // 2] / 1000, sum(times) / len(times) / 1000, ended - log
 
 def logging_cost(bench: Bench, count: int) -> dict[str, float]:
     """Microseconds of a call, records a second until all are in the store, and how much memory that took."""
-    script = bench.root / "logging_only.py"
-    script.write_text(LOGGING)
-    shutil.rmtree(bench.root / ".flor", ignore_errors=True)
-    command = [sys.executable, script.name, str(count)]
+    root = bench.root("flor")
+    (root / "logging_only.py").write_text(LOGGING)
+    shutil.rmtree(root / ".flor", ignore_errors=True)
+    command = [sys.executable, "logging_only.py", str(count)]
     started = time.perf_counter()
-    done = subprocess.run(command, cwd=bench.root, check=True, capture_output=True, text=True)
+    environment = bench.environment("flor")
+    done = subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True, text=True)
     seconds = time.perf_counter() - started
     median, mean, flush, grown = (float(word) for word in done.stdout.split())
-    size = sum(p.stat().st_size for p in (bench.root / ".flor" / "log_records").rglob("*") if p.is_file())
+    size = sum(p.stat().st_size for p in (root / ".flor" / "log_records").rglob("*") if p.is_file())
     return {
         "records": count,
         "log_us": median,

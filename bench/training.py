@@ -89,8 +89,7 @@ if options.frozen:
         parameter.requires_grad_(False)
 optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=1e-4)
 criterion = nn.CrossEntropyLoss()
-written = 0
-started = time.perf_counter()
+written, started = 0, time.perf_counter()
 
 flor.checkpointing(net=net, optimizer=optimizer)
 for _epoch in flor.loop("epoch", range(options.epochs)):
@@ -106,4 +105,4 @@ for _epoch in flor.loop("epoch", range(options.epochs)):
         torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict()}, options.save)
         written += os.path.getsize(options.save)
 
-print(f"{sum(p.numel() for p in net.parameters())} {time.perf_counter() - started} {written}")
+print(sum(p.numel() for p in net.parameters()), written, time.perf_counter() - started)

@@ -1,6 +1,6 @@
 """The public calls: `arg`, `log`, `loop`, `checkpointing`, and their older face `MTK`.
 
-first call ──> a worker process, or a rank that is not the first?   Passive
+first call ──> a worker process, or a rank that is not the first?   Passive (a worker of Ray's says so)
                --replay_flor in the command line?                   Replayer (flor_ray.by_hand)
                else                                                 Recorder (flor_ray.recorder)
 """
@@ -11,12 +11,13 @@ import contextlib
 import multiprocessing
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
 from flor_ray import flags, session
-from flor_ray.errors import UsageError
+from flor_ray.errors import FlorWarning, UsageError
 from flor_ray.session import CheckpointOptions, Passive, Session
 
 T = TypeVar("T")
@@ -110,8 +111,17 @@ class MTK:
 
 def records_here() -> bool:
     """Whether this process is the one that records its run: no worker process, and the first rank."""
-    rank = next((os.environ[name] for name in ("RANK", "LOCAL_RANK") if name in os.environ), "0")
-    return multiprocessing.parent_process() is None and rank == "0"
+    return multiprocessing.parent_process() is None and _is_first_rank() and not _in_ray_worker()
+
+
+def _is_first_rank() -> bool:
+    return next((os.environ[name] for name in ("RANK", "LOCAL_RANK") if name in os.environ), "0") == "0"
+
+
+def _in_ray_worker() -> bool:
+    """Whether this is a worker process of Ray, which runs functions of a script but is not its process."""
+    main = getattr(sys.modules.get("__main__"), "__file__", None) or ""
+    return "ray" in sys.modules and os.path.basename(main) == "default_worker.py"
 
 
 def _session() -> Session:
@@ -125,6 +135,14 @@ def _session() -> Session:
 
 def _choose() -> Session:
     if not records_here():
+        if _in_ray_worker() and _is_first_rank():
+            warnings.warn(
+                f"What process {os.getpid()} logs is not recorded: it is a worker of Ray, and flor_ray records the "
+                "process that runs the script. Log there what the worker returns or reports, or start the ranks with "
+                "torchrun.",
+                FlorWarning,
+                stacklevel=4,
+            )
         return Passive()
     if flags.current().replaying:
         from flor_ray import by_hand

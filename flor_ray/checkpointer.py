@@ -150,7 +150,7 @@ class Checkpointer:
         except Exception as error:  # noqa: BLE001 - the user's objects may raise anything; training must go on
             self._tell(f"No checkpoint of epoch {epoch}: {type(error).__name__}: {error}")
             return None
-        self._spacing.took(snapshot.seconds)
+        self._spacing.took(snapshot.seconds, snapshot.bytes)
         self._computed_at_last = self._computed()
         if point is Point.EPOCH_END:
             snapshot.uncaptured -= {GRADIENTS}  # the next epoch clears old gradients before it reads any

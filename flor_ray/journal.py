@@ -104,10 +104,15 @@ class Journal:
 
     @property
     def busy(self) -> str:
-        """Why a further checkpoint would have to wait; "" if it would not."""
-        if self._at_work is None and not self._pending:
-            return ""
-        return f"the store could not be written ({self._failed})" if self._failed else "the one before is being written"
+        """Why no further checkpoint should be taken now; "" if nothing speaks against it.
+
+        An epoch that begins finds the two points of the one before still being written: that is no reason.
+        """
+        waiting = [p.snapshot.bytes for p in (self._at_work, *list(self._pending)) if p is not None]
+        if waiting and self._failed is not None:
+            return f"the store could not be written ({self._failed})"
+        late = len(waiting) >= _PENDING_SNAPSHOTS and sum(waiting) > _PENDING_BYTES / 4
+        return "those before it are still being written" if late else ""
 
     def checkpoint(self, pending: PendingCheckpoint) -> None:
         """Queue a snapshot; waits while others are pending, so that memory stays bounded.

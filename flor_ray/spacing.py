@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-_CHECKPOINTS_PART = 0.5  # of the budget; the rest is for starting, for logging and for what nobody can measure
+_CHECKPOINTS_PART = 0.3  # of the budget; the rest is for starting, for logging and for what nobody can measure
 _UNNOTICED_SECONDS = 0.05  # a checkpoint that costs less than this ...
 _ALLOWED_SECONDS = 0.5  # ... may be taken until so much is spent: short runs of small models keep every epoch
-_OPTIMIZER_GROWTH = 3.0  # after epoch 0: an Adam's slots make the next checkpoint three times as large
+_OPTIMIZER_GROWTH = 2.0  # after epoch 0: an Adam's slots add twice the weights to the next checkpoint
+_WRITTEN_BYTES_PER_SECOND = 500e6  # copied, hashed and written, one core of an EPYC server
 _COMPRESSED_BYTES_PER_SECOND = 300e6  # zstd 1 and shuffling, one core of an EPYC server
 _DEFAULT_OVERHEAD = 0.02  # of the run's time; the bound of the Flor paper is 6.67 %, CheckFreq's 3.5 %
 _REMEMBERED = 3  # checkpoints whose cost tells what the next one will cost
@@ -53,6 +54,7 @@ class Spacing:
     _stall: float = 0.0  # of the checkpoint whose cost is not known yet
     _settled: float = 0.0  # background seconds that belong to checkpoints whose cost is known
     _open: bool = False
+    _bytes: int = 0
 
     @property
     def every_epoch(self) -> bool:
@@ -63,10 +65,11 @@ class Spacing:
         """For which the script was held up so far."""
         return self._stalled
 
-    def took(self, seconds: float) -> None:
-        """A snapshot held the script up for so long."""
+    def took(self, seconds: float, size: int = 0) -> None:
+        """A snapshot of `size` bytes held the script up for so long."""
         self._stalled += seconds
         self._stall += seconds
+        self._bytes = max(size, self._bytes)
         self._open = True
 
     def decide(self, now: Progress) -> Decision:
@@ -107,7 +110,7 @@ class Spacing:
     def _expected(self) -> float:
         """The dearest of the last ones: writing is quick until the system's buffers are full."""
         if len(self._costs) == 1:
-            return self._costs[0] * _OPTIMIZER_GROWTH
+            return self._costs[0] + _OPTIMIZER_GROWTH * self._bytes / _WRITTEN_BYTES_PER_SECOND
         return max(self._costs, default=0.0)
 
 

@@ -22,9 +22,11 @@ _ATOMS = (int, float, complex, str, bool, type(None), tuple)
 
 
 def has_state_dict(value: Any) -> bool:
+    """Whether the value's class says so: mocks, proxies and the like have any attribute that is asked for."""
     if isinstance(value, type | types.ModuleType) or is_data(value):
         return False
-    return callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None))
+    kind = type(value)
+    return callable(getattr(kind, "state_dict", None)) and callable(getattr(kind, "load_state_dict", None))
 
 
 def is_anchor(value: Any) -> bool:

@@ -656,3 +656,21 @@ def test_a_fingerprint_tells_that_a_value_has_changed(value: Any, change: Callab
     assert fingerprint(value) == before
     change(value)
     assert fingerprint(value) != before
+
+
+class Anything:
+    """Like a mock or a proxy: it has whatever attribute is asked for, and calling that fails."""
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *arguments: 1 / 0
+
+
+def test_an_object_with_any_attribute_is_not_taken_for_one_with_a_state(script: Callable[..., Script]) -> None:
+    running = script("proxy.call(x)", proxy=Anything(), x=[1])
+    running.values["x"].append(2)
+    snapshot = running.take()
+    running.values["x"].clear()
+    running.restore(snapshot)
+    assert running.values["x"] == [1, 2]

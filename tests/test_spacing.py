@@ -30,16 +30,16 @@ def run(
 
 
 def test_a_cheap_snapshot_is_taken_after_every_epoch() -> None:
-    taken, cost = run(Spacing(0.02), epochs=50, epoch=60.0, stall=0.05, background=0.2)
+    taken, cost = run(Spacing(0.02), epochs=50, epoch=120.0, stall=0.05, background=0.2)
     assert taken == list(range(51))
     assert cost < 0.01
 
 
-def test_a_dear_snapshot_is_taken_as_often_as_half_of_the_budget_pays_for() -> None:
-    taken, cost = run(Spacing(0.02), epochs=400, epoch=2.0, stall=0.05, background=0.35)
-    assert 0.009 < cost <= 0.0101
+def test_a_dear_snapshot_is_taken_as_often_as_three_tenths_of_the_budget_pay_for() -> None:
+    taken, cost = run(Spacing(0.02), epochs=800, epoch=2.0, stall=0.05, background=0.43)
+    assert 0.0055 < cost <= 0.0061
     gaps = [right - left for left, right in itertools.pairwise(taken[2:-1])]
-    assert set(gaps) == {20}  # 0.4 s cost 1 % of 40 s
+    assert set(gaps) == {40}  # 0.48 s are 0.6 % of 80 s
 
 
 def test_a_larger_budget_takes_more_of_them() -> None:
@@ -69,11 +69,11 @@ def test_a_short_run_of_a_small_model_keeps_every_epoch() -> None:
 
 def test_what_is_too_little_to_be_noticed_is_limited_in_all() -> None:
     taken, _ = run(Spacing(0.02), epochs=2000, epoch=0.05, stall=0.002, background=0.008)
-    assert 0.4 < 0.01 * len(taken) < 1.6  # 0.5 s, and 1 % of 100 s
+    assert 0.4 < 0.01 * len(taken) < 1.2  # 0.5 s, and 0.6 % of 100 s
 
 
 def test_no_checkpoint_is_taken_that_is_slower_to_restore_than_to_compute_again() -> None:
-    taken, _ = run(Spacing(0.5), epochs=20, epoch=1.0, stall=0.02, background=0.05, restore=3.5)
+    taken, _ = run(Spacing(0.9), epochs=20, epoch=1.0, stall=0.1, background=0.1, restore=3.5)
     assert taken == [0, 4, 8, 12, 16, 20]
 
 
@@ -85,19 +85,19 @@ def test_one_or_more_means_every_epoch_whatever_it_costs() -> None:
 
 
 def test_while_the_last_one_is_being_written_no_other_is_taken() -> None:
-    decision = Spacing(0.5).decide(Progress(100.0, 10.0, 0.0, 0.0, writing="the one before is being written"))
-    assert decision == Decision(False, "the one before is being written")
+    decision = Spacing(0.5).decide(Progress(100.0, 10.0, 0.0, 0.0, writing="those before it are still being written"))
+    assert decision == Decision(False, "those before it are still being written")
 
 
 def test_a_decision_says_what_was_weighed() -> None:
     spacing = Spacing(0.02)
-    spacing.took(0.1)
+    spacing.took(0.1, 100_000_000)  # the next one is expected to hold twice as much again, 0.4 s of work
     assert spacing.decide(Progress(10.0, 10.0, 0.1, 0.0)).why == (
         "it and the last one would cost 1.2 s, and 0 ms of the budget (2.0% of the run's time) were left"
     )
 
 
-@pytest.mark.parametrize(("size", "epoch", "expected"), [(1e6, 0.0, True), (30e6, 2.0, False), (30e6, 60.0, True)])
+@pytest.mark.parametrize(("size", "epoch", "expected"), [(1e6, 0.0, True), (30e6, 2.0, False), (30e6, 80.0, True)])
 def test_bytes_are_compressed_where_that_goes_unnoticed(size: int, epoch: float, expected: bool) -> None:
     assert Spacing(0.02).has_time_to_compress(size, epoch) is expected
 
@@ -110,7 +110,7 @@ def test_bytes_are_compressed_where_that_goes_unnoticed(size: int, epoch: float,
     st.floats(0.1, 1),
     st.integers(1, 300),
 )
-def test_checkpoints_stay_within_half_of_the_budget_but_for_the_first_the_last_and_what_nobody_notices(
+def test_checkpoints_stay_within_their_part_of_the_budget_but_for_the_first_the_last_and_what_nobody_notices(
     overhead: float, epoch: float, stall: float, background: float, share: float, epochs: int
 ) -> None:
     spacing = Spacing(overhead, share)
@@ -118,4 +118,4 @@ def test_checkpoints_stay_within_half_of_the_budget_but_for_the_first_the_last_a
     one = stall + share * background
     assert taken[0] == 0
     assert taken[-1] == epochs
-    assert cost * epoch * epochs <= max(overhead / 2 * epoch * epochs + 2 * one, 0.5 + 2 * one) + 1e-6
+    assert cost * epoch * epochs <= max(0.3 * overhead * epoch * epochs + 2 * one, 0.5 + 2 * one) + 1e-6
