@@ -98,6 +98,17 @@ class ObjectMissing(StoreError):
         )
 
 
+class SourcesMissing(StoreError):
+    """A version's files are not mirrored in the store."""
+
+    def __init__(self, version: str, where: str) -> None:
+        self.version = version
+        super().__init__(
+            f"{where} is not there: the run of version {version} ended before its source files were written. They are "
+            "in git, on the branch flor.shadow."
+        )
+
+
 class ObjectCorrupt(StoreError):
     def __init__(self, key: str, seen: str) -> None:
         self.key = key

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flor_ray import dependence, frame, patching, plan, query, replay_marks, reports
-from flor_ray.errors import BadWhere, FlorWarning, UnknownFeature, UsageError
+from flor_ray.errors import BadWhere, FlorWarning, GitError, SourcesMissing, UnknownFeature, UsageError
 from flor_ray.fragments import RECORDED
 from flor_ray.patching import Patched
 from flor_ray.prepared import Prepared
 from flor_ray.project import Project
-from flor_ray.records import Checkpoint, Experiment, Operator, Outcome, Segment, SegmentCost
+from flor_ray.records import Checkpoint, Experiment, Operator, Outcome, Segment, SegmentCost, SourceFile, Status
 from flor_ray.results import origin_id
 from flor_ray.scheduler import costs, packing, splitting
 
@@ -148,8 +148,24 @@ def _patch_all(project: Project, names: Sequence[str], experiments: Sequence[Exp
 
 
 def _python_texts(project: Project, experiment: Experiment) -> dict[str, str]:
-    sources = project.store.sources(project.name, experiment.version)
+    sources = _sources(project, experiment)
     return {path: _text(source.data) for path, source in sources.items() if path.endswith(".py")}
+
+
+def _sources(project: Project, experiment: Experiment) -> Mapping[str, SourceFile]:
+    """A version's files. Those of a run that was killed before they were mirrored come from git, and are mirrored now;
+    where git has them no more, there are none, and propagation says so."""
+    version = experiment.version
+    try:
+        return project.store.sources(project.name, version)
+    except SourcesMissing:
+        try:
+            sources = project.repository.sources(version)
+        except GitError:
+            return {}
+        if experiment.status is not Status.RUNNING:  # a run that has just begun is about to do it
+            project.store.write_sources(project.name, version, experiment.parent, sources)
+        return sources
 
 
 def _text(data: bytes) -> str:

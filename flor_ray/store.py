@@ -25,7 +25,7 @@ import blake3
 import pyarrow as pa
 
 from flor_ray import columns, experiments, fragments, schema
-from flor_ray.errors import StoreError
+from flor_ray.errors import SourcesMissing, StoreError
 from flor_ray.files import Files
 from flor_ray.fragments import (
     CHECKPOINT_FILE_SCHEMA,
@@ -385,16 +385,14 @@ class Store:
         """A version's files by repository-relative path.
 
         Raises:
-            StoreError: the version is not mirrored, or a file of it is missing or corrupt.
+            SourcesMissing: the version is not mirrored.
+            StoreError: a file of it is missing or corrupt.
         """
         path = _source_path(project, version)
         try:
             rows = self._read(path, SOURCE_FILE_SCHEMA).to_pylist()
         except FileNotFoundError:
-            raise StoreError(
-                f"{self._where(path)} is not there: the run of version {version} ended before its source files were "
-                "written. They are in git, on the branch flor.shadow."
-            ) from None
+            raise SourcesMissing(version, self._where(path)) from None
         blobs = self.objects.get_many(row["key"] for row in rows)
         return {
             row["filename"].decode("utf-8", "surrogateescape"): SourceFile(blobs[row["key"]], row["mode"], row["oid"])

@@ -8,6 +8,7 @@ may commit at once: the swap lets one of them win, and the others commit again o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -29,6 +30,7 @@ from flor_ray.records import SourceFile
 BRANCH = "flor.shadow"
 ASIDE_BRANCH = "flor.shadow.runs"  # while someone has BRANCH checked out, as the poster's workflow does
 SIZE_LIMIT_BYTES = 10 * 2**20  # source files are far below it, data sets and weights far above
+_OLD_LOCK_SECONDS = 60.0  # git holds the lock of a branch for milliseconds
 _STUCK_TRIES = 50  # failed swaps with nobody else winning one meanwhile: not contention (a try takes about 20 ms)
 _GITLINK = "160000"
 
@@ -223,12 +225,21 @@ class Repository:
             try:
                 self._run(*update)
             except GitError:
+                self._remove_old_lock(branch)
                 tries[tip] += 1
                 if tries[tip] > _STUCK_TRIES:
                     raise
                 time.sleep(random.SystemRandom().uniform(0, 0.03))  # not the script's generator: it may be seeded
                 continue
             return ShadowCommit(version, parent, left_out)
+
+    def _remove_old_lock(self, branch: str) -> None:
+        """The lock of a git that was killed while it moved our branch would stay for ever."""
+        common = self._run("rev-parse", "--git-common-dir").decode().strip()
+        lock = os.path.join(self.root, common, "refs", "heads", f"{branch}.lock")
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - os.stat(lock).st_mtime > _OLD_LOCK_SECONDS:
+                os.unlink(lock)
 
     def _place(self) -> tuple[str, str | None, str | None]:
         """Branch to commit to, its tip, and the new commit's parent. A branch that someone stands on never moves."""

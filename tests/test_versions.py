@@ -446,3 +446,21 @@ def test_sixteen_processes_commit_at_once_and_all_land(root: Path) -> None:
     assert [process.returncode for process in running] == [0] * 16
     assert set(git(root, "rev-list", BRANCH).splitlines()) == versions
     assert len(versions) == 16
+
+
+@pytest.mark.parametrize(("age", "lands"), [(3600, True), (0, False)], ids=["of a killed git", "of a git that runs"])
+def test_a_lock_that_a_killed_git_left_behind_does_not_stop_later_runs(
+    committed: Path, monkeypatch: pytest.MonkeyPatch, age: float, lands: bool
+) -> None:
+    monkeypatch.setattr("flor_ray.versions._STUCK_TRIES", 3)
+    repository = Repository.open(str(committed))
+    first = repository.commit_shadow("one")
+    lock = committed / ".git/refs/heads" / f"{BRANCH}.lock"
+    lock.touch()
+    os.utime(lock, (time.time() - age,) * 2)
+    if lands:
+        assert repository.commit_shadow("two").parent == first.version
+    else:
+        with pytest.raises(GitError, match=r"flor\.shadow\.lock"):
+            repository.commit_shadow("two")
+    assert lock.exists() is not lands

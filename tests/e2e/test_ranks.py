@@ -1,0 +1,260 @@
+"""Several processes, one run: ranks of torchrun and of Ray Train; and several runs of one working tree at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from flor_ray import snapshots
+from flor_ray.records import Point, Status
+from tests.conftest import Lab, environment
+
+# Rank 1 reports what its calls cost in a file of its own.
+DDP = """
+import json
+import os
+import time
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+import flor_ray as flor
+
+def note(truth):
+    if rank == 0:
+        with open("truth.txt", "a") as file:
+            print(json.dumps(truth), file=file)
+
+torch.set_num_threads(1)
+dist.init_process_group("gloo")
+rank = dist.get_rank()
+rate = flor.arg("rate", 0.1)
+torch.manual_seed(0)
+net = DistributedDataParallel(torch.nn.Linear(4, 1))
+optimizer = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9)
+generator = torch.Generator().manual_seed(rank)
+with flor.checkpointing(net=net, optimizer=optimizer):
+    for epoch in flor.loop("epoch", range(3)):
+        for step in flor.loop("step", range(4)):
+            x = torch.randn(8, 4, generator=generator)
+            optimizer.zero_grad()
+            loss = (net(x) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            flor.log("loss", loss.item())
+        flor.log("norm", net.module.weight.norm().item())
+        note([epoch + 1, net.module.weight.tolist()])
+if rank == 1:
+    flor.arg("rate", 0.1)
+    calls, batch = 20_000, 200
+    def seconds(call):
+        times = []
+        for _ in range(calls // batch):
+            began = time.perf_counter()
+            for _ in range(batch):
+                call()
+            times.append((time.perf_counter() - began) / batch)
+        return min(times)  # other work on the machine only ever adds
+    def looped():
+        for _ in flor.loop("step", ()):
+            pass
+    costs = {
+        "log": seconds(lambda: flor.log("quiet", 1.0)),
+        "loop": seconds(looped),
+        "checkpointing": seconds(lambda: flor.checkpointing(net=net)),
+        "arg": seconds(lambda: flor.arg("rate", 0.1)),
+    }
+    with open("rank1.json", "w") as file:
+        json.dump([costs, dist.get_rank()], file)
+dist.destroy_process_group()
+"""
+
+
+@pytest.fixture(scope="module")
+def distributed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, str]:
+    """Two ranks of torchrun, recorded; what they wrote on stderr."""
+    lab = Lab(tmp_path_factory.mktemp("ranks") / "project")
+    lab.write(".gitignore", "truth.txt\nrank1.json\n")
+    lab.write("train.py", DDP)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "train.py"]
+    done = lab.python(*torchrun, "--flor", "ddp", "--kwargs", "rate=0.05", OMP_NUM_THREADS="1")
+    return lab, done.stderr
+
+
+def test_torchrun_records_one_version_with_the_values_of_the_first_rank(distributed: tuple[Lab, str]) -> None:
+    lab, _ = distributed
+    (run,) = lab.experiments()
+    assert (run.run, run.status, run.epochs, run.args) == ("ddp", Status.FINISHED, 3, {"rate": 0.05})
+    assert len(lab.git("rev-list", "flor.shadow").split()) == 1
+    assert [key[:3] for key in lab.values("loss")] == [(e, s, 0) for e in (1, 2, 3) for s in range(4)]
+    table = lab.project.store.logs(run.project)
+    assert sorted(set(table["name"].to_pylist())) == ["loss", "norm", "rate"]
+    assert table.num_rows == 12 + 3 + 1
+
+
+def test_the_calls_of_another_rank_cost_less_than_two_microseconds_and_say_nothing(
+    distributed: tuple[Lab, str],
+) -> None:
+    lab, errors = distributed
+    costs, rank = json.loads((lab.root / "rank1.json").read_text())
+    assert rank == 1
+    assert {name: cost for name, cost in costs.items() if cost >= 2e-6} == {}
+    assert "FlorWarning" not in errors
+
+
+def test_checkpoints_of_a_wrapped_module_hold_its_weights(distributed: tuple[Lab, str]) -> None:
+    """Its parameters are there under the wrapper's names; a process without ranks can take them out again."""
+    lab, _ = distributed
+    (run,) = lab.experiments()
+    store = lab.project.store
+    truth = dict(json.loads(line) for line in (lab.root / "truth.txt").read_text().splitlines())
+    ends = [c for c in store.checkpoints(run.project, run.version) if c.point is Point.EPOCH_END]
+    assert [c.epoch for c in ends] == [0, 1, 2, 3]
+    assert all(not checkpoint.uncaptured for checkpoint in ends)
+    for checkpoint in ends:
+        manifest, parts = snapshots.read(store.objects, checkpoint.key)
+        if checkpoint.epoch:
+            weight = np.array(truth[checkpoint.epoch], np.float32).tobytes()
+            assert weight in manifest.skeleton + b"".join(parts)
+
+
+def test_a_script_that_needs_its_ranks_says_so_when_it_is_replayed(distributed: tuple[Lab, str]) -> None:
+    """A replay is one process and sets up no group of ranks: the script's own error is handed on, no value made up."""
+    lab, _ = distributed
+    lab.write(
+        "train.py", DDP.replace('        flor.log("norm"', '        flor.log("bias", 1.0)\n        flor.log("norm"')
+    )
+    _, outcome = lab.replay(["bias"])
+    assert len(outcome.failures) >= 1
+    assert "RANK expected, but not set" in str(outcome.failures)
+    assert lab.values("bias") == []
+
+
+def test_a_module_that_is_wrapped_only_among_ranks_is_missed_by_name_when_it_is_replayed(lab: Lab) -> None:
+    """A script that can do without ranks starts, but misses what the checkpoint holds: no value is made up."""
+    text = DDP[: DDP.index("if rank == 1:")].replace(
+        'dist.init_process_group("gloo")\nrank = dist.get_rank()',
+        'many = "RANK" in os.environ\nrank = int(os.environ.get("RANK", "0"))\nif many:\n'
+        '    dist.init_process_group("gloo")',
+    )
+    text = (
+        text.replace(
+            "net = DistributedDataParallel(torch.nn.Linear(4, 1))",
+            "net = torch.nn.Linear(4, 1)\nwrapped = DistributedDataParallel(net) if many else net",
+        )
+        .replace("(net(x)", "(wrapped(x)")
+        .replace("net.module", "net")
+    )
+    lab.write(".gitignore", "truth.txt\n")
+    lab.write("train.py", text + "if many:\n    dist.destroy_process_group()\n")
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "train.py"]
+    lab.python(*torchrun, OMP_NUM_THREADS="1")
+    hindsight = text.replace(
+        '        flor.log("norm"', '        flor.log("weight", net.weight.tolist())\n        flor.log("norm"'
+    )
+    lab.write("train.py", hindsight + "if many:\n    dist.destroy_process_group()\n")
+    _, outcome = lab.replay(["weight"])
+    (failure,) = outcome.failures
+    assert "holds 'wrapped', which this version does not have" in str(failure)
+    assert lab.values("weight") == []
+
+
+# Ray Train's workers are actors with RANK and WORLD_SIZE in their environment; TorchTrainer itself would take a minute.
+RAY = """
+import os
+import ray
+import flor_ray as flor
+
+@ray.remote(num_cpus=1)
+class Worker:
+    def train(self, rank, folder):
+        os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
+        for epoch in flor.loop("epoch", range(2)):
+            for step in flor.loop("step", range(2)):
+                flor.log("loss", 0.5)
+        return flor.arg("rate", 0.5), flor.log("done", rank)
+
+if __name__ == "__main__":
+    ray.init(num_cpus=2, include_dashboard=False)
+    workers = [Worker.remote() for _ in range(2)]
+    results = ray.get([worker.train.remote(rank, os.getcwd()) for rank, worker in enumerate(workers)])
+    print(results)
+    if DRIVER:
+        flor.log("results", results)
+    ray.shutdown()
+"""
+
+
+def test_workers_of_ray_are_not_runs_and_the_first_rank_says_what_is_recorded_instead(lab: Lab) -> None:
+    lab.write("train.py", RAY.replace("DRIVER", "True"))
+    done = lab.python("train.py", RAY_DEDUP_LOGS="0")
+    assert done.stdout.splitlines()[-1] == "[(0.5, 0), (0.5, 1)]"
+    assert (done.stdout + done.stderr).count("is not recorded: it is a worker of Ray") == 1
+    (run,) = lab.experiments()
+    assert (run.script, run.status, run.epochs, run.args) == ("train.py", Status.FINISHED, 0, {})
+    assert lab.values("results") == [(None, None, 0, [[0.5, 0], [0.5, 1]])]
+    assert (lab.values("loss"), lab.values("done")) == ([], [])
+    assert len(lab.git("rev-list", "flor.shadow").split()) == 1
+
+
+def test_sixteen_runs_at_once_of_one_working_tree_all_land_and_none_mixes_with_another(lab: Lab) -> None:
+    lab.write(
+        "train.py",
+        """
+import flor_ray as flor
+n = flor.arg("n", 0)
+flor.checkpointing()
+for epoch in flor.loop("epoch", range(3)):
+    for step in flor.loop("step", range(50)):
+        flor.log("step_of", [n, epoch, step])
+    flor.log("epoch_of", n * 1000 + epoch)
+""",
+    )
+    lab.write("changed.txt", "1")
+    lab.git("add", ".")
+    lab.git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "one")
+    lab.write("changed.txt", "2")
+    lab.write("untracked.txt", "3")
+
+    def users() -> object:
+        files = {path.name: path.read_bytes() for path in lab.root.iterdir() if path.is_file()}
+        head = lab.git("rev-parse", "HEAD"), lab.git("symbolic-ref", "HEAD")
+        return (
+            files,
+            head,
+            lab.git("--no-optional-locks", "status", "--porcelain"),
+            (lab.root / ".git/index").read_bytes(),
+        )
+
+    before = users()
+    command = [sys.executable, "train.py", "--flor"]
+    runs = [
+        subprocess.Popen([*command, f"run{n}", "--kwargs", f"n={n}"], cwd=lab.root, env=environment())
+        for n in range(16)
+    ]
+    assert [process.wait(100) for process in runs] == [0] * 16
+    assert users() == before
+    found = {run.run: run for run in lab.experiments()}
+    assert len(lab.experiments()) == 16
+    assert set(found) == {f"run{n}" for n in range(16)}
+    commits = lab.git("rev-list", "flor.shadow").split()
+    assert sorted(commits) == sorted(run.version for run in found.values())
+    assert [parent for parent in lab.git("log", "--format=%P", "flor.shadow").split("\n") if " " in parent] == []
+    store = lab.project.store
+    for n in range(16):
+        run = found[f"run{n}"]
+        assert (run.status, run.epochs, run.args) == (Status.FINISHED, 3, {"n": n})
+        assert store.logs(run.project, versions=[run.version]).num_rows == 1 + 150 + 3
+        steps = [value for *_, value in lab.values("step_of", run.version)]
+        assert steps == [[n, epoch, step] for epoch in range(3) for step in range(50)]
+        assert [value for *_, value in lab.values("epoch_of", run.version)] == [n * 1000 + epoch for epoch in range(3)]
+        assert [c.epoch for c in store.checkpoints(run.project, run.version) if c.point is Point.EPOCH_END] == [
+            0,
+            1,
+            2,
+            3,
+        ]
+        assert store.sources(run.project, run.version)["changed.txt"].data == b"2"
