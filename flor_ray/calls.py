@@ -1,6 +1,6 @@
 """The public calls: `arg`, `log`, `loop`, `checkpointing`, and their older face `MTK`.
 
-first call ──> a worker process, or a rank that is not the first?   Passive (a worker of Ray's says so)
+first call ──> a worker process, or a rank that is not the first?   Passive
                --replay_flor in the command line?                   Replayer (flor_ray.by_hand)
                else                                                 Recorder (flor_ray.recorder)
 """
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
-from flor_ray import flags, session
+from flor_ray import flags, script, session
 from flor_ray.errors import FlorWarning, UsageError
 from flor_ray.session import CheckpointOptions, Passive, Session
 
@@ -111,17 +111,16 @@ class MTK:
 
 def records_here() -> bool:
     """Whether this process is the one that records its run: no worker process, and the first rank."""
-    return multiprocessing.parent_process() is None and _is_first_rank() and not _in_ray_worker()
+    return multiprocessing.parent_process() is None and _is_first_rank() and not _is_nobodys_worker()
 
 
 def _is_first_rank() -> bool:
     return next((os.environ[name] for name in ("RANK", "LOCAL_RANK") if name in os.environ), "0") == "0"
 
 
-def _in_ray_worker() -> bool:
-    """Whether this is a worker process of Ray, which runs functions of a script but is not its process."""
-    main = getattr(sys.modules.get("__main__"), "__file__", None) or ""
-    return "ray" in sys.modules and os.path.basename(main) == "default_worker.py"
+def _is_nobodys_worker() -> bool:
+    """Whether this is a worker process of Ray that is no rank of Ray Train's."""
+    return script.in_ray_worker() and "RANK" not in os.environ
 
 
 def _session() -> Session:
@@ -135,11 +134,10 @@ def _session() -> Session:
 
 def _choose() -> Session:
     if not records_here():
-        if _in_ray_worker() and _is_first_rank():
+        if _is_nobodys_worker():
             warnings.warn(
-                f"What process {os.getpid()} logs is not recorded: it is a worker of Ray, and flor_ray records the "
-                "process that runs the script. Log there what the worker returns or reports, or start the ranks with "
-                "torchrun.",
+                f"What process {os.getpid()} logs is not recorded: it is a worker of Ray and no rank of Ray Train's, "
+                "and flor_ray records the process that runs the script. Log there what the worker returns.",
                 FlorWarning,
                 stacklevel=4,
             )

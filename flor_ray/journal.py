@@ -134,6 +134,20 @@ class Journal:
         waiting = sum(pending.snapshot.bytes for pending in self._pending if pending is not None)
         return len(self._pending) >= _PENDING_SNAPSHOTS and waiting + more_bytes > _PENDING_BYTES
 
+    def settle(self, ended: Experiment) -> None:
+        """Wait until everything is written, and say how the run ended; what is still logged is written as before. For a
+        process that may be killed without notice."""
+        until = time.monotonic() + _LAST_TRIES_SECONDS
+        while self._records or self._skips or self._pending or self._at_work is not None:
+            if self._failed is not None or time.monotonic() > until:
+                return  # then the run counts as crashed
+            self._wake_logs.set()
+            time.sleep(0.01)
+        try:
+            self._store.end_run(ended)
+        except Exception as error:  # noqa: BLE001 - whatever it is, training goes on and the user is told
+            self._fail("how this run ended", error)
+
     def close(self, ended: Experiment) -> None:
         """Write everything that is pending and how the run ended."""
         self._give_up = time.monotonic() + (_LAST_TRIES_SECONDS if self._store.files.remote else 0.0)

@@ -63,7 +63,7 @@ def gaps(request: Request, catalogue: Catalogue) -> tuple[Gap, ...]:
     """
     found: list[Gap] = []
     for version in _selected_versions(request, catalogue):
-        if catalogue.experiments[version].status is Status.RUNNING:
+        if _why_not(catalogue.experiments[version]):
             continue
         groups: dict[tuple[tuple[int, ...], bool], list[str]] = {}
         for name in dict.fromkeys(request.names):
@@ -75,17 +75,25 @@ def gaps(request: Request, catalogue: Catalogue) -> tuple[Gap, ...]:
 
 
 def skipped(request: Request, catalogue: Catalogue) -> tuple[Skipped, ...]:
-    """Selected versions that lack wanted values and get no gap: those still running, and those not recorded."""
+    """Selected versions that lack wanted values and get no gap: those still running, those that no replay can start,
+    and those not recorded."""
     unknown = sorted(set(request.selected or ()) - set(catalogue.experiments))
     found = [Skipped(version, "no experiment of this version is recorded") for version in unknown]
     for version in _selected_versions(request, catalogue):
-        if catalogue.experiments[version].status is not Status.RUNNING:
-            continue
+        reason = _why_not(catalogue.experiments[version])
         lacking = [name for name in dict.fromkeys(request.names) if _may_lack(version, name, request, catalogue)]
-        if lacking:
-            reason = f"it is still running; ask for {_names(lacking)} again when it has ended"
-            found.append(Skipped(version, reason))
+        if lacking and reason:
+            found.append(Skipped(version, reason.format(names=_names(lacking))))
     return tuple(found)
+
+
+def _why_not(experiment: Experiment) -> str:
+    """Why a version is not replayed now; "" if it can be."""
+    if experiment.status is Status.RUNNING:
+        return "it is still running; ask for {names} again when it has ended"
+    if experiment.environment.get("worker") == "ray":
+        return "it was recorded by a worker of Ray Train, which a replay cannot start; train again for {names}"
+    return ""
 
 
 _NOTHING: tuple[tuple[int, ...], bool] = ((), False)

@@ -75,8 +75,11 @@ class Recorder:
             NoRepository: the script is not inside a git repository.
             StoreError: the store cannot be opened.
         """
-        frame = script.main_frame(sys._getframe(1))
+        in_worker = script.in_ray_worker()
+        frame = None if in_worker else script.main_frame(sys._getframe(1))
         filename = frame.f_globals.get("__file__") if frame is not None else None
+        if in_worker:
+            filename = script.outermost_file(sys._getframe(1))
         path = Path(filename).resolve() if filename else None
         project = Project.open(str(path.parent) if path else ".")
         repository, store = project.repository, project.store
@@ -87,6 +90,8 @@ class Recorder:
         for left_out in commit.left_out:
             _warn(f"{left_out.path} ({left_out.bytes} bytes) is not kept with this version: {left_out.reason}.")
         environment = _environment() | {"rng": store.objects.put(pickle.dumps(rng.global_state()))}
+        if in_worker:
+            environment["worker"] = "ray"
         sources = script.LoopSources()
         text = sources.remember(str(path)) if path is not None else ""
         if frame is not None and text and not script.is_compiled_from(frame, text, str(path)):
@@ -189,6 +194,9 @@ class Recorder:
                 self._end_epoch(epoch, last=True, hold=True, returned=not _left_by_break(scope))
             self._context.leave(Role.MAIN)
             self._lap()
+            if "worker" in self.experiment.environment and (not left_early or _left_by_break(scope)):
+                self._confirm()
+                self._journal.settle(self._ended(0.0))  # Ray kills its workers when they have done their work
 
     def _nested_loop(self, name: str, iterable: Iterable[T], scope: Scope) -> Iterator[T]:
         first = self._context.nested_in_epoch == 1
@@ -311,19 +319,21 @@ class Recorder:
         unused = flags.current().kwargs.keys() - self._args.keys()
         if unused:
             _warn(f"--kwargs {', '.join(sorted(unused))}: no flor.arg of the script asked for it.")
-        self._journal.close(
-            replace(
-                self.experiment,
-                ended=time.time(),
-                status=Status.FINISHED if self._error is None else Status.FAILED,
-                args=self._args,
-                main_loop=self._main_name,
-                nested_loop=self._nested_name,
-                epochs=len(self._epochs),
-                profile=Profile(self._setup_seconds, tuple(self._epochs), seconds),
-                environment=dict(self.experiment.environment) | {"packages": _packages()},
-                error=self._error,
-            )
+        self._journal.close(self._ended(seconds))
+
+    def _ended(self, suffix_seconds: float) -> Experiment:
+        """This run, as if it ended now."""
+        return replace(
+            self.experiment,
+            ended=time.time(),
+            status=Status.FINISHED if self._error is None else Status.FAILED,
+            args=self._args,
+            main_loop=self._main_name,
+            nested_loop=self._nested_name,
+            epochs=len(self._epochs),
+            profile=Profile(self._setup_seconds, tuple(self._epochs), suffix_seconds),
+            environment=dict(self.experiment.environment) | {"packages": _packages()},
+            error=self._error,
         )
 
 

@@ -7,6 +7,7 @@ import linecache
 import os
 import re
 import sys
+import sysconfig
 import time
 import types
 from collections.abc import Callable, Generator
@@ -76,6 +77,24 @@ def main_frame(frame: FrameType | None) -> FrameType | None:
             return frame
         frame = frame.f_back
     return None
+
+
+def in_ray_worker() -> bool:
+    """Whether this is a worker process of Ray, which runs functions of a script but is not its process."""
+    main = getattr(sys.modules.get("__main__"), "__file__", None) or ""
+    return "ray" in sys.modules and os.path.basename(main) == "default_worker.py"
+
+
+def outermost_file(frame: FrameType | None) -> str | None:
+    """The file of the outermost function that is no library's: what a worker of Ray was told to run."""
+    found = None
+    libraries = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    while frame is not None:
+        name, module = frame.f_code.co_filename, frame.f_globals.get("__name__") or ""
+        if os.path.isfile(name) and not name.startswith(libraries) and not module.startswith(("flor_ray.", "ray.")):
+            found = name
+        frame = frame.f_back
+    return found
 
 
 def calls_checkpointing(source: str) -> bool:
