@@ -39,6 +39,8 @@ format: $(INSTALLED) ## Let ruff mend what it can
 
 bench: $(INSTALLED) ## Measure; results are printed, and kept with --keep under bench/results
 	$(BIN)/python bench/end_to_end.py
+	$(BIN)/python bench/record.py
+	$(BIN)/python bench/kills.py
 
 clean: ## Remove what was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

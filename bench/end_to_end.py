@@ -94,7 +94,9 @@ def reexecute(recorded: Path, folder: Path) -> float:
     started = time.perf_counter()
     for cost in {cost.segment.version: cost for cost in prepared.costs}.values():
         (folder / "train.py").write_text(prepared.patched[cost.segment.version].files["train.py"])
-        subprocess.run([sys.executable, "train.py"], cwd=folder, check=True, capture_output=True)
+        # threads that wait must not spin, as in replays: Ray's processes are there as well
+        environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
+        subprocess.run([sys.executable, "train.py"], cwd=folder, check=True, capture_output=True, env=environment)
     return time.perf_counter() - started
 
 
