@@ -21,7 +21,7 @@ demo: $(INSTALLED) ## Record six versions, add a log statement, fill its column 
 	$(BIN)/flor-ray demo $(if $(DIR),--dir $(DIR))
 
 test: $(INSTALLED) ## Run all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-s3: $(INSTALLED) ## Run the tests of remote stores against a real S3 server (Ceph's radosgw)
 	@$(BIN)/python -c 'import sys; from tests import radosgw; sys.exit(radosgw.missing())'
