@@ -154,7 +154,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="flor-bench-") as folder:
         bench = Bench(Path(folder))
         seconds = 1.0 if options.quick else EPOCH_SECONDS
-        rows = {model: overhead(bench, model, options.epochs, seconds, options.repeats) for model in options.models}
+        rows = {
+            model: overhead(bench, model, options.epochs, seconds, options.repeats, options.quick)
+            for model in options.models
+        }
         few, fine_tuned = (12, ("cnn",)) if options.quick else (24, FROZEN)
         frozen = {model: frozen_bytes(bench, model, few) for model in fine_tuned}
         logs = logging_cost(bench, 200_000 if options.quick else 1_000_000)
@@ -170,21 +173,23 @@ def main() -> None:
     print(line)
 
 
-def overhead(bench: Bench, model: str, epochs: int, epoch_seconds: float, repeats: int) -> dict[str, float]:
-    """One model: plain beside flor with each of them first in turn, then plain beside every and saved (one repeat: all
+def overhead(
+    bench: Bench, model: str, epochs: int, epoch_seconds: float, repeats: int, quick: bool
+) -> dict[str, float]:
+    """One model: plain beside flor with each of them first in turn, then plain beside every and saved (quick: all
     four at once)."""
     steps = steps_of(bench, model, epoch_seconds)
     arguments = ("--model", model, "--steps", str(steps))
     bench.train(["flor"], *arguments, "--epochs", "1")  # compiles
     pairs: list[dict[str, Run]] = []
-    if repeats == 1:
+    if quick:
         pairs.append(bench.train(WAYS, *arguments, "--epochs", str(epochs)))
-    for repeat in range(repeats if repeats > 1 else 0):
+    for repeat in range(0 if quick else repeats):
         ways = ("plain", "flor") if repeat % 2 == 0 else ("flor", "plain")
         pairs.append(bench.train(ways, *arguments, "--epochs", str(epochs)))
         print(f"{model}: " + ", ".join(f"{way} {pairs[-1][way].seconds:.2f} s" for way in ways), flush=True)
-    few = epochs if repeats == 1 else max(2, epochs // 3)
-    three = pairs[0] if repeats == 1 else bench.train(("plain", "every", "saved"), *arguments, "--epochs", str(few))
+    few = epochs if quick else max(2, epochs // 3)
+    three = pairs[0] if quick else bench.train(("plain", "every", "saved"), *arguments, "--epochs", str(few))
     print(f"{model}: " + ", ".join(f"{way} {run.seconds:.2f} s" for way, run in three.items()), flush=True)
 
     def percent(runs: Sequence[Mapping[str, Run]], way: str) -> float:
