@@ -125,7 +125,9 @@ class Lab:
 
 def environment(**variables: str) -> dict[str, str]:
     kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("FLOR_RAY_", "RANK", "LOCAL_RANK"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("FLOR_RAY_", "RANK", "LOCAL_RANK")) and name not in ("COLUMNS", "LINES")
     }
     kept |= {name: os.environ[name] for name in (cache.FOLDER_VARIABLE,) if name in os.environ}
     # Several scripts at once on few cores must not spin. How often checkpoints are taken must not depend on how busy
