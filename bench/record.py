@@ -9,8 +9,9 @@ Each model of bench/training.py is trained by
 
 in processes of their own. They take turns of 0.4 s, all but one stopped, so that whatever else the machine does slows
 them alike: run one after another, two runs of the same script differ by 10 % and more here. Overheads are medians of
-ratios of running time, start and exit of the process included. Epochs take 2 s or more (`--quick`: 1 s). Prints a table
-and, last, one JSON object; `--keep` writes that to bench/results too.
+ratios of running time, start and exit of the process included; beside them stands what recording accounts for itself
+(checkpoints' time in both threads, and what a script that does nothing takes longer), which has no noise of that kind.
+Epochs take 2 s or more (`--quick`: 1 s). Prints a table and, last, one JSON object; `--keep` writes that to bench/results too.
 """
 
 from __future__ import annotations
@@ -92,14 +93,15 @@ class Bench:
     def result(self, way: str, turn: Turns) -> Run:
         parameters, saved, loop = (float(word) for word in turn.output().split())
         stored = sum(p.stat().st_size for p in (self.root(way) / ".flor").rglob("*") if p.is_file())
-        checkpoints = self.checkpoints(way) if way in ("flor", "every") else 0
-        return Run(turn.seconds, loop, parameters, saved or stored, checkpoints)
+        checkpoints, recording = self.checkpoints(way) if way in ("flor", "every") else (0, 0.0)
+        return Run(turn.seconds, loop, parameters, saved or stored, checkpoints, recording)
 
-    def checkpoints(self, way: str) -> int:
-        """Epochs that have a checkpoint."""
+    def checkpoints(self, way: str) -> tuple[int, float]:
+        """Epochs that have a checkpoint, and seconds that these held the script up and kept a processor busy."""
         project = Project.open(str(self.root(way)))
         version = project.experiments()[-1].version
-        return len({c.epoch for c in project.store.checkpoints(project.name, version)})
+        found = project.store.checkpoints(project.name, version)
+        return len({c.epoch for c in found}), sum(c.seconds + c.background_seconds for c in found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +111,17 @@ class Run:
     parameters: float
     bytes: float  # written by hand or into the store
     checkpoints: int
+    recording: float  # seconds that checkpoints took, by their own account
 
 
 class Turns:
     """A process that runs only when it is its turn."""
 
-    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], turn: float = TURN_SECONDS
+    ) -> None:
         self.seconds, self.done = 0.0, False
+        self._turn = turn
         self._output = folder.parent / f"{folder.name}.txt"
         started = time.perf_counter()
         with self._output.open("w") as output:
@@ -132,7 +138,7 @@ class Turns:
 
     def _run_until(self, started: float) -> None:
         try:
-            self.done = self._process.wait(TURN_SECONDS) == 0
+            self.done = self._process.wait(self._turn) == 0
             if not self.done:
                 raise SystemExit(f"{self._process.args!r} failed.")
         except subprocess.TimeoutExpired:
@@ -156,14 +162,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="flor-bench-") as folder:
         bench = Bench(Path(folder))
         seconds = 1.0 if options.quick else EPOCH_SECONDS
-        rows = {
-            model: overhead(bench, model, options.epochs, seconds, options.repeats, options.quick)
-            for model in options.models
-        }
+        fixed = fixed_cost(bench, 3 if options.quick else 9)
+        settings = (options.epochs, seconds, options.repeats, options.quick, fixed)
+        rows = {model: overhead(bench, model, *settings) for model in options.models}
         few, fine_tuned = (12, ("cnn",)) if options.quick else (24, FROZEN)
         frozen = {model: frozen_bytes(bench, model, few) for model in fine_tuned}
         logs = logging_cost(bench, 200_000 if options.quick else 1_000_000)
-    result = summary(rows, frozen, logs, options.repeats, options.quick)
+    result = summary(rows, frozen, logs, options.repeats, options.quick) | {"fixed_seconds": round(fixed, 2)}
     table = [[name, *(f"{value:.4g}" for value in row.values())] for name, row in rows.items()]
     print(reports.render(["model", *next(iter(rows.values()))], table, width=200))
     line = json.dumps(result)
@@ -176,7 +181,7 @@ def main() -> None:
 
 
 def overhead(
-    bench: Bench, model: str, epochs: int, epoch_seconds: float, repeats: int, quick: bool
+    bench: Bench, model: str, epochs: int, epoch_seconds: float, repeats: int, quick: bool, fixed_seconds: float
 ) -> dict[str, float]:
     """One model: plain beside flor with each of them first in turn, then plain beside every and saved (quick: all
     four at once)."""
@@ -203,12 +208,27 @@ def overhead(
         "epochs": epochs,
         "plain_seconds": statistics.median(pair["plain"].seconds for pair in pairs),
         "overhead_pct": percent(pairs, "flor"),
+        "accounted_pct": statistics.median(
+            100 * (fixed_seconds + pair["flor"].recording) / pair["plain"].seconds for pair in pairs
+        ),
         "every_pct": percent([three], "every"),
         "torch_save_pct": percent([three], "saved"),
         "checkpoints": statistics.median(pair["flor"].checkpoints for pair in pairs),
         "bytes_ratio": statistics.median(pair["flor"].bytes for pair in pairs) / (saved_an_epoch * epochs),
         "bytes_ratio_every": three["every"].bytes / three["saved"].bytes,
     }
+
+
+def fixed_cost(bench: Bench, repeats: int) -> float:
+    """Seconds that recording adds to a script that does next to nothing: imports, the commit, and the end."""
+    for way in ("plain", "flor"):
+        (bench.root(way) / "nothing.py").write_text("import torch\nimport flor_ray as flor\nflor.log('x', 1)\n")
+    seconds: dict[str, list[float]] = {"plain": [], "flor": []}
+    for _ in range(repeats + 1):
+        for way in seconds:
+            turn = Turns([sys.executable, "nothing.py"], bench.root(way), bench.environment(way), 60.0)
+            seconds[way].append(turn.seconds)
+    return statistics.median(f - p for p, f in zip(seconds["plain"][1:], seconds["flor"][1:], strict=True))
 
 
 def steps_of(bench: Bench, model: str, epoch_seconds: float) -> int:
@@ -285,6 +305,8 @@ def summary(
         "repeats": repeats,
         "overhead_mean_pct": round(statistics.mean(overheads), 2),
         "overhead_worst_pct": round(max(overheads), 2),
+        "accounted_mean_pct": round(statistics.mean(row["accounted_pct"] for row in rows.values()), 2),
+        "accounted_worst_pct": round(max(row["accounted_pct"] for row in rows.values()), 2),
         "torch_save_mean_pct": round(statistics.mean(row["torch_save_pct"] for row in rows.values()), 2),
         "every_epoch_mean_pct": round(statistics.mean(row["every_pct"] for row in rows.values()), 2),
         "log_us": round(logs["log_us"], 2),
