@@ -11,7 +11,8 @@ in processes of their own. They take turns of 0.4 s, all but one stopped, so tha
 them alike: run one after another, two runs of the same script differ by 10 % and more here. Overheads are medians of
 ratios of running time, start and exit of the process included; beside them stands what recording accounts for itself
 (checkpoints' time in both threads, and what a script that does nothing takes longer), which has no noise of that kind.
-Epochs take 2 s or more (`--quick`: 1 s). Prints a table and, last, one JSON object; `--keep` writes that to bench/results too.
+Epochs take 2 s or more (`--quick`: 1 s). Prints a table and, last, one JSON object; `--keep` writes that to
+bench/results too.
 """
 
 from __future__ import annotations
