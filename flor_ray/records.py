@@ -187,6 +187,29 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class Pin:
+    """A place that the user has chosen: after this line of the older source."""
+
+    after: int  # line of the older source, from 1; a compound statement's header: at the start of its body
+    indent: int | None = None  # column of the block meant, where several end on that line; None: the innermost
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedPlace:
+    """A pin that was kept: it holds for this statement, in every file with these bytes."""
+
+    name: str  # feature
+    statement: str  # the statement's text where it was written, without its indentation
+    ordinal: int  # among the equal statements of that file, from 0
+    path: str  # of the file that it is put into
+    blob: str  # `patching.blob_of` that file's text
+    pin: Pin
+    version: str  # of which the user looked at the file
+    who: str = ""
+    created: float = 0.0  # unix seconds
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """A statement that propagation declined to carry over, with the reason; a value, not an exception."""
 
@@ -203,6 +226,33 @@ class Propagation:
     source: str  # the older source with the placed statements inserted; all other text as it was
     placed: tuple[Placement, ...] = ()
     refused: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TreePlacement:
+    """A statement carried to a file of another version."""
+
+    newer_path: str  # repository-relative
+    older_path: str  # of the file that it is in there, which may have another name
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class TreeRefusal:
+    """A statement that was not carried to any file of another version."""
+
+    newer_path: str
+    refusal: Refusal
+    older_path: str | None = None  # the file that `refusal.best_guess` is a line of; None: no file corresponds
+
+
+@dataclass(frozen=True, slots=True)
+class TreePropagation:
+    """Outcome of carrying statements of several files to an older version. Each (path, line) is in it exactly once."""
+
+    sources: Mapping[str, str] = field(default_factory=dict)  # older path -> patched text; changed files only
+    placed: tuple[TreePlacement, ...] = ()  # both in the order of newer paths and lines
+    refused: tuple[TreeRefusal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

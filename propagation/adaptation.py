@@ -102,7 +102,7 @@ class Adaptation:
 
     def _own_name(self, name: str, owner: Scope) -> str:
         """A name that the unit binds must not overwrite a variable that the older version has for itself."""
-        linked = self._renames.linked_name(name, owner, self.scope)
+        linked = self._renames.linked_name(name, owner, self.scope) if name != "_" else name
         if linked is not None:
             if self._is_read_first(name, owner):
                 self.read.append((name, owner, linked))

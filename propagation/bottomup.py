@@ -35,7 +35,7 @@ def link_containers(mapping: Mapping) -> int:
         mapping.link(mapping.newer.root, mapping.older.root)
         found = 1
     for newer in reversed(mapping.newer.nodes):
-        if newer.kind in CONTAINERS and mapping.older_of(newer) is None:
+        if newer.kind in CONTAINERS and mapping.older_of(newer) is None and newer.index not in mapping.withheld:
             older = _best_candidate(mapping, newer)
             if older is not None:
                 link_container(mapping, newer, older)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from flor_ray.propagation.adaptation import Declined
 from flor_ray.propagation.edits import Carried, apply
@@ -21,22 +22,30 @@ from flor_ray.propagation.thresholds import (
 )
 from flor_ray.propagation.transplant import Present, Transplant
 from flor_ray.propagation.tree import Node, Tree
-from flor_ray.records import Placement, Propagation, Refusal, Region
+from flor_ray.records import Pin, Placement, Propagation, Refusal, Region
 
 
-def propagate(newer: str, older: str, lines: Sequence[int], *, min_confidence: float = MIN_CONFIDENCE) -> Propagation:
+def propagate(
+    newer: str,
+    older: str,
+    lines: Sequence[int],
+    *,
+    min_confidence: float = MIN_CONFIDENCE,
+    pins: Mapping[int, Pin] = MappingProxyType({}),
+) -> Propagation:
     """Carry the statements at these lines (from 1) of the newer source into the older one.
 
     Every line gets a Placement or a Refusal. Nothing but whole lines is ever inserted; no source makes this raise.
-    A placement whose confidence is below `min_confidence` is refused, with its place as `best_guess`.
+    A placement whose confidence is below `min_confidence` is refused, with its place as `best_guess`. `pins` gives the
+    place of a newer line in the older source, where the user knows it; its names are adapted as elsewhere.
     """
     wanted = sorted(set(lines))
     problem = _unreadable(newer, "newer") or _unreadable(older, "older")
     if problem:
         return Propagation(older, refused=tuple(Refusal(line, problem) for line in wanted))
     for careful in (False, True):  # a patch that is not Python is rare: then each line is checked by itself
-        run = _Run(Transplant(read_program(newer), read_program(older)), older, min_confidence, careful)
-        result = run.carry(wanted)
+        run = _Run(read_program(newer), read_program(older), older, wanted, pins, min_confidence, careful)
+        result = run.carry()
         if careful or not result.placed or not _broken(older, result.source):
             return result
     return result
@@ -45,15 +54,26 @@ def propagate(newer: str, older: str, lines: Sequence[int], *, min_confidence: f
 class _Run:
     """One propagation, line by line."""
 
-    def __init__(self, transplant: Transplant, older: str, min_confidence: float, careful: bool) -> None:
-        self._transplant, self._older, self._least, self._careful = transplant, older, min_confidence, careful
+    def __init__(
+        self,
+        newer: Program,
+        program: Program,
+        older: str,
+        lines: Sequence[int],
+        pins: Mapping[int, Pin],
+        min_confidence: float,
+        careful: bool,
+    ) -> None:
+        self._found = [(line, _statements_at(newer, line)) for line in lines]
+        requested = {statement.start for _, statements in self._found for statement in statements}
+        self._transplant = Transplant(newer, program, requested)
+        self._transplant.pinned = {s.start: pins[line] for line, found in self._found if line in pins for s in found}
+        self._older, self._least, self._careful = older, min_confidence, careful
         self._refused: list[Refusal] = []
         self._done: list[tuple[int, Node, Carried | Present]] = []
 
-    def carry(self, lines: Sequence[int]) -> Propagation:
-        found = [(line, _statements_at(self._transplant.newer, line)) for line in lines]
-        self._transplant.requested = {statement.start for _, statements in found for statement in statements}
-        for line, statements in found:
+    def carry(self) -> Propagation:
+        for line, statements in self._found:
             if not statements:
                 self._refused.append(Refusal(line, "no statement that could be carried stands on this line"))
             for statement in statements:

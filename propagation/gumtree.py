@@ -8,7 +8,7 @@ as the composition of its phases, one module each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from flor_ray.propagation.bottomup import link_container, link_containers
 from flor_ray.propagation.mapping import Mapping
@@ -21,14 +21,20 @@ _ROUNDS = 2  # a third round has found nothing in any case we have seen
 
 
 def match(
-    newer: Tree, older: Tree, features: Features = ((), ()), landmarks: Sequence[tuple[Node, Node]] = ()
+    newer: Tree,
+    older: Tree,
+    features: Features = ((), ()),
+    landmarks: Sequence[tuple[Node, Node]] = (),
+    withheld: Set[int] = frozenset(),
 ) -> Mapping:
     """Links between the nodes of two sources that stand for the same code. Deterministic.
 
     `features` tells the log statements: these are matched by what they log. `landmarks` are containers known to play
     the same part in both sources (the main loops, say): they are linked unless their contents say otherwise.
+    `withheld` are indices of newer statements that are linked to equal ones only: what is to be carried must not take
+    the place of something that merely looks like it.
     """
-    mapping = Mapping(newer, older)
+    mapping = Mapping(newer, older, withheld)
     likeness = Likeness(newer, older, features)
     if newer.root.fingerprint == older.root.fingerprint:
         mapping.link_isomorphic(newer.root, older.root)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from flor_ray.propagation.tree import Node, Tree
 
@@ -12,12 +12,15 @@ class NotABijection(ValueError):
 
 
 class Mapping:
-    """Links between nodes of a newer and an older tree; every node has at most one."""
+    """Links between nodes of a newer and an older tree; every node has at most one.
 
-    __slots__ = ("_newer", "_older", "newer", "older")
+    `withheld` are indices of newer statements that may be linked to equal ones only.
+    """
 
-    def __init__(self, newer: Tree, older: Tree) -> None:
-        self.newer, self.older = newer, older
+    __slots__ = ("_newer", "_older", "newer", "older", "withheld")
+
+    def __init__(self, newer: Tree, older: Tree, withheld: Set[int] = frozenset()) -> None:
+        self.newer, self.older, self.withheld = newer, older, withheld
         self._older: list[Node | None] = [None] * len(newer.nodes)
         self._newer: list[Node | None] = [None] * len(older.nodes)
 
@@ -30,6 +33,10 @@ class Mapping:
     def free(self, newer: Node, older: Node) -> bool:
         """Whether neither of the two is linked yet."""
         return self._older[newer.index] is None and self._newer[older.index] is None
+
+    def likely(self, newer: Node, older: Node) -> bool:
+        """Whether two nodes may be linked for their likeness."""
+        return newer.index not in self.withheld or newer.fingerprint == older.fingerprint
 
     def older_of(self, newer: Node) -> Node | None:
         return self._older[newer.index]

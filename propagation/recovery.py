@@ -43,10 +43,10 @@ def recover(mapping: Mapping, likeness: Likeness) -> None:
 
 def _align_statements(mapping: Mapping, likeness: Likeness, newer: Sequence[Node], older: Sequence[Node]) -> None:
     for left, right in _gaps(mapping, newer, older):
-        for a, b in _best_alignment(likeness, left, right):
+        for a, b in _best_alignment(mapping, likeness, left, right):
             mapping.link(a, b)
     left, right = _unlinked(mapping, newer, older)
-    moved = _scores(likeness, left, right, MIN_MOVED_SIMILARITY)
+    moved = _scores(mapping, likeness, left, right, MIN_MOVED_SIMILARITY)
     votes = Counter((id(node), score) for a, b, score in moved for node in (a, b))
     for a, b, score in sorted(moved, key=lambda each: (-each[2], each[0].index, each[1].index)):
         if mapping.free(a, b) and votes[id(a), score] == votes[id(b), score] == 1:  # of two equally good: neither
@@ -56,7 +56,7 @@ def _align_statements(mapping: Mapping, likeness: Likeness, newer: Sequence[Node
 
 def _link_containers_that_grew(mapping: Mapping, newer: Sequence[Node], older: Sequence[Node]) -> None:
     """A loop whose body doubled looks like nothing it was; but what it still holds of the old one gives it away."""
-    left = [node for node in newer if node.kind in CONTAINERS]
+    left = [node for node in newer if node.kind in CONTAINERS and node.index not in mapping.withheld]
     right = [node for node in older if node.kind in CONTAINERS]
     if len(left) * len(right) > MAX_AMBIGUOUS_PAIRS:
         return
@@ -110,7 +110,7 @@ def _increasing(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _scores(
-    likeness: Likeness, newer: Sequence[Node], older: Sequence[Node], least: float
+    mapping: Mapping, likeness: Likeness, newer: Sequence[Node], older: Sequence[Node], least: float
 ) -> list[tuple[Node, Node, float]]:
     exact_only = len(newer) * len(older) > MAX_ALIGNED_PAIRS
     scored = []
@@ -121,19 +121,21 @@ def _scores(
         return [(a, twins[a.fingerprint][0], 1.0) for a in newer if len(twins.get(a.fingerprint, ())) == 1]
     for a in newer:
         for b in older:
-            score = likeness.of(a, b)
+            score = likeness.of(a, b) if mapping.likely(a, b) else 0.0
             if score >= least:
                 scored.append((a, b, score))
     return scored
 
 
-def _best_alignment(likeness: Likeness, newer: Sequence[Node], older: Sequence[Node]) -> list[tuple[Node, Node]]:
+def _best_alignment(
+    mapping: Mapping, likeness: Likeness, newer: Sequence[Node], older: Sequence[Node]
+) -> list[tuple[Node, Node]]:
     """Order-preserving pairs with the largest sum of similarities (Needleman-Wunsch without gap costs)."""
     rows, columns = len(newer), len(older)
     if rows * columns > MAX_ALIGNED_PAIRS:
-        pairs = [(newer.index(a), older.index(b)) for a, b, _ in _scores(likeness, newer, older, 1.0)]
+        pairs = [(newer.index(a), older.index(b)) for a, b, _ in _scores(mapping, likeness, newer, older, 1.0)]
         return [(newer[i], older[j]) for i, j in _increasing(sorted(pairs))]
-    score = {(a.index, b.index): s for a, b, s in _scores(likeness, newer, older, MIN_STATEMENT_SIMILARITY)}
+    score = {(a.index, b.index): s for a, b, s in _scores(mapping, likeness, newer, older, MIN_STATEMENT_SIMILARITY)}
     best = [[0.0] * (columns + 1) for _ in range(rows + 1)]
     for i in range(rows - 1, -1, -1):
         for j in range(columns - 1, -1, -1):

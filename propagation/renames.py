@@ -7,6 +7,7 @@ is called `total`, or that something else is differentiated now.
 
 from __future__ import annotations
 
+import builtins
 from collections import Counter
 from collections.abc import Set
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ _READING_VOTE = 1
 _MIN_READS = 2  # readings that suffice without any binding
 _CLEAR_SHARE = 0.8  # of the votes: no doubt
 _LEAST_SHARE = 0.6  # below: contradictory
+
+_BUILTINS = frozenset(dir(builtins))
 
 ScopeKey = tuple[str, int, int]
 _Facing = tuple[ScopeKey | None, str, ScopeKey | None]  # newer scope, name in both, older scope
@@ -84,8 +87,10 @@ class Renames:
         if (scope_key(owner), name) not in self._votes:
             return None
         found = self.variable(name, owner, place)
-        there = self._older.lookup(found.name, place) if found.name is not None else None
-        spoken = there is not None and (scope_key(there), found.name) in self._votes[scope_key(owner), name]
+        if found.name is None or (found.name != name and found.name in _BUILTINS):
+            return None
+        there = self._older.lookup(found.name, place)
+        spoken = (scope_key(there), found.name) in self._votes[scope_key(owner), name]
         return found.name if spoken else None
 
     def attribute(self, name: str) -> str:

@@ -35,6 +35,7 @@ def link_renamed_anchors(mapping: Mapping, likeness: Likeness) -> None:
     """Link statements that are unique up to the names of variables, and share enough words to be the same one."""
     for newer, older in _by_height(_groups(mapping, MIN_SHAPE_SIZE, _shape)):
         newer, older = _unlinked(mapping, newer, older)
+        newer = [node for node in newer if node.index not in mapping.withheld]
         if len(newer) == 1 and len(older) == 1 and likeness.words(newer[0], older[0]) >= MIN_SHAPE_DICE:
             mapping.link_isomorphic(newer[0], older[0])
 

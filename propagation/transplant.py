@@ -11,7 +11,7 @@ line --> statement --> unit           the statement, or the only-newer `if`/`wit
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from flor_ray.propagation.adaptation import Adaptation, Declined
@@ -36,6 +36,7 @@ from flor_ray.propagation.gumtree import match
 from flor_ray.propagation.imports import header_gap, import_text
 from flor_ray.propagation.names import Scope
 from flor_ray.propagation.needs import MAX_NEEDS, Needs
+from flor_ray.propagation.pinned import pinned_place
 from flor_ray.propagation.placement import Flow, NoPlace, Place, Placer
 from flor_ray.propagation.presence import find_present
 from flor_ray.propagation.program import LogCall, Program
@@ -44,6 +45,7 @@ from flor_ray.propagation.renames import Renames, ScopeKey, scope_key
 from flor_ray.propagation.thresholds import MAX_CARRIED_LINES
 from flor_ray.propagation.tree import Node
 from flor_ray.propagation.units import dropped_from, kept_in, widen
+from flor_ray.records import Pin
 
 _BUILTINS = frozenset(dir(builtins))
 _LEAVES_BLOCK = frozenset({"return_statement", "raise_statement", "yield", "await", "global_statement"})
@@ -57,19 +59,26 @@ class Present:
 
 
 class Transplant:
-    """Carries statements of one newer program to one older program. Holds what was carried so far."""
+    """Carries statements of one newer program to one older program. Holds what was carried so far.
 
-    def __init__(self, newer: Program, older: Program) -> None:
-        self.newer, self.older = newer, older
+    `requested` are the first bytes of the statements that the user wants carried.
+    """
+
+    def __init__(self, newer: Program, older: Program, requested: Set[int] = frozenset()) -> None:
+        self.newer, self.older, self.requested = newer, older, requested
         self.mapping = match(
-            newer.tree, older.tree, (newer.features(), older.features()), list(_same_loops(newer, older))
+            newer.tree,
+            older.tree,
+            (newer.features(), older.features()),
+            list(_same_loops(newer, older)),
+            {node.index for start in requested if (node := newer.statements.get(start)) is not None},
         )
         self._facing = facing_variables(self.mapping, newer.names, older.names)
         self.renames = Renames(self.mapping, newer.names, older.names, self._facing.variables)
         self._needs, self._cargo = Needs(newer, self.mapping), Cargo(newer, older, self.renames)
         self.placer = Placer(newer, older, self.mapping)
         self.carried: dict[int, Carried] = {}  # by first byte of what moved as a unit
-        self.requested: set[int] = set()
+        self.pinned: dict[int, Pin] = {}  # by first byte of a statement
         self._units = indent_unit(newer.written), indent_unit(older.written)
         self._unbound = set(older.names.unbound)  # from a wildcard import, or put there by who knows whom
         self._needing: list[tuple[ScopeKey | None, str]] = []
@@ -88,6 +97,9 @@ class Transplant:
         return result
 
     def _carry(self, statement: Node) -> Carried | Present:
+        if statement.start in self.pinned:
+            place = pinned_place(self.older.tree, self.pinned[statement.start])
+            return self._finish(statement, place, self._adapt(statement, (), place), ())
         logs = [log for log in self.newer.logs if log.statement is statement]
         if not logs:
             return self._carry_plain(statement)
