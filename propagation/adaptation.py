@@ -69,7 +69,7 @@ class Adaptation:
         known: dict[tuple[str, int], str] = {}
         for node in nodes:
             if node.kind == "attribute_name":
-                self._replace(node, self._renames.attribute(node.label))
+                self._replace(node, self._renames.attribute(node))
             if node.kind != "identifier" or not _is_occurrence(node):
                 continue
             owner = names.owner(node)
@@ -102,11 +102,12 @@ class Adaptation:
 
     def _own_name(self, name: str, owner: Scope) -> str:
         """A name that the unit binds must not overwrite a variable that the older version has for itself."""
-        linked = self._renames.linked_name(name, owner, self.scope) if name != "_" else name
-        if linked is not None:
+        found = self._renames.own(name, owner, self.scope)
+        if found.name is not None:
+            self.doubt = max(self.doubt, found.doubt)
             if self._is_read_first(name, owner):
-                self.read.append((name, owner, linked))
-            return linked
+                self.read.append((name, owner, found.name))
+            return found.name
         there = self._older.names.lookup(name, self.scope)
         if there is None:
             return name

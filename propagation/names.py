@@ -6,7 +6,7 @@ A scope is a module, class, function, lambda or comprehension. Class scopes are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -52,7 +52,7 @@ class Names:
         self.tree = tree
         self.module = Scope(tree.root, None)
         self.scopes: dict[int, Scope] = {0: self.module}
-        self.unbound: set[str] = set()  # names that are read, but bound nowhere in the file
+        self.loose: dict[str, list[Node]] = {}  # names that are read, but bound nowhere in the file
         self._home: dict[int, Scope] = {}  # identifier -> the scope that it stands in
         self._binds: set[int] = set()
         self._collect()
@@ -63,7 +63,12 @@ class Names:
                 if owner is not None:
                     owner.reads.setdefault(node.label, []).append(node)
                 else:
-                    self.unbound.add(node.label)
+                    self.loose.setdefault(node.label, []).append(node)
+
+    @property
+    def known(self) -> Set[str]:
+        """All names that are bound or read."""
+        return self.loose.keys() | {name for scope in self.scopes.values() for name in scope.bindings}
 
     def binds(self, identifier: Node) -> bool:
         return identifier.index in self._binds

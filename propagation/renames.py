@@ -11,6 +11,7 @@ import builtins
 from collections import Counter
 from collections.abc import Set
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 from flor_ray.propagation.mapping import Mapping
 from flor_ray.propagation.names import Names, Scope
@@ -22,6 +23,7 @@ _READING_VOTE = 1
 _MIN_READS = 2  # readings that suffice without any binding
 _CLEAR_SHARE = 0.8  # of the votes: no doubt
 _LEAST_SHARE = 0.6  # below: contradictory
+_ALIKE = 0.6  # of the letters of two names
 
 _BUILTINS = frozenset(dir(builtins))
 
@@ -48,24 +50,21 @@ class Renames:
         self._votes: dict[_Variable, Counter[_Variable]] = {}
         self._bound: set[tuple[_Variable, _Variable]] = set()
         self._claimed: dict[_Variable, set[_Variable]] = {}
-        self._attributes: dict[str, Counter[str]] = {}
-        self._older_attributes = {n.label for n in older.tree.nodes if n.kind == "attribute_name"}
+        self._attributes: dict[tuple[str, str], Counter[str]] = {}  # what it is an attribute of ("": anything), name
+        self._attribute_names = _attribute_names(newer), _attribute_names(older)
         for a, b in mapping.pairs():
             if a.kind == "identifier":
                 self._vote(a, b)
-            elif a.kind == "attribute_name" and _is_set(a) and _is_set(b):
-                self._attributes.setdefault(a.label, Counter())[b.label] += 1
+            elif a.kind == "attribute_name":
+                self._vote_attribute(a, b, _holder(a))
 
     def variable(self, name: str, owner: Scope | None, place: Scope) -> Counterpart:
         """The counterpart of the variable `name` of the newer scope `owner`, for code in the older scope `place`."""
-        variable = (scope_key(owner), name)
-        there = self._older.lookup(name, place)
-        votes: Counter[str] = Counter()
-        for (scope, other), count in self._votes.get(variable, Counter()).items():
-            if scope_key(self._older.lookup(other, place)) == scope:
-                votes[other] += count
         if owner is None:
             return Counterpart(name)
+        variable = (scope_key(owner), name)
+        there = self._older.lookup(name, place)
+        votes = self._votes_for(variable, place)
         if not votes:
             return self._unvoted(name, owner, there)
         best, count = min(votes.items(), key=lambda item: (-item[1], item[0]))
@@ -77,29 +76,77 @@ class Renames:
             options = ", ".join(f"`{each}`" for each in sorted(votes))
             return Counterpart(None, contradiction=f"`{name}` may be any of {options} in the older version")
         binding = (variable, (scope_key(self._older.lookup(best, place)), best)) in self._bound
-        if best != name and not binding and count < _MIN_READS:
+        exchanged = self._is_exchanged(name, best, owner, place)
+        if best != name and not binding and not exchanged and count < _MIN_READS:
             return Counterpart(None)
-        doubtful = share < _CLEAR_SHARE or (best != name and not binding)
+        doubtful = share < _CLEAR_SHARE or (best != name and not binding and not (exchanged and count >= _MIN_READS))
         return Counterpart(best, PENALTY_DOUBTFUL_NAME if doubtful else 0.0)
+
+    def own(self, name: str, owner: Scope, place: Scope) -> Counterpart:
+        """The same for a variable that the statement itself binds: code after it may read it under another name.
+
+        `name` is None where nothing in the older version stands for this variable.
+        """
+        if name == "_":
+            return Counterpart(name)
+        if (scope_key(owner), name) in self._votes:
+            found = self.variable(name, owner, place)
+            if found.name is not None and (found.name == name or found.name not in _BUILTINS):
+                there = self._older.lookup(found.name, place)
+                if (scope_key(there), found.name) in self._votes[scope_key(owner), name]:
+                    return found
+            return Counterpart(None)
+        if name in self._older.loose or self._older.lookup(name, place) is not None or not owner.reads.get(name):
+            return Counterpart(None)
+        waiting = self._waiting(place)
+        close = [each for each in waiting if _alike(each, name)]
+        chosen = waiting if len(waiting) == 1 else close
+        return Counterpart(chosen[0], PENALTY_DOUBTFUL_NAME) if len(chosen) == 1 else Counterpart(None)
 
     def linked_name(self, name: str, owner: Scope, place: Scope) -> str | None:
         """The older name of a variable for which the mapping itself speaks; None if it says nothing clear."""
         if (scope_key(owner), name) not in self._votes:
             return None
         found = self.variable(name, owner, place)
-        if found.name is None or (found.name != name and found.name in _BUILTINS):
-            return None
-        there = self._older.lookup(found.name, place)
-        spoken = (scope_key(there), found.name) in self._votes[scope_key(owner), name]
+        there = self._older.lookup(found.name, place) if found.name is not None else None
+        spoken = there is not None and (scope_key(there), found.name) in self._votes[scope_key(owner), name]
         return found.name if spoken else None
 
-    def attribute(self, name: str) -> str:
-        """The older name of an attribute that both versions set; the same name if the mapping knows no other."""
-        votes = self._attributes.get(name)
-        if not votes or name in self._older_attributes:
-            return name
-        best, count = min(votes.items(), key=lambda item: (-item[1], item[0]))
-        return best if count / votes.total() >= _CLEAR_SHARE else name
+    def attribute(self, node: Node) -> str:
+        """The older name of an attribute of the newer tree; the same name if the mapping knows no other."""
+        name, holder = node.label, _holder(node)
+        here, there = self._attribute_names
+        for votes in (self._attributes.get((holder, name)), self._attributes.get(("", name))):
+            if not votes:
+                continue
+            best, count = min(votes.items(), key=lambda item: (-item[1], item[0]))
+            if best == name or count / votes.total() < _CLEAR_SHARE:
+                return name
+            return best if name not in there and best not in here else name
+        return name
+
+    def _votes_for(self, variable: _Variable, place: Scope) -> Counter[str]:
+        """Votes for what code in `place` can see."""
+        votes: Counter[str] = Counter()
+        for (scope, other), count in self._votes.get(variable, Counter()).items():
+            if scope_key(self._older.lookup(other, place)) == scope:
+                votes[other] += count
+        return votes
+
+    def _is_exchanged(self, name: str, other: str, owner: Scope, place: Scope) -> bool:
+        """Whether one version knows only the one name, and the other only the other: a renaming, not another use."""
+        gone = self._older.lookup(name, place) is None and name not in self._older.loose
+        return gone and other not in _BUILTINS and self._newer.lookup(other, owner) is None
+
+    def _waiting(self, place: Scope) -> list[str]:
+        """Names that the older version reads in this scope, and binds nowhere; and of which the newer knows nothing."""
+        return sorted(
+            name
+            for name, nodes in self._older.loose.items()
+            if name not in _BUILTINS
+            and name not in self._newer.known
+            and any(place.node.contains(node) for node in nodes)
+        )
 
     def _vote(self, a: Node, b: Node) -> None:
         left, right = self._newer.owner(a), self._older.owner(b)
@@ -107,12 +154,16 @@ class Renames:
         if left is None and right is None:
             return
         if binding and left is not None and right is not None and left.is_class and right.is_class:
-            self._attributes.setdefault(a.label, Counter())[b.label] += 1
+            self._vote_attribute(a, b, "self")
         newer, older = (scope_key(left), a.label), (scope_key(right), b.label)
         self._votes.setdefault(newer, Counter())[older] += _BINDING_VOTE if binding else _READING_VOTE
         self._claimed.setdefault(older, set()).add(newer)
         if binding:
             self._bound.add((newer, older))
+
+    def _vote_attribute(self, a: Node, b: Node, holder: str) -> None:
+        for key in ((holder, a.label), ("", a.label)):
+            self._attributes.setdefault(key, Counter())[b.label] += 1
 
     def _is_another(self, name: str, there: Scope, variable: _Variable) -> bool:
         """Whether the older variable of this name is the counterpart of another newer one."""
@@ -152,9 +203,25 @@ def _how_bound(scope: Scope, name: str) -> str:
     return kinds.pop() if len(kinds) == 1 else "variable"
 
 
-def _is_set(attribute: Node) -> bool:
-    """Whether this attribute name is the target of an assignment, or a method's definition."""
-    parent = attribute.parent
-    if parent is None or parent.parent is None:
-        return False
-    return parent.role == "left" and parent.parent.kind in ("assignment", "augmented_assignment")
+def _holder(attribute: Node) -> str:
+    """The variable that an attribute is one of: `self` of `self.net.weight`, "" for one of a call's result."""
+    node = attribute.parent
+    while node is not None and node.kind == "attribute" and node.children:
+        node = node.children[0]
+    return node.label if node is not None and node.kind == "identifier" else ""
+
+
+def _attribute_names(names: Names) -> frozenset[str]:
+    """Attributes that a source mentions, and what its classes define."""
+    mentioned = {node.label for node in names.tree.nodes if node.kind == "attribute_name"}
+    return frozenset(mentioned.union(*(scope.bindings for scope in names.scopes.values() if scope.is_class)))
+
+
+def _alike(left: str, right: str) -> bool:
+    """Whether two names have most of their letters in common: `data_url` and `url`, `optimizer` and `opt`."""
+    left, right = left.strip("_").lower(), right.strip("_").lower()
+    return bool(left and right) and (left in right or right in left or _ratio(left, right) >= _ALIKE)
+
+
+def _ratio(left: str, right: str) -> float:
+    return SequenceMatcher(None, left, right, autojunk=False).ratio()

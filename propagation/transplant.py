@@ -80,7 +80,7 @@ class Transplant:
         self.carried: dict[int, Carried] = {}  # by first byte of what moved as a unit
         self.pinned: dict[int, Pin] = {}  # by first byte of a statement
         self._units = indent_unit(newer.written), indent_unit(older.written)
-        self._unbound = set(older.names.unbound)  # from a wildcard import, or put there by who knows whom
+        self._unbound = older.names.loose.keys()  # from a wildcard import, or put there by who knows whom
         self._needing: list[tuple[ScopeKey | None, str]] = []
 
     def carry(self, statement: Node) -> Carried | Present:
