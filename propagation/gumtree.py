@@ -12,7 +12,7 @@ from collections.abc import Sequence, Set
 
 from flor_ray.propagation.bottomup import link_container, link_containers
 from flor_ray.propagation.mapping import Mapping
-from flor_ray.propagation.recovery import recover
+from flor_ray.propagation.recovery import align_across_blocks, recover
 from flor_ray.propagation.similarity import Features, Likeness
 from flor_ray.propagation.topdown import link_anchors, link_renamed_anchors
 from flor_ray.propagation.tree import Node, Tree
@@ -41,13 +41,16 @@ def match(
         return mapping
     link_anchors(mapping)
     link_renamed_anchors(mapping, likeness)
+    across = 0
     for _ in range(_ROUNDS):
         found = link_containers(mapping)
         for left, right in landmarks:
             if left.kind == right.kind and mapping.free(left, right):
                 link_container(mapping, left, right)
                 found += 1
-        if not found:
+        if not found and not across:
             break
         recover(mapping, likeness)
+        across = align_across_blocks(mapping, likeness)
+    recover(mapping, likeness)
     return mapping

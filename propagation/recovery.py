@@ -8,19 +8,23 @@ gaps between linked statements, then the few that moved within the block.
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Sequence
 
 from flor_ray.propagation.bottomup import CONTAINERS, link_container
 from flor_ray.propagation.mapping import Mapping
-from flor_ray.propagation.similarity import Likeness, anchor_dice
+from flor_ray.propagation.similarity import Likeness, alike, anchor_dice
 from flor_ray.propagation.thresholds import (
     MAX_ALIGNED_PAIRS,
     MAX_AMBIGUOUS_PAIRS,
+    MIN_ACROSS_SIMILARITY,
     MIN_MOVED_SIMILARITY,
     MIN_STATEMENT_SIMILARITY,
 )
-from flor_ray.propagation.tree import BLOCKS, Node
+from flor_ray.propagation.tree import BLOCKS, Node, Tree
+
+_NAMED_PARTS = frozenset({"default_parameter", "keyword_argument", "pair", "typed_default_parameter", "typed_parameter"})
 
 
 def recover(mapping: Mapping, likeness: Likeness) -> None:
@@ -39,6 +43,24 @@ def recover(mapping: Mapping, likeness: Likeness) -> None:
             else:
                 _align_parts(mapping, newer.children, older.children)
         index += 1
+
+
+def align_across_blocks(mapping: Mapping, likeness: Likeness) -> int:
+    """Pair simple statements whose blocks differ (moved into a function, out of a `with`) by the order of the file.
+
+    Returns how many. What stands before and after in the file says less than a common block: more likeness is asked.
+    """
+    newer, older = _simple_statements(mapping.newer), _simple_statements(mapping.older)
+    found = 0
+    for left, right in _gaps(mapping, newer, older):
+        for a, b in _best_alignment(mapping, likeness, left, right, MIN_ACROSS_SIMILARITY):
+            mapping.link(a, b)
+            found += 1
+    return found
+
+
+def _simple_statements(tree: Tree) -> list[Node]:
+    return [node for node in tree.nodes if node.is_statement and node.kind not in CONTAINERS and node.size > 2]
 
 
 def _align_statements(mapping: Mapping, likeness: Likeness, newer: Sequence[Node], older: Sequence[Node]) -> None:
@@ -128,14 +150,18 @@ def _scores(
 
 
 def _best_alignment(
-    mapping: Mapping, likeness: Likeness, newer: Sequence[Node], older: Sequence[Node]
+    mapping: Mapping,
+    likeness: Likeness,
+    newer: Sequence[Node],
+    older: Sequence[Node],
+    least: float = MIN_STATEMENT_SIMILARITY,
 ) -> list[tuple[Node, Node]]:
     """Order-preserving pairs with the largest sum of similarities (Needleman-Wunsch without gap costs)."""
     rows, columns = len(newer), len(older)
     if rows * columns > MAX_ALIGNED_PAIRS:
         pairs = [(newer.index(a), older.index(b)) for a, b, _ in _scores(mapping, likeness, newer, older, 1.0)]
         return [(newer[i], older[j]) for i, j in _increasing(sorted(pairs))]
-    score = {(a.index, b.index): s for a, b, s in _scores(mapping, likeness, newer, older, MIN_STATEMENT_SIMILARITY)}
+    score = {(a.index, b.index): s for a, b, s in _scores(mapping, likeness, newer, older, least)}
     best = [[0.0] * (columns + 1) for _ in range(rows + 1)]
     for i in range(rows - 1, -1, -1):
         for j in range(columns - 1, -1, -1):
@@ -165,15 +191,43 @@ def _align_parts(mapping: Mapping, newer: Sequence[Node], older: Sequence[Node])
         if len(twins) == 1:
             mapping.link(a, twins[0])
     left, right = _unlinked(mapping, left, right)
+    _align_by_name(mapping, left, right)
+    left, right = _unlinked(mapping, left, right)
     if [(n.kind, n.role) for n in left] == [(n.kind, n.role) for n in right]:
         for a, b in zip(left, right, strict=True):
             mapping.link(a, b)
         return
+    for some, others in _gaps(mapping, newer, older):
+        if [n.kind for n in some] == [n.kind for n in others]:
+            for a, b in zip(some, others, strict=True):
+                mapping.link(a, b)
+    left, right = _unlinked(mapping, left, right)
     for a in left:
         same = [n for n in left if (n.kind, n.role) == (a.kind, a.role)]
         others = [n for n in right if (n.kind, n.role) == (a.kind, a.role)]
         if len(same) == 1 and len(others) == 1:
             mapping.link(a, others[0])
+
+
+def _align_by_name(mapping: Mapping, newer: Sequence[Node], older: Sequence[Node]) -> None:
+    """Pair parameters, keyword arguments and entries of dictionaries that have one name, or much the same name."""
+    for same in (operator.eq, alike):
+        for a in newer:
+            name = _part_name(a)
+            if name and mapping.older_of(a) is None:
+                twins = [b for b in older if b.kind == a.kind and mapping.free(a, b) and same(name, _part_name(b))]
+                rivals = [c for c in newer if c.kind == a.kind and mapping.older_of(c) is None]
+                if len(twins) == 1 and sum(same(_part_name(c), _part_name(twins[0])) for c in rivals) == 1:
+                    mapping.link(a, twins[0])
+
+
+def _part_name(node: Node) -> str:
+    """Name of a parameter or keyword argument, the key of a dictionary's entry; "" for other parts."""
+    if node.kind == "identifier" and node.parent is not None and node.parent.kind == "parameters":
+        return node.label
+    if node.kind in _NAMED_PARTS and node.children and not node.children[0].children:
+        return node.children[0].label
+    return ""
 
 
 def _unlinked(mapping: Mapping, newer: Sequence[Node], older: Sequence[Node]) -> tuple[list[Node], list[Node]]:

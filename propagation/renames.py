@@ -11,10 +11,10 @@ import builtins
 from collections import Counter
 from collections.abc import Set
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 
 from flor_ray.propagation.mapping import Mapping
 from flor_ray.propagation.names import Names, Scope
+from flor_ray.propagation.similarity import alike
 from flor_ray.propagation.thresholds import PENALTY_DOUBTFUL_NAME, PENALTY_FACING_NAME
 from flor_ray.propagation.tree import Node
 
@@ -23,7 +23,6 @@ _READING_VOTE = 1
 _MIN_READS = 2  # readings that suffice without any binding
 _CLEAR_SHARE = 0.8  # of the votes: no doubt
 _LEAST_SHARE = 0.6  # below: contradictory
-_ALIKE = 0.6  # of the letters of two names
 
 _BUILTINS = frozenset(dir(builtins))
 
@@ -99,7 +98,7 @@ class Renames:
         if name in self._older.loose or self._older.lookup(name, place) is not None or not owner.reads.get(name):
             return Counterpart(None)
         waiting = self._waiting(place)
-        close = [each for each in waiting if _alike(each, name)]
+        close = [each for each in waiting if alike(each, name)]
         chosen = waiting if len(waiting) == 1 else close
         return Counterpart(chosen[0], PENALTY_DOUBTFUL_NAME) if len(chosen) == 1 else Counterpart(None)
 
@@ -215,13 +214,3 @@ def _attribute_names(names: Names) -> frozenset[str]:
     """Attributes that a source mentions, and what its classes define."""
     mentioned = {node.label for node in names.tree.nodes if node.kind == "attribute_name"}
     return frozenset(mentioned.union(*(scope.bindings for scope in names.scopes.values() if scope.is_class)))
-
-
-def _alike(left: str, right: str) -> bool:
-    """Whether two names have most of their letters in common: `data_url` and `url`, `optimizer` and `opt`."""
-    left, right = left.strip("_").lower(), right.strip("_").lower()
-    return bool(left and right) and (left in right or right in left or _ratio(left, right) >= _ALIKE)
-
-
-def _ratio(left: str, right: str) -> float:
-    return SequenceMatcher(None, left, right, autojunk=False).ratio()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from difflib import SequenceMatcher
 
 from flor_ray.propagation.effects import MODES, TRAINING, called_name
 from flor_ray.propagation.mapping import Mapping
@@ -13,9 +14,20 @@ Features = tuple[Iterable[tuple[int, str]], Iterable[tuple[int, str]]]
 """Of the newer and the older tree: start of each log statement, and what it logs."""
 
 
+_ALIKE = 0.6  # of the letters of two names
+
+
 def dice(common: float, left: float, right: float) -> float:
     """2 |A and B| / (|A| + |B|), 0 for two empty sets."""
     return 2.0 * common / (left + right) if left + right else 0.0
+
+
+def alike(left: str, right: str) -> bool:
+    """Whether two names have most of their letters in common: `data_url` and `url`, `optimizer` and `opt`."""
+    left, right = left.strip("_").lower(), right.strip("_").lower()
+    if not left or not right:
+        return False
+    return left in right or right in left or SequenceMatcher(None, left, right, autojunk=False).ratio() >= _ALIKE
 
 
 def anchor_dice(mapping: Mapping, newer: Node, older: Node) -> float:

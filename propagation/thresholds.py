@@ -29,6 +29,9 @@ MIN_STATEMENT_SIMILARITY = 0.5
 MIN_MOVED_SIMILARITY = 0.75
 """Statements of one block that do not face each other: order does not speak for them, so their text must."""
 
+MIN_ACROSS_SIMILARITY = 0.7
+"""Statements whose blocks are not matched, but which face each other in the order of the file."""
+
 MAX_ALIGNED_PAIRS = 10_000
 """Largest table of pairs that one gap may cost (100 by 100 statements); beyond it only equal statements are aligned."""
 
