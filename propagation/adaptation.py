@@ -8,7 +8,8 @@ from flor_ray.propagation.calls import Alias, visible
 from flor_ray.propagation.edits import Carried
 from flor_ray.propagation.names import Scope
 from flor_ray.propagation.program import Program
-from flor_ray.propagation.renames import Renames
+from flor_ray.propagation.renames import Counterpart, Renames
+from flor_ray.propagation.thresholds import PENALTY_UNKNOWN_NAME
 from flor_ray.propagation.tree import Node
 
 
@@ -21,7 +22,11 @@ class Declined(Exception):
 
 
 class Adaptation:
-    """How the names in one unit of the newer program are written in a block of the older one."""
+    """How the names in one unit of the newer program are written in a block of the older one.
+
+    `lenient`: for a statement that is code of the script, and no log. A variable that has the same name in both
+    versions is then the same variable, unless something says otherwise; and what it binds it may bind again.
+    """
 
     def __init__(
         self,
@@ -32,9 +37,10 @@ class Adaptation:
         dropped: Sequence[Node],
         block: Node,
         replaced: Sequence[tuple[int, int]] = (),
+        lenient: bool = False,
     ) -> None:
         self._newer, self._older, self._renames, self._unit = newer, older, renames, unit
-        self.block = block
+        self.block, self._lenient = block, lenient
         self.scope: Scope = older.names.scope_of(block.children[0]) if block.children else older.names.module
         self.replacements: dict[tuple[int, int], bytes] = {}
         self.renamed: dict[str, str] = {}
@@ -90,6 +96,8 @@ class Adaptation:
         if name in self._own:
             return self._own_name(name, self._own[name])
         found = self._renames.variable(name, owner, self.scope)
+        if found.contradiction and self._lenient and self._older.names.lookup(name, self.scope) is not None:
+            found = Counterpart(name, PENALTY_UNKNOWN_NAME)
         if found.contradiction:
             raise Declined(found.contradiction)
         if found.name is None or (owner is None and self._older.names.lookup(name, self.scope) is None):
@@ -109,7 +117,7 @@ class Adaptation:
                 self.read.append((name, owner, found.name))
             return found.name
         there = self._older.names.lookup(name, self.scope)
-        if there is None:
+        if there is None or self._lenient:
             return name
         if there is self.scope and _only_loop_variable(there, name):
             return name

@@ -1,53 +1,36 @@
-"""Which file, and which definition, of an older tree is the one that a newer tree has under another path or name.
+"""Which file of an older tree is the one that a newer tree has under another path.
 
-    words      cheap: the sets of words of two files; only the few best are looked at again
-    forms      the statements of a syntax tree, blind to the names of variables (so a renaming hides nothing)
-    likeness   the mean of both, 0 to 1
-    decision   a partner, or why there is none: two that are as good as each other are no partner
+    pinned > equal path > content
+    content: those with the most common words -> likeness of their trees (profiles.py) + a little for the path
+    chosen:  two files that are each other's best by a margin; what could be two files is neither
 
-What may live here: comparing texts and choosing among them. Nothing here propagates.
+What may live here: choosing among files. Nothing here propagates.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
-from flor_ray.propagation.parse import decode, parse
+from flor_ray.propagation.profiles import common_words, file_likeness
 from flor_ray.propagation.similarity import dice
-from flor_ray.propagation.thresholds import MAX_LINES
-from flor_ray.propagation.tree import SCOPES, Node, Tree
 
 MIN_FILE_LIKENESS = 0.5
-"""Likeness from which on two files of different paths may be one. git's default for renames is 50 %; two unrelated
-training scripts score 0.2 to 0.35, since all of them import torch and call `loss.backward()`."""
+"""Likeness from which on two files of different paths may be one, as in git. Files of one repository score 0.1 to 0.2
+(median of pairs in pytorch/examples, nanoGPT and cleanrl; its forked scripts up to 0.9), a file and itself 10 commits
+before 0.75, 30 commits before 0.45: half of those are not found, which is better than finding forks."""
 
 MAX_STRANGER_LIKENESS = 0.2
 """Below this, two files of one path have so little in common that another file may have had that content (git: -B)."""
 
 PATH_WEIGHT = 0.3
-"""What a path is worth beside the content: `src/train.py` is rather `train.py` (+0.2) than `main.py` of equal content."""
+"""What a path is worth beside the content: `src/train.py` is rather `train.py` (+0.2) than an equal `main.py`."""
 
 MARGIN = 0.1
 """A candidate wins only by this much. Copies of one script, which are common, differ by less."""
 
-MIN_DEFINITION_LIKENESS = 0.3
-"""The same for two definitions of one name path: the name says it, the body must only not deny it."""
-
-MIN_HOMONYM_LIKENESS = 0.5
-"""The same if only the last name is equal, as for a method that has gone to another class."""
-
 MAX_SHORTLIST = 4
 """Files per newer file whose trees are compared. Parsing costs a hundred times what comparing sets of words does."""
-
-MAX_CHARACTERS = 1_000_000
-"""Longer files are data, not code; nothing is compared with them."""
-
-_WORD = re.compile(r"[^\W\d]\w*")
-_DEFINITIONS = SCOPES - {"module"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,46 +48,32 @@ class NoPartner:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Profile:
-    """What a text is compared by. Hashes are of this process: good for equality, never for order."""
-
-    forms: Counter[int]
-    words: Counter[str]
-
-
-# --- files --------------------------------------------------------------------------------------------------------
-
-
 def partners(
     newer: Mapping[str, str], older: Mapping[str, str], wanted: Collection[str], pinned: Mapping[str, str]
 ) -> dict[str, Partner | NoPartner]:
     """For each wanted newer path the older file that corresponds; no older file is given to two newer ones.
 
-    Pins come first, then equal paths, then content. Costs one set of words per file whose path is not in the other tree,
-    and a parse for each of the few that are close.
+    Pins come first, then equal paths, then content. Costs a set of words for each file whose path is not in the
+    other tree, and a parse for each of the few that are close.
     """
     found: dict[str, Partner | NoPartner] = {}
+    taken = set(pinned.values())
     for path in sorted(wanted):
         if path in pinned:
             there = pinned[path] in older
             found[path] = Partner(pinned[path], 1.0) if there else NoPartner(f"the older version has no {pinned[path]}")
-        elif path in older:
+        elif path in older and path not in taken:
             found[path] = Partner(path, 1.0)
-    taken = set(pinned.values())
-    free_older = [path for path in sorted(older) if path not in newer and path not in taken]
-    free_newer = [path for path in sorted(newer) if path not in older and path not in pinned]
-    if not free_older:
-        rest: list[str] = []
-    else:
-        strangers = [path for path in sorted(wanted) if path in older and path not in pinned and path in newer]
-        strangers = [path for path in strangers if _are_strangers(newer[path], older[path])]
-        rest = [path for path in sorted(wanted) if path in newer and path not in found] + strangers
-        free_newer = sorted({*free_newer, *strangers})
-    chosen = _Choice({path: newer[path] for path in free_newer}, {path: older[path] for path in free_older}, rest)
-    for path in sorted(wanted):
-        if path not in found or (path in rest and isinstance(chosen.of(path), Partner)):
-            found[path] = chosen.of(path)
+    free_older = {path: older[path] for path in sorted(older) if path not in newer and path not in taken}
+    by_path = [path for path in found if path not in pinned] if free_older else []
+    strangers = [path for path in by_path if file_likeness(newer[path], older[path]) < MAX_STRANGER_LIKENESS]
+    rest = [path for path in sorted(wanted) if path not in found] + strangers
+    lost = {path for path in newer if path not in older and path not in pinned}
+    choice = _Choice({path: newer[path] for path in sorted({*lost, *rest})}, free_older, rest)
+    for path in rest:
+        chosen = choice.of(path)
+        if path not in found or isinstance(chosen, Partner):
+            found[path] = chosen
     return found
 
 
@@ -158,136 +127,12 @@ class _Choice:
         return all(self._scores[each][0] <= least for each in rivals)
 
 
-def file_likeness(newer: str, older: str) -> float:
-    """How much of two files is the same, 0 to 1."""
-    if newer == older:
-        return 1.0
-    if not (_is_comparable(newer) and _is_comparable(older)):
-        return 0.0
-    return _likeness(_file_profile(newer), _file_profile(older))
-
-
-def _are_strangers(newer: str, older: str) -> bool:
-    return _common_words(newer, older) < MAX_STRANGER_LIKENESS and file_likeness(newer, older) < MAX_STRANGER_LIKENESS
-
-
 def _closest(source: str, others: Mapping[str, str]) -> list[str]:
     """Paths of the texts that share most words with a source."""
-    ranked = sorted((-_common_words(source, text), path) for path, text in others.items())
+    ranked = sorted((-common_words(source, text), path) for path, text in others.items())
     return [path for likeness, path in ranked[:MAX_SHORTLIST] if likeness < 0]
-
-
-def _common_words(newer: str, older: str) -> float:
-    ours, theirs = _words(newer), _words(older)
-    return dice(len(ours & theirs), len(ours), len(theirs))
 
 
 def _path_likeness(newer: str, older: str) -> float:
     ours, theirs = set(newer.split("/")), set(older.split("/"))
     return dice(len(ours & theirs), len(ours), len(theirs))
-
-
-# --- definitions --------------------------------------------------------------------------------------------------
-
-
-def definitions_around(source: str, line: int) -> tuple[tuple[str, ...], Node | None]:
-    """Names of the functions and classes that a line is in, outermost first; and the innermost of them."""
-    tree = parse(source)
-    around: list[Node] = []
-    for node in tree.nodes:  # in preorder: outer ones first
-        if node.kind in _DEFINITIONS and tree.line(node.start) <= line <= tree.last_line(node):
-            around.append(node)
-    return tuple(_name(node) for node in around), around[-1] if around else None
-
-
-def defines(source: str, names: tuple[str, ...]) -> bool:
-    """Whether a source has a definition with this path of names."""
-    return any(found == names for found, _ in _definitions(parse(source)))
-
-
-def definition_partner(
-    newer: str, line: int, older: Mapping[str, str], present: str | None
-) -> tuple[tuple[str, ...], Partner | NoPartner | None]:
-    """The older file to which the definition around a line has gone, and the definition's names.
-
-    `present` is the text of the file that corresponds; definitions that it has have gone nowhere. Of a method both its
-    class and it alone may have gone, so the longest path of names that some file has decides. None: no file has any.
-    """
-    names, node = definitions_around(newer, line)
-    tree = parse(newer)
-    while names and node is not None and not (present is not None and defines(present, names)):
-        found = _homes(tree, node, names, older)
-        if found is not None:
-            return names, found
-        node = next((each for each in node.ancestors() if each.kind in _DEFINITIONS), None)
-        names = names[:-1]
-    return names, None
-
-
-def _homes(tree: Tree, node: Node, names: tuple[str, ...], older: Mapping[str, str]) -> Partner | NoPartner | None:
-    profile = _profile(tree, node)
-    scores: list[tuple[float, str]] = []
-    for path, source in sorted(older.items()):
-        if names[-1] not in source or not _is_comparable(source):
-            continue
-        other = parse(source)
-        for found, definition in _definitions(other):
-            if found[-1] == names[-1] and definition.kind == node.kind:
-                likeness = _likeness(profile, _profile(other, definition))
-                if likeness >= (MIN_DEFINITION_LIKENESS if found == names else MIN_HOMONYM_LIKENESS):
-                    scores.append((likeness, path))
-    if not scores:
-        return None
-    best, path = max(scores, key=lambda each: (each[0], each[1]))
-    rivals = sorted({other for likeness, other in scores if likeness > best - MARGIN})
-    if len(rivals) > 1:
-        return NoPartner(f"`{'.'.join(names)}` could be that of {' or '.join(rivals)} in the older version")
-    return Partner(path, best)
-
-
-def _definitions(tree: Tree) -> Iterator[tuple[tuple[str, ...], Node]]:
-    paths: dict[int, tuple[str, ...]] = {}
-    for node in tree.nodes:
-        if node.kind in _DEFINITIONS:
-            outer = next((each for each in node.ancestors() if each.kind in _DEFINITIONS), None)
-            paths[node.index] = (*(paths[outer.index] if outer is not None else ()), _name(node))
-            yield paths[node.index], node
-
-
-def _name(node: Node) -> str:
-    name = node.child("name")
-    return name.label if name is not None else ""
-
-
-# --- profiles -----------------------------------------------------------------------------------------------------
-
-
-def _is_comparable(source: str) -> bool:
-    return len(source) <= MAX_CHARACTERS and source.count("\n") <= MAX_LINES
-
-
-@lru_cache(maxsize=2048)
-def _words(source: str) -> frozenset[str]:
-    return frozenset(_WORD.findall(source)) if _is_comparable(source) else frozenset()
-
-
-@lru_cache(maxsize=256)
-def _file_profile(source: str) -> _Profile:
-    tree = parse(source)
-    return _profile(tree, tree.root)
-
-
-def _profile(tree: Tree, node: Node) -> _Profile:
-    """Of a compound statement only the header counts: what is in its block counts by itself."""
-    forms: Counter[int] = Counter()
-    for each in tree.subtree(node):
-        if each.is_statement:
-            parts = (c.shape for c in each.children if c.kind != "block" and not c.kind.endswith("_clause"))
-            forms[hash((each.kind, each.label, *parts))] += 1
-    return _Profile(forms, Counter(_WORD.findall(decode(tree.text(node)))))
-
-
-def _likeness(newer: _Profile, older: _Profile) -> float:
-    forms = dice((newer.forms & older.forms).total(), newer.forms.total(), older.forms.total())
-    words = dice((newer.words & older.words).total(), newer.words.total(), older.words.total())
-    return (forms + words) / 2

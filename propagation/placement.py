@@ -28,6 +28,7 @@ from flor_ray.propagation.effects import called_name
 from flor_ray.propagation.gaps import HARMLESS, replaces, serving
 from flor_ray.propagation.mapping import Mapping
 from flor_ray.propagation.names import Names
+from flor_ray.propagation.order import Order
 from flor_ray.propagation.program import Program
 from flor_ray.propagation.rivals import Rivals
 from flor_ray.propagation.similarity import Likeness
@@ -100,12 +101,17 @@ class Placer:
         self._likeness = Likeness(newer.tree, older.tree, (newer.features(), older.features()))
         self._rivals = Rivals(older, mapping, self._likeness)
         self._states = States(newer, older, mapping)
+        self._order = Order(mapping, newer.names)
         self._serving = serving(newer, mapping, self._states.is_inert)
         self._observers = {start for start, _ in newer.features()}
         self._quiet = {call.node.index for call in calls(older.names) if call.function == "log"}
 
-    def place(self, unit: Node, flow: Flow) -> Place | NoPlace:
-        """Place a newer statement."""
+    def place_code(self, unit: Node, flow: Flow) -> Place | NoPlace:
+        """Place a newer statement that is no log: it does not ask for the state of what it reads, it makes it."""
+        return self.place(unit, flow, code=True)
+
+    def place(self, unit: Node, flow: Flow, code: bool = False) -> Place | NoPlace:
+        """Place a newer statement that observes."""
         block = unit.parent
         if block is None:
             return NoPlace("it is not in a block")
@@ -128,8 +134,8 @@ class Placer:
             return NoPlace(_absent(self._newer, block), one.older if one is not None else None, 0.3)
         ends = self._only_observers(before), self._only_observers(after)
         sides = self._replaced(before, left, target, flow), self._replaced(after, right, target, flow)
-        place = self._between(target, (left, right), ends, sides, flow, unmapped)
-        if isinstance(place, NoPlace):
+        place = self._between(unit, target, (left, right), ends, sides, flow, unmapped)
+        if isinstance(place, NoPlace) or code:
             return place
         wrong = self._states.conflict(unit, target, place.gap, flow.names)
         if wrong is not None:
@@ -183,6 +189,7 @@ class Placer:
 
     def _between(
         self,
+        unit: Node,
         target: Node,
         neighbours: tuple[_Neighbour | None, _Neighbour | None],
         ends: tuple[bool, bool],
@@ -208,11 +215,12 @@ class Placer:
             and each.newer.kind not in CONTAINERS
         )
         crossed = low > high
-        if crossed:
-            low, high = (low, low) if self._affinity(left, reads) >= self._affinity(right, reads) else (high, high)
-            confidence -= PENALTY_CROSSED
-            if not self._affinity(left, reads) and not self._affinity(right, reads):
-                return NoPlace("its two neighbours stand in the other order in the older version", older[low - 1], 0.4)
+        span = self._order.span(unit, target)
+        if span.votes:
+            low, high = span.low, span.high
+            confidence -= PENALTY_CROSSED * min(4 * span.against / span.votes, 1.0)
+        elif crossed:
+            return NoPlace("its two neighbours stand in the other order in the older version", older[high - 1], 0.4)
         earliest, latest = self._flow(target, older, flow)
         if earliest > latest:
             return NoPlace(

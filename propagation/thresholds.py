@@ -29,7 +29,7 @@ MIN_STATEMENT_SIMILARITY = 0.5
 MIN_MOVED_SIMILARITY = 0.75
 """Statements of one block that do not face each other: order does not speak for them, so their text must."""
 
-MIN_ACROSS_SIMILARITY = 0.7
+MIN_ACROSS_SIMILARITY = 0.8
 """Statements whose blocks are not matched, but which face each other in the order of the file."""
 
 MAX_ALIGNED_PAIRS = 10_000
@@ -50,6 +50,7 @@ PENALTY_CROSSED = 0.25  # the neighbours stand in the other order; the one that 
 PENALTY_UNMAPPED_BLOCK = 0.15  # the block has no counterpart, only its statements have
 PENALTY_WEAK_NEIGHBOUR = 0.05  # a neighbour is matched but differs
 PENALTY_DOUBTFUL_NAME = 0.15  # a name is read that the mapping says nothing about, or says two things
+PENALTY_UNKNOWN_NAME = 0.3  # a variable is the same only because it has one name in both versions
 PENALTY_FACING_NAME = 0.2  # a variable is the same only because it has one name in code that replaces the other's
 PENALTY_STATE = 0.1  # older-only statements between the neighbours change the state of what the statement reads
 PENALTY_OTHER_REGION = 0.15  # the place runs in another part of the script (say, nested loop against epoch)

@@ -11,8 +11,8 @@ line --> statement --> unit           the statement, or the only-newer `if`/`wit
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 from flor_ray.propagation.adaptation import Adaptation, Declined
 from flor_ray.propagation.bottomup import CONTAINERS
@@ -43,7 +43,7 @@ from flor_ray.propagation.program import LogCall, Program
 from flor_ray.propagation.regions import regions_of
 from flor_ray.propagation.renames import Renames, ScopeKey, scope_key
 from flor_ray.propagation.thresholds import MAX_CARRIED_LINES
-from flor_ray.propagation.tree import Node
+from flor_ray.propagation.tree import Node, Tree
 from flor_ray.propagation.units import dropped_from, kept_in, widen
 from flor_ray.records import Pin
 
@@ -114,11 +114,45 @@ class Transplant:
     def _carry_plain(self, statement: Node) -> Carried | Present:
         node = self._matched(statement)
         partner = self.mapping.older_of(node)
-        if partner is None:
-            return self._carry_unit(node)
-        if partner.shape == node.shape:
+        if partner is not None:
             return Present(self.older.tree.line(partner.start))
-        raise Declined("the older version has its own form of this statement", partner, 0.3)
+        first = self.placer.place_code(node, Flow())
+        if isinstance(first, NoPlace):
+            raise Declined(first.reason, first.guess, first.confidence)
+        adaptation = Adaptation(self.newer, self.older, self.renames, statement, (), first.block, lenient=True)
+        for name, owner in adaptation.lacking:
+            if owner is not None or (name not in _BUILTINS and name not in self._unbound):
+                raise Declined(f"it reads `{name}`, which the older version does not define", confidence=0.3)
+        for alias in adaptation.lacking_aliases:
+            raise Declined(f"it reads `{alias.name}`, which the older version does not define", confidence=0.3)
+        place = self.placer.place_code(node, self._code_flow(node, adaptation))
+        if isinstance(place, NoPlace):
+            raise Declined(place.reason, place.guess, place.confidence)
+        if place.block is not first.block:
+            adaptation = Adaptation(self.newer, self.older, self.renames, statement, (), place.block, lenient=True)
+        twin = self._twin_at(node, place, adaptation)
+        if twin is not None:
+            return Present(self.older.tree.line(twin.start))
+        return self._finish(statement, place, adaptation, ())
+
+    def _code_flow(self, node: Node, adaptation: Adaptation) -> Flow:
+        """What a statement that is not a log asks of its place: as for a log, and before what reads its variables."""
+        flow = self._flow(node, adaptation, lenient=True)
+        waiting = {
+            read.index
+            for name in {adaptation.renamed.get(each.label, each.label) for each in self.newer.names.bound(node)}
+            for read in self.older.names.loose.get(name, ())
+        }
+        return replace(flow, before=frozenset(flow.before) | waiting)
+
+    def _twin_at(self, node: Node, place: Place, adaptation: Adaptation) -> Node | None:
+        """The statement itself, renamed, in the block that it would be put into."""
+        words = _words(self.newer.tree, node, adaptation.renamed)
+        for other in statements_of(place.block):
+            if other.shape == node.shape and self.mapping.newer_of(other) is None:
+                if _words(self.older.tree, other, {}) == words:
+                    return other
+        return None
 
     # --- log calls inside other statements -----------------------------------------------------------------------
 
@@ -273,7 +307,7 @@ class Transplant:
 
     # --- placing -------------------------------------------------------------------------------------------------
 
-    def _flow(self, unit: Node, adaptation: Adaptation) -> Flow:
+    def _flow(self, unit: Node, adaptation: Adaptation, lenient: bool = False) -> Flow:
         after: set[int] = set()
         before: set[int] = set()
         names: dict[str, str] = {}
@@ -286,7 +320,7 @@ class Transplant:
             earlier = [n for n in mine if n.start < unit.start]
             later = [n for n in mine if n.start > unit.start]
             linked = self._linked(earlier[-1], counterpart) if earlier else []
-            if earlier and not linked:
+            if earlier and not linked and not lenient:
                 self._needs.check_binding(name, earlier[-1], unit, self.carried.keys())
             if linked:
                 after.update(linked)
@@ -387,3 +421,9 @@ def _same_loops(newer: Program, older: Program) -> Iterable[tuple[Node, Node]]:
         b = older.matched(other) if other is not None else None
         if a is not None and b is not None:
             yield a, b
+
+
+def _words(tree: Tree, node: Node, renamed: Mapping[str, str]) -> list[str]:
+    """The leaves of a statement, with its names as they are in the older version."""
+    leaves = [each for each in tree.subtree(node) if not each.children]
+    return [renamed.get(each.label, each.label) if "name" in each.kind or each.kind == "identifier" else each.label for each in leaves]

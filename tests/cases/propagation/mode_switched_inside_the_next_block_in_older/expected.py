@@ -13,4 +13,5 @@ for epoch in flor.loop("epoch", range(5)):
         net.eval()
         logits = net(held_out)
         test_loss = criterion(logits, truth).item()
+    flor.log("tail", net(held_out).mean().item())
     print(epoch, loss.item(), test_loss)
