@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flor_ray.automatic import autolog
     from flor_ray.calls import MTK, arg, checkpointing, log, loop
-    from flor_ray.pipeline import dataframe, explain, replay
+    from flor_ray.pipeline import dataframe, explain, propagate, replay
 
 __version__ = "0.1.0"
-__all__ = ["MTK", "arg", "autolog", "checkpointing", "dataframe", "explain", "log", "loop", "replay"]
+__all__ = ["MTK", "arg", "autolog", "checkpointing", "dataframe", "explain", "log", "loop", "propagate", "replay"]
 
 _HOMES = {
     "autolog": "flor_ray.automatic",
     **dict.fromkeys(("MTK", "arg", "checkpointing", "log", "loop"), "flor_ray.calls"),
-    **dict.fromkeys(("dataframe", "explain", "replay"), "flor_ray.pipeline"),
+    **dict.fromkeys(("dataframe", "explain", "propagate", "replay"), "flor_ray.pipeline"),
 }
 
 

@@ -6,6 +6,9 @@ not be written makes the cache useless, not wrong: objects then come from the st
 
     FLOR_RAY_CACHE        the folder; ~/.cache/flor_ray/objects if not set
     FLOR_RAY_CACHE_BYTES  its limit: a number, or one such as 500M or 2G; 10G if not set, 0 for no cache
+
+Answers of propagation are kept in the same way, in a folder of their own (`of_propagations`). Their names are not the
+hashes of their bytes, so that who reads them checks them in its own way.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ BYTES_VARIABLE = "FLOR_RAY_CACHE_BYTES"
 VARIABLES = (FOLDER_VARIABLE, BYTES_VARIABLE)
 
 _DEFAULT_BYTES = 10 << 30
+_PROPAGATIONS_BYTES = 256 << 20  # some ten thousand answers of 5 to 20 KB
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _FILL = 0.9  # what eviction leaves, so that it is not due again with the next object
 _ABANDONED_SECONDS = 3600.0  # no write of one file takes that long
@@ -91,6 +95,14 @@ def from_environment(variables: Mapping[str, str] = os.environ) -> ObjectCache |
     """
     limit = parse_bytes(variables.get(BYTES_VARIABLE) or str(_DEFAULT_BYTES))
     folder = variables.get(FOLDER_VARIABLE) or default_folder(variables)
+    return ObjectCache(os.path.abspath(os.path.expanduser(folder)), limit) if limit else None
+
+
+def of_propagations(variables: Mapping[str, str] = os.environ) -> ObjectCache | None:
+    """Where answers of propagation are kept: beside the objects' folder, or in the one that the environment names."""
+    limit = min(parse_bytes(variables.get(BYTES_VARIABLE) or str(_DEFAULT_BYTES)), _PROPAGATIONS_BYTES)
+    named = variables.get(FOLDER_VARIABLE)
+    folder = os.path.join(named or os.path.dirname(default_folder(variables)), "propagations")
     return ObjectCache(os.path.abspath(os.path.expanduser(folder)), limit) if limit else None
 
 

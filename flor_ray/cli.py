@@ -1,4 +1,4 @@
-"""The command line: `flor-ray run | versions | dataframe | explain | replay | storage | gc | demo`.
+"""The command line: `flor-ray run | versions | dataframe | propagate | explain | replay | storage | gc | demo`.
 
 What lives here: words, questions, progress and exit statuses. What the commands do is in `flor_ray.pipeline`.
 
@@ -44,6 +44,7 @@ def cli() -> None:
       flor-ray demo                                  see all of it in two minutes
       flor-ray run train.py --lr 0.01                record a run
       flor-ray versions                              what was recorded
+      flor-ray propagate grad_norm --diff            where a new log line would stand in old versions
       flor-ray explain grad_norm                     what a new column would cost
       flor-ray replay grad_norm --where "epoch >= 3" fill it
       flor-ray dataframe grad_norm loss              read it
@@ -188,6 +189,104 @@ def dataframe(names: tuple[str, ...], csv: str | None, store: str | None) -> Non
 
 
 @cli.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option(
+    "--versions",
+    "prefixes",
+    multiple=True,
+    metavar="V",
+    help="Only the versions whose ids begin so; several by commas, or by repeating it.",
+)
+@click.option("--diff", is_flag=True, help="Print what is put into each version's files.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: one object per version and statement.")
+@click.option("--version", metavar="V", help="Pin: in the file of the version whose id begins so,")
+@click.option("--line", type=click.IntRange(1), metavar="N", help="... after line N; at a header: first in its body,")
+@click.option(
+    "--indent", type=click.IntRange(0), metavar="COLUMN", help="... in the block at this column, if several end there;"
+)
+@click.option("--file", metavar="PATH", help="... in this file of the version; default: the one that corresponds.")
+@click.option(
+    "--statement", type=click.IntRange(1), metavar="LINE", help="Line of the statement meant, if NAME has several."
+)
+@click.option("--remove", is_flag=True, help="Remove the pins of --version V.")
+@_store
+def propagate(
+    names: tuple[str, ...],
+    prefixes: tuple[str, ...],
+    diff: bool,
+    as_json: bool,
+    version: str | None,
+    line: int | None,
+    indent: int | None,
+    file: str | None,
+    statement: int | None,
+    remove: bool,
+    store: str | None,
+) -> None:
+    """Say where the statements that log NAME would stand in old versions, and how sure that is. Runs nothing.
+
+    Lines are those of the patched file; of what was refused, the line of the version's own file after which it might
+    belong. Exits with 1 if anything was refused.
+
+    With --version and --line you decide: the statement stands after that line, in all versions with the same file, and
+    versions near by are patched from there. Pins are kept in the store, until the statement itself is edited.
+
+    \b
+    Examples:
+      flor-ray propagate grad_norm
+      flor-ray propagate grad_norm --diff | less
+      flor-ray propagate grad_norm --versions a1b2c3,d4e5f6 --diff
+      flor-ray propagate grad_norm --version a1b2c3 --line 42
+      flor-ray propagate grad_norm --version a1b2c3 --line 42 --indent 4
+      flor-ray propagate grad_norm --version a1b2c3 --remove
+    """
+    from flor_ray import progress, propagating, propagation_reports
+    from flor_ray.project import Project
+    from flor_ray.records import Pin
+
+    deciding = {
+        "--line": line,
+        "--indent": indent,
+        "--file": file,
+        "--statement": statement,
+        "--remove": remove or None,
+    }
+    given = [option for option, value in deciding.items() if value is not None]
+    if version is None and given:
+        raise UsageError(f"{given[0]} needs --version V: the version in whose file the place is meant.")
+    if version is not None:
+        if prefixes or diff or as_json or len(names) != 1:
+            raise UsageError("A pin is for one NAME in one --version; leave out --versions, --diff and --json.")
+        if remove == (line is not None) or (remove and len(given) > 1):
+            raise UsageError("--version V goes with either --line N, to pin, or --remove. (--versions V only looks.)")
+    project = Project.open(store_url=store)
+    if version is not None and remove:
+        click.echo(propagation_reports.unpinned(propagating.unpin(project, names[0], version)))
+        return
+    with progress.counting() as tell:
+        if version is not None and line is not None:
+            done = propagating.pin(project, names[0], version, Pin(line, indent), file, statement, tell)
+        else:
+            words = [prefix.strip() for word in prefixes for prefix in word.split(",")]
+            found = propagating.propagated(project, names, words or None, tell)
+    if version is not None:
+        terminal.print_diff(propagation_reports.pinned(done) + "\n")
+        return
+    if as_json:
+        click.echo(json.dumps(propagation_reports.as_json(found, diff), indent=1))
+    elif diff:
+        terminal.print_diff(propagation_reports.diffs(found))
+    else:
+        click.echo(propagation_reports.table(found, terminal.width()))
+        for sentence in propagation_reports.advice(found):
+            click.echo(sentence)
+    for note in found.notes:
+        click.echo(f"Note: {note}.", err=as_json or diff)
+    if any(patched.refused for patched in found.patched.values()):
+        raise SystemExit(1)
+
+
+@cli.command()
 @click.argument("names", nargs=-1, required=True)
 @_where
 @_workers
@@ -224,11 +323,12 @@ def replay(
       flor-ray replay cf_matrix
       flor-ray replay grad_norm --where "accuracy < 95 and epoch >= 3" --yes
     """
-    from flor_ray import pipeline, reports
+    from flor_ray import pipeline, progress, reports
     from flor_ray.project import Project
 
     project = Project.open(store_url=store)
-    prepared = pipeline.prepare(project, names, where, workers or pipeline.default_workers(), again)
+    with progress.counting() as tell:
+        prepared = pipeline.prepare(project, names, where, workers or pipeline.default_workers(), again, tell)
     click.echo(reports.explain(prepared))
     if prepared.costs:
         seconds = prepared.schedule.makespan_seconds

@@ -4,6 +4,7 @@
     ├── UsageError              you asked for something that cannot be
     │   ├── NoRepository        no git repository here
     │   ├── UnknownFeature      nobody ever logged that name
+    │   ├── UnknownVersion      no version's id begins so, or several do
     │   ├── BadWhere            `where` does not parse, or names an unknown column
     │   ├── BadArgument         a --kwargs value does not fit the default's type
     │   └── NothingRecorded     the store has no version of this project
@@ -56,6 +57,24 @@ class UnknownFeature(UsageError):
             f"No version and no file in the working tree logs {name!r}. {hint}Known features: {listing}. "
             f'Add `flor.log("{name}", ...)` to your newest code, then ask again.'
         )
+
+
+class UnknownVersion(UsageError):
+    def __init__(self, prefix: str, known: Iterable[str], matching: Iterable[str] = ()) -> None:
+        self.prefix, self.known, self.matching = prefix, tuple(known), tuple(matching)
+        if self.matching:
+            shown = _some(version[: max(12, len(prefix) + 4)] for version in self.matching)
+            super().__init__(f"{len(self.matching)} versions begin with {prefix!r}: {shown}. Give more of the id.")
+        else:
+            shown = _some(version[:8] for version in reversed(self.known))
+            super().__init__(
+                f"No version begins with {prefix!r}. The newest are {shown}; `flor-ray versions` lists all."
+            )
+
+
+def _some(words: Iterable[str], limit: int = 5) -> str:
+    listed = list(words)
+    return ", ".join(listed[:limit]) + (", ..." if len(listed) > limit else "")
 
 
 class BadWhere(UsageError):

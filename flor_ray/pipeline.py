@@ -17,13 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flor_ray import dependence, frame, patching, plan, query, replay_marks, reports
-from flor_ray.errors import BadWhere, FlorWarning, GitError, SourcesMissing, UnknownFeature, UsageError
+from flor_ray import dependence, donors, frame, plan, propagating, query, replay_marks, reports
+from flor_ray.errors import BadWhere, FlorWarning, UnknownFeature, UsageError
 from flor_ray.fragments import RECORDED
 from flor_ray.patching import Patched
 from flor_ray.prepared import Prepared
 from flor_ray.project import Project
-from flor_ray.records import Checkpoint, Experiment, Operator, Outcome, Segment, SegmentCost, SourceFile, Status
+from flor_ray.records import Checkpoint, Experiment, Operator, Outcome, Segment, SegmentCost
 from flor_ray.results import origin_id
 from flor_ray.scheduler import costs, packing, splitting
 
@@ -45,6 +45,7 @@ def prepare(
     where: str | None = None,
     workers: int = 1,
     again: bool = False,
+    tell: propagating.Tell = lambda what, done, total: None,
 ) -> Prepared:
     """Find what is missing of `names` where `where` holds, and the cheapest way to get it. Runs and changes nothing.
 
@@ -55,9 +56,9 @@ def prepare(
         BadWhere: `where` cannot be evaluated.
     """
     names = tuple(dict.fromkeys(names))
-    experiments = project.experiments()
-    by_version = {experiment.version: experiment for experiment in experiments}
-    patched = _patch_all(project, names, experiments)
+    propagated = propagating.propagated(project, names, tell=tell)
+    by_version, patched = propagated.experiments, propagated.patched
+    experiments = tuple(by_version.values())
     selected, where_notes = _select(project, names, where, experiments)
     regions = {(v, name): region for v, patch in patched.items() for name, region in patch.regions.items()}
     request = query.Request(names, selected)
@@ -85,7 +86,7 @@ def prepare(
         patched,
         checkpoints,
         schedule,
-        (*where_notes, *notes, *planned.notes),
+        (*propagated.notes, *where_notes, *notes, *planned.notes),
         refusals,
         query.skipped(request, catalogue),
         workers,
@@ -133,60 +134,13 @@ def run(
 # --- the stages -----------------------------------------------------------------------------------------------------
 
 
-def _patch_all(project: Project, names: Sequence[str], experiments: Sequence[Experiment]) -> dict[str, Patched]:
-    """Every version's sources with the statements for `names` in them."""
-    texts = {e.version: _python_texts(project, e) for e in experiments}
-    working = {path: _text(data) for path, data in project.repository.working_sources().items()}
-    candidates = [("the working tree", working)]
-    candidates += [(f"version {e.version[:8]}", texts[e.version]) for e in reversed(experiments)]
-    donors = patching.find_donors(names, candidates, frozenset(e.script for e in experiments))
-    for name in names:
-        if name not in donors and not _recorded(project, name):
-            known = patching.features(working).union(*(patching.features(text) for text in texts.values()))
-            raise UnknownFeature(name, known | _recorded_names(project))
-    return {e.version: patching.patch(names, donors, e.script, texts[e.version]) for e in experiments}
-
-
-def _python_texts(project: Project, experiment: Experiment) -> dict[str, str]:
-    sources = _sources(project, experiment)
-    return {path: _text(source.data) for path, source in sources.items() if path.endswith(".py")}
-
-
-def _sources(project: Project, experiment: Experiment) -> Mapping[str, SourceFile]:
-    """A version's files. Those of a run that was killed before they were mirrored come from git, and are mirrored now;
-    where git has them no more, there are none, and propagation says so."""
-    version = experiment.version
-    try:
-        return project.store.sources(project.name, version)
-    except SourcesMissing:
-        try:
-            sources = project.repository.sources(version)
-        except GitError:
-            return {}
-        if experiment.status is not Status.RUNNING:  # a run that has just begun is about to do it
-            project.store.write_sources(project.name, version, experiment.parent, sources)
-        return sources
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
-
-
-def _recorded(project: Project, name: str) -> bool:
-    return bool(project.store.logs(project.name, names=[name]).num_rows)
-
-
-def _recorded_names(project: Project) -> frozenset[str]:
-    return frozenset(project.store.logs(project.name)["name"].unique().to_pylist())
-
-
 def _select(
     project: Project, names: Sequence[str], where: str | None, experiments: Sequence[Experiment]
 ) -> tuple[Mapping[str, frozenset[int] | None] | None, tuple[str, ...]]:
     """The versions and epochs that `where` picks (None: everything), and what the user should know about that."""
     if where is None:
         return None, ()
-    recorded = _recorded_names(project)
+    recorded = propagating.recorded_names(project)
     columns = frame.referenced_columns(where)
     if unknown := columns - recorded - set(names) - set(frame.DIMENSIONS) - set(frame.CONSTANTS):
         known = [*frame.DIMENSIONS, *sorted(recorded | set(names))]
@@ -292,14 +246,13 @@ def dataframe(*names: str, path: str = ".", store_url: str | None = None) -> pd.
     """
     project = Project.open(path, store_url)
     experiments = project.experiments()
-    recorded = _recorded_names(project)
+    recorded = propagating.recorded_names(project)
     if unknown := [name for name in names if name not in recorded]:
-        working = {file: _text(data) for file, data in project.repository.working_sources().items()}
-        in_code = patching.features(working)
+        in_code = donors.features(propagating.working_texts(project))
         for experiment in reversed(experiments):
             if all(name in in_code for name in unknown):
                 break
-            in_code |= patching.features(_python_texts(project, experiment))
+            in_code |= donors.features(propagating.python_texts(project, [experiment])[experiment.version])
         for name in unknown:
             if name not in in_code:
                 raise UnknownFeature(name, recorded | in_code)
@@ -372,6 +325,31 @@ def explain(
     """What `replay` with these arguments would run, and what it should take. Runs nothing."""
     project = Project.open(path, store_url)
     return Explanation(prepare(project, _names(names), where, workers or default_workers()))
+
+
+def propagate(
+    names: Sequence[str] | str,
+    versions: Sequence[str] | str | None = None,
+    path: str = ".",
+    store_url: str | None = None,
+) -> pd.DataFrame:
+    """Where the statements that log `names` would stand in old versions. Runs and changes nothing.
+
+    Args:
+        names: features that the newest code (or any version's) logs.
+        versions: ids, or how they begin; None: all.
+
+    Returns:
+        One row per version and statement: version, name, file, line (in the patched file), confidence (0 to 1), outcome
+        (placed, present, pinned or refused), why.
+    """
+    import pandas as pd
+
+    prefixes = [versions] if isinstance(versions, str) else versions
+    found = propagating.propagated(Project.open(path, store_url), _names(names), prefixes).findings
+    rows = [(v, f.name, f.path, f.line, f.confidence, f.verdict.value, f.why) for v, f in found]
+    table = pd.DataFrame(rows, columns=["version", "name", "file", "line", "confidence", "outcome", "why"])
+    return table.astype({"line": "Int64"})
 
 
 def replay(

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from flor_ray.patching import Finding
 from flor_ray.prepared import Prepared
 from flor_ray.records import Checkpoint, EpochTimes, Experiment, Operator, Outcome, Point, Segment, Skip
 from flor_ray.results import mismatch_json
@@ -44,9 +45,62 @@ def explain(prepared: Prepared) -> str:
     lines += [f"Note: {note}" for note in prepared.notes]
     for version, doubts in prepared.doubtful.items():
         lines += [f"Note: version {version[:8]}: {describe_doubt(*doubt)}" for doubt in doubts.items()]
+    lines += [f"Note: {sentence}" for sentence in _doubtful_places(prepared)]
     lines += [f"Not replayed: version {s.version[:8]}: {s.reason}" for s in prepared.skipped]
-    lines += [f"Refused: version {version[:8]}, {name}: {reason}" for version, name, reason in prepared.refusals]
-    return "\n".join(lines)
+    lines += [f"Refused: {versions}, {name}: {reason}" for versions, name, reason in _refusals(prepared)]
+    return "\n".join([*lines, *_hints(prepared)])
+
+
+def some_versions(versions: Sequence[str], limit: int = 3) -> str:
+    """version a1b2c3d4; 12 versions: a1b2c3d4, 5e6f7a8b, 9c0d1e2f, ..."""
+    shown = ", ".join(version[:8] for version in versions[:limit])
+    if len(versions) == 1:
+        return f"version {shown}"
+    return f"{len(versions)} versions: {shown}{', ...' if len(versions) > limit else ''}"
+
+
+def pin_hint(name: str, version: str, guess: int | None = None, has_file: bool = True) -> str:
+    """Where to look at a place that is doubtful or refused, and how to decide by hand."""
+    command, short = f"flor-ray propagate {name}", version[:8]
+    return (
+        f"See {command} --versions {short} --diff, or pin the place with {command} --version {short} "
+        f"--line {guess or 'N'}{'' if has_file else ' --file PATH'} (it goes after that line of the version's file)."
+    )
+
+
+def _refusals(prepared: Prepared) -> list[tuple[str, str, str]]:
+    """Versions in words, name and reason; what was refused in several versions for one reason is said once."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for version, name, reason in prepared.refusals:
+        groups.setdefault((name, reason), []).append(version)
+    return [(some_versions(versions), name, reason) for (name, reason), versions in groups.items()]
+
+
+def _in_doubt(prepared: Prepared) -> list[tuple[str, Finding]]:
+    """Statements that will be replayed although their place is not beyond doubt."""
+    planned = {cost.segment.version for cost in prepared.costs}
+    pairs = [(v, f) for v, patched in prepared.patched.items() if v in planned for f in patched.findings]
+    return [(version, finding) for version, finding in pairs if finding.is_doubtful]
+
+
+def _doubtful_places(prepared: Prepared) -> list[str]:
+    groups: dict[tuple[str, float, str], list[str]] = {}
+    for version, finding in _in_doubt(prepared):
+        groups.setdefault((finding.name, finding.confidence, finding.why), []).append(version)
+    return [
+        f"{some_versions(versions)}: {name} was placed with a confidence of {confidence:.2f} ({why})"
+        for (name, confidence, why), versions in groups.items()
+    ]
+
+
+def _hints(prepared: Prepared) -> list[str]:
+    """One for each name that was refused, or whose place is in doubt."""
+    refused = {(version, name) for version, name, _ in prepared.refusals}
+    pairs = [(v, f) for v, patched in prepared.patched.items() for f in patched.findings if (v, f.name) in refused]
+    found: dict[str, str] = {}
+    for version, f in sorted([*pairs, *_in_doubt(prepared)], key=lambda pair: pair[1].path is None):
+        found.setdefault(f.name, pin_hint(f.name, version, f.best_guess, f.path is not None))
+    return list(found.values())
 
 
 def _plan_table(prepared: Prepared) -> tuple[list[str], list[list[str]]]:
@@ -115,8 +169,9 @@ def _runs_of_decisions(decided: Sequence[_Decided]) -> list[tuple[_Decided, _Dec
 
 
 def problems(prepared: Prepared, outcome: Outcome) -> list[str]:
-    """Sentences for everything that a user must know about a replay: one per version and problem."""
-    found = [f"version {v[:8]}: {name} was not replayed: {reason}" for v, name, reason in prepared.refusals]
+    """Sentences for everything that a user must know about a replay: one per problem, and version where they differ."""
+    found = [f"{versions}: {name} was not replayed: {reason}" for versions, name, reason in _refusals(prepared)]
+    found += [*_doubtful_places(prepared), *_hints(prepared)]
     found += [f"version {skipped.version[:8]}: {skipped.reason}" for skipped in prepared.skipped]
     found += [f"version {segment.version[:8]}, {_span(segment)}: {error}" for segment, error in outcome.failures]
     for report in outcome.reports:

@@ -6,6 +6,7 @@
     checkpoints/<project>/<version>/<epoch>-<point>.parquet                   C
     source_code/<project>/<version>.parquet                                   G (blobs in S)
     objects/ab/cdef...                                                        S
+    pins/, replays/                                                           see `pins` and `replay_marks`
 
 Any number of processes may write and read at once. Files only appear, whole, or go after a merge has put their rows
 elsewhere; a reader that loses a file to a merge lists again. Names are unique (runs, replays) or deterministic
@@ -397,6 +398,35 @@ class Store:
         return {
             row["filename"].decode("utf-8", "surrogateescape"): SourceFile(blobs[row["key"]], row["mode"], row["oid"])
             for row in rows
+        }
+
+    def sources_of(self, project: str, versions: Iterable[str], suffix: str = "") -> dict[str, dict[str, SourceFile]]:
+        """Files of several versions whose paths end with `suffix`; equal ones are read once. Versions that are not
+        mirrored are left out.
+
+        Raises:
+            StoreError: a file of them is missing or corrupt.
+        """
+
+        def rows(version: str) -> list[dict[str, Any]] | None:
+            try:
+                found = self._read(_source_path(project, version), SOURCE_FILE_SCHEMA).to_pylist()
+            except FileNotFoundError:
+                return None
+            return [row for row in found if row["filename"].endswith(suffix.encode())]
+
+        versions = list(versions)
+        manifests = dict(zip(versions, self.files.each(rows, versions), strict=True))
+        blobs = self.objects.get_many(row["key"] for found in manifests.values() for row in found or ())
+        return {
+            version: {
+                row["filename"].decode("utf-8", "surrogateescape"): SourceFile(
+                    blobs[row["key"]], row["mode"], row["oid"]
+                )
+                for row in found
+            }
+            for version, found in manifests.items()
+            if found is not None
         }
 
     # --- what is kept -----------------------------------------------------------------------------------------------

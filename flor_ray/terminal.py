@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
     from flor_ray.cluster.driver import Progress as ReplayProgress
 
+_DIFF_STYLES = (
+    ("--- ", "bold"),
+    ("+++ ", "bold"),
+    ("@@", "cyan"),
+    ("+", "green"),
+    ("-", "red"),
+    ("# ", "yellow"),
+)
 _MAX_ROWS = 200  # of a table that is printed; files get all
 
 
@@ -67,9 +75,29 @@ def print_frame(frame: pd.DataFrame) -> None:
     """Print a DataFrame as a table; arrays as their shape, times to the second."""
     shown = frame.head(_MAX_ROWS)
     rows = [[_cell(value) for value in row] for row in shown.itertuples(index=False)]
-    click.echo(render(map(str, frame.columns), rows, width=max(80, _terminal_width())))
+    click.echo(render(map(str, frame.columns), rows, width=width()))
     if len(frame) > len(shown):
         click.echo(f"... and {len(frame) - len(shown)} more rows; --csv FILE writes all of them.")
+
+
+def print_diff(text: str) -> None:
+    """Print a unified diff: coloured in a terminal, byte for byte elsewhere."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        click.echo(text.encode("utf-8", "surrogateescape"), nl=False)
+        return
+    for line in text.split("\n"):
+        style = next((style for start, style in _DIFF_STYLES if line.startswith(start)), "")
+        shown = line.encode("utf-8", "surrogateescape").decode("utf-8", "replace").rstrip("\r")
+        console.print(Text(shown, style=style))
+
+
+def width() -> int:
+    """Columns for a table."""
+    return max(80, _terminal_width())
 
 
 def _cell(value: Any) -> str:

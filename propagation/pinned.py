@@ -1,9 +1,9 @@
 """Places that the user has chosen by line.
 
-        10  for x in xs:          after 10: at the start of this body
-        11      if x:
-        12          f(x)          after 12: at the end of the `if`; with indent 4: of the loop; with indent 0: behind it
-        13  g()
+10  for x in xs:          after 10: at the start of this body
+11      if x:
+12          f(x)          after 12: at the end of the `if`; with indent 4: of the loop; with indent 0: behind it
+13  g()
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ def pinned_place(tree: Tree, pin: Pin) -> Place:
         found = [each for each in found if _column(tree, each[2]) == pin.indent]
     if not found:
         block = f" with an indentation of {pin.indent}" if pin.indent is not None else ""
-        raise Declined(f"it is pinned after line {pin.after}, where no block{block} of the older version goes on or ends")
+        raise Declined(
+            f"it is pinned after line {pin.after}, where no block{block} of the older version goes on or ends"
+        )
     _, _, block, gap = max(found, key=lambda each: (_column(tree, each[2]), each[2].index))
     return Place(block, gap, gap > 0, 1.0, "pinned by hand")
 

@@ -24,7 +24,9 @@ from flor_ray.propagation.thresholds import (
 )
 from flor_ray.propagation.tree import BLOCKS, Node, Tree
 
-_NAMED_PARTS = frozenset({"default_parameter", "keyword_argument", "pair", "typed_default_parameter", "typed_parameter"})
+_NAMED_PARTS = frozenset(
+    {"default_parameter", "keyword_argument", "pair", "typed_default_parameter", "typed_parameter"}
+)
 
 
 def recover(mapping: Mapping, likeness: Likeness) -> None:

@@ -73,7 +73,7 @@ class Touching:
                     root = function.children[0]
                     while root.children:
                         root = root.children[0]
-                    changes.add(_path(root)[0][: -1] or (root.label,))
+                    changes.add(_path(root)[0][:-1] or (root.label,))
             leaves = leaves or node.kind in _LEAVES
         return Touched(reads, changes, leaves)
 
@@ -89,7 +89,9 @@ def _path(node: Node) -> tuple[Path, Node]:
 
 def _is_target(node: Node) -> bool:
     """Whether an attribute, or what a subscript is one of, is assigned to."""
-    while node.parent is not None and node.parent.kind in ("subscript", "attribute") and node.parent.children[0] is node:
+    while (
+        node.parent is not None and node.parent.kind in ("subscript", "attribute") and node.parent.children[0] is node
+    ):
         node = node.parent
     parent = node.parent
     while parent is not None and parent.kind in ("pattern_list", "tuple_pattern", "list_pattern"):

@@ -426,4 +426,7 @@ def _same_loops(newer: Program, older: Program) -> Iterable[tuple[Node, Node]]:
 def _words(tree: Tree, node: Node, renamed: Mapping[str, str]) -> list[str]:
     """The leaves of a statement, with its names as they are in the older version."""
     leaves = [each for each in tree.subtree(node) if not each.children]
-    return [renamed.get(each.label, each.label) if "name" in each.kind or each.kind == "identifier" else each.label for each in leaves]
+    return [
+        renamed.get(each.label, each.label) if "name" in each.kind or each.kind == "identifier" else each.label
+        for each in leaves
+    ]

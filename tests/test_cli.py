@@ -24,7 +24,7 @@ for epoch in flor.loop("epoch", range(3)):
 
 
 def test_the_commands_are_these() -> None:
-    assert COMMANDS == ["dataframe", "demo", "explain", "gc", "replay", "run", "storage", "versions"]
+    assert COMMANDS == ["dataframe", "demo", "explain", "gc", "propagate", "replay", "run", "storage", "versions"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

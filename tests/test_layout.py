@@ -93,6 +93,7 @@ def test_public_names_are_these_and_all_of_them_load() -> None:
         "explain",
         "log",
         "loop",
+        "propagate",
         "replay",
     ]
     assert all(getattr(flor_ray, name).__doc__ for name in flor_ray.__all__)

@@ -30,7 +30,15 @@ for epoch in flor.loop("epoch", range(3)):
 
 
 def test_the_public_names_are_these() -> None:
-    assert propagation.__all__ == ["find_args", "find_statements", "names_read_after_nested_loop", "propagate"]
+    assert propagation.__all__ == [
+        "find_args",
+        "find_statements",
+        "names_read_after_nested_loop",
+        "propagate",
+        "propagate_through",
+        "propagate_tree",
+        "propagate_tree_through",
+    ]
 
 
 def test_a_placement_tells_where_why_and_under_which_names() -> None:
