@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flor_ray.propagation.calls import Alias, visible
+from flor_ray.propagation.doubts import Doubt
 from flor_ray.propagation.edits import Carried
 from flor_ray.propagation.names import Scope
 from flor_ray.propagation.program import Program
 from flor_ray.propagation.renames import Counterpart, Renames
-from flor_ray.propagation.thresholds import PENALTY_UNKNOWN_NAME
 from flor_ray.propagation.tree import Node
 
 
@@ -48,7 +48,7 @@ class Adaptation:
         self.lacking: list[tuple[str, Scope | None]] = []
         self.lacking_aliases: list[Alias] = []
         self.carried: list[Carried] = []
-        self.doubt = 0.0
+        self.doubts: set[Doubt] = set()
         self._aliases = {alias.node.index: alias for alias in newer.aliases}
         nodes = [
             node
@@ -75,7 +75,9 @@ class Adaptation:
         known: dict[tuple[str, int], str] = {}
         for node in nodes:
             if node.kind == "attribute_name":
-                self._replace(node, self._renames.attribute(node))
+                found = self._renames.attribute(node)
+                self._add(found.doubt)
+                self._replace(node, found.name or node.label)
             if node.kind != "identifier" or not _is_occurrence(node):
                 continue
             owner = names.owner(node)
@@ -97,14 +99,14 @@ class Adaptation:
             return self._own_name(name, self._own[name])
         found = self._renames.variable(name, owner, self.scope)
         if found.contradiction and self._lenient and self._older.names.lookup(name, self.scope) is not None:
-            found = Counterpart(name, PENALTY_UNKNOWN_NAME)
+            found = Counterpart(name, Doubt.SAME_NAME)
         if found.contradiction:
             raise Declined(found.contradiction)
         if found.name is None or (owner is None and self._older.names.lookup(name, self.scope) is None):
             self.lacking.append((name, owner))
             self.read.append((name, owner, name))
             return name
-        self.doubt = max(self.doubt, found.doubt)
+        self._add(found.doubt)
         self.read.append((name, owner, found.name))
         return found.name
 
@@ -112,7 +114,7 @@ class Adaptation:
         """A name that the unit binds must not overwrite a variable that the older version has for itself."""
         found = self._renames.own(name, owner, self.scope)
         if found.name is not None:
-            self.doubt = max(self.doubt, found.doubt)
+            self._add(found.doubt)
             if self._is_read_first(name, owner):
                 self.read.append((name, owner, found.name))
             return found.name
@@ -174,6 +176,10 @@ class Adaptation:
                     f"`{node.label}` is `{name}` in the older version, a name that the statement binds itself"
                 )
             scope = scope.outer
+
+    def _add(self, doubt: Doubt | None) -> None:
+        if doubt is not None:
+            self.doubts.add(doubt)
 
     def _replace(self, node: Node, name: str) -> None:
         if name != node.label:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from types import MappingProxyType
 
 from flor_ray.propagation.adaptation import Declined
+from flor_ray.propagation.doubts import Doubt, confidence
 from flor_ray.propagation.edits import Carried, apply
 from flor_ray.propagation.parse import decode, error_count, has_bare_returns, is_python, parse
 from flor_ray.propagation.program import Program, read_program
 from flor_ray.propagation.regions import regions_of
 from flor_ray.propagation.statements import header_end
 from flor_ray.propagation.thresholds import (
-    BOTH_NEIGHBOURS,
     MAX_HEIGHT,
     MAX_LINES,
     MIN_CONFIDENCE,
-    PENALTY_OTHER_REGION,
-    PENALTY_WEAK_NEIGHBOUR,
 )
 from flor_ray.propagation.transplant import Present, Transplant
 from flor_ray.propagation.tree import Node, Tree
@@ -129,29 +127,32 @@ class _Run:
             return Placement(line, at, 1.0, why="the older version has it there already", present=True)
         numbers = range(self._transplant.newer.written.line(statement.start), line + len(places) + 1)
         at = next((places[number] for number in numbers if number in places), 1)
-        confidence = self._in_region(source, statement, at, result.confidence)
-        return Placement(line, at, round(confidence, 3), result.renames, result.why)
+        doubts = set(result.doubts) | self._other_region(source, statement, at, result.doubts)
+        why = "; ".join([result.why, *sorted(doubt.words for doubt in doubts if doubt.words)])
+        return Placement(line, at, round(confidence(doubts), 3), result.renames, why)
 
     def _inserted_above(self, line: int) -> int:
         start = self._transplant.older.tree.starts[line - 1]
         carried = self._transplant.carried.values()
         return sum(len(each.insertion.lines) for each in carried if each.insertion.offset <= start)
 
-    def _in_region(self, source: str, statement: Node, line: int, confidence: float) -> float:
-        """Less confidence for a statement that now runs in another part of the script.
+    def _other_region(self, source: str, statement: Node, line: int, doubts: Set[Doubt]) -> set[Doubt]:
+        """A doubt about a statement that now runs in another part of the script.
 
         Between two mapped neighbours of a mapped block it cannot; elsewhere the patched source is looked at.
         """
-        if confidence >= BOTH_NEIGHBOURS - PENALTY_WEAK_NEIGHBOUR:
-            return confidence
+        if not doubts & _LOST_BLOCK:
+            return set()
         patched = parse(source)
         before, after = regions_of(self._transplant.newer.written), regions_of(patched)
         if before.main_loop is None or after.main_loop is None:
-            return confidence
+            return set()
         here = [n for n in patched.nodes if n.is_statement and patched.line(n.start) == line]
-        if not here or before.of(statement) in {Region.WHOLE, after.of(here[-1])}:
-            return confidence
-        return max(confidence - PENALTY_OTHER_REGION, 0.0)
+        same = not here or before.of(statement) in {Region.WHOLE, after.of(here[-1])}
+        return set() if same else {Doubt.OTHER_REGION}
+
+
+_LOST_BLOCK = frozenset({Doubt.ONE_NEIGHBOUR, Doubt.NO_NEIGHBOUR, Doubt.UNMAPPED_BLOCK, Doubt.FOLLOWED, Doubt.TORN})
 
 
 def _broken(older: str, patched: str) -> bool:

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from flor_ray.propagation.doubts import Doubt, confidence
 from flor_ray.propagation.tree import Node, Tree
 
 _INDENT = b" \t\f"
@@ -29,9 +30,13 @@ class Carried:
 
     insertion: Insertion
     place: tuple[Node, int]
-    confidence: float
+    doubts: frozenset[Doubt]
     why: str
     renames: dict[str, str]
+
+    @property
+    def confidence(self) -> float:
+        return confidence(self.doubts)
 
 
 class CannotEdit(Exception):

@@ -30,10 +30,10 @@ def header_gap(tree: Tree, use: Node) -> Place:
     if imports and use is tree.root:  # the first run of imports: a later one may stand behind the use
         imports = _first_run(statements, imports)
     if imports:
-        return Place(tree.root, imports[-1] + 1, True, 1.0, "")
+        return Place(tree.root, imports[-1] + 1, True, (), "")
     if statements and _is_docstring(statements[0]):
-        return Place(tree.root, 1, True, 1.0, "")
-    return Place(tree.root, 0, False, 1.0, "")
+        return Place(tree.root, 1, True, (), "")
+    return Place(tree.root, 0, False, (), "")
 
 
 def _first_run(statements: list[Node], imports: list[int]) -> list[int]:

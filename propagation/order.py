@@ -33,10 +33,7 @@ class Span:
     high: int
     against: float  # votes that even these gaps have against them
     votes: float  # all votes
-
-    @property
-    def unanimous(self) -> bool:
-        return self.against == 0.0
+    near: bool  # what stands directly beside S is among those against
 
 
 class Order:
@@ -51,6 +48,7 @@ class Order:
         starts = [statement.index for statement in places]
         end = block.index + block.size
         against = [0.0] * (len(places) + 1)
+        beside: list[range] = []  # the gaps that the direct neighbours vote against
         total = 0.0
         for witness, before, weight in self._witnesses(unit):
             partner = self._mapping.older_of(witness)
@@ -58,11 +56,15 @@ class Order:
                 continue
             place = bisect_right(starts, partner.index) - 1
             total += weight
-            for gap in range(0, place + 1) if before else range(place + 1, len(places) + 1):
+            wrong = range(0, place + 1) if before else range(place + 1, len(places) + 1)
+            for gap in wrong:
                 against[gap] += weight
+            if weight in (_NEAREST, _NEAREST * _DEPENDENT):
+                beside.append(wrong)
         least = min(against)
         good = [gap for gap, votes in enumerate(against) if votes <= least + 1e-9]
-        return Span(good[0], _run_end(good), least, total)
+        near = any(good[0] in gaps for gaps in beside)
+        return Span(good[0], _run_end(good), least, total, near)
 
     def _witnesses(self, unit: Node) -> list[tuple[Node, bool, float]]:
         """Statements around a newer one, whether each comes before it, and what its vote counts."""

@@ -21,12 +21,12 @@ def pinned_place(tree: Tree, pin: Pin) -> Place:
     if pin.indent is not None:
         found = [each for each in found if _column(tree, each[2]) == pin.indent]
     if not found:
-        block = f" with an indentation of {pin.indent}" if pin.indent is not None else ""
+        which = f" with an indentation of {pin.indent}" if pin.indent is not None else ""
         raise Declined(
-            f"it is pinned after line {pin.after}, where no block{block} of the older version goes on or ends"
+            f"it is pinned after line {pin.after}, where no block{which} of the older version goes on or ends"
         )
     _, _, block, gap = max(found, key=lambda each: (_column(tree, each[2]), each[2].index))
-    return Place(block, gap, gap > 0, 1.0, "pinned by hand")
+    return Place(block, gap, gap > 0, (), "pinned by hand")
 
 
 def _places(tree: Tree) -> list[tuple[int, int, Node, int]]:

@@ -24,27 +24,18 @@ from dataclasses import dataclass, field
 from flor_ray.propagation.bottomup import CONTAINERS
 from flor_ray.propagation.calls import calls
 from flor_ray.propagation.edits import statements_of
+from flor_ray.propagation.doubts import Doubt, confidence
 from flor_ray.propagation.effects import called_name
 from flor_ray.propagation.gaps import HARMLESS, replaces, serving
 from flor_ray.propagation.mapping import Mapping
 from flor_ray.propagation.names import Names
 from flor_ray.propagation.order import Order
+from flor_ray.propagation.paragraphs import gap_of_comment, paragraph_side
 from flor_ray.propagation.program import Program
 from flor_ray.propagation.rivals import Rivals
-from flor_ray.propagation.similarity import Likeness
+from flor_ray.propagation.similarity import Likeness, header_likeness
 from flor_ray.propagation.states import States
-from flor_ray.propagation.thresholds import (
-    BOTH_NEIGHBOURS,
-    NO_NEIGHBOUR,
-    ONE_NEIGHBOUR,
-    PENALTY_BETWEEN,
-    PENALTY_CROSSED,
-    PENALTY_STATE,
-    PENALTY_UNDECIDED,
-    PENALTY_UNMAPPED_BLOCK,
-    PENALTY_WEAK_NEIGHBOUR,
-)
-from flor_ray.propagation.tree import Node
+from flor_ray.propagation.tree import BLOCKS, SCOPES, Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +45,12 @@ class Place:
     block: Node
     gap: int  # statements of the block that stand before it
     after: bool  # it belongs to the statement before the gap, rather than to the one behind it
-    confidence: float
+    doubts: tuple[Doubt, ...]
     why: str
+
+    @property
+    def confidence(self) -> float:
+        return confidence(self.doubts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +85,10 @@ class _Neighbour:
         return self.distance == 1 and self.newer.fingerprint == self.older.fingerprint
 
 
+_CONDITIONAL = frozenset({"if_statement", "elif_clause", "while_statement", "for_statement"})
+_OTHER_HEADER = 0.3  # likeness of two conditions below which they are hardly the same one
+_RIVAL_HEADER = 0.15  # so much more alike is another one rather it
+
 _Sides = tuple[list[Node], list[Node]]  # only-newer code before and after the statement
 
 
@@ -121,7 +120,7 @@ class Placer:
         counterpart = self._mapping.older_of(block)
         if counterpart is not None and counterpart.kind not in ("module", "block"):
             counterpart = None
-        target, unmapped = self._target(counterpart, before, after)
+        target, doubts = self._target(counterpart, before, after)
         if target is None:
             return NoPlace(_absent(self._newer, block))
         rival = self._rivals.of(block, target) if target is counterpart else None
@@ -130,11 +129,15 @@ class Placer:
             return NoPlace(f"two blocks of the older version are equally good: those at {lines}", target, 0.3)
         left, right = self._neighbour(before, target), self._neighbour(after, target)
         one = left or right
-        if unmapped and (left is None or right is None) and not (one is not None and one.beside()):
+        if (
+            doubts[-1] in (Doubt.UNMAPPED_BLOCK, Doubt.LOST_BLOCK)
+            and (left is None or right is None)
+            and not (one is not None and one.beside())
+        ):
             return NoPlace(_absent(self._newer, block), one.older if one is not None else None, 0.3)
         ends = self._only_observers(before), self._only_observers(after)
         sides = self._replaced(before, left, target, flow), self._replaced(after, right, target, flow)
-        place = self._between(unit, target, (left, right), ends, sides, flow, unmapped)
+        place = self._between(unit, target, (left, right), ends, sides, flow, list(doubts))
         if isinstance(place, NoPlace) or code:
             return place
         wrong = self._states.conflict(unit, target, place.gap, flow.names)
@@ -164,18 +167,40 @@ class Placer:
         """Whether nothing but log statements stands there: then this is as good as the block's first or last place."""
         return all(sibling.start in self._observers for sibling in siblings)
 
-    def _target(self, counterpart: Node | None, before: list[Node], after: list[Node]) -> tuple[Node | None, bool]:
-        """The older block to place into, and whether it is another one than the counterpart of the newer block."""
+    def _target(
+        self, counterpart: Node | None, before: list[Node], after: list[Node]
+    ) -> tuple[Node | None, tuple[Doubt, ...]]:
+        """The older block to place into, and the doubts of choosing it.
+
+        It is the counterpart of the newer block, unless what stands directly beside the statement has moved elsewhere.
+        """
         left, right = self._neighbour(before, None), self._neighbour(after, None)
         holders = {id(each.older.parent): each.older.parent for each in (left, right) if each is not None}
         holder = next(iter(holders.values())) if len(holders) == 1 else None
-        if counterpart is None or holder is counterpart:
-            return (counterpart, False) if counterpart is not None else (holder, True)
-        here = self._neighbour(before, counterpart), self._neighbour(after, counterpart)
-        moved = holder is not None and left is not None and right is not None
-        if moved and not any(each is not None and each.distance == 1 for each in here):
-            return holder, True
-        return counterpart, False
+        if counterpart is None:
+            tight = left is not None and right is not None and left.distance == right.distance == 1
+            return holder, (Doubt.RESIDUE, Doubt.UNMAPPED_BLOCK if tight else Doubt.LOST_BLOCK)
+        if holder is counterpart:
+            return counterpart, (Doubt.RESIDUE,)
+        beside = [each for each in (left, right) if each is not None and each.distance == 1]
+        elsewhere = [each for each in beside if each.older.parent is not counterpart]
+        if elsewhere and len(elsewhere) == len(beside):
+            both = len(beside) == 2 or all(each.newer.shape == each.older.shape for each in beside)
+            if holder is not None and left is not None and right is not None and both:
+                return holder, (Doubt.RESIDUE, Doubt.FOLLOWED)
+            near = [
+                each for each in elsewhere if each.newer.shape == each.older.shape and self._is_near(each, counterpart)
+            ]
+            rest = before if right in elsewhere else after
+            if len(near) == 1 and (not rest or self._neighbour(rest, counterpart) is None):
+                return near[0].older.parent, (Doubt.RESIDUE, Doubt.FOLLOWED)
+        return counterpart, (Doubt.RESIDUE, Doubt.TORN) if elsewhere else (Doubt.RESIDUE,)
+
+    def _is_near(self, neighbour: _Neighbour, block: Node) -> bool:
+        """Whether a neighbour has gone no further than into or out of a block of the same function."""
+        scopes = [next((n for n in node.ancestors() if n.kind in SCOPES), None) for node in (neighbour.older, block)]
+        inside = block if block.kind == "module" else block.parent
+        return scopes[0] is (inside if inside is not None and inside.kind in SCOPES else scopes[1])
 
     def _neighbour(self, siblings: list[Node], block: Node | None) -> _Neighbour | None:
         """The nearest sibling with a counterpart, in `block` if that is given."""
@@ -195,30 +220,27 @@ class Placer:
         ends: tuple[bool, bool],
         sides: _Sides,
         flow: Flow,
-        unmapped: bool,
+        doubts: list[Doubt],
     ) -> Place | NoPlace:
-        (left, right), (first, last), reads = neighbours, ends, flow.reads
+        (left, right), (first, last) = neighbours, ends
         older = statements_of(target)
         index = {statement.index: place for place, statement in enumerate(older)}
         low = index[left.older.index] + 1 if left is not None else 0
         high = index[right.older.index] if right is not None else len(older)
         known = (left is not None or first) + (right is not None or last)
-        confidence = (NO_NEIGHBOUR, ONE_NEIGHBOUR, BOTH_NEIGHBOURS)[known if left or right else 0]
-        if not older or (first and last and not left and not right):
-            confidence = ONE_NEIGHBOUR
-        confidence -= PENALTY_UNMAPPED_BLOCK * unmapped
-        confidence -= sum(
-            PENALTY_WEAK_NEIGHBOUR / 2
-            for each in (left, right)
-            if each is not None
-            and self._likeness.of(each.newer, each.older) < 0.6
-            and each.newer.kind not in CONTAINERS
-        )
+        if not left and not right:
+            doubts.append(Doubt.ONE_NEIGHBOUR if first and last or not older else Doubt.NO_NEIGHBOUR)
+        elif known == 1:
+            doubts.append(Doubt.ONE_NEIGHBOUR)
+        if any(each is not None and self._is_weak(each) for each in (left, right)):
+            doubts.append(Doubt.WEAK_NEIGHBOUR)
+        doubts += self._headers(unit, target)
         crossed = low > high
         span = self._order.span(unit, target)
         if span.votes:
             low, high = span.low, span.high
-            confidence -= PENALTY_CROSSED * min(4 * span.against / span.votes, 1.0)
+            if span.against:
+                doubts.append(Doubt.CROSSED if span.near or span.against > span.votes / 4 else Doubt.SOME_CROSSED)
         elif crossed:
             return NoPlace("its two neighbours stand in the other order in the older version", older[high - 1], 0.4)
         earliest, latest = self._flow(target, older, flow)
@@ -228,7 +250,7 @@ class Placer:
             )
         if high < earliest or low > latest:  # data flow is stronger than neighbours
             low = high = earliest if high < earliest else latest
-            confidence -= PENALTY_CROSSED * (not crossed)
+            doubts.append(Doubt.CROSSED)
         else:
             low, high = max(low, earliest), min(high, latest)
         twin = self._twin(left, right, older, first, last)
@@ -238,23 +260,73 @@ class Placer:
                 twin[0],
                 0.4,
             )
-        return self._choose(target, (low, high), neighbours, ends, sides, flow, confidence)
+        doubts += [Doubt.TORN] * self._is_torn(unit, target, (low, high), (left, right))
+        return self._choose(unit, target, (low, high), neighbours, ends, sides, flow, doubts)
+
+    def _is_torn(
+        self, unit: Node, target: Node, span: tuple[int, int], neighbours: tuple[_Neighbour | None, _Neighbour | None]
+    ) -> bool:
+        """Whether a statement's direct neighbour has moved away from the others, which the place follows."""
+        older = statements_of(target)
+        for neighbour, limit, step in zip(neighbours, span, (1, -1), strict=True):
+            if neighbour is None or neighbour.distance > 1:
+                continue
+            place = older.index(neighbour.older)
+            between = older[place + 1 : limit] if step > 0 else older[limit:place]
+            partners = [self._mapping.newer_of(each) for each in between]
+            if any(each is not None and each.parent is unit.parent for each in partners):
+                return True
+        return False
+
+    def _headers(self, unit: Node, target: Node) -> list[Doubt]:
+        """Doubts about the blocks around a place: whether their conditions and loops are the same ones."""
+        block: Node | None = unit.parent
+        while block is not None and block.parent is not None and target.parent is not None:
+            left, right = block.parent, target.parent
+            if left.kind in SCOPES or right.kind in SCOPES:
+                break
+            if left.kind in _CONDITIONAL and right.kind in _CONDITIONAL:
+                like = header_likeness(left, right)
+                if like < _OTHER_HEADER or self._has_closer_header(left, right, like):
+                    return [Doubt.OTHER_HEADER]
+            block = next((node for node in left.ancestors() if node.kind in BLOCKS), None)
+            target = next((node for node in right.ancestors() if node.kind in BLOCKS), target)
+        return []
+
+    def _has_closer_header(self, left: Node, right: Node, like: float) -> bool:
+        """Whether another condition of the older function, which nothing is matched with, is more like the newer one."""
+        scope = next((node for node in right.ancestors() if node.kind in SCOPES), None)
+        if like == 1.0 or scope is None:
+            return False
+        for node in self._older.tree.subtree(scope):
+            if node.kind in _CONDITIONAL and node is not right and self._mapping.newer_of(node) is None:
+                if header_likeness(left, node) > like + _RIVAL_HEADER:
+                    return True
+        return False
+
+    def _is_weak(self, neighbour: _Neighbour) -> bool:
+        return neighbour.newer.kind not in CONTAINERS and self._likeness.of(neighbour.newer, neighbour.older) < 0.6
 
     def _choose(
         self,
+        unit: Node,
         target: Node,
         span: tuple[int, int],
         neighbours: tuple[_Neighbour | None, _Neighbour | None],
         ends: tuple[bool, bool],
         sides: _Sides,
         flow: Flow,
-        confidence: float,
+        doubts: list[Doubt],
     ) -> Place | NoPlace:
         older, reads = statements_of(target), flow.reads
         (low, high), (left, right) = span, neighbours
         why = _explain(self, left, right)
         to_left = left is not None or right is None
         between = [each for each in older[low:high] if self._touches(each, reads)]
+        commented = gap_of_comment(self._newer.tree, unit, self._older.tree, target, low, high) if low < high else None
+        if commented is not None:
+            doubts += [Doubt.AMID_OTHERS] * bool(between)
+            return Place(target, commented, commented > 0, tuple(doubts), why + "; it stands by the same comment")
         facing = any(replaces(each) and not self._is_mapped_beside(each, left, right) for each in older[low:high])
         if facing and between and all(sides):
             lines = self._lines(older[low], older[high - 1])
@@ -266,7 +338,7 @@ class Placer:
             )
         if facing and any(sides) and not all(sides):
             why += "; the code that was replaced stands " + ("before it" if sides[0] else "after it")
-            confidence -= PENALTY_BETWEEN * bool(between)
+            doubts += [Doubt.BETWEEN if between else Doubt.REPLACED]
             unexplained = self._unexplained(sides[0], between, flow) if sides[0] else None
             if unexplained is not None:
                 line = self._line(unexplained)
@@ -278,10 +350,10 @@ class Placer:
                 )
             gap = high if sides[0] else low
             after = gap > 0 and (not sides[0] or gap == len(older))
-            return Place(target, gap, after, max(confidence, 0.0), why)
+            return Place(target, gap, after, tuple(doubts), why)
         if low < high and between:
             pulls = self._affinity(left, reads), self._affinity(right, reads)
-            confidence -= PENALTY_BETWEEN
+            doubts.append(Doubt.BETWEEN)
             why += f"; line {self._line(between[0])}, only there, may change what it reads"
             if left is not None and right is not None:
                 if pulls == (0, 0) and left.distance > 1:
@@ -291,8 +363,8 @@ class Placer:
                         older[low - 1] if low else None,
                         0.45,
                     )
-                confidence -= PENALTY_STATE * any(self._states.changes(each, reads) for each in between)
-                confidence -= PENALTY_UNDECIDED * (pulls[0] == pulls[1])
+                doubts += [Doubt.STATE] * any(self._states.changes(each, reads) for each in between)
+                doubts += [Doubt.UNDECIDED] * (pulls[0] == pulls[1])
                 to_left = pulls[0] >= pulls[1]  # a log observes what the statement before it has done
         if left is None and right is None:
             to_left = not (ends[0] and not ends[1])
@@ -303,7 +375,13 @@ class Placer:
             to_left, gap = True, high  # it is at the block's end, and far from what it follows
         else:
             gap = low if to_left else high
-        return Place(target, gap, to_left and gap > 0, max(confidence, 0.0), why)
+        side = paragraph_side(self._newer.tree, unit) if low < high and gap in (low, high) else 0
+        if low < high:
+            doubts.append(Doubt.AMID_OTHERS)
+        if side and not between:
+            to_left = side < 0
+            gap = low if to_left else high
+        return Place(target, gap, to_left and gap > 0, tuple(doubts), why)
 
     def _flow(self, target: Node, older: list[Node], flow: Flow) -> tuple[int, int]:
         """The first and the last gap of a block that the definitions allow."""

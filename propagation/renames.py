@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Set
 from dataclasses import dataclass
 
+from flor_ray.propagation.doubts import Doubt
 from flor_ray.propagation.mapping import Mapping
 from flor_ray.propagation.names import Names, Scope
 from flor_ray.propagation.similarity import alike
-from flor_ray.propagation.thresholds import PENALTY_DOUBTFUL_NAME, PENALTY_FACING_NAME
 from flor_ray.propagation.tree import Node
 
 _BINDING_VOTE = 3
@@ -36,7 +36,7 @@ class Counterpart:
     """What a newer name is called in the older source. `name` is None if nothing there corresponds to it."""
 
     name: str | None
-    doubt: float = 0.0  # to be taken off the confidence
+    doubt: Doubt | None = None
     contradiction: str = ""  # why it cannot be decided
 
 
@@ -70,16 +70,22 @@ class Renames:
         share = count / votes.total()
         kept = there is not None and not self._is_another(name, there, variable)
         if best != name and kept and (votes[name] or count < _BINDING_VOTE):
-            return Counterpart(name, PENALTY_DOUBTFUL_NAME)
+            return Counterpart(name, Doubt.NAME)
         if share < _LEAST_SHARE:
             options = ", ".join(f"`{each}`" for each in sorted(votes))
             return Counterpart(None, contradiction=f"`{name}` may be any of {options} in the older version")
+        if best != name and self._is_rather(best, count, owner, place):
+            return Counterpart(name, Doubt.NAME) if kept else Counterpart(None)
         binding = (variable, (scope_key(self._older.lookup(best, place)), best)) in self._bound
         exchanged = self._is_exchanged(name, best, owner, place)
         if best != name and not binding and not exchanged and count < _MIN_READS:
             return Counterpart(None)
-        doubtful = share < _CLEAR_SHARE or (best != name and not binding and not (exchanged and count >= _MIN_READS))
-        return Counterpart(best, PENALTY_DOUBTFUL_NAME if doubtful else 0.0)
+        doubtful = share < _CLEAR_SHARE or (
+            best != name and not (binding and (count > _BINDING_VOTE or alike(name, best)))
+        )
+        if doubtful and exchanged and (alike(name, best) or count > _BINDING_VOTE) and share >= _CLEAR_SHARE:
+            doubtful = False
+        return Counterpart(best, Doubt.NAME if doubtful else None)
 
     def own(self, name: str, owner: Scope, place: Scope) -> Counterpart:
         """The same for a variable that the statement itself binds: code after it may read it under another name.
@@ -100,7 +106,7 @@ class Renames:
         waiting = self._waiting(place)
         close = [each for each in waiting if alike(each, name)]
         chosen = waiting if len(waiting) == 1 else close
-        return Counterpart(chosen[0], PENALTY_DOUBTFUL_NAME) if len(chosen) == 1 else Counterpart(None)
+        return Counterpart(chosen[0], Doubt.NAME) if len(chosen) == 1 else Counterpart(None)
 
     def linked_name(self, name: str, owner: Scope, place: Scope) -> str | None:
         """The older name of a variable for which the mapping itself speaks; None if it says nothing clear."""
@@ -111,18 +117,22 @@ class Renames:
         spoken = there is not None and (scope_key(there), found.name) in self._votes[scope_key(owner), name]
         return found.name if spoken else None
 
-    def attribute(self, node: Node) -> str:
+    def attribute(self, node: Node) -> Counterpart:
         """The older name of an attribute of the newer tree; the same name if the mapping knows no other."""
         name, holder = node.label, _holder(node)
         here, there = self._attribute_names
+        if name in there:
+            return Counterpart(name)
         for votes in (self._attributes.get((holder, name)), self._attributes.get(("", name))):
             if not votes:
                 continue
-            best, count = min(votes.items(), key=lambda item: (-item[1], item[0]))
-            if best == name or count / votes.total() < _CLEAR_SHARE:
-                return name
-            return best if name not in there and best not in here else name
-        return name
+            options = {other: count for other, count in votes.items() if other not in here}
+            best = min(options, key=lambda other: (not alike(name, other), -options[other], other), default=name)
+            if best == name or votes[best] / votes.total() < _LEAST_SHARE:
+                return Counterpart(name)
+            sure = alike(name, best) or votes[best] >= _MIN_READS
+            return Counterpart(best, None if sure and votes[best] / votes.total() >= _CLEAR_SHARE else Doubt.NAME)
+        return Counterpart(name)
 
     def _votes_for(self, variable: _Variable, place: Scope) -> Counter[str]:
         """Votes for what code in `place` can see."""
@@ -136,6 +146,14 @@ class Renames:
         """Whether one version knows only the one name, and the other only the other: a renaming, not another use."""
         gone = self._older.lookup(name, place) is None and name not in self._older.loose
         return gone and other not in _BUILTINS and self._newer.lookup(other, owner) is None
+
+    def _is_rather(self, other: str, count: int, owner: Scope, place: Scope) -> bool:
+        """Whether the older variable is, with as many votes, what the newer version calls by the same name."""
+        mine = self._newer.lookup(other, owner)
+        if mine is None:
+            return False
+        there = (scope_key(self._older.lookup(other, place)), other)
+        return self._votes.get((scope_key(mine), other), Counter())[there] >= count
 
     def _waiting(self, place: Scope) -> list[str]:
         """Names that the older version reads in this scope, and binds nowhere; and of which the newer knows nothing."""
@@ -152,6 +170,8 @@ class Renames:
         binding = self._newer.binds(a) and self._older.binds(b)
         if left is None and right is None:
             return
+        if a.label != b.label and _module_of(a, left) != _module_of(b, right):
+            return  # `np.zeros` for `torch.zeros` is no renaming
         if binding and left is not None and right is not None and left.is_class and right.is_class:
             self._vote_attribute(a, b, "self")
         newer, older = (scope_key(left), a.label), (scope_key(right), b.label)
@@ -173,7 +193,7 @@ class Renames:
         if there is None:
             return Counterpart(None)
         if (scope_key(owner), name, scope_key(there)) in self._facing:
-            return Counterpart(name, PENALTY_FACING_NAME)
+            return Counterpart(name, Doubt.FACING_NAME)
         if self._is_another(name, there, (scope_key(owner), name)):
             return Counterpart(None, contradiction=f"`{name}` is another variable in the older version")
         ours, theirs = _how_bound(owner, name), _how_bound(there, name)
@@ -181,6 +201,22 @@ class Renames:
             return Counterpart(name)
         reason = f"`{name}` is bound elsewhere in the older version, and nothing tells that it is the same variable"
         return Counterpart(None, contradiction=reason)
+
+
+def _module_of(identifier: Node, owner: Scope | None) -> str:
+    """The module that a variable is, or is from; "" if it was not imported."""
+    for bound in owner.bindings.get(identifier.label, ()) if owner is not None else ():
+        statement = bound.statement()
+        if statement is None or not statement.kind.startswith("import"):
+            continue
+        module = statement.child("module_name")
+        if module is not None:
+            return " ".join(each.label for each in (module, *module.children))
+        whole = bound.parent if bound.parent is not None and bound.parent.kind == "dotted_name" else bound
+        if bound.parent is not None and bound.parent.kind == "aliased_import":
+            whole = bound.parent.children[0]
+        return " ".join(each.label for each in (whole, *whole.children))
+    return ""
 
 
 def scope_key(scope: Scope | None) -> ScopeKey | None:

@@ -98,3 +98,18 @@ def _overlap(left: Counter[str], right: Counter[str]) -> float:
         left, right = right, left
     common = sum(min(count, right[word]) for word, count in left.items() if word in right)
     return dice(common, left.total(), right.total())
+
+
+def header_likeness(newer: Node, older: Node) -> float:
+    """Dice of the words in what stands before the bodies of two compound statements, or clauses of them."""
+    return _overlap(_header_words(newer), _header_words(older))
+
+
+def _header_words(owner: Node) -> Counter[str]:
+    words: Counter[str] = Counter()
+    todo = [child for child in owner.children if child.kind != "block" and not child.kind.endswith("_clause")]
+    while todo:
+        node = todo.pop()
+        words[f"{node.kind} {node.label}" if node.children else node.label] += 1
+        todo += node.children
+    return words

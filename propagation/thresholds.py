@@ -39,22 +39,6 @@ MAX_ALIGNED_PAIRS = 10_000
 MIN_CONFIDENCE = 0.5
 """Below this a placement is refused. One neighbour and one doubtful rename still pass; two doubts do not."""
 
-BOTH_NEIGHBOURS = 0.95
-ONE_NEIGHBOUR = 0.7
-NO_NEIGHBOUR = 0.6
-"""Confidence that the neighbours give: both mapped into one block; only one; none, in a block that is itself mapped."""
-
-PENALTY_BETWEEN = 0.15  # older-only statements stand between the neighbours and touch a name that the statement reads
-PENALTY_UNDECIDED = 0.2  # ... and neither neighbour has more in common with it than the other
-PENALTY_CROSSED = 0.25  # the neighbours stand in the other order; the one that defines what is read decided
-PENALTY_UNMAPPED_BLOCK = 0.15  # the block has no counterpart, only its statements have
-PENALTY_WEAK_NEIGHBOUR = 0.05  # a neighbour is matched but differs
-PENALTY_DOUBTFUL_NAME = 0.15  # a name is read that the mapping says nothing about, or says two things
-PENALTY_UNKNOWN_NAME = 0.3  # a variable is the same only because it has one name in both versions
-PENALTY_FACING_NAME = 0.2  # a variable is the same only because it has one name in code that replaces the other's
-PENALTY_STATE = 0.1  # older-only statements between the neighbours change the state of what the statement reads
-PENALTY_OTHER_REGION = 0.15  # the place runs in another part of the script (say, nested loop against epoch)
-
 # --- limits -------------------------------------------------------------------------------------------------------
 MAX_LINES = 20_000
 """Longer sources are generated, not written; they are refused rather than waited for."""

@@ -11,12 +11,14 @@ line --> statement --> unit           the statement, or the only-newer `if`/`wit
 from __future__ import annotations
 
 import builtins
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from flor_ray.propagation.adaptation import Adaptation, Declined
 from flor_ray.propagation.bottomup import CONTAINERS
 from flor_ray.propagation.cargo import Cargo
+from flor_ray.propagation.doubts import Doubt
 from flor_ray.propagation.edits import (
     CannotEdit,
     Carried,
@@ -48,6 +50,8 @@ from flor_ray.propagation.units import dropped_from, kept_in, widen
 from flor_ray.records import Pin
 
 _BUILTINS = frozenset(dir(builtins))
+_NAMES = frozenset({"identifier", "attribute_name", "keyword_name"})
+_TYPED = frozenset({"generic_type", "subscript", "type"})  # `dict[str, int]` was `Dict[str, int]` once
 _LEAVES_BLOCK = frozenset({"return_statement", "raise_statement", "yield", "await", "global_statement"})
 
 
@@ -121,19 +125,51 @@ class Transplant:
             raise Declined(first.reason, first.guess, first.confidence)
         adaptation = Adaptation(self.newer, self.older, self.renames, statement, (), first.block, lenient=True)
         for name, owner in adaptation.lacking:
-            if owner is not None or (name not in _BUILTINS and name not in self._unbound):
-                raise Declined(f"it reads `{name}`, which the older version does not define", confidence=0.3)
+            adaptation.carried += self._requested_definitions(name, owner)
         for alias in adaptation.lacking_aliases:
             raise Declined(f"it reads `{alias.name}`, which the older version does not define", confidence=0.3)
         place = self.placer.place_code(node, self._code_flow(node, adaptation))
         if isinstance(place, NoPlace):
             raise Declined(place.reason, place.guess, place.confidence)
         if place.block is not first.block:
-            adaptation = Adaptation(self.newer, self.older, self.renames, statement, (), place.block, lenient=True)
+            there = Adaptation(self.newer, self.older, self.renames, statement, (), place.block, lenient=True)
+            there.carried = adaptation.carried
+            adaptation = there
         twin = self._twin_at(node, place, adaptation)
         if twin is not None:
             return Present(self.older.tree.line(twin.start))
+        adaptation.doubts |= self._strangeness(statement, adaptation)
         return self._finish(statement, place, adaptation, ())
+
+    def _strangeness(self, statement: Node, adaptation: Adaptation) -> set[Doubt]:
+        """Doubts about names of the newer version that the older does not know at all."""
+        nodes = [node for node in self.newer.written.subtree(statement) if node.kind in _NAMES]
+        here = Counter(node.label for node in nodes)
+        newer, there = _vocabulary(self.newer.written), _vocabulary(self.older.written)
+        typed = {node.label for node in nodes if node.parent is not None and node.parent.kind in _TYPED}
+        unknown = {
+            name
+            for name in here
+            if name not in adaptation.renamed and not there[name] and (name not in _BUILTINS or name in typed)
+        }
+        set_here = {node.label for node in nodes if node.role == "left" or _is_set(node)}
+        found = set()
+        if any(newer[name] > here[name] for name in unknown - set_here):
+            found.add(Doubt.STRANGE)
+        if any(newer[name] > here[name] for name in unknown & set_here):
+            found.add(Doubt.UNREAD)
+        return found
+
+    def _requested_definitions(self, name: str, owner: Scope | None) -> list[Carried]:
+        """What defines a name that the older version lacks, if it is carried on request, too. Raises Declined."""
+        if owner is None and (name in _BUILTINS or name in self._unbound):
+            return []
+        bound = owner.bindings.get(name, ()) if owner is not None else ()
+        statements = [node.statement() for node in bound]
+        found = [self.carried[each.start] for each in statements if each is not None and each.start in self.carried]
+        if not found or len(found) < len(statements):
+            raise Declined(f"it reads `{name}`, which the older version does not define", confidence=0.3)
+        return found
 
     def _code_flow(self, node: Node, adaptation: Adaptation) -> Flow:
         """What a statement that is not a log asks of its place: as for a log, and before what reads its variables."""
@@ -149,9 +185,9 @@ class Transplant:
         """The statement itself, renamed, in the block that it would be put into."""
         words = _words(self.newer.tree, node, adaptation.renamed)
         for other in statements_of(place.block):
-            if other.shape == node.shape and self.mapping.newer_of(other) is None:
-                if _words(self.older.tree, other, {}) == words:
-                    return other
+            alike = other.shape == node.shape and self.mapping.newer_of(other) is None
+            if alike and _words(self.older.tree, other, {}) == words:
+                return other
         return None
 
     # --- log calls inside other statements -----------------------------------------------------------------------
@@ -180,11 +216,11 @@ class Transplant:
             other = partner.children[0].child("left") if partner.children else None
             if other is not None and other.kind == target.kind:
                 place = Place(
-                    block, position + 1, True, 0.9, f"after line {self._older_line(partner)}, which it is part of"
+                    block, position + 1, True, (), f"after line {self._older_line(partner)}, which it is part of"
                 )
                 value = self.older.tree.text(other)
                 return self._insert(log.call.node, place, {(log.call.value.start, log.call.value.end): value})
-        place = Place(block, position, False, 0.9, f"before line {self._older_line(partner)}, which it is part of")
+        place = Place(block, position, False, (), f"before line {self._older_line(partner)}, which it is part of")
         return self._insert(log.call.node, place, {})
 
     # --- units ---------------------------------------------------------------------------------------------------
@@ -301,7 +337,7 @@ class Transplant:
         offset, indent = self._offset(gap)
         line = self._newer_line(bound)
         insertion = Insertion(offset, bound.start, (indent + text,), newline_of(self.older.tree, offset), (-line,))
-        carried = Carried(insertion, (gap.block, gap.gap), 1.0, "", {})
+        carried = Carried(insertion, (gap.block, gap.gap), frozenset(), "", {})
         self.carried[bound.start] = carried
         return carried
 
@@ -370,11 +406,11 @@ class Transplant:
         except CannotEdit as problem:
             raise Declined(str(problem)) from None
         insertion = Insertion(offset, written.start, lines, newline_of(self.older.tree, offset), numbers)
-        confidence = min([place.confidence - adaptation.doubt, *(each.confidence for each in adaptation.carried)])
+        doubts = {*place.doubts, *adaptation.doubts}.union(*(each.doubts for each in adaptation.carried))
         renames = dict(adaptation.renamed)
         for each in adaptation.carried:
             renames.update(each.renames)
-        carried = Carried(insertion, (place.block, place.gap), max(confidence, 0.0), place.why, renames)
+        carried = Carried(insertion, (place.block, place.gap), frozenset(doubts), place.why, renames)
         self.carried[written.start] = carried
         return carried
 
@@ -426,7 +462,19 @@ def _same_loops(newer: Program, older: Program) -> Iterable[tuple[Node, Node]]:
 def _words(tree: Tree, node: Node, renamed: Mapping[str, str]) -> list[str]:
     """The leaves of a statement, with its names as they are in the older version."""
     leaves = [each for each in tree.subtree(node) if not each.children]
-    return [
-        renamed.get(each.label, each.label) if "name" in each.kind or each.kind == "identifier" else each.label
-        for each in leaves
-    ]
+    return [renamed.get(each.label, each.label) if each.kind in _NAMES else each.label for each in leaves]
+
+
+def _is_set(node: Node) -> bool:
+    """Whether a name is what an assignment sets: `x`, `self.x`, one of `x, y`."""
+    child, parent = node, node.parent
+    while parent is not None and parent.kind in ("attribute", "pattern_list", "tuple_pattern"):
+        if parent.kind == "attribute" and parent.children[-1] is not child:
+            return False
+        child, parent = parent, parent.parent
+    return parent is not None and child.role == "left" and parent.kind in ("assignment", "augmented_assignment")
+
+
+def _vocabulary(tree: Tree) -> Counter[str]:
+    """How often each name of a variable, an attribute or a keyword is met."""
+    return Counter(node.label for node in tree.nodes if node.kind in _NAMES)

@@ -1,0 +1,50 @@
+"""Why a placement may be wrong. Each doubt has the share of wrong placements that it adds, measured by the benchmark.
+
+A placement's confidence is what is left of 1 after each of its doubts has taken its share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from math import prod
+
+
+class Doubt(Enum):
+    """A reason for doubt: the share that it takes, and what it means. RESIDUE is every placement's, whatever it is."""
+
+    RESIDUE = 0.005, ""
+    ONE_NEIGHBOUR = 0.03, "only one of its neighbours is in the older version"
+    NO_NEIGHBOUR = 0.11, "none of its neighbours is in the older version"
+    UNMAPPED_BLOCK = 0.11, "its block has no counterpart, only its direct neighbours have"
+    LOST_BLOCK = 0.45, "its block has no counterpart"
+    OTHER_HEADER = 0.4, "the condition or loop around it is another one"
+    FOLLOWED = 0.11, "its neighbour stands in another block of the older version"
+    TORN = 0.17, "its neighbours stand in different blocks of the older version"
+    WEAK_NEIGHBOUR = 0.03, "a neighbour differs between the versions"
+    CROSSED = 0.6, "what stands beside it stands in another order in the older version"
+    SOME_CROSSED = 0.08, "some code around it stands in another order in the older version"
+    AMID_OTHERS = 0.05, "code that only the older version has stands at the same place"
+    BETWEEN = 0.12, "code that only the older version has may change what it reads"
+    UNDECIDED = 0.03, "neither neighbour has more in common with it"
+    STATE = 0.1, "code that only the older version has changes the state of what it reads"
+    REPLACED = 0.11, "code beside it was replaced"
+    NAME = 0.12, "what one of its names is called in the older version is not certain"
+    SAME_NAME = 0.11, "a variable is the same only because it has one name in both versions"
+    FACING_NAME = 0.2, "a variable is the same only because it is bound in code that replaces the other's"
+    UNREAD = 0.6, "the older version does not use what it sets"
+    STRANGE = 0.6, "it uses a name that the newer version uses elsewhere too, and the older nowhere"
+    OTHER_REGION = 0.15, "it runs in another part of the script"
+
+    @property
+    def share(self) -> float:
+        return float(self.value[0])
+
+    @property
+    def words(self) -> str:
+        return str(self.value[1])
+
+
+def confidence(doubts: Iterable[Doubt]) -> float:
+    """1 without doubts."""
+    return prod(1.0 - doubt.share for doubt in set(doubts))
