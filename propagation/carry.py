@@ -98,8 +98,9 @@ class _Run:
         block, gap = result.place
         near = block.children[min(gap, len(block.children)) - 1] if gap and block.children else None
         if result.confidence < self._least:
-            reason = f"the confidence of the best place ({result.confidence:.2f}) is below {self._least:.2f}"
-            raise Declined(reason, near, result.confidence)
+            reason = f"the confidence of the best place ({result.confidence:.3g}) is below {self._least:g}"
+            words = sorted(doubt.words for doubt in result.doubts if doubt.words)
+            raise Declined("; ".join([reason, *words]), near, result.confidence)
         if self._careful and _broken(self._older, self._patched()[0]):
             raise Declined("the older version would not be valid Python with it", near, result.confidence)
 

@@ -23,6 +23,7 @@ class Doubt(Enum):
     TORN = 0.17, "its neighbours stand in different blocks of the older version"
     WEAK_NEIGHBOUR = 0.03, "a neighbour differs between the versions"
     CROSSED = 0.6, "what stands beside it stands in another order in the older version"
+    REORDERED = 0.12, "what stands beside it stands in another order, but all that it depends on does not"
     SOME_CROSSED = 0.08, "some code around it stands in another order in the older version"
     AMID_OTHERS = 0.05, "code that only the older version has stands at the same place"
     BETWEEN = 0.12, "code that only the older version has may change what it reads"

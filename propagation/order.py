@@ -34,6 +34,7 @@ class Span:
     against: float  # votes that even these gaps have against them
     votes: float  # all votes
     near: bool  # what stands directly beside S is among those against
+    held: bool  # what S depends on, or depends on S, has all the order that it needs, and there is such code
 
 
 class Order:
@@ -50,6 +51,7 @@ class Order:
         against = [0.0] * (len(places) + 1)
         beside: list[range] = []  # the gaps that the direct neighbours vote against
         total = 0.0
+        needed: list[range] = []  # the gaps that dependent statements vote against
         for witness, before, weight in self._witnesses(unit):
             partner = self._mapping.older_of(witness)
             if partner is None or not starts or not starts[0] <= partner.index < end:
@@ -59,12 +61,15 @@ class Order:
             wrong = range(0, place + 1) if before else range(place + 1, len(places) + 1)
             for gap in wrong:
                 against[gap] += weight
+            if weight >= _DEPENDENT:
+                needed.append(wrong)
             if weight in (_NEAREST, _NEAREST * _DEPENDENT):
                 beside.append(wrong)
         least = min(against)
         good = [gap for gap, votes in enumerate(against) if votes <= least + 1e-9]
         near = any(good[0] in gaps for gaps in beside)
-        return Span(good[0], _run_end(good), least, total, near)
+        held = bool(needed) and not any(good[0] in gaps for gaps in needed)
+        return Span(good[0], _run_end(good), least, total, near, held)
 
     def _witnesses(self, unit: Node) -> list[tuple[Node, bool, float]]:
         """Statements around a newer one, whether each comes before it, and what its vote counts."""

@@ -240,7 +240,8 @@ class Placer:
         if span.votes:
             low, high = span.low, span.high
             if span.against:
-                doubts.append(Doubt.CROSSED if span.near or span.against > span.votes / 4 else Doubt.SOME_CROSSED)
+                much = span.near or span.against > span.votes / 4
+                doubts.append(Doubt.SOME_CROSSED if not much else Doubt.REORDERED if span.held else Doubt.CROSSED)
         elif crossed:
             return NoPlace("its two neighbours stand in the other order in the older version", older[high - 1], 0.4)
         earliest, latest = self._flow(target, older, flow)

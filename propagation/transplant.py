@@ -145,7 +145,13 @@ class Transplant:
         """Doubts about names of the newer version that the older does not know at all."""
         nodes = [node for node in self.newer.written.subtree(statement) if node.kind in _NAMES]
         here = Counter(node.label for node in nodes)
-        newer, there = _vocabulary(self.newer.written), _vocabulary(self.older.written)
+        newer, there = _vocabulary(self.newer.written.nodes), _vocabulary(self.older.written.nodes)
+        along = self.requested | {log.statement.start for log in self.newer.logs}
+        for (
+            other
+        ) in self.newer.written.nodes:  # what comes along, or observes, does not tell what the script is made of
+            if other.start in along and other.is_statement and other is not statement:
+                newer.subtract(_vocabulary(self.newer.written.subtree(other)))
         typed = {node.label for node in nodes if node.parent is not None and node.parent.kind in _TYPED}
         unknown = {
             name
@@ -475,6 +481,6 @@ def _is_set(node: Node) -> bool:
     return parent is not None and child.role == "left" and parent.kind in ("assignment", "augmented_assignment")
 
 
-def _vocabulary(tree: Tree) -> Counter[str]:
+def _vocabulary(nodes: Iterable[Node]) -> Counter[str]:
     """How often each name of a variable, an attribute or a keyword is met."""
-    return Counter(node.label for node in tree.nodes if node.kind in _NAMES)
+    return Counter(node.label for node in nodes if node.kind in _NAMES)

@@ -221,9 +221,9 @@ def test_a_file_that_was_renamed_with_its_variables_is_found_and_trusted_less() 
 
 def test_a_placement_that_another_path_makes_too_doubtful_is_refused_with_its_place() -> None:
     older = without(OLDER, "train.py") | {"mnist.py": TRAIN}
-    refusal = only_refusal(propagate_tree(NEWER, older, {"train.py": [LOSS]}, min_confidence=0.92))
+    refusal = only_refusal(propagate_tree(NEWER, older, {"train.py": [LOSS]}, min_confidence=0.95))
     assert (refusal.older_path, refusal.refusal.best_guess) == ("mnist.py", 14)
-    assert refusal.refusal.reason == "the confidence of the best place (0.89) is below 0.92"
+    assert refusal.refusal.reason == "the confidence of the best place (0.94) is below 0.95"
 
 
 def test_two_files_that_it_could_be_are_named_and_neither_is_touched() -> None:
@@ -269,7 +269,7 @@ def test_the_script_under_another_name_is_pinned_and_not_doubted() -> None:
     older = without(OLDER, "train.py") | {"mnist.py": TRAIN, "fashion.py": TRAIN}
     result = propagate_tree(NEWER, older, {"train.py": [LOSS]}, counterparts={"train.py": "fashion.py"})
     assert result.sources == {"fashion.py": TRAIN_LOGGED}
-    assert result.placed[0].placement.confidence == 0.99
+    assert result.placed[0].placement.confidence == 0.995
 
 
 def test_a_file_that_is_pinned_to_one_is_not_given_to_another() -> None:

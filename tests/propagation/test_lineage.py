@@ -250,7 +250,7 @@ def test_a_script_keeps_being_the_script_under_all_its_names() -> None:
     lineage = [{"a.py": LOGGED}, {"b.py": BARE, "c.py": BARE}, {"c.py": RENAMED, "d.py": RENAMED}, {"e.py": other}]
     result = propagate_tree_through(lineage, {"a.py": [LOSS]}, scripts=["a.py", "b.py", "d.py", "e.py"])
     (placed,) = result.placed
-    assert (placed.older_path, placed.placement.confidence) == ("e.py", 0.993)
+    assert (placed.older_path, placed.placement.confidence) == ("e.py", 0.996)
 
 
 def test_statements_of_several_files_are_compared_one_by_one() -> None:

@@ -43,7 +43,7 @@ def test_the_public_names_are_these() -> None:
 
 def test_a_placement_tells_where_why_and_under_which_names() -> None:
     assert propagate(NEWER, OLDER, [6]).placed == (
-        Placement(6, 6, 0.99, {"loss": "total_loss"}, "between lines 5 and 6 of the older version"),
+        Placement(6, 6, 0.995, {"loss": "total_loss"}, "between lines 5 and 6 of the older version"),
     )
 
 
@@ -61,8 +61,8 @@ def test_one_neighbour_gives_less_confidence_than_two() -> None:
 
 
 def test_a_placement_below_the_least_confidence_is_refused_with_its_guess() -> None:
-    assert propagate(NEWER, OLDER, [6], min_confidence=0.99) == Propagation(
-        OLDER, refused=(Refusal(6, "the confidence of the best place (0.99) is below 1.00", 5, 0.99),)
+    assert propagate(NEWER, OLDER, [6], min_confidence=0.999) == Propagation(
+        OLDER, refused=(Refusal(6, "the confidence of the best place (0.995) is below 0.999", 5, 0.995),)
     )
 
 
