@@ -23,7 +23,7 @@ class Doubt(Enum):
     TORN = 0.17, "its neighbours stand in different blocks of the older version"
     WEAK_NEIGHBOUR = 0.03, "a neighbour differs between the versions"
     CROSSED = 0.6, "what stands beside it stands in another order in the older version"
-    REORDERED = 0.12, "what stands beside it stands in another order, but all that it depends on does not"
+    REORDERED = 0.3, "what stands beside it stands in another order, but all that it depends on does not"
     SOME_CROSSED = 0.08, "some code around it stands in another order in the older version"
     AMID_OTHERS = 0.05, "code that only the older version has stands at the same place"
     BETWEEN = 0.12, "code that only the older version has may change what it reads"
@@ -31,10 +31,12 @@ class Doubt(Enum):
     STATE = 0.1, "code that only the older version has changes the state of what it reads"
     REPLACED = 0.11, "code beside it was replaced"
     NAME = 0.12, "what one of its names is called in the older version is not certain"
+    LEFT_OVER = 0.12, "a variable is another one's counterpart only because their names are alike"
     SAME_NAME = 0.11, "a variable is the same only because it has one name in both versions"
     FACING_NAME = 0.2, "a variable is the same only because it is bound in code that replaces the other's"
     UNREAD = 0.6, "the older version does not use what it sets"
-    STRANGE = 0.6, "it uses a name that the newer version uses elsewhere too, and the older nowhere"
+    STRANGE_ONCE = 0.12, "it uses a name that the newer version uses at one more place, and the older nowhere"
+    STRANGE = 0.55, "it uses a name that the newer version uses elsewhere too, and the older nowhere"
     OTHER_REGION = 0.15, "it runs in another part of the script"
 
     @property

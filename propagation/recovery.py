@@ -227,6 +227,8 @@ def _part_name(node: Node) -> str:
     """Name of a parameter or keyword argument, the key of a dictionary's entry; "" for other parts."""
     if node.kind == "identifier" and node.parent is not None and node.parent.kind == "parameters":
         return node.label
+    if node.kind == "dotted_name" and node.parent is not None and node.parent.kind == "import_from_statement":
+        return node.children[-1].label if node.role == "name" else ""
     if node.kind in _NAMED_PARTS and node.children and not node.children[0].children:
         return node.children[0].label
     return ""

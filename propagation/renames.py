@@ -65,7 +65,7 @@ class Renames:
         there = self._older.lookup(name, place)
         votes = self._votes_for(variable, place)
         if not votes:
-            return self._unvoted(name, owner, there)
+            return self._unvoted(name, owner, there, place)
         best, count = min(votes.items(), key=lambda item: (-item[1], item[0]))
         share = count / votes.total()
         kept = there is not None and not self._is_another(name, there, variable)
@@ -155,6 +155,21 @@ class Renames:
         there = (scope_key(self._older.lookup(other, place)), other)
         return self._votes.get((scope_key(mine), other), Counter())[there] >= count
 
+    def _left_over(self, name: str, owner: Scope, place: Scope) -> list[str]:
+        """Older variables of a name like this one, bound in a like way, of which the newer version knows nothing."""
+        how, known = _how_bound(owner, name), self._newer.known
+        found = []
+        scope: Scope | None = place
+        while scope is not None:
+            if scope.node.kind == owner.node.kind:
+                found += [
+                    other
+                    for other in scope.bindings
+                    if other not in known and alike(name, other) and _how_bound(scope, other) == how
+                ]
+            scope = scope.outer
+        return found
+
     def _waiting(self, place: Scope) -> list[str]:
         """Names that the older version reads in this scope, and binds nowhere; and of which the newer knows nothing."""
         return sorted(
@@ -171,7 +186,9 @@ class Renames:
         if left is None and right is None:
             return
         if a.label != b.label and _module_of(a, left) != _module_of(b, right):
-            return  # `np.zeros` for `torch.zeros` is no renaming
+            if b.label in self._newer.known or a.label in self._older.known:
+                return  # `np.zeros` for `torch.zeros` is no renaming
+            binding = binding and alike(a.label, b.label)
         if binding and left is not None and right is not None and left.is_class and right.is_class:
             self._vote_attribute(a, b, "self")
         newer, older = (scope_key(left), a.label), (scope_key(right), b.label)
@@ -189,9 +206,10 @@ class Renames:
         claims = self._claimed.get((scope_key(there), name), set())
         return bool(claims) and variable not in claims
 
-    def _unvoted(self, name: str, owner: Scope, there: Scope | None) -> Counterpart:
+    def _unvoted(self, name: str, owner: Scope, there: Scope | None, place: Scope) -> Counterpart:
         if there is None:
-            return Counterpart(None)
+            left = self._left_over(name, owner, place)
+            return Counterpart(left[0], Doubt.LEFT_OVER) if len(left) == 1 else Counterpart(None)
         if (scope_key(owner), name, scope_key(there)) in self._facing:
             return Counterpart(name, Doubt.FACING_NAME)
         if self._is_another(name, there, (scope_key(owner), name)):

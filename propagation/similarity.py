@@ -15,6 +15,7 @@ Features = tuple[Iterable[tuple[int, str]], Iterable[tuple[int, str]]]
 
 
 _ALIKE = 0.6  # of the letters of two names
+_SHORTEST_NAME = 3  # `l` is in every other name
 
 
 def dice(common: float, left: float, right: float) -> float:
@@ -25,8 +26,8 @@ def dice(common: float, left: float, right: float) -> float:
 def alike(left: str, right: str) -> bool:
     """Whether two names have most of their letters in common: `data_url` and `url`, `optimizer` and `opt`."""
     left, right = left.strip("_").lower(), right.strip("_").lower()
-    if not left or not right:
-        return False
+    if min(len(left), len(right)) < _SHORTEST_NAME:
+        return left == right != ""
     return left in right or right in left or SequenceMatcher(None, left, right, autojunk=False).ratio() >= _ALIKE
 
 

@@ -160,8 +160,9 @@ class Transplant:
         }
         set_here = {node.label for node in nodes if node.role == "left" or _is_set(node)}
         found = set()
-        if any(newer[name] > here[name] for name in unknown - set_here):
-            found.add(Doubt.STRANGE)
+        elsewhere = max((newer[name] - here[name] for name in unknown - set_here), default=0)
+        if elsewhere:
+            found.add(Doubt.STRANGE if elsewhere > 1 else Doubt.STRANGE_ONCE)
         if any(newer[name] > here[name] for name in unknown & set_here):
             found.add(Doubt.UNREAD)
         return found
