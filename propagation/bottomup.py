@@ -4,6 +4,10 @@ is anchored in each other. What else is in matched containers is found by recove
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
+from operator import attrgetter
+
 from flor_ray.propagation.mapping import Mapping
 from flor_ray.propagation.similarity import dice
 from flor_ray.propagation.thresholds import MIN_CONTAINER_DICE, MIN_NAMED_CONTAINER_DICE
@@ -23,6 +27,7 @@ CONTAINERS = frozenset(
     }
 )
 _BODIES = ("body", "consequence")
+_INDEX = attrgetter("index")
 
 
 def link_containers(mapping: Mapping) -> int:
@@ -31,12 +36,14 @@ def link_containers(mapping: Mapping) -> int:
     Returns how many it has linked.
     """
     found = 0
-    if mapping.free(mapping.newer.root, mapping.older.root):
-        mapping.link(mapping.newer.root, mapping.older.root)
+    leaves = _Leaves(mapping.newer), _Leaves(mapping.older)
+    roots = mapping.newer.root, mapping.older.root
+    if roots[0].kind == roots[1].kind and mapping.free(*roots):  # else one of them is an ERROR, and no module
+        mapping.link(*roots)
         found = 1
-    for newer in reversed(mapping.newer.nodes):
-        if newer.kind in CONTAINERS and mapping.older_of(newer) is None and newer.index not in mapping.withheld:
-            older = _best_candidate(mapping, newer)
+    for newer in reversed(mapping.newer.of_kind(*sorted(CONTAINERS))):
+        if mapping.older_of(newer) is None and newer.index not in mapping.withheld:
+            older = _best_candidate(mapping, newer, *leaves)
             if older is not None:
                 link_container(mapping, newer, older)
                 found += 1
@@ -63,19 +70,41 @@ def body(container: Node) -> Node | None:
     return None
 
 
-def _best_candidate(mapping: Mapping, newer: Node) -> Node | None:
-    common: dict[int, int] = {}  # candidate's index -> nodes of statements anchored in it
-    for node in _leaf_statements(mapping.newer, newer):
+class _Leaves:
+    """The statements of a tree that hold no others, with the nodes in them counted."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._nodes = [node for node in tree.statements if node.kind not in CONTAINERS]
+        self._counts = [0, *accumulate(node.size for node in self._nodes)]
+
+    def below(self, container: Node) -> list[Node]:
+        first, last = self._range(container)
+        return self._nodes[first:last]
+
+    def weight(self, container: Node) -> int:
+        first, last = self._range(container)
+        return self._counts[last] - self._counts[first]
+
+    def _range(self, container: Node) -> tuple[int, int]:
+        first = bisect_right(self._nodes, container.index, key=_INDEX)
+        return first, bisect_left(self._nodes, container.index + container.size, lo=first, key=_INDEX)
+
+
+def _best_candidate(mapping: Mapping, newer: Node, ours: _Leaves, theirs: _Leaves) -> Node | None:
+    anchored: dict[Node, int] = {}  # older block -> nodes of statements directly in it
+    for node in ours.below(newer):
         partner = mapping.older_of(node)
-        if partner is None:
-            continue
-        for ancestor in partner.ancestors():
+        if partner is not None and partner.parent is not None:
+            anchored[partner.parent] = anchored.get(partner.parent, 0) + node.size
+    common: dict[int, int] = {}  # candidate's index -> nodes of statements anchored in it
+    for block, count in anchored.items():
+        for ancestor in (block, *block.ancestors()):
             if ancestor.kind == newer.kind and mapping.newer_of(ancestor) is None:
-                common[ancestor.index] = common.get(ancestor.index, 0) + node.size
+                common[ancestor.index] = common.get(ancestor.index, 0) + count
     scored = []
     for index in sorted(common):
         older = mapping.older.nodes[index]
-        score = dice(common[index], _weight(mapping.newer, newer), _weight(mapping.older, older))
+        score = dice(common[index], ours.weight(newer), theirs.weight(older))
         alike = _title(mapping.newer, newer) == _title(mapping.older, older)
         if score >= (MIN_NAMED_CONTAINER_DICE if alike else MIN_CONTAINER_DICE):
             scored.append((score + 0.3 * alike, older))
@@ -83,14 +112,6 @@ def _best_candidate(mapping: Mapping, newer: Node) -> Node | None:
     if not scored or (len(scored) > 1 and scored[0][0] == scored[1][0]):
         return None  # two equally good containers: their parents may tell
     return scored[0][1]
-
-
-def _leaf_statements(tree: Tree, container: Node) -> list[Node]:
-    return [n for n in tree.subtree(container)[1:] if n.is_statement and n.kind not in CONTAINERS]
-
-
-def _weight(tree: Tree, container: Node) -> int:
-    return sum(node.size for node in _leaf_statements(tree, container))
 
 
 def _title(tree: Tree, container: Node) -> tuple[int, ...]:
@@ -122,9 +143,8 @@ def _link_namesakes(mapping: Mapping) -> int:
 
 def _by_path(tree: Tree, kind: str) -> dict[tuple[str, ...], list[Node]]:
     found: dict[tuple[str, ...], list[Node]] = {}
-    for node in tree.nodes:
-        if node.kind == kind:
-            found.setdefault(definition_path(node), []).append(node)
+    for node in tree.of_kind(kind):
+        found.setdefault(definition_path(node), []).append(node)
     return found
 
 

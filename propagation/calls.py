@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from flor_ray.propagation.names import Names, Scope
 from flor_ray.propagation.tree import Node, Tree
@@ -37,13 +38,14 @@ class Call:
     value: Node | None  # the logged value
 
 
+@lru_cache(maxsize=4)
 def aliases(names: Names) -> tuple[Alias, ...]:
     """All names for flor_ray that the file's imports bind, in document order."""
     found = []
-    for node in names.tree.nodes:
+    for node in names.tree.of_kind("import_statement", "import_from_statement"):
         if node.kind == "import_statement":
             found += [_whole(item) for item in node.children]
-        elif node.kind == "import_from_statement":
+        else:
             module = node.child("module_name")
             if module is not None and dotted(module) in PACKAGES:
                 found += [_member(item) for item in node.children if item.role == "name"]
@@ -55,14 +57,15 @@ def visible(names: Names, known: tuple[Alias, ...], scope: Scope) -> tuple[Alias
     return tuple(alias for alias in known if _seen_as(names, known, alias.name, scope) is not None)
 
 
+@lru_cache(maxsize=4)  # every phase of one propagation asks what is logged: two sources, as written and as matched
 def calls(names: Names) -> tuple[Call, ...]:
     """Calls of flor_ray, in document order."""
     known = aliases(names)
     if not known:
         return ()
     found = []
-    for node in names.tree.nodes:
-        if node.kind == "call" and node.children:
+    for node in names.tree.of_kind("call"):
+        if node.children:
             function = _callee(names, known, node.children[0])
             if function in _FUNCTIONS:
                 name, value = _arguments(names.tree, node)
@@ -98,10 +101,10 @@ def _member(item: Node) -> Alias | None:
 
 
 def _seen_as(names: Names, known: tuple[Alias, ...], name: str, scope: Scope) -> Alias | None:
-    owner = names.lookup(name, scope)
+    imported = {alias.node.index: alias for alias in known if alias.name == name}
+    owner = names.lookup(name, scope) if imported else None
     if owner is None:
         return None
-    imported = {alias.node.index: alias for alias in known if alias.name == name}
     bound = owner.bindings[name]
     return imported[bound[-1].index] if all(node.index in imported for node in bound) else None
 

@@ -24,7 +24,7 @@ class Cargo:
         self._switches_back = any(
             called_name(call) == "train"
             and (loop is None or loop.contains(call) or any(a.kind == "function_definition" for a in call.ancestors()))
-            for call, _ in receivers(older.written.nodes, MODES)
+            for call, _ in receivers(older.written.of_kind("call"), MODES)
         )
 
     def check(self, statement: Node, in_unit: bool, own: Set[tuple[ScopeKey | None, str]], asked: Set[int]) -> None:

@@ -17,7 +17,7 @@ class Doubt(Enum):
     ONE_NEIGHBOUR = 0.03, "only one of its neighbours is in the older version"
     NO_NEIGHBOUR = 0.11, "none of its neighbours is in the older version"
     UNMAPPED_BLOCK = 0.11, "its block has no counterpart, only its direct neighbours have"
-    LOST_BLOCK = 0.45, "its block has no counterpart"
+    LOST_BLOCK = 0.5, "its block has no counterpart"
     OTHER_HEADER = 0.4, "the condition or loop around it is another one"
     FOLLOWED = 0.11, "its neighbour stands in another block of the older version"
     TORN = 0.17, "its neighbours stand in different blocks of the older version"

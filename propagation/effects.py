@@ -10,7 +10,7 @@ A call of a function of the file is followed into it. What an imported function 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 
 from flor_ray.propagation.calls import calls
@@ -170,8 +170,8 @@ class Effects:
 def functions_by_name(tree: Tree) -> dict[str, list[Node]]:
     """All function definitions of a tree, methods included."""
     found: dict[str, list[Node]] = {}
-    for node in tree.nodes:
-        name = node.child("name") if node.kind == "function_definition" else None
+    for node in tree.of_kind("function_definition"):
+        name = node.child("name")
         if name is not None:
             found.setdefault(name.label, []).append(node)
     return found
@@ -203,12 +203,12 @@ def root_of(node: Node) -> Node:
     return node
 
 
-def receivers(nodes: list[Node], methods: Set[str]) -> Iterator[tuple[Node, Node]]:
+def receivers(nodes: Iterable[Node], methods: Set[str]) -> Iterator[tuple[Node, Node]]:
     """Calls of some methods, each with the identifier that its receiver starts from."""
     for node in nodes:
         if node.kind == "call" and node.children and node.children[0].kind == "attribute":
-            root = root_of(node.children[0])
-            if called_name(node) in methods and root.kind == "identifier":
+            root = root_of(node.children[0]) if called_name(node) in methods else None
+            if root is not None and root.kind == "identifier":
                 yield node, root
 
 

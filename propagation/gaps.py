@@ -9,8 +9,9 @@ the newer gap and, under the same name, in the older one is the same variable.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from flor_ray.propagation.edits import statements_of
 from flor_ray.propagation.effects import Effects, called_name
@@ -47,8 +48,9 @@ def replaces(statement: Node) -> bool:
 
 def facing(mapping: Mapping) -> Iterable[tuple[list[Node], list[Node]]]:
     """Runs of statements that face each other in linked blocks, between neighbours linked in the same order."""
-    for newer, older in mapping.pairs():
-        if newer.kind not in BLOCKS or older.kind not in BLOCKS or newer.fingerprint == older.fingerprint:
+    for newer in mapping.newer.of_kind(*sorted(BLOCKS)):
+        older = mapping.older_of(newer)
+        if older is None or older.kind not in BLOCKS or newer.fingerprint == older.fingerprint:
             continue
         ours, theirs = statements_of(newer), statements_of(older)
         index = {node.index: place for place, node in enumerate(theirs)}
@@ -90,27 +92,65 @@ def facing_variables(mapping: Mapping, newer: Names, older: Names) -> Facing:
     return found
 
 
-def serving(newer: Program, mapping: Mapping, inert: Callable[[Node], bool]) -> set[int]:
+class Serving:
     """Newer-only assignments without effects that only log statements (and each other) read; by first byte.
 
     They come along with a log, or stay behind with one: they do not replace anything. `inert` tells whether a statement
-    leaves the state of all objects as it is.
+    leaves the state of all objects as it is. Asked for few statements of a file, so nothing is worked out before.
     """
-    effects, names, logs = Effects(newer), newer.written_names, {log.statement.start for log in newer.logs}
-    kept: dict[int, Node] = {}
-    for node in newer.written.nodes:
-        matched = newer.matched(node) if node.is_statement else None
-        if matched is None or mapping.older_of(matched) is not None or not _is_assignment(node):
-            continue
-        if effects.of(node, newer.written.subtree(node), _never, logs) is None and inert(matched):
-            kept[node.start] = node
-    while True:
-        starts = kept.keys() | logs
-        lost = [start for start, node in kept.items() if not _read_only_by(names, node, starts)]
-        if not lost:
-            return set(kept)
-        for start in lost:
-            del kept[start]
+
+    def __init__(self, newer: Program, mapping: Mapping, inert: Callable[[Node], bool]) -> None:
+        self._newer, self._mapping, self._inert = newer, mapping, inert
+        self._logs = {log.statement.start for log in newer.logs}
+        self._written = (
+            newer.statements if newer.tree is newer.written else {node.start: node for node in newer.written.statements}
+        )
+        self._known: dict[int, bool] = {}
+
+    def __contains__(self, start: int) -> bool:
+        if start not in self._known:
+            self._settle(start)
+        return self._known[start]
+
+    def _settle(self, start: int) -> None:
+        """Decide on a statement and on all that read what it binds: those stay that nothing else reads in the end."""
+        readers: dict[int, set[int]] = {}  # first byte -> statements that read what this one binds
+        todo, lost = [start], list[int]()
+        while todo:
+            each = todo.pop()
+            if each in readers:
+                continue
+            node = None if each in self._known else self._candidate(each)
+            readers[each] = _readers(self._newer.written_names, node) - self._logs if node is not None else set()
+            if node is None and not self._known.get(each, False):
+                lost.append(each)
+            todo += readers[each]
+        served: dict[int, list[int]] = {}
+        for each, by in readers.items():
+            for reader in by:
+                served.setdefault(reader, []).append(each)
+        gone = set(lost)
+        while lost:
+            more = [each for each in served.get(lost.pop(), ()) if each not in gone]
+            gone.update(more)
+            lost += more
+        self._known.update((each, each not in gone) for each in readers)
+
+    def _candidate(self, start: int) -> Node | None:
+        """The newer-only assignment without effects that starts at a byte."""
+        matched = self._newer.statements.get(start)
+        node = self._written.get(start)
+        if node is None or matched is None or self._mapping.older_of(matched) is not None or not _is_assignment(node):
+            return None
+        effect = self._effects.of(node, self._newer.written.subtree(node), _never, self._logs)
+        return node if effect is None and self._inert(matched) else None
+
+    @cached_property
+    def _effects(self) -> Effects:
+        return Effects(self._newer)
+
+
+serving = Serving
 
 
 def _is_assignment(statement: Node) -> bool:
@@ -121,14 +161,15 @@ def _is_assignment(statement: Node) -> bool:
     )
 
 
-def _read_only_by(names: Names, statement: Node, starts: Set[int]) -> bool:
+def _readers(names: Names, statement: Node) -> set[int]:
+    """First bytes of the statements that read what a statement binds; -1 for what is in none."""
+    found: set[int] = set()
     for bound in names.bound(statement):
         owner = names.owner(bound)
         for read in owner.reads.get(bound.label, ()) if owner is not None else ():
             reader = read.statement()
-            if reader is None or reader.start not in starts:
-                return False
-    return True
+            found.add(reader.start if reader is not None else -1)
+    return found
 
 
 def _never(node: Node) -> bool:

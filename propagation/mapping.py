@@ -49,12 +49,28 @@ class Mapping:
 
     def link_isomorphic(self, newer: Node, older: Node) -> None:
         """Link two isomorphic subtrees node by node, leaving out nodes that are linked elsewhere."""
-        shift = older.index - newer.index
-        nodes, others = self.newer.nodes, self.older.nodes
-        for index in range(newer.index, newer.index + newer.size):
-            if self._older[index] is None and self._newer[index + shift] is None:
-                self._older[index] = others[index + shift]
-                self._newer[index + shift] = nodes[index]
+        first, last = newer.index, newer.index + newer.size
+        start, end = older.index, older.index + older.size
+        ours, theirs = self._older[first:last], self._newer[start:end]
+        nodes, others = self.newer.nodes[first:last], self.older.nodes[start:end]
+        if ours.count(None) == theirs.count(None) == newer.size:  # the usual case: whole slices at once
+            self._older[first:last] = others
+            self._newer[start:end] = nodes
+            return
+        if None not in ours or None not in theirs:
+            return
+        for offset, (mine, other) in enumerate(zip(nodes, others, strict=True)):
+            if ours[offset] is None and theirs[offset] is None:
+                self._older[first + offset] = other
+                self._newer[start + offset] = mine
+
+    def partners(self, newer: Node) -> list[Node | None]:
+        """What the descendants of a newer node are linked to, in preorder."""
+        return self._older[newer.index + 1 : newer.index + newer.size]
+
+    def newer_partners(self, older: Node) -> list[Node | None]:
+        """What the descendants of an older node are linked to, in preorder."""
+        return self._newer[older.index + 1 : older.index + older.size]
 
     def pairs(self) -> Iterator[tuple[Node, Node]]:
         """Linked pairs, in the newer tree's preorder."""
@@ -63,4 +79,4 @@ class Mapping:
                 yield newer, older
 
     def __len__(self) -> int:
-        return sum(older is not None for older in self._older)
+        return len(self._older) - self._older.count(None)

@@ -6,9 +6,11 @@ A scope is a module, class, function, lambda or comprehension. Class scopes are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from operator import attrgetter
 
 from flor_ray.propagation.tree import Node, Tree
 
@@ -28,6 +30,13 @@ _PARAMETERS = frozenset(
 _PATTERNS = frozenset(
     {"pattern_list", "tuple_pattern", "list_pattern", "list_splat_pattern", "tuple", "list", "parenthesized_expression"}
 )
+_IMPORTED = frozenset({"aliased_import", "dotted_name", "global_statement", "nonlocal_statement"})
+_TELLING = _IMPORTED | _PARAMETERS | _PATTERNS
+_TELLING |= {"function_definition", "class_definition", "named_expression", "parameters", "lambda_parameters"}
+_TELLING |= {"as_pattern_target", "splat_pattern", "assignment", "augmented_assignment", "for_statement"}
+_TELLING |= {"for_in_clause"}
+"""Parents in which an identifier may be no variable, or be bound; most identifiers have others, and are just read."""
+_INDEX = attrgetter("index")
 
 
 @dataclass(slots=True, eq=False)
@@ -53,19 +62,16 @@ class Names:
         self.module = Scope(tree.root, None)
         self.scopes: dict[int, Scope] = {0: self.module}
         self.loose: dict[str, list[Node]] = {}  # names that are read, but bound nowhere in the file
-        self._home: dict[int, Scope] = {}  # identifier -> the scope that it stands in
+        self._around: list[Scope] = [self.module] * len(tree.nodes)  # by node: the scope that it stands in
+        self._variables: list[Node] = []  # identifiers that stand for variables, in preorder
+        self._bindings: list[Node] = []  # those that bind them
         self._binds: set[int] = set()
-        self._collect()
-        for index, scope in self._home.items():
-            if index not in self._binds or self._augments(tree.nodes[index]):
-                node = tree.nodes[index]
-                owner = self._owner(node.label, scope)
-                if owner is not None:
-                    owner.reads.setdefault(node.label, []).append(node)
-                else:
-                    self.loose.setdefault(node.label, []).append(node)
+        self._owners: dict[int, Scope | None] = {}  # identifier -> the scope of its variable
+        self._collect_scopes()
+        self._collect_variables()
+        self._resolve()
 
-    @property
+    @cached_property
     def known(self) -> Set[str]:
         """All names that are bound or read."""
         return self.loose.keys() | {name for scope in self.scopes.values() for name in scope.bindings}
@@ -75,17 +81,11 @@ class Names:
 
     def scope_of(self, node: Node) -> Scope:
         """The innermost scope around a node. A definition's own header belongs to the scope outside."""
-        child, parent = node, node.parent
-        while parent is not None:
-            if parent.kind in _SCOPED and _inside(parent, child):
-                return self.scopes[parent.index]
-            child, parent = parent, parent.parent
-        return self.module
+        return self._around[node.index]
 
     def owner(self, identifier: Node) -> Scope | None:
         """The scope whose variable an identifier is; None for builtins and names bound nowhere in the file."""
-        scope = self._home.get(identifier.index)
-        return self._owner(identifier.label, scope) if scope is not None else None
+        return self._owners.get(identifier.index)
 
     def lookup(self, name: str, scope: Scope) -> Scope | None:
         """The scope that `name` would be found in by code in `scope`."""
@@ -93,17 +93,17 @@ class Names:
 
     def free(self, node: Node) -> Iterator[Node]:
         """Identifiers read in a subtree whose variable is bound outside of it, or nowhere."""
-        for each in self.tree.subtree(node):
-            if each.index in self._home and (each.index not in self._binds or self._augments(each)):
-                owner = self.owner(each)
+        for each in _within_subtree(self._variables, node):
+            if each.index not in self._binds or self._augments(each):
+                owner = self._owners[each.index]
                 if owner is None or not node.contains(owner.node):
                     yield each
 
     def bound(self, node: Node) -> Iterator[Node]:
         """Identifiers that a subtree binds in the scope it stands in."""
         scope = self.scope_of(node)
-        for each in self.tree.subtree(node):
-            if each.index in self._binds and self._home[each.index] is scope:
+        for each in _within_subtree(self._bindings, node):
+            if self._around[each.index] is scope:
                 yield each
 
     def _augments(self, node: Node) -> bool:
@@ -119,21 +119,49 @@ class Names:
             scope = scope.outer
         return None
 
-    def _collect(self) -> None:
-        for node in self.tree.nodes:
-            if node.kind in _SCOPED and node.parent is not None:
-                self.scopes[node.index] = Scope(node, self.scope_of(node))
-        for node in self.tree.nodes:
-            if node.kind == "global_statement" or node.kind == "nonlocal_statement":
-                for name in node.children:
-                    self.scope_of(node).outward[name.label] = node.kind.removesuffix("_statement")
-        for node in self.tree.nodes:
-            if node.kind == "identifier" and _is_variable(node):
-                scope = self.scope_of(node)
-                self._home[node.index] = scope
-                if _is_bound(node):
-                    self._binds.add(node.index)
-                    self._bind(node, scope)
+    def _collect_scopes(self) -> None:
+        """Scopes, outer ones first: each is written over what it holds, whole subtrees at a time."""
+        for node in self.tree.of_kind(*sorted(_SCOPED)):
+            scope = self.module
+            if node.parent is not None:
+                scope = self.scopes[node.index] = Scope(node, self.scope_of(node))
+            for child in node.children:
+                if _inside(node, child):
+                    self._around[child.index : child.index + child.size] = [scope] * child.size
+        for node in self.tree.of_kind("global_statement", "nonlocal_statement"):
+            for name in node.children:
+                self.scope_of(node).outward[name.label] = node.kind.removesuffix("_statement")
+
+    def _collect_variables(self) -> None:
+        targets: dict[int, bool] = {}
+        for node in self.tree.of_kind("identifier"):
+            telling = node.parent is None or node.parent.kind in _TELLING
+            if telling and not _is_variable(node):
+                continue
+            self._variables.append(node)
+            if telling and _is_bound(node, targets):
+                self._bindings.append(node)
+                self._binds.add(node.index)
+                self._bind(node, self.scope_of(node))
+
+    def _resolve(self) -> None:
+        """Who owns what, once all bindings are known. Most names are said many times in a scope."""
+        known: dict[tuple[int, str], Scope | None] = {}
+        for node in self._variables:
+            scope = self._around[node.index]
+            key = (scope.node.index, node.label)
+            if key in known:
+                owner = known[key]
+            else:
+                owner = known[key] = self._owner(node.label, scope)
+            self._owners[node.index] = owner
+            if node.index in self._binds and not self._augments(node):
+                continue
+            reads = self.loose if owner is None else owner.reads
+            if node.label in reads:
+                reads[node.label].append(node)
+            else:
+                reads[node.label] = [node]
 
     def _bind(self, node: Node, scope: Scope) -> None:
         while scope.node.kind in _COMPREHENSIONS and _within(node, "named_expression") and scope.outer is not None:
@@ -143,6 +171,12 @@ class Names:
         elif scope.outward.get(node.label) == "nonlocal" and scope.outer is not None:
             scope = self._owner(node.label, scope.outer) or scope.outer
         scope.bindings.setdefault(node.label, []).append(node)
+
+
+def _within_subtree(nodes: Sequence[Node], root: Node) -> Sequence[Node]:
+    """Those of some nodes, which are in preorder, that are in a subtree."""
+    first = bisect_left(nodes, root.index, key=_INDEX)
+    return nodes[first : bisect_left(nodes, root.index + root.size, lo=first, key=_INDEX)]
 
 
 @lru_cache(maxsize=32)
@@ -170,7 +204,7 @@ def _is_variable(node: Node) -> bool:
     return True
 
 
-def _is_bound(node: Node) -> bool:
+def _is_bound(node: Node, targets: dict[int, bool] | None = None) -> bool:
     parent = node.parent
     if parent is None:
         return False
@@ -187,7 +221,7 @@ def _is_bound(node: Node) -> bool:
         return True
     if kind in _PARAMETERS and _is_parameter(node, parent):
         return True
-    return _is_target(node)
+    return _is_target(node, {} if targets is None else targets)
 
 
 def _dotted_binds(node: Node, dotted: Node) -> bool:
@@ -213,16 +247,26 @@ def _is_parameter(node: Node, parent: Node) -> bool:
     return parent.parent.kind in ("parameters", "lambda_parameters", "typed_parameter")
 
 
-def _is_target(node: Node) -> bool:
-    """Whether the identifier is (part of a tuple that is) the left side of an assignment, loop or `with ... as`."""
+def _is_target(node: Node, known: dict[int, bool]) -> bool:
+    """Whether the identifier is (part of a tuple that is) the left side of an assignment, loop or `with ... as`.
+
+    `known` keeps the answer for every tuple and list on the way, which may have thousands of parts.
+    """
+    passed: list[int] = []
     child, parent = node, node.parent
-    while parent is not None and parent.kind in _PATTERNS:
+    while parent is not None and parent.kind in _PATTERNS and parent.index not in known:
+        passed.append(parent.index)
         child, parent = parent, parent.parent
     if parent is None:
-        return False
-    if parent.kind in ("assignment", "augmented_assignment", "for_statement", "for_in_clause"):
-        return child.role == "left"
-    return parent.kind == "as_pattern_target"
+        found = False
+    elif parent.index in known:
+        found = known[parent.index]
+    elif parent.kind in ("assignment", "augmented_assignment", "for_statement", "for_in_clause"):
+        found = child.role == "left"
+    else:
+        found = parent.kind == "as_pattern_target"
+    known.update(dict.fromkeys(passed, found))
+    return found
 
 
 def _within(node: Node, *kinds: str) -> bool:

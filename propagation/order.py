@@ -71,6 +71,10 @@ class Order:
         held = bool(needed) and not any(good[0] in gaps for gaps in needed)
         return Span(good[0], _run_end(good), least, total, near, held)
 
+    def matters(self, unit: Node, other: Node) -> bool:
+        """Whether two newer statements may not change places."""
+        return self._touching.conflict(unit, other)
+
     def _witnesses(self, unit: Node) -> list[tuple[Node, bool, float]]:
         """Statements around a newer one, whether each comes before it, and what its vote counts."""
         scope = next((node for node in unit.ancestors() if node.kind in SCOPES), None)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 import re
+import symtable
+from collections.abc import Iterator
 from functools import lru_cache
 
 import tree_sitter
@@ -44,6 +46,9 @@ _WITH_ROLES = frozenset(
         *("while_statement", "with_item", "with_statement"),
     }
 )
+_WORDS = frozenset({"attribute_name", "false", "float", "identifier", "integer", "keyword_name", "none", "true"})
+_INTERPOLATION = next(n for n in _NUMBERS if _LANGUAGE.node_kind_for_id(n) == "interpolation")
+_MAX_PLANNED = 12  # longer lists of children hardly ever occur twice
 _BARE_RETURN = re.compile(r"\r(?!\n)")
 
 
@@ -60,8 +65,9 @@ def decode(source: bytes) -> str:
 def parse(source: str) -> Tree:
     """Syntax tree of a source. Never fails: what tree-sitter cannot read becomes ERROR nodes and `has_errors`."""
     data = encode(source)
-    root = tree_sitter.Parser(_LANGUAGE).parse(data).root_node
-    return Tree(data, _tokens(root, data), root.has_error)
+    parsed = tree_sitter.Parser(_LANGUAGE).parse(data)
+    has_errors = parsed.root_node.has_error
+    return Tree(data, _tokens(parsed, data, has_errors), has_errors)
 
 
 def has_bare_returns(source: str) -> bool:
@@ -88,36 +94,82 @@ def is_python(source: str) -> bool:
         source.removeprefix("\ufeff").encode("utf-8", "replace").decode("utf-8")
     )  # as text: no encoding cookie counts
     try:
+        symtable.symtable(text, "", "exec")  # parses as `ast.parse` does, and makes no objects of what it has parsed
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return _has_syntax_tree(text)  # it asks for more than syntax: that `nonlocal` finds a variable, say
+    return True
+
+
+def _has_syntax_tree(text: str) -> bool:
+    try:
         ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True
 
 
-def _tokens(root: tree_sitter.Node, data: bytes) -> list[Token]:
-    tokens: list[Token] = []
-    stack: list[tuple[tree_sitter.Node, str, str, int]] = [(root, _kind(root.kind_id), "", -1)]
+_Plan = tuple[str, tuple[tuple[int, str, str], ...]]
+"""What children of certain kinds make of their parent: its label, and the place, kind and role of those that stay, the
+last one first."""
+
+
+def _tokens(parsed: tree_sitter.Tree, data: bytes, has_errors: bool) -> Iterator[Token]:
+    """All nodes that stay, in preorder. The tree linked from them is built as they come: no list of them is kept, and
+    tree-sitter's own objects, which hold on to their children, are let go one by one.
+
+    A node's label and its children's roles follow from its kind and theirs, so they are worked out once for each
+    combination: tree-sitter counts children from the first one each time that it is asked for a field. Only after an
+    error is a tree not what the grammar says; then every node is looked at by itself.
+    """
+    plans: dict[tuple[int, ...], _Plan] | None = None if has_errors else {}
+    words: dict[bytes, str] = {}  # a name is said many times in a file
+    stack: list[tuple[tree_sitter.Node, str, str, int]] = [(parsed.root_node, _kind(parsed.root_node.kind_id), "", -1)]
+    index = -1
     while stack:
         node, kind, role, parent = stack.pop()
-        start, end = node.start_byte, node.end_byte
-        below = node.children
-        if kind == "identifier":
-            kind = _name_kind(tokens[parent].kind, role)
-        if not below:
-            tokens.append(Token(kind, data[start:end].decode("utf-8", "replace"), role, start, end, parent))
+        index += 1
+        start = node.start_byte
+        end = node.end_byte
+        below = None if kind in _WORDS else node.children
+        if not below or (kind == "string" and all(child.kind_id != _INTERPOLATION for child in below)):
+            text = data[start:end]
+            label = words.get(text)
+            if label is None:
+                label = words[text] = text.decode("utf-8", "replace")
+            yield kind, label, role, start, end, parent
             continue
-        kinds = [_kind(child.kind_id) for child in below]
-        if kind == "string" and "interpolation" not in kinds:
-            tokens.append(Token(kind, data[start:end].decode("utf-8", "replace"), role, start, end, parent))
-            continue
-        index = len(tokens)
-        tokens.append(Token(kind, _label(kind, kinds), role, start, end, parent))
-        roles = kind in _WITH_ROLES
-        for position in range(len(below) - 1, -1, -1):
-            if kinds[position] not in _LEFT_OUT:
-                field = (node.field_name_for_child(position) or "") if roles else ""
-                stack.append((below[position], kinds[position], field, index))
-    return tokens
+        if plans is None or len(below) > _MAX_PLANNED:
+            label, places = _plan(node, kind, below)
+        else:
+            key = (node.kind_id, *[child.kind_id for child in below])
+            found = plans.get(key)
+            if found is None:
+                found = plans[key] = _plan(node, kind, below)
+            label, places = found
+        yield kind, label, role, start, end, parent
+        for place, inner, field in places:
+            stack.append((below[place], inner, field, index))
+
+
+def _plan(node: tree_sitter.Node, kind: str, below: list[tree_sitter.Node]) -> _Plan:
+    kinds = [_kind(child.kind_id) for child in below]
+    roles = _roles(node) if kind in _WITH_ROLES else [""] * len(kinds)
+    places = [
+        (place, _name_kind(kind, roles[place]) if kinds[place] == "identifier" else kinds[place], roles[place])
+        for place in range(len(kinds) - 1, -1, -1)
+        if kinds[place] not in _LEFT_OUT
+    ]
+    return _label(kind, kinds), tuple(places)
+
+
+def _roles(node: tree_sitter.Node) -> list[str]:
+    """Field names of the children. With a cursor: asked for one child, tree-sitter counts from the first."""
+    cursor = node.walk()
+    cursor.goto_first_child()
+    roles = [cursor.field_name or ""]
+    while cursor.goto_next_sibling():
+        roles.append(cursor.field_name or "")
+    return roles
 
 
 def _kind(number: int) -> str:

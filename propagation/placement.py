@@ -89,6 +89,9 @@ _CONDITIONAL = frozenset({"if_statement", "elif_clause", "while_statement", "for
 _OTHER_HEADER = 0.3  # likeness of two conditions below which they are hardly the same one
 _RIVAL_HEADER = 0.15  # so much more alike is another one rather it
 
+_SIBLINGS = 5  # on each side, whose blocks tell where a statement's block has gone
+_MAJORITY = 0.8  # of their weight
+
 _Sides = tuple[list[Node], list[Node]]  # only-newer code before and after the statement
 
 
@@ -120,7 +123,7 @@ class Placer:
         counterpart = self._mapping.older_of(block)
         if counterpart is not None and counterpart.kind not in ("module", "block"):
             counterpart = None
-        target, doubts = self._target(counterpart, before, after)
+        target, doubts = self._target(unit, counterpart, before, after)
         if target is None:
             return NoPlace(_absent(self._newer, block))
         rival = self._rivals.of(block, target) if target is counterpart else None
@@ -168,7 +171,7 @@ class Placer:
         return all(sibling.start in self._observers for sibling in siblings)
 
     def _target(
-        self, counterpart: Node | None, before: list[Node], after: list[Node]
+        self, unit: Node, counterpart: Node | None, before: list[Node], after: list[Node]
     ) -> tuple[Node | None, tuple[Doubt, ...]]:
         """The older block to place into, and the doubts of choosing it.
 
@@ -178,10 +181,17 @@ class Placer:
         holders = {id(each.older.parent): each.older.parent for each in (left, right) if each is not None}
         holder = next(iter(holders.values())) if len(holders) == 1 else None
         if counterpart is None:
-            tight = left is not None and right is not None and left.distance == right.distance == 1
+            sides = [
+                each.distance == 1 if each is not None else not rest for each, rest in ((left, before), (right, after))
+            ]
+            beside = [each for each in (left, right) if each is not None and each.beside()]
+            tight = any(all(sides) or self._order.matters(unit, each.newer) for each in beside)
             return holder, (Doubt.RESIDUE, Doubt.UNMAPPED_BLOCK if tight else Doubt.LOST_BLOCK)
         if holder is counterpart:
             return counterpart, (Doubt.RESIDUE,)
+        moved_to = self._majority(before, after)
+        if moved_to is not None and moved_to is not counterpart and self._is_near(moved_to, counterpart):
+            return moved_to, (Doubt.RESIDUE, Doubt.FOLLOWED)
         beside = [each for each in (left, right) if each is not None and each.distance == 1]
         elsewhere = [each for each in beside if each.older.parent is not counterpart]
         if elsewhere and len(elsewhere) == len(beside):
@@ -189,18 +199,33 @@ class Placer:
             if holder is not None and left is not None and right is not None and both:
                 return holder, (Doubt.RESIDUE, Doubt.FOLLOWED)
             near = [
-                each for each in elsewhere if each.newer.shape == each.older.shape and self._is_near(each, counterpart)
+                each
+                for each in elsewhere
+                if each.newer.shape == each.older.shape and self._is_near(each.older.parent, counterpart)
             ]
             rest = before if right in elsewhere else after
             if len(near) == 1 and (not rest or self._neighbour(rest, counterpart) is None):
                 return near[0].older.parent, (Doubt.RESIDUE, Doubt.FOLLOWED)
         return counterpart, (Doubt.RESIDUE, Doubt.TORN) if elsewhere else (Doubt.RESIDUE,)
 
-    def _is_near(self, neighbour: _Neighbour, block: Node) -> bool:
-        """Whether a neighbour has gone no further than into or out of a block of the same function."""
-        scopes = [next((n for n in node.ancestors() if n.kind in SCOPES), None) for node in (neighbour.older, block)]
+    def _majority(self, before: list[Node], after: list[Node]) -> Node | None:
+        """The older block that holds most of what stands around a statement, the nearer the more it counts."""
+        weights: dict[int, float] = {}
+        blocks: dict[int, Node] = {}
+        for siblings in (before, after):
+            for distance, sibling in enumerate(siblings[:_SIBLINGS], 1):
+                partner = self._mapping.older_of(sibling)
+                if partner is not None and partner.parent is not None and partner.is_statement:
+                    blocks[partner.parent.index] = partner.parent
+                    weights[partner.parent.index] = weights.get(partner.parent.index, 0.0) + 1.0 / distance
+        best = max(weights, key=lambda index: (weights[index], -index), default=None)
+        return blocks[best] if best is not None and weights[best] >= _MAJORITY * sum(weights.values()) else None
+
+    def _is_near(self, other: Node | None, block: Node) -> bool:
+        """Whether another older block is in the same function."""
         inside = block if block.kind == "module" else block.parent
-        return scopes[0] is (inside if inside is not None and inside.kind in SCOPES else scopes[1])
+        mine = inside if inside is not None and inside.kind in SCOPES else _scope(block)
+        return other is not None and _scope(other) is mine
 
     def _neighbour(self, siblings: list[Node], block: Node | None) -> _Neighbour | None:
         """The nearest sibling with a counterpart, in `block` if that is given."""
@@ -296,7 +321,7 @@ class Placer:
 
     def _has_closer_header(self, left: Node, right: Node, like: float) -> bool:
         """Whether another condition of the older function, which nothing is matched with, is more like the newer one."""
-        scope = next((node for node in right.ancestors() if node.kind in SCOPES), None)
+        scope = _scope(right)
         if like == 1.0 or scope is None:
             return False
         for node in self._older.tree.subtree(scope):
@@ -483,3 +508,8 @@ def _absent(program: Program, block: Node) -> str:
         return "none of the code around it is in the older version"
     line = program.tree.line(owner.start)
     return f"the block it stands in (line {line}) has no counterpart in the older version"
+
+
+def _scope(node: Node) -> Node | None:
+    """The function, class or module around a node."""
+    return next((each for each in node.ancestors() if each.kind in SCOPES), None)

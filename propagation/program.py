@@ -53,7 +53,7 @@ def read_program(source: str) -> Program:
     logs = tuple(_logs(written, calls(written_names)))
     inside = [log.call for log in logs if not log.alone and log.call.value is not None]
     tree = _without(written, inside) if inside else written
-    statements = {node.start: node for node in tree.nodes if node.is_statement}
+    statements = {node.start: node for node in tree.statements}
     names = names_of(tree) if inside else written_names
     return Program(written, tree, written_names, names, logs, aliases(written_names), statements)
 
@@ -114,7 +114,7 @@ def _without(tree: Tree, logged: list[Call]) -> Tree:
         else:
             places[index] = len(tokens)
             role = roles.get(index, node.role)
-            tokens.append(Token(node.kind, node.label, role, node.start, node.end, places[parent]))
+            tokens.append((node.kind, node.label, role, node.start, node.end, places[parent]))
             index += 1
     return Tree(tree.source, tokens, tree.has_errors)
 

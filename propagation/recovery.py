@@ -8,13 +8,13 @@ gaps between linked statements, then the few that moved within the block.
 
 from __future__ import annotations
 
-import operator
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flor_ray.propagation.bottomup import CONTAINERS, link_container
 from flor_ray.propagation.mapping import Mapping
-from flor_ray.propagation.similarity import Likeness, alike, anchor_dice
+from flor_ray.propagation.similarity import Likeness, alike
 from flor_ray.propagation.thresholds import (
     MAX_ALIGNED_PAIRS,
     MAX_AMBIGUOUS_PAIRS,
@@ -23,6 +23,15 @@ from flor_ray.propagation.thresholds import (
     MIN_STATEMENT_SIMILARITY,
 )
 from flor_ray.propagation.tree import BLOCKS, Node, Tree
+
+_MAX_EFFORT = 100_000
+"""Pairs of statements whose likeness one matching may measure: a second or two. Real files of 10 000 lines need less
+than a tenth; beyond it, only equal statements are aligned."""
+
+_MAX_ALIKE_PAIRS = 5_000
+"""Pairs of parts whose names are compared by their letters: 50 new keywords of one call by 50, which no one writes."""
+
+_Key = Callable[[Node], tuple[object, str]]
 
 _NAMED_PARTS = frozenset(
     {"default_parameter", "keyword_argument", "pair", "typed_default_parameter", "typed_parameter"}
@@ -62,10 +71,12 @@ def align_across_blocks(mapping: Mapping, likeness: Likeness) -> int:
 
 
 def _simple_statements(tree: Tree) -> list[Node]:
-    return [node for node in tree.nodes if node.is_statement and node.kind not in CONTAINERS and node.size > 2]
+    return [node for node in tree.statements if node.kind not in CONTAINERS and node.size > 2]
 
 
 def _align_statements(mapping: Mapping, likeness: Likeness, newer: Sequence[Node], older: Sequence[Node]) -> None:
+    if not all(_unlinked(mapping, newer, older)):
+        return
     for left, right in _gaps(mapping, newer, older):
         for a, b in _best_alignment(mapping, likeness, left, right):
             mapping.link(a, b)
@@ -84,7 +95,12 @@ def _link_containers_that_grew(mapping: Mapping, newer: Sequence[Node], older: S
     right = [node for node in older if node.kind in CONTAINERS]
     if len(left) * len(right) > MAX_AMBIGUOUS_PAIRS:
         return
-    pairs = [(a, b) for a in left for b in right if a.kind == b.kind and anchor_dice(mapping, a, b) > 0]
+    pairs = []
+    for a in left:
+        anchors = sorted(partner.index for partner in mapping.partners(a) if partner is not None) if right else []
+        for b in right:
+            if a.kind == b.kind and bisect_right(anchors, b.index) < bisect_left(anchors, b.index + b.size):
+                pairs.append((a, b))
     for a, b in pairs:
         if sum(a is x for x, _ in pairs) == sum(b is y for _, y in pairs) == 1:
             link_container(mapping, a, b)
@@ -136,13 +152,12 @@ def _increasing(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 def _scores(
     mapping: Mapping, likeness: Likeness, newer: Sequence[Node], older: Sequence[Node], least: float
 ) -> list[tuple[Node, Node, float]]:
-    exact_only = len(newer) * len(older) > MAX_ALIGNED_PAIRS
-    scored = []
-    if exact_only:
+    if len(newer) * len(older) > MAX_ALIGNED_PAIRS or likeness.effort > _MAX_EFFORT:
         twins: dict[int, list[Node]] = {}
         for b in older:
             twins.setdefault(b.fingerprint, []).append(b)
         return [(a, twins[a.fingerprint][0], 1.0) for a in newer if len(twins.get(a.fingerprint, ())) == 1]
+    scored = []
     for a in newer:
         for b in older:
             score = likeness.of(a, b) if mapping.likely(a, b) else 0.0
@@ -160,10 +175,15 @@ def _best_alignment(
 ) -> list[tuple[Node, Node]]:
     """Order-preserving pairs with the largest sum of similarities (Needleman-Wunsch without gap costs)."""
     rows, columns = len(newer), len(older)
+    scores = _scores(mapping, likeness, newer, older, least)
+    if not scores:
+        return []
     if rows * columns > MAX_ALIGNED_PAIRS:
-        pairs = [(newer.index(a), older.index(b)) for a, b, _ in _scores(mapping, likeness, newer, older, 1.0)]
-        return [(newer[i], older[j]) for i, j in _increasing(sorted(pairs))]
-    score = {(a.index, b.index): s for a, b, s in _scores(mapping, likeness, newer, older, least)}
+        row_of = {node.index: row for row, node in enumerate(newer)}
+        column_of = {node.index: column for column, node in enumerate(older)}
+        pairs = sorted((row_of[a.index], column_of[b.index]) for a, b, _ in scores)
+        return [(newer[i], older[j]) for i, j in _increasing(pairs)]
+    score = {(a.index, b.index): s for a, b, s in scores}
     best = [[0.0] * (columns + 1) for _ in range(rows + 1)]
     for i in range(rows - 1, -1, -1):
         for j in range(columns - 1, -1, -1):
@@ -188,10 +208,9 @@ def _align_parts(mapping: Mapping, newer: Sequence[Node], older: Sequence[Node])
         if a.fingerprint == b.fingerprint and mapping.free(a, b):
             mapping.link(a, b)
     left, right = _unlinked(mapping, newer, older)
-    for a in left:
-        twins = [b for b in right if b.fingerprint == a.fingerprint and b.role == a.role and mapping.free(a, b)]
-        if len(twins) == 1:
-            mapping.link(a, twins[0])
+    if not left or not right:
+        return
+    _link_only_twins(mapping, left, right, _text_and_role)
     left, right = _unlinked(mapping, left, right)
     _align_by_name(mapping, left, right)
     left, right = _unlinked(mapping, left, right)
@@ -204,23 +223,54 @@ def _align_parts(mapping: Mapping, newer: Sequence[Node], older: Sequence[Node])
             for a, b in zip(some, others, strict=True):
                 mapping.link(a, b)
     left, right = _unlinked(mapping, left, right)
-    for a in left:
-        same = [n for n in left if (n.kind, n.role) == (a.kind, a.role)]
-        others = [n for n in right if (n.kind, n.role) == (a.kind, a.role)]
-        if len(same) == 1 and len(others) == 1:
-            mapping.link(a, others[0])
+    _link_only_ones(mapping, left, right, _kind_and_role)
+
+
+def _link_only_twins(mapping: Mapping, newer: Sequence[Node], older: Sequence[Node], key: _Key) -> None:
+    """Link newer parts to the older part that alone has the same key; of several newer ones, the first."""
+    groups: dict[tuple[object, str], list[Node]] = {}
+    for b in older:
+        groups.setdefault(key(b), []).append(b)
+    for a in newer:
+        twins = groups.get(key(a), ())
+        if len(twins) == 1 and mapping.free(a, twins[0]):
+            mapping.link(a, twins[0])
+
+
+def _link_only_ones(mapping: Mapping, newer: Sequence[Node], older: Sequence[Node], key: _Key) -> None:
+    """Link the parts that alone have a key on both sides."""
+    keys = Counter(map(key, newer))
+    _link_only_twins(mapping, [node for node in newer if keys[key(node)] == 1], older, key)
+
+
+def _text_and_role(node: Node) -> tuple[object, str]:
+    return node.fingerprint, node.role
+
+
+def _kind_and_role(node: Node) -> tuple[object, str]:
+    return node.kind, node.role
+
+
+def _kind_and_name(node: Node) -> tuple[object, str]:
+    return node.kind, _part_name(node)
 
 
 def _align_by_name(mapping: Mapping, newer: Sequence[Node], older: Sequence[Node]) -> None:
     """Pair parameters, keyword arguments and entries of dictionaries that have one name, or much the same name."""
-    for same in (operator.eq, alike):
-        for a in newer:
-            name = _part_name(a)
-            if name and mapping.older_of(a) is None:
-                twins = [b for b in older if b.kind == a.kind and mapping.free(a, b) and same(name, _part_name(b))]
-                rivals = [c for c in newer if c.kind == a.kind and mapping.older_of(c) is None]
-                if len(twins) == 1 and sum(same(_part_name(c), _part_name(twins[0])) for c in rivals) == 1:
-                    mapping.link(a, twins[0])
+    newer, older = [node for node in newer if _part_name(node)], [node for node in older if _part_name(node)]
+    if not newer or not older:
+        return
+    _link_only_ones(mapping, newer, older, _kind_and_name)
+    newer, older = _unlinked(mapping, newer, older)
+    if len(newer) * (len(newer) + len(older)) > _MAX_ALIKE_PAIRS:
+        return
+    for a in newer:
+        twins = [b for b in older if b.kind == a.kind and mapping.free(a, b) and alike(_part_name(a), _part_name(b))]
+        if len(twins) == 1:
+            name = _part_name(twins[0])
+            rivals = [c for c in newer if c.kind == a.kind and mapping.older_of(c) is None]
+            if sum(alike(_part_name(c), name) for c in rivals) == 1:
+                mapping.link(a, twins[0])
 
 
 def _part_name(node: Node) -> str:

@@ -12,9 +12,10 @@ what stands before them in it also runs after them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
+from collections.abc import Mapping as Lookup
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from flor_ray.propagation.calls import Call, calls
 from flor_ray.propagation.names import Names, names_of
@@ -49,23 +50,24 @@ class Regions:
         self._names = names_of(tree)
         self._calls = calls(self._names)
         self._loops = _loop_statements(self._calls)
-        self._functions = _functions(self._names)
         self._arms = {call.node.index for call in self._calls if call.function == "checkpointing"}
         self._seen: dict[int, set[Region]] = {}  # statement -> phases
         self._events: dict[int, list[_Event]] = {}
         self._done: dict[tuple[int, Region, bool], tuple[Region, bool]] = {}
         self.main_loop: Node | None = None
         self.nested_loop: Node | None = None
-        self._escaped = self._find_escaped()
-        self._walk_script()
+        if self._loops:  # without recorded loops there are no phases to tell apart
+            self._functions = _functions(self._names)
+            self._called_in = _calls_by_statement(tree)
+            self._walk_script()
 
     def of(self, node: Node) -> Region:
         """The region of the innermost statement around a node."""
         statement = node.statement()
-        met = self._seen.get(statement.index, set()) if statement is not None else set()
-        if self.main_loop is None or len(met) != 1:
+        if self.main_loop is None or statement is None:
             return Region.WHOLE
-        return next(iter(met))
+        met = self._all_seen.get(statement.index, ())
+        return next(iter(met)) if len(met) == 1 else Region.WHOLE
 
     def names_read_in_tail(self) -> frozenset[str] | None:
         """Names loaded after the nested loop's end within the main loop; None without such loops."""
@@ -73,17 +75,22 @@ class Regions:
             return None
         own = {_unit(self.main_loop).index, _unit(self.nested_loop).index}
         read: set[str] = set()
-        for node in self._tree.nodes:
-            if not node.is_statement:
-                continue
+        for node in self._tree.statements:
             unit = _unit(node)
-            met = self._seen.get(node.index, {Region.WHOLE})
+            met = self._all_seen.get(node.index, {Region.WHOLE})
             if met & {Region.TAIL, Region.WHOLE}:
                 for name in self._loads(node):
                     owner = self._names.owner(name)
                     if unit.index in own or owner is None or not unit.contains(owner.node):
                         read.add(name.label)
         return frozenset(read)
+
+    @cached_property
+    def _all_seen(self) -> Lookup[int, Set[Region]]:
+        """Phases by statement, also of what runs at unknown times. The main loop is found without these."""
+        for unit in sorted(self._find_escaped()):
+            self._walk(unit, Region.WHOLE, True)
+        return self._seen
 
     def _loads(self, statement: Node) -> Iterator[Node]:
         for each in _own_part(self._tree, statement):
@@ -100,8 +107,6 @@ class Regions:
             roots = [u for u in self._functions.units if u not in called and self._reaches_loop(u)]
             if len(roots) == 1:  # the file is imported, and this is what it is imported for
                 self._walk(roots[0], Region.PREFIX, armed)
-        for unit in sorted(self._escaped):
-            self._walk(unit, Region.WHOLE, True)
 
     def _reaches_loop(self, unit: int) -> bool:
         todo, met = [unit], {unit}
@@ -156,13 +161,13 @@ class Regions:
     def _find_escaped(self) -> set[int]:
         """Functions that are mentioned other than to be called: nobody here knows when they run."""
         escaped: set[int] = set()
-        for node in self._tree.nodes:
-            if node.parent is None or (node.parent.kind == "call" and node.role == "function"):
-                continue
-            if node.kind == "identifier" and not self._names.binds(node):
+        for node in self._tree.of_kind("identifier"):
+            called = node.parent is not None and node.parent.kind == "call" and node.role == "function"
+            if not called and not self._names.binds(node):
                 escaped.update(self._functions.named(self._names, node))
-            elif node.kind == "attribute_name" and not _is_callee(node.parent):
-                escaped.update(self._functions.methods.get(node.label, ()))
+        for node in self._tree.of_kind("attribute_name"):
+            if node.label in self._functions.methods and not _is_callee(node.parent):
+                escaped.update(self._functions.methods[node.label])
         return escaped
 
     def _unit_events(self, unit: int) -> list[_Event]:
@@ -200,11 +205,10 @@ class Regions:
 
     def _header(self, statement: Node) -> list[_Event]:
         events = []
-        for node in _own_part(self._tree, statement):
-            if node.kind == "call" and node.children:
-                if node.index in self._arms:
-                    events.append(_Event("arm"))
-                events += [_Event("call", unit=unit) for unit in self._called(node.children[0])]
+        for node in self._called_in.get(statement.index, ()):
+            if node.index in self._arms:
+                events.append(_Event("arm"))
+            events += [_Event("call", unit=unit) for unit in self._called(node.children[0])]
         return [*events, _Event("run", statement)]
 
     def _called(self, function: Node) -> list[int]:
@@ -242,12 +246,11 @@ class _Functions:
 
 def _functions(names: Names) -> _Functions:
     units, methods = [], dict[str, list[int]]()
-    for node in names.tree.nodes:
-        if node.kind == "function_definition":
-            units.append(node.index)
-            name = node.child("name")
-            if name is not None and names.scope_of(node).is_class:
-                methods.setdefault(name.label, []).append(node.index)
+    for node in names.tree.of_kind("function_definition"):
+        units.append(node.index)
+        name = node.child("name")
+        if name is not None and names.scope_of(node).is_class:
+            methods.setdefault(name.label, []).append(node.index)
     return _Functions(tuple(units), methods)
 
 
@@ -277,6 +280,18 @@ def _loop_statements(found: Sequence[Call]) -> set[int]:
                     break
                 child = ancestor
     return loops
+
+
+def _calls_by_statement(tree: Tree) -> dict[int, list[Node]]:
+    """Calls in the own part of each statement, in document order."""
+    found: dict[int, list[Node]] = {}
+    for call in tree.of_kind("call"):
+        node: Node | None = call if call.children else None
+        while node is not None and not node.is_statement and node.kind != "block":
+            node = node.parent
+        if node is not None and node.is_statement:
+            found.setdefault(node.index, []).append(call)
+    return found
 
 
 def _run_next(node: Node) -> list[Node]:

@@ -84,7 +84,7 @@ class Renames:
             best != name and not (binding and (count > _BINDING_VOTE or alike(name, best)))
         )
         if doubtful and exchanged and (alike(name, best) or count > _BINDING_VOTE) and share >= _CLEAR_SHARE:
-            doubtful = False
+            doubtful = _how_bound(owner, name) != "variable" and len(self._left_over(name, owner, place)) > 1
         return Counterpart(best, Doubt.NAME if doubtful else None)
 
     def own(self, name: str, owner: Scope, place: Scope) -> Counterpart:

@@ -32,8 +32,8 @@ class Rivals:
     def _rival_of(self, container: Node, chosen: Node) -> Node | None:
         support = self._support(container, chosen)
         score = None
-        for other in self._older.tree.nodes:
-            if other.kind != container.kind or other is chosen or self._mapping.newer_of(other) is not None:
+        for other in self._older.tree.of_kind(container.kind):
+            if other is chosen or self._mapping.newer_of(other) is not None:
                 continue
             if other.contains(chosen) or chosen.contains(other) or other.parent is None or chosen.parent is None:
                 continue
@@ -51,9 +51,7 @@ class Rivals:
         if newer.parent is None or older.parent is None:
             return 0
         support = int(self._mapping.linked(newer.parent, older.parent))
-        left, right = newer.parent.children, older.parent.children
         for step in (-1, 1):
-            i, j = left.index(newer) + step, right.index(older) + step
-            if 0 <= i < len(left) and 0 <= j < len(right):
-                support += self._mapping.linked(left[i], right[j])
+            left, right = newer.sibling(step), older.sibling(step)
+            support += left is not None and right is not None and self._mapping.linked(left, right)
         return support

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from difflib import SequenceMatcher
+from functools import lru_cache
 
 from flor_ray.propagation.effects import MODES, TRAINING, called_name
 from flor_ray.propagation.mapping import Mapping
@@ -14,7 +15,9 @@ Features = tuple[Iterable[tuple[int, str]], Iterable[tuple[int, str]]]
 """Of the newer and the older tree: start of each log statement, and what it logs."""
 
 
+_STATE_CHANGES = TRAINING | MODES
 _ALIKE = 0.6  # of the letters of two names
+_MAX_LETTERS = 400  # of both: a dictionary's key may be a whole text, and is no name then
 _SHORTEST_NAME = 3  # `l` is in every other name
 
 
@@ -23,22 +26,33 @@ def dice(common: float, left: float, right: float) -> float:
     return 2.0 * common / (left + right) if left + right else 0.0
 
 
+@lru_cache(maxsize=4096)
 def alike(left: str, right: str) -> bool:
     """Whether two names have most of their letters in common: `data_url` and `url`, `optimizer` and `opt`."""
     left, right = left.strip("_").lower(), right.strip("_").lower()
     if min(len(left), len(right)) < _SHORTEST_NAME:
         return left == right != ""
-    return left in right or right in left or SequenceMatcher(None, left, right, autojunk=False).ratio() >= _ALIKE
+    if left in right or right in left:
+        return True
+    if len(left) + len(right) > _MAX_LETTERS:
+        return False
+    matcher = SequenceMatcher(None, left, right, autojunk=False)
+    return matcher.real_quick_ratio() >= _ALIKE and matcher.quick_ratio() >= _ALIKE and matcher.ratio() >= _ALIKE
 
 
 def anchor_dice(mapping: Mapping, newer: Node, older: Node) -> float:
     """GumTree's container similarity: the part of the descendants of both that are linked to each other."""
-    first, last = older.index, older.index + older.size
-    common = 0
-    for node in mapping.newer.subtree(newer)[1:]:
-        partner = mapping.older_of(node)
-        common += partner is not None and first < partner.index < last
-    return dice(common, newer.size - 1, older.size - 1)
+    return dice(_common(mapping, newer, older), newer.size - 1, older.size - 1)
+
+
+def _common(mapping: Mapping, newer: Node, older: Node) -> int:
+    """Linked pairs below both. The smaller of the two is looked through; if the other is all of its tree, by count."""
+    small, large = (newer, older) if newer.size <= older.size else (older, newer)
+    partners = mapping.partners(newer) if small is newer else mapping.newer_partners(older)
+    if large.parent is None:
+        return len(partners) - partners.count(None) - partners.count(large)
+    first, last = large.index, large.index + large.size
+    return sum(1 for partner in partners if partner is not None and first < partner.index < last)
 
 
 class Likeness:
@@ -49,6 +63,7 @@ class Likeness:
         self._features = dict(features[0]), dict(features[1])
         self._words: tuple[dict[int, Counter[str]], dict[int, Counter[str]]] = {}, {}
         self._forms: tuple[dict[int, Counter[str]], dict[int, Counter[str]]] = {}, {}
+        self._known: dict[tuple[int, int], float] = {}  # every phase asks again about what is left over
 
     def words(self, newer: Node, older: Node) -> float:
         """Dice of the leaves' labels."""
@@ -60,6 +75,17 @@ class Likeness:
             return 1.0
         if not _comparable(newer, older):
             return 0.0
+        key = (newer.index, older.index)
+        if key not in self._known:
+            self._known[key] = self._measured(newer, older)
+        return self._known[key]
+
+    @property
+    def effort(self) -> int:
+        """How many pairs have been measured so far: the costly part of a matching."""
+        return len(self._known)
+
+    def _measured(self, newer: Node, older: Node) -> float:
         if self._features[0].get(newer.start) != self._features[1].get(older.start):
             return 0.0  # log statements of different features are different statements, however alike
         if _state_change(newer) != _state_change(older):
@@ -83,7 +109,7 @@ def _state_change(statement: Node) -> str:
     """The method that a statement calls for what it does to an object's state, or ""."""
     call = statement.children[0] if statement.kind == "expression_statement" and statement.children else None
     name = called_name(call) if call is not None and call.kind == "call" else ""
-    return name if name in TRAINING | MODES else ""
+    return name if name in _STATE_CHANGES else ""
 
 
 def _comparable(newer: Node, older: Node) -> bool:
@@ -97,7 +123,11 @@ def _comparable(newer: Node, older: Node) -> bool:
 def _overlap(left: Counter[str], right: Counter[str]) -> float:
     if len(left) > len(right):
         left, right = right, left
-    common = sum(min(count, right[word]) for word, count in left.items() if word in right)
+    common = 0
+    for word, count in left.items():
+        other = right.get(word)
+        if other is not None:
+            common += count if count < other else other
     return dice(common, left.total(), right.total())
 
 

@@ -11,6 +11,7 @@ import builtins
 from collections.abc import Iterator, Set
 from collections.abc import Mapping as Lookup
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from flor_ray.propagation.calls import calls
 from flor_ray.propagation.edits import statements_of
@@ -132,19 +133,24 @@ class _Side:
     """State changes in one version."""
 
     def __init__(self, program: Program) -> None:
-        self._tree = program.tree
+        self._program, self._tree = program, program.tree
         self._functions = functions_by_name(program.tree)
         self._recorded = {call.node.index for call in calls(program.names)}
-        self._stateful = {root.label for _, root in receivers(self._tree.nodes, MODES)}
-        self._stateful |= {name for call, _ in receivers(self._tree.nodes, TRAINING) for name in self._mentioned(call)}
-        self._called = {
-            node.label for node in self._tree.nodes if node.kind == "identifier" and node.role == "function"
-        }
-        self._sources = _sources(program)
-        self.objects = self._stateful | self._handed(self._called)
+        self._related: dict[frozenset[str], set[str]] = {}
 
-    def related(self, reads: Set[str]) -> set[str]:
+    @cached_property
+    def objects(self) -> Set[str]:
+        """All whose state may change."""
+        return self._stateful | self._handed_on
+
+    def related(self, reads: Set[str]) -> Set[str]:
         """Objects whose state what is read may depend on: read themselves, or made from what is read."""
+        key = frozenset(reads)
+        if key not in self._related:
+            self._related[key] = self._find_related(key)
+        return self._related[key]
+
+    def _find_related(self, reads: Set[str]) -> set[str]:
         seen = set(reads)
         todo = sorted(seen & self._functions.keys())
         while todo:
@@ -152,8 +158,14 @@ class _Side:
                 inner = {node.label for node in self._tree.subtree(function) if node.kind == "identifier"} - seen
                 seen |= inner
                 todo += sorted(inner & self._functions.keys())
-        made = {name for name in self._stateful if self._made_from(name) & set(reads)}
-        return (seen & (self._stateful | self._handed(seen))) | made
+        return (seen & (self._stateful | self._handed_on)) | (self._stateful & self._made_with(reads))
+
+    @cached_property
+    def _stateful(self) -> Set[str]:
+        """Objects that calls of known names change."""
+        found = self._tree.of_kind("call")
+        stateful = {root.label for _, root in receivers(found, MODES)}
+        return stateful.union(*(self._mentioned(call) for call, _ in receivers(found, TRAINING)))
 
     def changes(self, statement: Node, objects: Set[str]) -> Iterator[Change]:
         """What happens to some objects in a statement, in document order, local functions entered."""
@@ -209,24 +221,39 @@ class _Side:
         """Names in a call: `scaler.step(optimizer)` changes what the optimizer does."""
         return {node.label for node in self._tree.subtree(call) if node.kind == "identifier"}
 
-    def _made_from(self, name: str) -> set[str]:
-        found, todo = set[str](), [name]
+    def _made_with(self, reads: Set[str]) -> Set[str]:
+        """Variables whose values some names have a part in, directly or not."""
+        found, todo = set[str](), list(reads)
         while todo:
-            more = self._sources.get(todo.pop(), set()) - found
+            more = self._uses.get(todo.pop(), set()) - found
             found |= more
-            todo += sorted(more)
+            todo += more
         return found
 
-    def _handed(self, names: Set[str]) -> set[str]:
-        """Those names that are called, and given as they are to functions: what these do to them may not be known."""
-        return self._called & {
-            node.label
-            for node in self._tree.nodes
-            if node.kind == "identifier"
-            and node.label in names
-            and node.parent is not None
-            and node.parent.kind in ("argument_list", "keyword_argument")
-        }
+    @cached_property
+    def _uses(self) -> Lookup[str, set[str]]:
+        """Variables that each name has a part in."""
+        found: dict[str, set[str]] = {}
+        for node in self._tree.of_kind("assignment", "augmented_assignment", "for_statement"):
+            target, value = node.child("left"), node.child("right")
+            if target is None or value is None:
+                continue
+            bound = {each.label for each in self._tree.subtree(target) if each.kind == "identifier"}
+            for each in self._tree.subtree(value) if bound else ():
+                if each.kind == "identifier":
+                    found.setdefault(each.label, set()).update(bound)
+        return found
+
+    @cached_property
+    def _handed_on(self) -> Set[str]:
+        """Names that are called, and given as they are to functions: what these do to them may not be known."""
+        called, given = set[str](), set[str]()
+        for node in self._tree.of_kind("identifier"):
+            if node.role == "function":
+                called.add(node.label)
+            if node.parent is not None and node.parent.kind in ("argument_list", "keyword_argument"):
+                given.add(node.label)
+        return called & given
 
 
 def _same_training(left: _State, right: _State) -> bool:
@@ -252,19 +279,3 @@ def _bind(function: Node, call: Node, arguments: list[Node], objects: Lookup[str
         if root.kind == "identifier" and root.label in objects:
             inner[name] = objects[root.label]
     return inner
-
-
-def _sources(program: Program) -> dict[str, set[str]]:
-    """Names that each variable's values are made from."""
-    found: dict[str, set[str]] = {}
-    for node in program.tree.nodes:
-        if node.kind not in ("assignment", "augmented_assignment", "for_statement"):
-            continue
-        target, value = node.child("left"), node.child("right")
-        if target is None or value is None:
-            continue
-        read = {each.label for each in program.tree.subtree(value) if each.kind == "identifier"}
-        for each in program.tree.subtree(target):
-            if each.kind == "identifier":
-                found.setdefault(each.label, set()).update(read)
-    return found

@@ -49,7 +49,7 @@ from flor_ray.propagation.tree import Node, Tree
 from flor_ray.propagation.units import dropped_from, kept_in, widen
 from flor_ray.records import Pin
 
-_BUILTINS = frozenset(dir(builtins))
+_BUILTINS = frozenset(dir(builtins)) | {"__class__", "__file__", "__path__"}
 _NAMES = frozenset({"identifier", "attribute_name", "keyword_name"})
 _TYPED = frozenset({"generic_type", "subscript", "type"})  # `dict[str, int]` was `Dict[str, int]` once
 _LEAVES_BLOCK = frozenset({"return_statement", "raise_statement", "yield", "await", "global_statement"})
@@ -192,8 +192,9 @@ class Transplant:
         """The statement itself, renamed, in the block that it would be put into."""
         words = _words(self.newer.tree, node, adaptation.renamed)
         for other in statements_of(place.block):
-            alike = other.shape == node.shape and self.mapping.newer_of(other) is None
-            if alike and _words(self.older.tree, other, {}) == words:
+            partner = self.mapping.newer_of(other)
+            free = partner is None or partner.parent is not node.parent
+            if free and other.shape == node.shape and _words(self.older.tree, other, {}) == words:
                 return other
         return None
 

@@ -14,25 +14,24 @@ section 3.1): a leaf has height 1, and equal fingerprints mean isomorphic subtre
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 
 BLOCKS = frozenset({"module", "block"})  # what holds statements
 SCOPES = frozenset({"module", "function_definition", "class_definition"})
 LOOPS = frozenset({"for_statement", "while_statement"})
 _STATEMENT_ENDINGS = ("_statement", "_definition")
+_VARIABLE = hash(("identifier", ""))
 
 
-class Token(NamedTuple):
-    """One node as a parser hands it over, in preorder. `parent` is an index into the tokens, -1 for the root."""
+_NO_NODES: Sequence[Node] = ()
+_INDEX = attrgetter("index")
 
-    kind: str
-    label: str
-    role: str  # name of the field that it fills in its parent, or ""
-    start: int  # byte offsets
-    end: int
-    parent: int
+Token = tuple[str, str, str, int, int, int]
+"""One node as a parser hands it over, in preorder: kind, label, role (name of the field that it fills in its parent, or
+""), byte offsets of start and end, index of the parent among the tokens (-1 for the root). A plain tuple: there are
+five per line of source, and naming the fields would cost as much as reading them."""
 
 
 class Node:
@@ -44,6 +43,7 @@ class Node:
         "fingerprint",
         "height",
         "index",
+        "is_statement",
         "kind",
         "label",
         "parent",
@@ -63,15 +63,12 @@ class Node:
     height: int
     fingerprint: int  # equal for isomorphic subtrees with equal labels
     shape: int  # the same, blind to the names of variables
+    is_statement: bool
     parent: Node | None
     children: Sequence[Node]
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.label!r} {self.start}-{self.end}>"
-
-    @property
-    def is_statement(self) -> bool:
-        return self.parent is not None and self.parent.kind in BLOCKS and self.kind.endswith(_STATEMENT_ENDINGS)
 
     def child(self, role: str) -> Node | None:
         """First child that fills the field `role`."""
@@ -94,6 +91,12 @@ class Node:
             node = node.parent
         return node
 
+    def sibling(self, step: int) -> Node | None:
+        """The child of the same parent that many places further on (back, if negative)."""
+        siblings = self.parent.children if self.parent is not None else ()
+        place = bisect_left(siblings, self.index, key=_INDEX) + step  # a block may have thousands of statements
+        return siblings[place] if 0 <= place < len(siblings) else None
+
     def contains(self, other: Node) -> bool:
         return self.index <= other.index < self.index + self.size
 
@@ -101,14 +104,23 @@ class Node:
 class Tree:
     """A whole source file as nodes, with the bytes they were read from."""
 
-    __slots__ = ("has_errors", "height", "nodes", "source", "starts")
+    __slots__ = ("_by_kind", "has_errors", "height", "nodes", "source", "starts", "statements")
 
-    def __init__(self, source: bytes, tokens: Sequence[Token], has_errors: bool = False) -> None:
+    def __init__(self, source: bytes, tokens: Iterable[Token], has_errors: bool = False) -> None:
         self.source = source
         self.has_errors = has_errors
         self.nodes: list[Node] = _link(tokens)
         self.height: int = self.root.height
         self.starts: list[int] = [0, *(match.end() for match in re.finditer(b"\n", source))]
+        self.statements: list[Node] = []  # in preorder
+        self._by_kind: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            if node.kind in self._by_kind:
+                self._by_kind[node.kind].append(node)
+            else:
+                self._by_kind[node.kind] = [node]
+            if node.is_statement:
+                self.statements.append(node)
 
     @property
     def root(self) -> Node:
@@ -117,6 +129,22 @@ class Tree:
     def subtree(self, node: Node) -> list[Node]:
         """The node and all its descendants, in preorder."""
         return self.nodes[node.index : node.index + node.size]
+
+    def of_kind(self, *kinds: str) -> Sequence[Node]:
+        """All nodes of these kinds, in preorder. Most phases look at few kinds, and a file has thousands of nodes."""
+        if len(kinds) == 1:
+            return self._by_kind.get(kinds[0], _NO_NODES)
+        return sorted((node for kind in kinds for node in self._by_kind.get(kind, ())), key=_INDEX)
+
+    @property
+    def kinds(self) -> Sequence[str]:
+        """The kinds that occur, in the order of their first node."""
+        return list(self._by_kind)
+
+    def statements_in(self, node: Node) -> Sequence[Node]:
+        """The statements below a node, in preorder, without itself."""
+        first = bisect_right(self.statements, node.index, key=_INDEX)
+        return self.statements[first : bisect_left(self.statements, node.index + node.size, lo=first, key=_INDEX)]
 
     def text(self, node: Node) -> bytes:
         return self.source[node.start : node.end]
@@ -133,38 +161,57 @@ class Tree:
         return self.line(max(node.start, node.end - 1))
 
 
-def _link(tokens: Sequence[Token]) -> list[Node]:
+def _link(tokens: Iterable[Token]) -> list[Node]:
+    """The nodes, in preorder. With `_measure`, the hottest loop there is: written flat, one attribute at a time."""
     nodes: list[Node] = []
-    children: dict[int, list[Node]] = {}
-    for index, (kind, label, role, start, end, parent) in enumerate(tokens):
-        node = Node()
-        node.kind, node.label, node.role = kind, label, role
-        node.start, node.end, node.index = start, end, index
-        node.parent, node.children = None, ()
+    below: list[list[Node] | None] = []  # children of each node so far
+    new = Node.__new__
+    for kind, label, role, start, end, parent in tokens:
+        node = new(Node)
+        node.kind = kind
+        node.label = label
+        node.role = role
+        node.start = start
+        node.end = end
+        node.index = len(nodes)
+        node.children = _NO_NODES
         if parent >= 0:
             holder = node.parent = nodes[parent]
-            if parent in children:
-                children[parent].append(node)
+            node.is_statement = holder.kind in BLOCKS and kind.endswith(_STATEMENT_ENDINGS)
+            siblings = below[parent]
+            if siblings is None:
+                holder.children = below[parent] = [node]
             else:
-                holder.children = children[parent] = [node]
+                siblings.append(node)
+        else:
+            node.parent = None
+            node.is_statement = False
         nodes.append(node)
-    for node in reversed(nodes):  # children come after their parent, so this is bottom-up
-        _measure(node)
+        below.append(None)
+    _measure(nodes)
     return nodes
 
 
-def _measure(node: Node) -> None:
-    kind, label, below = node.kind, node.label, node.children
-    if not below:
-        node.height = node.size = 1
-        node.fingerprint = hash((kind, label))
-        node.shape = hash((kind, "")) if kind == "identifier" else node.fingerprint
-        return
-    size = height = 0
-    for child in below:
-        size += child.size
-        if child.height > height:
-            height = child.height
-    node.size, node.height = size + 1, height + 1
-    node.fingerprint = hash((kind, label, *[child.fingerprint for child in below]))
-    node.shape = hash((kind, label, *[child.shape for child in below]))
+def _measure(nodes: list[Node]) -> None:
+    for node in reversed(nodes):  # children come after their parent, so this is bottom-up
+        kind = node.kind
+        below = node.children
+        if not below:
+            node.height = node.size = 1
+            node.shape = node.fingerprint = hash((kind, node.label))
+            if kind == "identifier":
+                node.shape = _VARIABLE
+            continue
+        size = height = 0
+        prints: list[object] = [kind, node.label]
+        shapes: list[object] = [kind, node.label]
+        for child in below:
+            size += child.size
+            if child.height > height:
+                height = child.height
+            prints.append(child.fingerprint)
+            shapes.append(child.shape)
+        node.size = size + 1
+        node.height = height + 1
+        node.fingerprint = hash(tuple(prints))
+        node.shape = hash(tuple(shapes))

@@ -61,26 +61,29 @@ def kept_in(newer: Program, unit: Node, around: list[Node], requested: Set[int])
     path = {id(node.parent) for node in around}
     if any(n.kind in _LOOP_ENDS and id(n.parent) in path and not _ends_inner_loop(unit, n) for n in below):
         raise Declined("it stands beside a break or continue, which the older version does not have")
+    return _closure(newer, unit, below, kept)
+
+
+def _closure(newer: Program, unit: Node, below: list[Node], kept: set[int]) -> set[int]:
+    """What is kept, with what it needs: what binds what it reads, what it stands in, and the ends of its own loops."""
     names = newer.names
-    while True:
-        needed = {
-            (scope_key(names.owner(each)), each.label)
-            for node in below
-            if node.index in kept
-            for each in _header_reads(newer, node)
-        }
-        more = {node.index for node in below if node.index not in kept and _provides(newer, node, needed)}
-        more |= {n.index for n in below if n.index not in kept and _ends_inner_loop(unit, n)}
-        more |= {
-            owner.index
-            for node in below
-            if node.index in kept | more
-            for owner in node.ancestors()
-            if owner.is_statement and unit.contains(owner)
-        }
-        if more <= kept:
-            return kept
-        kept |= more
+    providers: dict[tuple[ScopeKey | None, str], list[Node]] = {}
+    for node in below:
+        for each in _provided(newer, node):
+            providers.setdefault((scope_key(names.owner(each)), each.label), []).append(node)
+    todo = [node for node in below if node.index in kept or _ends_inner_loop(unit, node)]
+    found = set(kept)
+    done: set[int] = set()
+    while todo:
+        node = todo.pop()
+        if node.index in done:
+            continue
+        done.add(node.index)
+        found.add(node.index)
+        todo += [owner for owner in node.ancestors() if owner.is_statement and unit.contains(owner)]
+        for each in _header_reads(newer, node):
+            todo += providers.pop((scope_key(names.owner(each)), each.label), ())
+    return found
 
 
 def dropped_from(newer: Program, unit: Node, kept: set[int]) -> list[Node]:
@@ -118,14 +121,13 @@ def _header_reads(newer: Program, node: Node) -> Iterable[Node]:
     return [each for each in newer.names.free(node) if each.start < end]
 
 
-def _provides(newer: Program, node: Node, needed: set[tuple[ScopeKey | None, str]]) -> bool:
-    """Whether a statement binds or changes one of these variables."""
-    names = newer.names
+def _provided(newer: Program, node: Node) -> list[Node]:
+    """Identifiers of the variables that a statement binds or changes."""
+    bound = newer.names.bound(node)
     if node.kind in CONTAINERS:
         end = header_end(node)
-        return any((scope_key(names.owner(n)), n.label) in needed for n in names.bound(node) if n.start < end)
-    changed = [*names.bound(node), *(each for each in mutated(node) if not _is_imported(newer, each))]
-    return any((scope_key(names.owner(each)), each.label) in needed for each in changed)
+        return [each for each in bound if each.start < end]
+    return [*bound, *(each for each in mutated(node) if not _is_imported(newer, each))]
 
 
 def _is_imported(newer: Program, identifier: Node) -> bool:

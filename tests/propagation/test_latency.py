@@ -1,0 +1,117 @@
+"""What a propagation costs: coarse guards, far from what it takes on a quiet machine, so that only a wrong order of
+growth can break them. bench/propagation.py measures milliseconds.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from flor_ray.propagation import propagate
+from flor_ray.propagation.gumtree import match
+from flor_ray.propagation.parse import parse
+
+HEAD = "import flor_ray as flor\n"
+LOG = 'flor.log("z", x)\n'
+SECONDS = 10.0  # of this process; all cases take less than 1.5 on a quiet machine
+
+
+def script(functions: int, every: int) -> str:
+    """Functions of ten lines, and a loop; in every so-manieth function a statement differs."""
+    parts = [
+        f"def part_{i}(net, data):\n    total = {i}\n    for x, y in data:\n        out = net(x)\n"
+        f"        loss = criterion_{i % 7}(out, y)\n        if loss > {i % every}:\n            loss.backward()\n"
+        f"        total += loss.item() / len(data[{i // every}])\n    return total\n\n"
+        for i in range(functions)
+    ]
+    return HEAD + "".join(parts)
+
+
+def seconds(newer: str, older: str, line: int) -> float:
+    started = time.process_time()
+    propagate(newer, older, [line])
+    return time.process_time() - started
+
+
+def test_four_times_the_lines_cost_at_most_eight_times_the_time() -> None:
+    costs = []
+    for functions in (50, 200):
+        newer, older = script(functions, 5).rstrip("\n") + "\nx = 1\n" + LOG, script(functions, 7) + "x = 1\n"
+        line = newer.count("\n")
+        costs.append(min(seconds(newer + "\n" * i, older, line) for i in range(3)))  # never the same text twice
+    assert costs[1] <= 8 * costs[0]
+
+
+def lines(pattern: str, count: int, shift: int = 0) -> str:
+    return "".join(pattern.format(i, i + shift) for i in range(count))
+
+
+def nested(header: str, depth: int) -> str:
+    return "".join("  " * i + header for i in range(depth)) + "  " * depth
+
+
+def cascade(extra: str) -> str:
+    """Every function calls the two that come after it: 2 to the 1 000th calls."""
+    return HEAD + "".join(f"def f{i}(x):\n    {extra}return f{i + 1}(x) + f{i + 2}(x)\n" for i in range(1_000))
+
+
+PATHOLOGICAL = {
+    "equal statements": (HEAD + "f(a, b)\n" * 1_500 + LOG + "f(a, b)\n" * 1_500, HEAD + "f(a, b)\n" * 3_000),
+    "similar statements": (HEAD + lines("x{0} = f({0})\n", 3_000) + LOG, HEAD + lines("x{0} = f({1})\n", 3_000, 1)),
+    "statements that occur twice": (
+        HEAD + lines("f(a{0}, b)\n", 2_000) * 2 + LOG,
+        HEAD + "k = 1\n" + lines("f(a{0}, b)\n", 2_000) * 2,
+    ),
+    "many gaps": (
+        HEAD + "".join(f"at(one, two, {k}, {k})\n" + lines(f"x{k}_{{0}} = f({{0}})\n", 90) for k in range(30)) + LOG,
+        HEAD + "".join(f"at(one, two, {k}, {k})\n" + lines(f"y{k}_{{0}} = g({{0}}, 1)\n", 90) for k in range(30)),
+    ),
+    "deep parentheses": (HEAD + f"x = {'(' * 280}1{')' * 280}\n" + LOG, HEAD + f"x = {'(' * 280}2{')' * 280}\n"),
+    "deep lists": (
+        HEAD + "x = " + "[" * 280 + lines("a{0}, ", 5_000) + "]" * 280 + "\n" + LOG,
+        HEAD + "x = " + "[" * 280 + lines("b{0}, ", 5_000) + "]" * 280 + "\n",
+    ),
+    "deep conditions": (
+        HEAD + nested("if a:\n", 90) + "x = f(1)\n" + LOG,
+        HEAD + nested("if b:\n", 90) + "x = g(1)\n",
+    ),
+    "one long line": (
+        HEAD + "x = [" + lines("{0}, ", 20_000) + "]\n" + LOG,
+        HEAD + "x = [" + lines("{1}, ", 20_000, 1) + "]\n",
+    ),
+    "one long string": (HEAD + f'x = "{"q" * 1_000_000}"\n' + LOG, HEAD + f'x = "{"r" * 1_000_000}"\n'),
+    "a dictionary of other keys": (
+        HEAD + "x = dict(" + lines("key_{0}={0}, ", 2_000) + ")\n" + LOG,
+        HEAD + "x = dict(" + lines("kei_{0}={1}, ", 2_000, 1) + ")\n",
+    ),
+    "keys that are texts": (
+        HEAD + "x = {" + "".join(f"'{chr(97 + i) * 4_000}{'xyz' * 2_000}': 1, " for i in range(10)) + "}\n" + LOG,
+        HEAD + "x = {" + "".join(f"'c{chr(97 + i) * 5_000}{'zxy' * 1_500}': 2, " for i in range(10)) + "}\n",
+    ),
+    "a chain of definitions": (HEAD + "x0 = 1\n" + lines("x{1} = x{0} + 1\n", 2_000, 1) + LOG, HEAD + "x0 = 1\n"),
+    "a chain in a block": (
+        HEAD + "if new:\n" + lines("    x{1} = x{0} + 1\n", 2_000, 1) + '    flor.log("z", x2000)\n',
+        HEAD + "x0 = 1\n",
+    ),
+    "a cascade of calls": (cascade("x.eval(); ") + "x = f0(x)\n" + LOG, cascade("") + "x = f0(x)\n"),
+    "many logs": (HEAD + lines("flor.log('a{0}', x)\n", 2_000) + LOG, HEAD + lines("flor.log('a{1}', x)\n", 2_000, 1)),
+    "many names in an import": (
+        HEAD + "from m import " + lines("a{0}, ", 5_000) + "x\n" + LOG,
+        HEAD + "from m import " + lines("a{1}, ", 5_000, 1) + "x\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PATHOLOGICAL)
+def test_what_no_one_writes_is_not_waited_for(name: str) -> None:
+    newer, older = PATHOLOGICAL[name]
+    line = newer[: newer.index('flor.log("z"')].count("\n") + 1
+    assert seconds(newer, older, line) < SECONDS
+
+
+@pytest.mark.parametrize("name", ["similar statements", "many gaps"])
+def test_limits_on_effort_keep_the_bijection(name: str) -> None:
+    mapping = match(parse(PATHOLOGICAL[name][0]), parse(PATHOLOGICAL[name][1]))
+    pairs = list(mapping.pairs())
+    assert len({a.index for a, _ in pairs}) == len({b.index for _, b in pairs}) == len(pairs) > 0
