@@ -86,7 +86,8 @@ class _Neighbour:
 
 
 _CONDITIONAL = frozenset({"if_statement", "elif_clause", "while_statement", "for_statement"})
-_OTHER_HEADER = 0.3  # likeness of two conditions below which they are hardly the same one
+_OTHER_HEADER = 0.2  # likeness of two conditions below which they are not the same one
+_CHANGED_HEADER = 0.3  # and below which they are hardly the same one
 _RIVAL_HEADER = 0.15  # so much more alike is another one rather it
 
 _SIBLINGS = 5  # on each side, whose blocks tell where a statement's block has gone
@@ -313,8 +314,10 @@ class Placer:
                 break
             if left.kind in _CONDITIONAL and right.kind in _CONDITIONAL:
                 like = header_likeness(left, right)
-                if like < _OTHER_HEADER or self._has_closer_header(left, right, like):
+                if like < _OTHER_HEADER:
                     return [Doubt.OTHER_HEADER]
+                if like < _CHANGED_HEADER or self._has_closer_header(left, right, like):
+                    return [Doubt.CHANGED_HEADER]
             block = next((node for node in left.ancestors() if node.kind in BLOCKS), None)
             target = next((node for node in right.ancestors() if node.kind in BLOCKS), target)
         return []

@@ -25,8 +25,8 @@ from flor_ray.propagation.thresholds import (
 from flor_ray.propagation.tree import BLOCKS, Node, Tree
 
 _MAX_EFFORT = 100_000
-"""Pairs of statements whose likeness one matching may measure: a second or two. Real files of 10 000 lines need less
-than a tenth; beyond it, only equal statements are aligned."""
+"""Pairs of statements whose likeness one matching may measure. Scripts joined to 10 000 lines needed 18 000, real ones
+of 600 to 1 700 lines at most 1 500. Beyond it, only equal statements are aligned."""
 
 _MAX_ALIKE_PAIRS = 5_000
 """Pairs of parts whose names are compared by their letters: 50 new keywords of one call by 50, which no one writes."""

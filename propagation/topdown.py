@@ -13,8 +13,8 @@ from flor_ray.propagation.similarity import Likeness, anchor_dice
 from flor_ray.propagation.thresholds import MAX_AMBIGUOUS_PAIRS, MIN_ANCHOR_SIZE, MIN_SHAPE_DICE, MIN_SHAPE_SIZE
 from flor_ray.propagation.tree import Node, Tree
 
-_MAX_EFFORT = 5_000_000
-"""Nodes that may be looked at to tell equal statements apart: about a second. 10 000 lines need a tenth of that."""
+_MAX_EFFORT = 20_000_000
+"""Nodes that may be looked at to tell equal statements apart. Scripts joined to 10 000 lines needed 2 million."""
 
 _Groups = dict[int, tuple[list[Node], list[Node]]]
 
