@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from types import MappingProxyType
 
 from flor_ray.propagation.adaptation import Declined
@@ -14,6 +16,7 @@ from flor_ray.propagation.program import Program, read_program
 from flor_ray.propagation.regions import regions_of
 from flor_ray.propagation.statements import header_end
 from flor_ray.propagation.thresholds import (
+    MAX_CHARACTERS,
     MAX_HEIGHT,
     MAX_LINES,
     MIN_CONFIDENCE,
@@ -38,11 +41,30 @@ def propagate(
     place of a newer line in the older source, where the user knows it; its names are adapted as elsewhere.
     """
     wanted = sorted(set(lines))
-    problem = _unreadable(newer, "newer") or _unreadable(older, "older")
-    if problem:
-        return Propagation(older, refused=tuple(Refusal(line, problem) for line in wanted))
+    with _collecting_later():
+        problem = _unreadable(newer, "newer") or _unreadable(older, "older")
+        if problem:
+            return Propagation(older, refused=tuple(Refusal(line, problem) for line in wanted))
+        return _propagate(read_program(newer), read_program(older), older, wanted, pins, min_confidence)
+
+
+@contextmanager
+def _collecting_later() -> Iterator[None]:
+    """Let the cyclic collector wait: it would walk the growing trees again and again, and find nothing to free."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _propagate(
+    newer: Program, program: Program, older: str, wanted: Sequence[int], pins: Mapping[int, Pin], min_confidence: float
+) -> Propagation:
     for careful in (False, True):  # a patch that is not Python is rare: then each line is checked by itself
-        run = _Run(read_program(newer), read_program(older), older, wanted, pins, min_confidence, careful)
+        run = _Run(newer, program, older, wanted, pins, min_confidence, careful)
         result = run.carry()
         if careful or not result.placed or not _broken(older, result.source):
             return result
@@ -144,9 +166,12 @@ class _Run:
         """
         if not doubts & _LOST_BLOCK:
             return set()
+        before = regions_of(self._transplant.newer.written)
+        if before.main_loop is None:
+            return set()
         patched = parse(source)
-        before, after = regions_of(self._transplant.newer.written), regions_of(patched)
-        if before.main_loop is None or after.main_loop is None:
+        after = regions_of(patched)
+        if after.main_loop is None:
             return set()
         here = [n for n in patched.nodes if n.is_statement and patched.line(n.start) == line]
         same = not here or before.of(statement) in {Region.WHOLE, after.of(here[-1])}
@@ -167,6 +192,8 @@ def _broken(older: str, patched: str) -> bool:
 def _unreadable(source: str, which: str) -> str:
     if source.count("\n") > MAX_LINES:
         return f"the {which} version has more than {MAX_LINES} lines"
+    if len(source) > MAX_CHARACTERS:
+        return f"the {which} version has more than {MAX_CHARACTERS} characters"
     if has_bare_returns(source):
         return f"the {which} version ends lines in bare carriage returns, which makes its line numbers ambiguous"
     tree = parse(source)

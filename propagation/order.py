@@ -42,6 +42,7 @@ class Order:
 
     def __init__(self, mapping: Mapping, newer: Names) -> None:
         self._mapping, self._touching = mapping, Touching(newer)
+        self._in_scope: dict[int, list[Node]] = {}
 
     def span(self, unit: Node, block: Node) -> Span:
         """The best gaps of an older block for a newer statement."""
@@ -58,7 +59,7 @@ class Order:
                 continue
             place = bisect_right(starts, partner.index) - 1
             total += weight
-            wrong = range(0, place + 1) if before else range(place + 1, len(places) + 1)
+            wrong = range(place + 1) if before else range(place + 1, len(places) + 1)
             for gap in wrong:
                 against[gap] += weight
             if weight >= _DEPENDENT:
@@ -71,6 +72,11 @@ class Order:
         held = bool(needed) and not any(good[0] in gaps for gaps in needed)
         return Span(good[0], _run_end(good), least, total, near, held)
 
+    def _statements(self, scope: Node) -> list[Node]:
+        if scope.index not in self._in_scope:
+            self._in_scope[scope.index] = list(_run_with(self._mapping.newer, scope))
+        return self._in_scope[scope.index]
+
     def matters(self, unit: Node, other: Node) -> bool:
         """Whether two newer statements may not change places."""
         return self._touching.conflict(unit, other)
@@ -81,11 +87,7 @@ class Order:
         if scope is None:
             return []
         around = {node.index for node in unit.ancestors()}
-        leaves = [
-            node
-            for node in _run_with(self._mapping.newer, scope)
-            if node.index not in around and not unit.contains(node)
-        ]
+        leaves = [node for node in self._statements(scope) if node.index not in around and not unit.contains(node)]
         behind = [node for node in leaves if node.index > unit.index][:_FAR]
         ahead = [node for node in leaves if node.index < unit.index][-_FAR:][::-1]
         found = []

@@ -19,7 +19,7 @@ _SHORTEST = 4  # letters of a comment that says something; a line of dashes has 
 
 
 def gap_of_comment(newer: Tree, unit: Node, older: Tree, block: Node, low: int, high: int) -> int | None:
-    """The only gap from `low` to `high` of an older block in which a comment stands that also stands beside the unit."""
+    """The only gap from `low` to `high` of an older block with a comment that stands beside the unit, too."""
     above, below = _around(newer, unit)
     there = [set(_comments(_between(older, block, gap))) for gap in range(low, high + 1)]
     for comment in [*reversed(_comments(above)), *_comments(below)]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import ast
 import re
 import symtable
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import lru_cache
 
 import tree_sitter
 import tree_sitter_python
 
-from flor_ray.propagation.tree import Token, Tree
+from flor_ray.propagation.tree import STATEMENT_ENDINGS, Token, Tree
 
 _LANGUAGE = tree_sitter.Language(tree_sitter_python.language())
 _NUMBERS = range(_LANGUAGE.node_kind_count)
@@ -66,8 +66,42 @@ def parse(source: str) -> Tree:
     """Syntax tree of a source. Never fails: what tree-sitter cannot read becomes ERROR nodes and `has_errors`."""
     data = encode(source)
     parsed = tree_sitter.Parser(_LANGUAGE).parse(data)
-    has_errors = parsed.root_node.has_error
-    return Tree(data, _tokens(parsed, data, has_errors), has_errors)
+    if parsed.root_node.has_error:
+        return Tree(data, _tokens(parsed, data, None), True)
+    tokens = list(_tokens(parsed, data, _recent))
+    _recent.remember(data, tokens)
+    return Tree(data, tokens, False)
+
+
+class _Recent:
+    """The statements of the sources parsed last: two versions of a file have most of theirs in common, and what stands
+    in one of them need not be taken from the parser node by node again."""
+
+    def __init__(self) -> None:
+        self._sources: list[dict[bytes, tuple[list[Token], int]]] = []
+
+    def find(self, text: bytes, kind: str) -> tuple[list[Token], int] | None:
+        """The tokens of a source, and the index at which a statement of this kind and text starts in them."""
+        for source in self._sources:
+            found = source.get(text)
+            if found is not None and found[0][found[1]][0] == kind:
+                return found
+        return None
+
+    def remember(self, data: bytes, tokens: list[Token]) -> None:
+        statements = {
+            data[start:end]: (tokens, index)
+            for index, (kind, _, role, start, end, _) in enumerate(tokens)
+            if not role and kind.endswith(STATEMENT_ENDINGS)
+        }
+        self._sources = [statements, *self._sources[: _REMEMBERED - 1]]
+
+    def cache_clear(self) -> None:
+        self._sources = []
+
+
+_REMEMBERED = 2  # sources; one newer source is carried to many older ones, each much like the one before
+_recent = _Recent()
 
 
 def has_bare_returns(source: str) -> bool:
@@ -113,7 +147,7 @@ _Plan = tuple[str, tuple[tuple[int, str, str], ...]]
 last one first."""
 
 
-def _tokens(parsed: tree_sitter.Tree, data: bytes, has_errors: bool) -> Iterator[Token]:
+def _tokens(parsed: tree_sitter.Tree, data: bytes, recent: _Recent | None) -> Iterator[Token]:
     """All nodes that stay, in preorder. The tree linked from them is built as they come: no list of them is kept, and
     tree-sitter's own objects, which hold on to their children, are let go one by one.
 
@@ -121,7 +155,7 @@ def _tokens(parsed: tree_sitter.Tree, data: bytes, has_errors: bool) -> Iterator
     combination: tree-sitter counts children from the first one each time that it is asked for a field. Only after an
     error is a tree not what the grammar says; then every node is looked at by itself.
     """
-    plans: dict[tuple[int, ...], _Plan] | None = None if has_errors else {}
+    plans: dict[tuple[int, ...], _Plan] | None = None if recent is None else {}
     words: dict[bytes, str] = {}  # a name is said many times in a file
     stack: list[tuple[tree_sitter.Node, str, str, int]] = [(parsed.root_node, _kind(parsed.root_node.kind_id), "", -1)]
     index = -1
@@ -130,6 +164,12 @@ def _tokens(parsed: tree_sitter.Tree, data: bytes, has_errors: bool) -> Iterator
         index += 1
         start = node.start_byte
         end = node.end_byte
+        if recent is not None and not role and kind.endswith(STATEMENT_ENDINGS):
+            known = recent.find(data[start:end], kind)
+            if known is not None:
+                count = yield from _again(*known, start, index, parent)
+                index += count - 1
+                continue
         below = None if kind in _WORDS else node.children
         if not below or (kind == "string" and all(child.kind_id != _INTERPOLATION for child in below)):
             text = data[start:end]
@@ -149,6 +189,19 @@ def _tokens(parsed: tree_sitter.Tree, data: bytes, has_errors: bool) -> Iterator
         yield kind, label, role, start, end, parent
         for place, inner, field in places:
             stack.append((below[place], inner, field, index))
+
+
+def _again(tokens: list[Token], first: int, start: int, index: int, parent: int) -> Generator[Token, None, int]:
+    """The tokens of a statement that is known from another source, moved to where it stands in this one."""
+    kind, label, role, begin, end, _ = tokens[first]
+    move, shift = start - begin, index - first
+    yield kind, label, role, start, end + move, parent
+    for at in range(first + 1, len(tokens)):
+        kind, label, role, begin, finish, above = tokens[at]
+        if begin >= end or above < first:
+            return at - first
+        yield kind, label, role, begin + move, finish + move, above + shift
+    return len(tokens) - first
 
 
 def _plan(node: tree_sitter.Node, kind: str, below: list[tree_sitter.Node]) -> _Plan:

@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 
 from flor_ray.propagation.bottomup import CONTAINERS
 from flor_ray.propagation.calls import calls
-from flor_ray.propagation.edits import statements_of
 from flor_ray.propagation.doubts import Doubt, confidence
+from flor_ray.propagation.edits import statements_of
 from flor_ray.propagation.effects import called_name
 from flor_ray.propagation.gaps import HARMLESS, replaces, serving
 from flor_ray.propagation.mapping import Mapping
@@ -255,7 +255,7 @@ class Placer:
         high = index[right.older.index] if right is not None else len(older)
         known = (left is not None or first) + (right is not None or last)
         if not left and not right:
-            doubts.append(Doubt.ONE_NEIGHBOUR if first and last or not older else Doubt.NO_NEIGHBOUR)
+            doubts.append(Doubt.ONE_NEIGHBOUR if (first and last) or not older else Doubt.NO_NEIGHBOUR)
         elif known == 1:
             doubts.append(Doubt.ONE_NEIGHBOUR)
         if any(each is not None and self._is_weak(each) for each in (left, right)):
@@ -323,15 +323,15 @@ class Placer:
         return []
 
     def _has_closer_header(self, left: Node, right: Node, like: float) -> bool:
-        """Whether another condition of the older function, which nothing is matched with, is more like the newer one."""
+        """Whether another condition of the older function, matched with nothing, is more like the newer one."""
         scope = _scope(right)
         if like == 1.0 or scope is None:
             return False
-        for node in self._older.tree.subtree(scope):
-            if node.kind in _CONDITIONAL and node is not right and self._mapping.newer_of(node) is None:
-                if header_likeness(left, node) > like + _RIVAL_HEADER:
-                    return True
-        return False
+        return any(
+            header_likeness(left, node) > like + _RIVAL_HEADER
+            for node in self._older.tree.of_kind(*_CONDITIONAL)
+            if scope.contains(node) and node is not right and self._mapping.newer_of(node) is None
+        )
 
     def _is_weak(self, neighbour: _Neighbour) -> bool:
         return neighbour.newer.kind not in CONTAINERS and self._likeness.of(neighbour.newer, neighbour.older) < 0.6

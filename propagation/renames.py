@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import builtins
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 from flor_ray.propagation.doubts import Doubt
@@ -22,6 +22,7 @@ _BINDING_VOTE = 3
 _READING_VOTE = 1
 _MIN_READS = 2  # readings that suffice without any binding
 _CLEAR_SHARE = 0.8  # of the votes: no doubt
+_SAME_VALUE = 0.5  # of the other words of two bindings
 _LEAST_SHARE = 0.6  # below: contradictory
 
 _BUILTINS = frozenset(dir(builtins))
@@ -51,10 +52,13 @@ class Renames:
         self._claimed: dict[_Variable, set[_Variable]] = {}
         self._attributes: dict[tuple[str, str], Counter[str]] = {}  # what it is an attribute of ("": anything), name
         self._attribute_names = _attribute_names(newer), _attribute_names(older)
-        for a, b in mapping.pairs():
-            if a.kind == "identifier":
+        for a in newer.tree.of_kind("identifier"):
+            b = mapping.older_of(a)
+            if b is not None:
                 self._vote(a, b)
-            elif a.kind == "attribute_name":
+        for a in newer.tree.of_kind("attribute_name"):
+            b = mapping.older_of(a)
+            if b is not None:
                 self._vote_attribute(a, b, _holder(a))
 
     def variable(self, name: str, owner: Scope | None, place: Scope) -> Counterpart:
@@ -84,7 +88,8 @@ class Renames:
             best != name and not (binding and (count > _BINDING_VOTE or alike(name, best)))
         )
         if doubtful and exchanged and (alike(name, best) or count > _BINDING_VOTE) and share >= _CLEAR_SHARE:
-            doubtful = _how_bound(owner, name) != "variable" and len(self._left_over(name, owner, place)) > 1
+            defined = _how_bound(owner, name) != "variable"
+            doubtful = defined and (not alike(name, best) or len(self._left_over(name, owner, place)) > 1)
         return Counterpart(best, Doubt.NAME if doubtful else None)
 
     def own(self, name: str, owner: Scope, place: Scope) -> Counterpart:
@@ -185,10 +190,8 @@ class Renames:
         binding = self._newer.binds(a) and self._older.binds(b)
         if left is None and right is None:
             return
-        if a.label != b.label and _module_of(a, left) != _module_of(b, right):
-            if b.label in self._newer.known or a.label in self._older.known:
-                return  # `np.zeros` for `torch.zeros` is no renaming
-            binding = binding and alike(a.label, b.label)
+        if a.label != b.label and not self._may_be_renamed(a, b, left, right, binding):
+            return
         if binding and left is not None and right is not None and left.is_class and right.is_class:
             self._vote_attribute(a, b, "self")
         newer, older = (scope_key(left), a.label), (scope_key(right), b.label)
@@ -196,6 +199,18 @@ class Renames:
         self._claimed.setdefault(older, set()).add(newer)
         if binding:
             self._bound.add((newer, older))
+
+    def _may_be_renamed(self, a: Node, b: Node, left: Scope | None, right: Scope | None, binding: bool) -> bool:
+        """Whether two linked identifiers of different names can be one variable.
+
+        If what it is bound to has changed too, it was replaced by another: `use_ema = args.ema` for
+        `use_amp = args.amp`; and `np` of `np.zeros` is not the `torch` of `torch.zeros`.
+        """
+        modules = _module_of(a, left), _module_of(b, right)
+        if modules[0] != modules[1]:
+            both_known = b.label in self._newer.known or a.label in self._older.known
+            return not both_known and alike(a.label, b.label)
+        return not binding or bool(modules[0]) or alike(a.label, b.label) or _same_value(a, b)
 
     def _vote_attribute(self, a: Node, b: Node, holder: str) -> None:
         for key in ((holder, a.label), ("", a.label)):
@@ -254,6 +269,32 @@ def _how_bound(scope: Scope, name: str) -> str:
         else:
             kinds.add("variable")
     return kinds.pop() if len(kinds) == 1 else "variable"
+
+
+def _same_value(newer: Node, older: Node) -> bool:
+    """Whether two statements that bind a variable bind it to the same: they differ by variables only, or by little."""
+    words: list[Counter[str]] = []
+    statements = newer.statement(), older.statement()
+    if statements[0] is not None and statements[1] is not None and statements[0].shape == statements[1].shape:
+        return newer.parent is not None and newer.parent.kind != "parameters"
+    for bound in (newer, older):
+        statement = bound.statement()
+        if statement is None or bound.parent is None or bound.parent.kind == "parameters":
+            return False
+        end = next((child.start for child in statement.children if child.kind == "block"), statement.end)
+        words.append(Counter(_leaves(statement, end, bound.label)))
+    common = (words[0] & words[1]).total()
+    return 2 * common > (words[0].total() + words[1].total()) * _SAME_VALUE
+
+
+def _leaves(statement: Node, end: int, without: str) -> Iterator[str]:
+    todo = list(statement.children)
+    while todo:
+        node = todo.pop()
+        if node.start < end:
+            todo += node.children
+            if not node.children and node.label != without:
+                yield node.label
 
 
 def _holder(attribute: Node) -> str:

@@ -132,7 +132,14 @@ def _overlap(left: Counter[str], right: Counter[str]) -> float:
 
 
 def header_likeness(newer: Node, older: Node) -> float:
-    """Dice of the words in what stands before the bodies of two compound statements, or clauses of them."""
+    """Dice of the words in what stands before the bodies of two compound statements, or clauses of them.
+
+    0 if one says the opposite of the other.
+    """
+    if any(child.kind == "not_operator" for child in newer.children) != any(
+        child.kind == "not_operator" for child in older.children
+    ):
+        return 0.0
     return _overlap(_header_words(newer), _header_words(older))
 
 

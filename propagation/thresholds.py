@@ -40,7 +40,8 @@ MIN_CONFIDENCE = 0.5
 """Below this a placement is refused. One neighbour and one doubtful rename still pass; two doubts do not."""
 
 # --- limits -------------------------------------------------------------------------------------------------------
-MAX_LINES = 20_000
+MAX_CHARACTERS = 600_000
+MAX_LINES = 15_000
 """Longer sources are generated, not written; they are refused rather than waited for."""
 
 MAX_CARRIED_LINES = 30

@@ -45,7 +45,7 @@ from flor_ray.propagation.program import LogCall, Program
 from flor_ray.propagation.regions import regions_of
 from flor_ray.propagation.renames import Renames, ScopeKey, scope_key
 from flor_ray.propagation.thresholds import MAX_CARRIED_LINES
-from flor_ray.propagation.tree import Node, Tree
+from flor_ray.propagation.tree import LOOPS, Node, Tree
 from flor_ray.propagation.units import dropped_from, kept_in, widen
 from flor_ray.records import Pin
 
@@ -119,6 +119,9 @@ class Transplant:
         node = self._matched(statement)
         partner = self.mapping.older_of(node)
         if partner is not None:
+            if _depth(partner) != _depth(node):
+                line = self.older.tree.line(partner.start)
+                raise Declined(f"the older version has it in another loop, on line {line}", partner, 0.4)
             return Present(self.older.tree.line(partner.start))
         first = self.placer.place_code(node, Flow())
         if isinstance(first, NoPlace):
@@ -143,7 +146,14 @@ class Transplant:
 
     def _strangeness(self, statement: Node, adaptation: Adaptation) -> set[Doubt]:
         """Doubts about names of the newer version that the older does not know at all."""
-        nodes = [node for node in self.newer.written.subtree(statement) if node.kind in _NAMES]
+        names = self.newer.written_names
+        nodes = [
+            node
+            for node in self.newer.written.subtree(statement)
+            if node.kind in _NAMES
+            and node.label != "_"
+            and not ((owner := names.owner(node)) is not None and statement.contains(owner.node))
+        ]
         here = Counter(node.label for node in nodes)
         newer, there = _vocabulary(self.newer.written.nodes), _vocabulary(self.older.written.nodes)
         along = self.requested | {log.statement.start for log in self.newer.logs}
@@ -190,11 +200,11 @@ class Transplant:
 
     def _twin_at(self, node: Node, place: Place, adaptation: Adaptation) -> Node | None:
         """The statement itself, renamed, in the block that it would be put into."""
-        words = _words(self.newer.tree, node, adaptation.renamed)
+        words = _words(self.newer.tree, node, adaptation.replacements)
         for other in statements_of(place.block):
             partner = self.mapping.newer_of(other)
             free = partner is None or partner.parent is not node.parent
-            if free and other.shape == node.shape and _words(self.older.tree, other, {}) == words:
+            if free and other.size == node.size and _words(self.older.tree, other, {}) == words:
                 return other
         return None
 
@@ -260,7 +270,24 @@ class Transplant:
             raise Declined(place.reason, place.guess, place.confidence)
         if isinstance(first, NoPlace) or first.block is not place.block:
             adaptation = self._adapt(written, dropped, place)
+        self._check_attributes(written, adaptation, dropped)
         return self._finish(written, place, adaptation, dropped)
+
+    def _check_attributes(self, written: Node, adaptation: Adaptation, dropped: Sequence[Node]) -> None:
+        """Raises Declined if a unit reads an attribute that the newer file sets and the older knows nothing of."""
+        tree, moved = self.newer.written, self.carried.keys()
+        known = {node.label for node in self.older.written.of_kind("attribute_name")}
+        known.update(*(scope.bindings for scope in self.older.written_names.scopes.values() if scope.is_class))
+        own = {
+            node.label
+            for node in tree.of_kind("attribute_name")
+            if _is_set(node) and ((s := node.statement()) is None or not (s.start in moved or written.contains(s)))
+        }
+        for node in tree.subtree(written):
+            lacking = node.kind == "attribute_name" and node.label in own and node.label not in known
+            adapted = (node.start, node.end) in adaptation.replacements
+            if lacking and not adapted and not any(each.contains(node) for each in dropped):
+                raise Declined(f"it reads the attribute `{node.label}`, which the older version does not have")
 
     def _carry_callers(self, unit: Node, found: NoPlace) -> Carried:
         """A log in an only-newer function: carry the statements that call it, and with them the function."""
@@ -445,7 +472,7 @@ class Transplant:
     def _written(self, node: Node) -> Node:
         if self.newer.tree is self.newer.written:
             return node
-        return next(n for n in self.newer.written.nodes if n.start == node.start and n.is_statement)
+        return next(n for n in self.newer.written.statements if n.start == node.start)
 
     def _leaves(self, node: Node) -> bool:
         return any(each.kind in _LEAVES_BLOCK for each in self.newer.tree.subtree(node))
@@ -467,10 +494,23 @@ def _same_loops(newer: Program, older: Program) -> Iterable[tuple[Node, Node]]:
             yield a, b
 
 
-def _words(tree: Tree, node: Node, renamed: Mapping[str, str]) -> list[str]:
-    """The leaves of a statement, with its names as they are in the older version."""
-    leaves = [each for each in tree.subtree(node) if not each.children]
-    return [renamed.get(each.label, each.label) if each.kind in _NAMES else each.label for each in leaves]
+def _words(tree: Tree, node: Node, replaced: Mapping[tuple[int, int], bytes]) -> list[tuple[str, str]]:
+    """Kinds and labels of all nodes of a statement, with its names as they are in the older version."""
+    found = []
+    for each in tree.subtree(node):
+        name = replaced.get((each.start, each.end)) if each.kind in _NAMES else None
+        found.append((each.kind, name.decode("utf-8", "surrogatepass") if name is not None else each.label))
+    return found
+
+
+def _depth(node: Node) -> int:
+    """Loops around a node, in its function."""
+    count = 0
+    for each in node.ancestors():
+        if each.kind == "function_definition":
+            break
+        count += each.kind in LOOPS
+    return count
 
 
 def _is_set(node: Node) -> bool:

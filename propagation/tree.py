@@ -21,7 +21,7 @@ from operator import attrgetter
 BLOCKS = frozenset({"module", "block"})  # what holds statements
 SCOPES = frozenset({"module", "function_definition", "class_definition"})
 LOOPS = frozenset({"for_statement", "while_statement"})
-_STATEMENT_ENDINGS = ("_statement", "_definition")
+STATEMENT_ENDINGS = ("_statement", "_definition")
 _VARIABLE = hash(("identifier", ""))
 
 
@@ -177,7 +177,7 @@ def _link(tokens: Iterable[Token]) -> list[Node]:
         node.children = _NO_NODES
         if parent >= 0:
             holder = node.parent = nodes[parent]
-            node.is_statement = holder.kind in BLOCKS and kind.endswith(_STATEMENT_ENDINGS)
+            node.is_statement = holder.kind in BLOCKS and kind.endswith(STATEMENT_ENDINGS)
             siblings = below[parent]
             if siblings is None:
                 holder.children = below[parent] = [node]

@@ -111,8 +111,8 @@ def test_bare_carriage_returns_are_refused() -> None:
 
 
 def test_sources_beyond_the_limits_are_refused_and_not_waited_for() -> None:
-    long = propagate(NEWER, "x = 1\n" * 20_001, LINES)
-    assert {each.reason for each in long.refused} == {"the older version has more than 20000 lines"}
+    long = propagate(NEWER, "x = 1\n" * 15_001, LINES)
+    assert {each.reason for each in long.refused} == {"the older version has more than 15000 lines"}
     deep = propagate(NEWER, "x = " + "-" * 3_000 + "1\n", LINES)
     assert {each.reason for each in deep.refused} == {"the older version is nested more than 600 levels deep"}
 

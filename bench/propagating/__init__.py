@@ -1,0 +1,1 @@
+"""Ground truth for propagation, by construction: cases, how they are scored, and who else can be asked."""

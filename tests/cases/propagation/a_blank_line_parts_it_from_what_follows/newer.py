@@ -1,0 +1,8 @@
+from tools import Net, args, fit, loader, probe
+
+net = Net(args)
+loader.shuffle()
+patience = 5  # carry
+
+for epoch in range(args.epochs):
+    fit(net, loader)

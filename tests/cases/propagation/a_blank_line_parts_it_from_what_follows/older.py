@@ -1,0 +1,9 @@
+from tools import Net, args, fit, loader, probe
+
+net = Net(args)
+loader.shuffle()
+
+probe(args.device)
+
+for epoch in range(args.epochs):
+    fit(net, loader)

@@ -1,0 +1,10 @@
+from tools import Net, SGD, StepLR, config, describe, fit, loader
+
+net = Net(config)
+# optimisation
+optimizer = SGD(net.parameters(), lr=config.lr)
+milestones = [30, 60, 80]
+# what is trained
+print(config.name)
+print(describe(config))
+fit(net, optimizer, loader)

@@ -1,0 +1,6 @@
+from tools import args, loader
+class Net:
+    def forward(self, x):
+        return x * self.scale
+    def half(self):
+        self.scale = self.scale.half()

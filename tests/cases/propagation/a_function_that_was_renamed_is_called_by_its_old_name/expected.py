@@ -1,0 +1,12 @@
+from tools import fit, loader, net, args
+
+
+def validate(net, loader):
+    net.eval()
+    return sum(net.score(batch) for batch in loader) / len(loader)
+
+
+for epoch in range(args.epochs):
+    fit(net, loader)
+    score = validate(net, loader)
+    print(epoch)

@@ -1,0 +1,12 @@
+from tools import fit, loader, net, args
+
+
+def evaluate(net, loader):
+    net.eval()
+    return sum(net.score(batch) for batch in loader) / len(loader)
+
+
+for epoch in range(args.epochs):
+    fit(net, loader)
+    score = evaluate(net, loader)  # carry
+    print(epoch)

@@ -1,0 +1,7 @@
+from tools import LambdaLR, SGD, args, fit, loader, net
+
+opt = SGD(net.parameters(), lr=args.lr)
+warmup = args.warmup
+schedule = LambdaLR(opt, lambda step: min(1.0, step / warmup))
+for epoch in range(args.epochs):
+    fit(net, opt, loader, warmup)

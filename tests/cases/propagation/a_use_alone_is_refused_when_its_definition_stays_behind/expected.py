@@ -1,0 +1,5 @@
+from tools import args, fit, loader, net
+
+for epoch in range(args.epochs):
+    fit(net, loader)
+    net.save(args.path)

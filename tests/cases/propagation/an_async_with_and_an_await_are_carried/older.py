@@ -1,0 +1,5 @@
+async def serve(model, queue, store):
+    async with store.session() as session:
+        batch = await queue.get()
+        outputs = model(batch)
+        queue.task_done()

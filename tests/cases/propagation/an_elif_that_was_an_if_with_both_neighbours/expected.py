@@ -1,0 +1,9 @@
+from tools import SGD, Adam, args, fit, net
+
+if args.optimizer == "adam":
+    optimizer = Adam(net.parameters(), lr=args.lr)
+    optimizer.amsgrad = True
+    optimizer.fused = True
+else:
+    optimizer = SGD(net.parameters(), lr=args.lr)
+fit(net, optimizer)

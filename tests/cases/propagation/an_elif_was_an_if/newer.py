@@ -1,0 +1,10 @@
+from tools import SGD, Adam, Lion, args, fit, net
+
+if args.optimizer == "lion":
+    optimizer = Lion(net.parameters(), lr=args.lr)
+elif args.optimizer == "adam":
+    optimizer = Adam(net.parameters(), lr=args.lr)
+    optimizer.warmup = 0  # carry
+else:
+    optimizer = SGD(net.parameters(), lr=args.lr)
+fit(net, optimizer)

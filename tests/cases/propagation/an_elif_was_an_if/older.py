@@ -1,0 +1,7 @@
+from tools import SGD, Adam, args, fit, net
+
+if args.optimizer == "adam":
+    optimizer = Adam(net.parameters(), lr=args.lr)
+else:
+    optimizer = SGD(net.parameters(), lr=args.lr)
+fit(net, optimizer)

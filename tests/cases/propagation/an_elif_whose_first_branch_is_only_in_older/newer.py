@@ -1,0 +1,9 @@
+from tools import SGD, Adam, Lion, args, fit, net
+
+if args.optimizer == "adam":
+    optimizer = Adam(net.parameters(), lr=args.lr)
+    optimizer.amsgrad = True  # carry
+    optimizer.fused = True
+else:
+    optimizer = SGD(net.parameters(), lr=args.lr)
+fit(net, optimizer)

@@ -1,0 +1,12 @@
+from torch.nn.utils import clip_grad_norm_
+
+from tools import criterion, loader, net, optimizer
+
+seen = 0
+for x, y in loader:
+    seen += len(x)
+    optimizer.zero_grad()
+    loss = criterion(net(x), y)
+    loss.backward()
+    optimizer.step()
+    print(loss.item())

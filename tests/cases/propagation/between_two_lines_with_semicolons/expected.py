@@ -1,0 +1,7 @@
+from tools import criterion, loader, net, optimizer
+
+for x, y in loader:
+    optimizer.zero_grad(); loss = criterion(net(x), y)
+    loss.backward()
+    net.clip(1.0)
+    optimizer.step(); print(loss.item())

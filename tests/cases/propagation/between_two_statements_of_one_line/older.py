@@ -1,0 +1,6 @@
+from tools import criterion, loader, net, optimizer
+
+for x, y in loader:
+    loss = criterion(net(x), y)
+    loss.backward(); optimizer.step()
+    print(loss.item())

@@ -1,0 +1,8 @@
+from tools import Net, config, fit, loader
+
+depth = config.depth
+heads = config.heads
+width = config.width
+hidden = 4 * width
+net = Net(width, hidden, depth, heads)
+fit(net, loader)

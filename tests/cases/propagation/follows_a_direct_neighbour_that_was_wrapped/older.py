@@ -1,0 +1,11 @@
+import torch
+
+
+def evaluate(net, loader):
+    net.eval()
+    outputs = []
+    for x in loader:
+        with torch.no_grad():
+            logits = net(x)
+            outputs.append(logits)
+    return torch.cat(outputs)

@@ -1,0 +1,11 @@
+import torch
+
+
+def evaluate(net, loader):
+    net.eval()
+    correct = 0
+    with torch.no_grad():
+        for x, y in loader:
+            logits = net(x)
+            correct += (predicted == y).sum().item()
+    return correct

@@ -1,0 +1,7 @@
+from tools import Net, SGD, args, fit, loader
+
+if __name__ == "__main__":
+    net = Net()
+    optimizer = SGD(net.parameters(), lr=args.lr)
+    for epoch in range(args.epochs):
+        fit(net, optimizer, loader)

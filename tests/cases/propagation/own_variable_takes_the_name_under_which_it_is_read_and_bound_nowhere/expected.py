@@ -1,0 +1,9 @@
+from tools import criterion, loader, net, optimizer
+
+for images, labels in loader:
+    optimizer.zero_grad()
+    outputs = net(images)
+    loss = criterion(outputs, labels)
+    loss.backward()
+    optimizer.step()
+    print(loss.item(), (outputs.argmax(1) == labels).float().mean())

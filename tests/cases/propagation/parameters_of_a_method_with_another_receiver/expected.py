@@ -1,0 +1,7 @@
+class Trainer:
+    def training_step(self, batch, index):
+        images, labels = batch
+        scores = self(images)
+        loss = self.criterion(scores, labels)
+        self.accuracy.update(scores, labels)
+        return loss

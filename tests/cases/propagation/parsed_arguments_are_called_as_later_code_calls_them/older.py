@@ -1,0 +1,10 @@
+import argparse
+
+from tools import Net, train
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float, default=0.1)
+parser.add_argument("--epochs", type=int, default=10)
+
+net = Net()
+train(net, lr=opt.lr, epochs=opt.epochs)

@@ -1,0 +1,8 @@
+from tools import args, fit, loader, net
+
+for epoch in range(args.epochs):
+    for batch in loader:
+        if batch.empty:  # carry
+            continue
+        fit(net, batch)
+    net.save(epoch)

@@ -1,0 +1,14 @@
+def train(net, loader):
+    net.train()
+    correct = 0  # carry
+    for x, y in loader:
+        correct += net.step(x, y)
+    return correct
+
+
+def validate(net, loader):
+    net.eval()
+    correct = 0  # carry
+    for x, y in loader:
+        correct += net.check(x, y)
+    return correct

@@ -1,0 +1,13 @@
+def train(net, loader):
+    net.train()
+    for x, y in loader:
+        correct += net.step(x, y)
+    return correct
+
+
+def validate(net, loader):
+    net.eval()
+    correct = 0
+    for x, y in loader:
+        correct += net.check(x, y)
+    return correct

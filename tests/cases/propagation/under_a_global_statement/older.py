@@ -1,0 +1,10 @@
+from tools import args, evaluate, loader, net
+
+best = 0.0
+
+
+def validate(epoch):
+    global best
+    acc = evaluate(net, loader)
+    print(epoch, acc)
+    return acc

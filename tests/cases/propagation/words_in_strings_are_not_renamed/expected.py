@@ -1,0 +1,7 @@
+from tools import Net, args, fit, loader, save
+
+model = Net(args)
+for e in range(args.epochs):
+    fit(model, loader)
+    save({"net": model.state_dict(), "epoch": e}, "net.pt")
+    print(e)
