@@ -41,6 +41,7 @@ bench: $(INSTALLED) ## Measure; results are printed, and kept with --keep under 
 	$(BIN)/python bench/end_to_end.py
 	$(BIN)/python bench/record.py
 	$(BIN)/python bench/kills.py
+	$(BIN)/python bench/propagation.py
 
 clean: ## Remove what was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

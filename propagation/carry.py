@@ -50,14 +50,16 @@ def propagate(
 
 @contextmanager
 def _collecting_later() -> Iterator[None]:
-    """Let the cyclic collector wait: it would walk the growing trees again and again, and find nothing to free."""
-    enabled = gc.isenabled()
-    gc.disable()
+    """Let the cyclic collector look less often: it would walk the growing trees again and again, and free nothing."""
+    young, middle, old = gc.get_threshold()
+    gc.set_threshold(max(young, _YOUNG_OBJECTS) if young else 0, middle, old)  # 0: it is switched off
     try:
         yield
     finally:
-        if enabled:
-            gc.enable()
+        gc.set_threshold(young, middle, old)
+
+
+_YOUNG_OBJECTS = 50_000  # two trees of a thousand lines
 
 
 def _propagate(

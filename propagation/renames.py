@@ -27,6 +27,10 @@ _LEAST_SHARE = 0.6  # below: contradictory
 
 _BUILTINS = frozenset(dir(builtins))
 
+_PARAMETERS = frozenset(
+    {"parameters", "lambda_parameters", "default_parameter", "typed_parameter", "typed_default_parameter"}
+)
+
 ScopeKey = tuple[str, int, int]
 _Facing = tuple[ScopeKey | None, str, ScopeKey | None]  # newer scope, name in both, older scope
 _Variable = tuple[ScopeKey | None, str]
@@ -48,6 +52,7 @@ class Renames:
         self._facing = facing
         self._newer, self._older = newer, older
         self._votes: dict[_Variable, Counter[_Variable]] = {}
+        self._replaced: set[tuple[_Variable, _Variable]] = set()  # bound side by side, but to different things
         self._bound: set[tuple[_Variable, _Variable]] = set()
         self._claimed: dict[_Variable, set[_Variable]] = {}
         self._attributes: dict[tuple[str, str], Counter[str]] = {}  # what it is an attribute of ("": anything), name
@@ -80,7 +85,8 @@ class Renames:
             return Counterpart(None, contradiction=f"`{name}` may be any of {options} in the older version")
         if best != name and self._is_rather(best, count, owner, place):
             return Counterpart(name, Doubt.NAME) if kept else Counterpart(None)
-        binding = (variable, (scope_key(self._older.lookup(best, place)), best)) in self._bound
+        counterpart = (scope_key(self._older.lookup(best, place)), best)
+        binding = (variable, counterpart) in self._bound
         exchanged = self._is_exchanged(name, best, owner, place)
         if best != name and not binding and not exchanged and count < _MIN_READS:
             return Counterpart(None)
@@ -90,6 +96,8 @@ class Renames:
         if doubtful and exchanged and (alike(name, best) or count > _BINDING_VOTE) and share >= _CLEAR_SHARE:
             defined = _how_bound(owner, name) != "variable"
             doubtful = defined and (not alike(name, best) or len(self._left_over(name, owner, place)) > 1)
+        parameter = any(_is_parameter(node) for node in owner.bindings.get(name, ()))
+        doubtful = doubtful or ((variable, counterpart) in self._replaced and not parameter)
         return Counterpart(best, Doubt.NAME if doubtful else None)
 
     def own(self, name: str, owner: Scope, place: Scope) -> Counterpart:
@@ -210,7 +218,10 @@ class Renames:
         if modules[0] != modules[1]:
             both_known = b.label in self._newer.known or a.label in self._older.known
             return not both_known and alike(a.label, b.label)
-        return not binding or bool(modules[0]) or alike(a.label, b.label) or _same_value(a, b)
+        if not binding or modules[0] or _same_value(a, b):
+            return True
+        self._replaced.add(((scope_key(left), a.label), (scope_key(right), b.label)))
+        return alike(a.label, b.label)
 
     def _vote_attribute(self, a: Node, b: Node, holder: str) -> None:
         for key in ((holder, a.label), ("", a.label)):
@@ -309,3 +320,7 @@ def _attribute_names(names: Names) -> frozenset[str]:
     """Attributes that a source mentions, and what its classes define."""
     mentioned = {node.label for node in names.tree.nodes if node.kind == "attribute_name"}
     return frozenset(mentioned.union(*(scope.bindings for scope in names.scopes.values() if scope.is_class)))
+
+
+def _is_parameter(node: Node) -> bool:
+    return node.parent is not None and node.parent.kind in _PARAMETERS

@@ -57,7 +57,7 @@ def clear_caches() -> None:
         if name.startswith("flor_ray.propagation"):
             for value in vars(module).values():
                 clear: Callable[[], None] | None = getattr(value, "cache_clear", None)
-                if clear is not None:
+                if clear is not None and not isinstance(value, type):
                     clear()
 
 

@@ -1,0 +1,14 @@
+class Trainer:
+    def __init__(self, model, optimizer, loader):
+        self.model = model
+        self.optimizer = optimizer
+        self.loader = loader
+
+    def train_epoch(self):
+        for batch in self.loader:
+            loss = self.model(batch)
+            self.optimizer.zero_grad()
+            loss.backward()
+            norm = self.model.clip(1.0)
+            self.optimizer.step()
+        return norm

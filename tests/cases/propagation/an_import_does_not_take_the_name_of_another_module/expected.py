@@ -1,0 +1,9 @@
+import torch
+from tqdm import tqdm
+from rich.progress import track
+
+from tools import loader, net, step
+
+for batch in track(loader):
+    loss = step(net, batch)
+net.save()
