@@ -103,7 +103,9 @@ class Transplant:
     def _carry(self, statement: Node) -> Carried | Present:
         if statement.start in self.pinned:
             place = pinned_place(self.older.tree, self.pinned[statement.start])
-            return self._finish(statement, place, self._adapt(statement, (), place), ())
+            adaptation = self._adapt(statement, (), place)
+            self._check_bound_before(place, adaptation)
+            return self._finish(statement, place, adaptation, ())
         logs = [log for log in self.newer.logs if log.statement is statement]
         if not logs:
             return self._carry_plain(statement)
@@ -187,6 +189,22 @@ class Transplant:
         if not found or len(found) < len(statements):
             raise Declined(f"it reads `{name}`, which the older version does not define", confidence=0.3)
         return found
+
+    def _check_bound_before(self, place: Place, adaptation: Adaptation) -> None:
+        """Raises Declined if what a pinned statement reads is bound behind its place only, and no loop comes back."""
+        statements = statements_of(place.block)
+        at = statements[place.gap].start if place.gap < len(statements) else place.block.end
+        loops = [node for node in place.block.ancestors() if node.kind in LOOPS]
+        for name, _, counterpart in adaptation.read:
+            there = self.older.names.lookup(counterpart, adaptation.scope)
+            if there is not adaptation.scope or there.is_class:
+                continue
+            bound = there.bindings[counterpart]
+            if all(node.start >= at for node in bound) and not any(loop.contains(n) for loop in loops for n in bound):
+                line = self.older.tree.line(bound[0].start)
+                raise Declined(
+                    f"it reads `{name}`, which the older version binds behind the pinned place, on line {line}"
+                )
 
     def _code_flow(self, node: Node, adaptation: Adaptation) -> Flow:
         """What a statement that is not a log asks of its place: as for a log, and before what reads its variables."""

@@ -84,9 +84,14 @@ def test_a_pin_behind_the_last_line_of_the_file_is_its_end() -> None:
     assert pinned(bare, Pin(14)) == bare + "\nmodel.clip(args.clip)"
 
 
+def test_a_pin_before_what_it_reads_is_bound_is_refused() -> None:
+    reason = "it reads `net`, which the older version binds behind the pinned place, on line 3"
+    assert refusal(OLDER, Pin(1)) == reason
+
+
 def test_a_pin_before_everything_is_the_start_of_the_file() -> None:
-    newer = "import os\n\nos.nice(10)\n"
-    assert pinned("import os\n", Pin(0), newer, 3) == "os.nice(10)\nimport os\n"
+    newer = NEWER.replace("net.clip(args.clip)", 'print("epoch")')
+    assert pinned(OLDER, Pin(0), newer) == 'print("epoch")\n' + OLDER
 
 
 @pytest.mark.parametrize("indent", [2, 12])
