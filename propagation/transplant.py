@@ -10,15 +10,12 @@ line --> statement --> unit           the statement, or the only-newer `if`/`wit
 
 from __future__ import annotations
 
-import builtins
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from flor_ray.propagation.adaptation import Adaptation, Declined
 from flor_ray.propagation.bottomup import CONTAINERS
 from flor_ray.propagation.cargo import Cargo
-from flor_ray.propagation.doubts import Doubt
 from flor_ray.propagation.edits import (
     CannotEdit,
     Carried,
@@ -47,11 +44,9 @@ from flor_ray.propagation.renames import Renames, ScopeKey, scope_key
 from flor_ray.propagation.thresholds import MAX_CARRIED_LINES
 from flor_ray.propagation.tree import LOOPS, Node, Tree
 from flor_ray.propagation.units import dropped_from, kept_in, widen
+from flor_ray.propagation.vocabulary import BUILTINS, NAMES, check_attributes, strangeness
 from flor_ray.records import Pin
 
-_BUILTINS = frozenset(dir(builtins)) | {"__class__", "__file__", "__path__"}
-_NAMES = frozenset({"identifier", "attribute_name", "keyword_name"})
-_TYPED = frozenset({"generic_type", "subscript", "type"})  # `dict[str, int]` was `Dict[str, int]` once
 _LEAVES_BLOCK = frozenset({"return_statement", "raise_statement", "yield", "await", "global_statement"})
 
 
@@ -143,45 +138,12 @@ class Transplant:
         twin = self._twin_at(node, place, adaptation)
         if twin is not None:
             return Present(self.older.tree.line(twin.start))
-        adaptation.doubts |= self._strangeness(statement, adaptation)
+        adaptation.doubts |= strangeness(self.newer, self.older, statement, adaptation, self.requested)
         return self._finish(statement, place, adaptation, ())
-
-    def _strangeness(self, statement: Node, adaptation: Adaptation) -> set[Doubt]:
-        """Doubts about names of the newer version that the older does not know at all."""
-        names = self.newer.written_names
-        nodes = [
-            node
-            for node in self.newer.written.subtree(statement)
-            if node.kind in _NAMES
-            and node.label != "_"
-            and not ((owner := names.owner(node)) is not None and statement.contains(owner.node))
-        ]
-        here = Counter(node.label for node in nodes)
-        newer, there = _vocabulary(self.newer.written.nodes), _vocabulary(self.older.written.nodes)
-        along = self.requested | {log.statement.start for log in self.newer.logs}
-        for (
-            other
-        ) in self.newer.written.nodes:  # what comes along, or observes, does not tell what the script is made of
-            if other.start in along and other.is_statement and other is not statement:
-                newer.subtract(_vocabulary(self.newer.written.subtree(other)))
-        typed = {node.label for node in nodes if node.parent is not None and node.parent.kind in _TYPED}
-        unknown = {
-            name
-            for name in here
-            if name not in adaptation.renamed and not there[name] and (name not in _BUILTINS or name in typed)
-        }
-        set_here = {node.label for node in nodes if node.role == "left" or _is_set(node)}
-        found = set()
-        elsewhere = max((newer[name] - here[name] for name in unknown - set_here), default=0)
-        if elsewhere:
-            found.add(Doubt.STRANGE if elsewhere > 1 else Doubt.STRANGE_ONCE)
-        if any(newer[name] > here[name] for name in unknown & set_here):
-            found.add(Doubt.UNREAD)
-        return found
 
     def _requested_definitions(self, name: str, owner: Scope | None) -> list[Carried]:
         """What defines a name that the older version lacks, if it is carried on request, too. Raises Declined."""
-        if owner is None and (name in _BUILTINS or name in self._unbound):
+        if owner is None and (name in BUILTINS or name in self._unbound):
             return []
         bound = owner.bindings.get(name, ()) if owner is not None else ()
         statements = [node.statement() for node in bound]
@@ -288,24 +250,8 @@ class Transplant:
             raise Declined(place.reason, place.guess, place.confidence)
         if isinstance(first, NoPlace) or first.block is not place.block:
             adaptation = self._adapt(written, dropped, place)
-        self._check_attributes(written, adaptation, dropped)
+        check_attributes(self.newer, self.older, written, adaptation, dropped, self.carried.keys())
         return self._finish(written, place, adaptation, dropped)
-
-    def _check_attributes(self, written: Node, adaptation: Adaptation, dropped: Sequence[Node]) -> None:
-        """Raises Declined if a unit reads an attribute that the newer file sets and the older knows nothing of."""
-        tree, moved = self.newer.written, self.carried.keys()
-        known = {node.label for node in self.older.written.of_kind("attribute_name")}
-        known.update(*(scope.bindings for scope in self.older.written_names.scopes.values() if scope.is_class))
-        own = {
-            node.label
-            for node in tree.of_kind("attribute_name")
-            if _is_set(node) and ((s := node.statement()) is None or not (s.start in moved or written.contains(s)))
-        }
-        for node in tree.subtree(written):
-            lacking = node.kind == "attribute_name" and node.label in own and node.label not in known
-            adapted = (node.start, node.end) in adaptation.replacements
-            if lacking and not adapted and not any(each.contains(node) for each in dropped):
-                raise Declined(f"it reads the attribute `{node.label}`, which the older version does not have")
 
     def _carry_callers(self, unit: Node, found: NoPlace) -> Carried:
         """A log in an only-newer function: carry the statements that call it, and with them the function."""
@@ -342,7 +288,7 @@ class Transplant:
         adaptation = Adaptation(self.newer, self.older, self.renames, written, dropped, block)
         for name, owner in adaptation.lacking:
             if owner is None:
-                if name in _BUILTINS or name in self._unbound:
+                if name in BUILTINS or name in self._unbound:
                     continue
                 raise Declined(f"it reads `{name}`, which neither version defines")
             adaptation.carried += self._carry_definitions(name, owner, written)
@@ -444,7 +390,7 @@ class Transplant:
     def _insert(self, call: Node, place: Place, values: dict[tuple[int, int], bytes]) -> Carried:
         adaptation = Adaptation(self.newer, self.older, self.renames, call, (), place.block, tuple(values))
         for name, owner in adaptation.lacking:
-            if owner is None and (name in _BUILTINS or name in self._unbound):
+            if owner is None and (name in BUILTINS or name in self._unbound):
                 continue
             raise Declined(f"it reads `{name}`, which the older version does not define")
         for alias in adaptation.lacking_aliases:
@@ -516,7 +462,7 @@ def _words(tree: Tree, node: Node, replaced: Mapping[tuple[int, int], bytes]) ->
     """Kinds and labels of all nodes of a statement, with its names as they are in the older version."""
     found = []
     for each in tree.subtree(node):
-        name = replaced.get((each.start, each.end)) if each.kind in _NAMES else None
+        name = replaced.get((each.start, each.end)) if each.kind in NAMES else None
         found.append((each.kind, name.decode("utf-8", "surrogatepass") if name is not None else each.label))
     return found
 
@@ -529,18 +475,3 @@ def _depth(node: Node) -> int:
             break
         count += each.kind in LOOPS
     return count
-
-
-def _is_set(node: Node) -> bool:
-    """Whether a name is what an assignment sets: `x`, `self.x`, one of `x, y`."""
-    child, parent = node, node.parent
-    while parent is not None and parent.kind in ("attribute", "pattern_list", "tuple_pattern"):
-        if parent.kind == "attribute" and parent.children[-1] is not child:
-            return False
-        child, parent = parent, parent.parent
-    return parent is not None and child.role == "left" and parent.kind in ("assignment", "augmented_assignment")
-
-
-def _vocabulary(nodes: Iterable[Node]) -> Counter[str]:
-    """How often each name of a variable, an attribute or a keyword is met."""
-    return Counter(node.label for node in nodes if node.kind in _NAMES)
