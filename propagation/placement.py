@@ -21,6 +21,7 @@ from collections.abc import Mapping as Lookup
 from collections.abc import Set
 from dataclasses import dataclass, field
 
+from flor_ray.propagation.blocks import Blocks, Neighbour
 from flor_ray.propagation.bottomup import CONTAINERS
 from flor_ray.propagation.calls import calls
 from flor_ray.propagation.doubts import Doubt, confidence
@@ -33,9 +34,9 @@ from flor_ray.propagation.order import Order
 from flor_ray.propagation.paragraphs import gap_of_comment, paragraph_side
 from flor_ray.propagation.program import Program
 from flor_ray.propagation.rivals import Rivals
-from flor_ray.propagation.similarity import Likeness, header_likeness
+from flor_ray.propagation.similarity import Likeness
 from flor_ray.propagation.states import States
-from flor_ray.propagation.tree import BLOCKS, SCOPES, Node
+from flor_ray.propagation.tree import Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +75,6 @@ class Flow:
     carried: tuple[tuple[Node, int], ...] = ()  # blocks and gaps of statements carried along, which it must follow
 
 
-@dataclass(frozen=True, slots=True)
-class _Neighbour:
-    newer: Node
-    older: Node
-    distance: int  # statements from the one to be placed, 1 if nothing but log statements is between
-
-    def beside(self) -> bool:
-        """Whether it is the very next statement and unchanged: enough to vouch alone for a block that is not mapped."""
-        return self.distance == 1 and self.newer.fingerprint == self.older.fingerprint
-
-
-_CONDITIONAL = frozenset({"if_statement", "elif_clause", "while_statement", "for_statement"})
-_OTHER_HEADER = 0.2  # likeness of two conditions below which they are not the same one
-_CHANGED_HEADER = 0.3  # and below which they are hardly the same one
-_RIVAL_HEADER = 0.15  # so much more alike is another one rather it
-
-_SIBLINGS = 5  # on each side, whose blocks tell where a statement's block has gone
-_MAJORITY = 0.8  # of their weight
-
 _Sides = tuple[list[Node], list[Node]]  # only-newer code before and after the statement
 
 
@@ -107,6 +89,7 @@ class Placer:
         self._order = Order(mapping, newer.names)
         self._serving = serving(newer, mapping, self._states.is_inert)
         self._observers = {start for start, _ in newer.features()}
+        self._blocks = Blocks(older, mapping, self._order, self._observers)
         self._quiet = {call.node.index for call in calls(older.names) if call.function == "log"}
 
     def place_code(self, unit: Node, flow: Flow) -> Place | NoPlace:
@@ -124,14 +107,14 @@ class Placer:
         counterpart = self._mapping.older_of(block)
         if counterpart is not None and counterpart.kind not in ("module", "block"):
             counterpart = None
-        target, doubts = self._target(unit, counterpart, before, after)
+        target, doubts = self._blocks.target(unit, counterpart, before, after)
         if target is None:
             return NoPlace(_absent(self._newer, block))
         rival = self._rivals.of(block, target) if target is counterpart else None
         if rival is not None:
             lines = f"lines {self._line(target)} and {self._line(rival)}"
             return NoPlace(f"two blocks of the older version are equally good: those at {lines}", target, 0.3)
-        left, right = self._neighbour(before, target), self._neighbour(after, target)
+        left, right = self._blocks.neighbour(before, target), self._blocks.neighbour(after, target)
         one = left or right
         if (
             doubts[-1] in (Doubt.UNMAPPED_BLOCK, Doubt.LOST_BLOCK)
@@ -155,7 +138,7 @@ class Placer:
             )
         return place
 
-    def _replaced(self, siblings: list[Node], neighbour: _Neighbour | None, target: Node, flow: Flow) -> list[Node]:
+    def _replaced(self, siblings: list[Node], neighbour: Neighbour | None, target: Node, flow: Flow) -> list[Node]:
         """Only-newer code between a statement and its neighbour (or its block's end) that may replace older code."""
         found: list[Node] = []
         for sibling in siblings:
@@ -171,78 +154,11 @@ class Placer:
         """Whether nothing but log statements stands there: then this is as good as the block's first or last place."""
         return all(sibling.start in self._observers for sibling in siblings)
 
-    def _target(
-        self, unit: Node, counterpart: Node | None, before: list[Node], after: list[Node]
-    ) -> tuple[Node | None, tuple[Doubt, ...]]:
-        """The older block to place into, and the doubts of choosing it.
-
-        It is the counterpart of the newer block, unless what stands directly beside the statement has moved elsewhere.
-        """
-        left, right = self._neighbour(before, None), self._neighbour(after, None)
-        holders = {id(each.older.parent): each.older.parent for each in (left, right) if each is not None}
-        holder = next(iter(holders.values())) if len(holders) == 1 else None
-        if counterpart is None:
-            sides = [
-                each.distance == 1 if each is not None else not rest for each, rest in ((left, before), (right, after))
-            ]
-            beside = [each for each in (left, right) if each is not None and each.beside()]
-            tight = any(all(sides) or self._order.matters(unit, each.newer) for each in beside)
-            return holder, (Doubt.RESIDUE, Doubt.UNMAPPED_BLOCK if tight else Doubt.LOST_BLOCK)
-        if holder is counterpart:
-            return counterpart, (Doubt.RESIDUE,)
-        moved_to = self._majority(before, after)
-        if moved_to is not None and moved_to is not counterpart and self._is_near(moved_to, counterpart):
-            return moved_to, (Doubt.RESIDUE, Doubt.FOLLOWED)
-        beside = [each for each in (left, right) if each is not None and each.distance == 1]
-        elsewhere = [each for each in beside if each.older.parent is not counterpart]
-        if elsewhere and len(elsewhere) == len(beside):
-            both = len(beside) == 2 or all(each.newer.shape == each.older.shape for each in beside)
-            if holder is not None and left is not None and right is not None and both:
-                return holder, (Doubt.RESIDUE, Doubt.FOLLOWED)
-            near = [
-                each
-                for each in elsewhere
-                if each.newer.shape == each.older.shape and self._is_near(each.older.parent, counterpart)
-            ]
-            rest = before if right in elsewhere else after
-            if len(near) == 1 and (not rest or self._neighbour(rest, counterpart) is None):
-                return near[0].older.parent, (Doubt.RESIDUE, Doubt.FOLLOWED)
-        return counterpart, (Doubt.RESIDUE, Doubt.TORN) if elsewhere else (Doubt.RESIDUE,)
-
-    def _majority(self, before: list[Node], after: list[Node]) -> Node | None:
-        """The older block that holds most of what stands around a statement, the nearer the more it counts."""
-        weights: dict[int, float] = {}
-        blocks: dict[int, Node] = {}
-        for siblings in (before, after):
-            for distance, sibling in enumerate(siblings[:_SIBLINGS], 1):
-                partner = self._mapping.older_of(sibling)
-                if partner is not None and partner.parent is not None and partner.is_statement:
-                    blocks[partner.parent.index] = partner.parent
-                    weights[partner.parent.index] = weights.get(partner.parent.index, 0.0) + 1.0 / distance
-        best = max(weights, key=lambda index: (weights[index], -index), default=None)
-        return blocks[best] if best is not None and weights[best] >= _MAJORITY * sum(weights.values()) else None
-
-    def _is_near(self, other: Node | None, block: Node) -> bool:
-        """Whether another older block is in the same function."""
-        inside = block if block.kind == "module" else block.parent
-        mine = inside if inside is not None and inside.kind in SCOPES else _scope(block)
-        return other is not None and _scope(other) is mine
-
-    def _neighbour(self, siblings: list[Node], block: Node | None) -> _Neighbour | None:
-        """The nearest sibling with a counterpart, in `block` if that is given."""
-        distance = 0
-        for sibling in siblings:
-            distance += sibling.start not in self._observers
-            partner = self._mapping.older_of(sibling)
-            if partner is not None and partner.is_statement and (block is None or partner.parent is block):
-                return _Neighbour(sibling, partner, max(distance, 1))
-        return None
-
     def _between(
         self,
         unit: Node,
         target: Node,
-        neighbours: tuple[_Neighbour | None, _Neighbour | None],
+        neighbours: tuple[Neighbour | None, Neighbour | None],
         ends: tuple[bool, bool],
         sides: _Sides,
         flow: Flow,
@@ -260,7 +176,7 @@ class Placer:
             doubts.append(Doubt.ONE_NEIGHBOUR)
         if any(each is not None and self._is_weak(each) for each in (left, right)):
             doubts.append(Doubt.WEAK_NEIGHBOUR)
-        doubts += self._headers(unit, target)
+        doubts += self._blocks.headers(unit, target)
         crossed = low > high
         span = self._order.span(unit, target)
         if span.votes:
@@ -291,7 +207,7 @@ class Placer:
         return self._choose(unit, target, (low, high), neighbours, ends, sides, flow, doubts)
 
     def _is_torn(
-        self, unit: Node, target: Node, span: tuple[int, int], neighbours: tuple[_Neighbour | None, _Neighbour | None]
+        self, unit: Node, target: Node, span: tuple[int, int], neighbours: tuple[Neighbour | None, Neighbour | None]
     ) -> bool:
         """Whether a statement's direct neighbour has moved away from the others, which the place follows."""
         older = statements_of(target)
@@ -305,35 +221,7 @@ class Placer:
                 return True
         return False
 
-    def _headers(self, unit: Node, target: Node) -> list[Doubt]:
-        """Doubts about the blocks around a place: whether their conditions and loops are the same ones."""
-        block: Node | None = unit.parent
-        while block is not None and block.parent is not None and target.parent is not None:
-            left, right = block.parent, target.parent
-            if left.kind in SCOPES or right.kind in SCOPES:
-                break
-            if left.kind in _CONDITIONAL and right.kind in _CONDITIONAL:
-                like = header_likeness(left, right)
-                if like < _OTHER_HEADER:
-                    return [Doubt.OTHER_HEADER]
-                if like < _CHANGED_HEADER or self._has_closer_header(left, right, like):
-                    return [Doubt.CHANGED_HEADER]
-            block = next((node for node in left.ancestors() if node.kind in BLOCKS), None)
-            target = next((node for node in right.ancestors() if node.kind in BLOCKS), target)
-        return []
-
-    def _has_closer_header(self, left: Node, right: Node, like: float) -> bool:
-        """Whether another condition of the older function, matched with nothing, is more like the newer one."""
-        scope = _scope(right)
-        if like == 1.0 or scope is None:
-            return False
-        return any(
-            header_likeness(left, node) > like + _RIVAL_HEADER
-            for node in self._older.tree.of_kind(*_CONDITIONAL)
-            if scope.contains(node) and node is not right and self._mapping.newer_of(node) is None
-        )
-
-    def _is_weak(self, neighbour: _Neighbour) -> bool:
+    def _is_weak(self, neighbour: Neighbour) -> bool:
         return neighbour.newer.kind not in CONTAINERS and self._likeness.of(neighbour.newer, neighbour.older) < 0.6
 
     def _choose(
@@ -341,7 +229,7 @@ class Placer:
         unit: Node,
         target: Node,
         span: tuple[int, int],
-        neighbours: tuple[_Neighbour | None, _Neighbour | None],
+        neighbours: tuple[Neighbour | None, Neighbour | None],
         ends: tuple[bool, bool],
         sides: _Sides,
         flow: Flow,
@@ -440,13 +328,13 @@ class Placer:
             return None
         return None if any(self._states.switches(each, flow.names) for each in replacing) else changing[0]
 
-    def _is_mapped_beside(self, statement: Node, left: _Neighbour | None, right: _Neighbour | None) -> bool:
+    def _is_mapped_beside(self, statement: Node, left: Neighbour | None, right: Neighbour | None) -> bool:
         """Whether an older statement is mapped to one of the same newer block, and so replaced by nothing."""
         partner = self._mapping.newer_of(statement)
         beside = (left or right) if left is not None or right is not None else None
         return partner is not None and beside is not None and partner.parent is beside.newer.parent
 
-    def _affinity(self, neighbour: _Neighbour | None, reads: Set[str]) -> int:
+    def _affinity(self, neighbour: Neighbour | None, reads: Set[str]) -> int:
         """2 if the neighbour binds what is read, 1 if it mentions it, 0 if they have nothing in common."""
         if neighbour is None:
             return 0
@@ -470,7 +358,7 @@ class Placer:
         return False
 
     def _twin(
-        self, left: _Neighbour | None, right: _Neighbour | None, older: list[Node], first: bool, last: bool
+        self, left: Neighbour | None, right: Neighbour | None, older: list[Node], first: bool, last: bool
     ) -> tuple[Node, Node] | None:
         """The only neighbour that decides, and an unmatched copy of it in the same block."""
         if (left is None) == (right is None) or (left is None and first) or (right is None and last):
@@ -495,7 +383,7 @@ class Placer:
         return self._older.tree.line(node.start)
 
 
-def _explain(placer: Placer, left: _Neighbour | None, right: _Neighbour | None) -> str:
+def _explain(placer: Placer, left: Neighbour | None, right: Neighbour | None) -> str:
     if left is not None and right is not None:
         return f"between lines {placer._line(left.older)} and {placer._line(right.older)} of the older version"
     if left is not None:
@@ -511,8 +399,3 @@ def _absent(program: Program, block: Node) -> str:
         return "none of the code around it is in the older version"
     line = program.tree.line(owner.start)
     return f"the block it stands in (line {line}) has no counterpart in the older version"
-
-
-def _scope(node: Node) -> Node | None:
-    """The function, class or module around a node."""
-    return next((each for each in node.ancestors() if each.kind in SCOPES), None)
