@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from propagating.cases import Answer
+from propagating.scoring import parses
 
 # --- git ----------------------------------------------------------------------------------------------------------
 
@@ -79,6 +80,8 @@ def difflib_statements(newer: str, older: str, line: int) -> Answer:
     pairs = _aligned(ours, theirs)
     row = ours[chosen]
     lines = textwrap.dedent("".join(_lines(newer, row.node))).splitlines(keepends=True)
+    if not parses("".join(lines)):
+        return Answer(None, why="its lines say something else without their indentation")
     text, sure = _renamed("".join(lines), _votes(pairs, row))
     partner = pairs.get(row.node)
     if partner is not None and ast.unparse(partner.node) == ast.unparse(ast.parse(text)):
