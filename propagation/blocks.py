@@ -16,7 +16,7 @@ from flor_ray.propagation.doubts import Doubt
 from flor_ray.propagation.mapping import Mapping
 from flor_ray.propagation.order import Order
 from flor_ray.propagation.program import Program
-from flor_ray.propagation.similarity import header_likeness
+from flor_ray.propagation.similarity import anchor_dice, header_likeness
 from flor_ray.propagation.tree import BLOCKS, SCOPES, Node
 
 _CONDITIONAL = frozenset({"if_statement", "elif_clause", "while_statement", "for_statement"})
@@ -24,6 +24,7 @@ _OTHER_HEADER = 0.2  # likeness of two conditions below which they are not the s
 _CHANGED_HEADER = 0.3  # and below which they are hardly the same one
 _RIVAL_HEADER = 0.15  # so much more alike is another one rather it
 
+_SAME_FUNCTION = 0.5  # of the bodies of two functions of different names
 _SIBLINGS = 5  # on each side, whose blocks tell where a statement's block has gone
 _MAJORITY = 0.8  # of their weight
 
@@ -120,7 +121,7 @@ class Blocks:
         while block is not None and block.parent is not None and target.parent is not None:
             left, right = block.parent, target.parent
             if left.kind in SCOPES or right.kind in SCOPES:
-                break
+                return [Doubt.OTHER_FUNCTION] if self._is_other_function(left, right) else []
             if left.kind in _CONDITIONAL and right.kind in _CONDITIONAL:
                 like = header_likeness(left, right)
                 if like < _OTHER_HEADER:
@@ -130,6 +131,13 @@ class Blocks:
             block = next((node for node in left.ancestors() if node.kind in BLOCKS), None)
             target = next((node for node in right.ancestors() if node.kind in BLOCKS), target)
         return []
+
+    def _is_other_function(self, left: Node, right: Node) -> bool:
+        """Whether two functions have neither their names nor most of their bodies in common."""
+        names = left.child("name"), right.child("name")
+        if left.kind != right.kind or names[0] is None or names[1] is None or names[0].label == names[1].label:
+            return False
+        return anchor_dice(self._mapping, left, right) < _SAME_FUNCTION
 
     def _has_closer_header(self, left: Node, right: Node, like: float) -> bool:
         """Whether another condition of the older function, matched with nothing, is more like the newer one."""

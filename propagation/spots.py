@@ -11,12 +11,15 @@ What may live here: reading places off patched sources, comparing them, and word
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flor_ray.propagation.effects import MODES, TRAINING
 from flor_ray.propagation.insertions import lines_above, statement_text
+from flor_ray.propagation.statements import find_statements
 from flor_ray.records import Placement
 
+_LOG = re.compile(r"\s*(\w+\.)*\w+\(")  # begins with a call: the one that logs
 _WORD = re.compile(r"[^\W\d]\w*")
 _LEAVES = frozenset({"return", "raise", "break", "continue", "yield", "await", "exit", "import", "global", "nonlocal"})
 
@@ -46,16 +49,28 @@ def equivalent(older: str, one: Spot, other: Spot) -> bool:
     """Whether the statement can be moved from one spot to the other over lines that share no word with it.
 
     The lines between belong to the same block, do not leave it, and do not train: what steps, seeds or switches a model
-    is not seen in the names.
+    is not seen in the names. Log statements are passed freely: they change nothing.
     """
     if (one.path, one.text, one.present, one.indent) != (other.path, other.text, other.present, other.indent):
         return False
     first, last = sorted((one.above, other.above))
-    between = [line for line in older.split("\n")[first:last] if line.strip() and not line.lstrip().startswith("#")]
+    lines = older.split("\n")
+    logs = _lone_logs(older, lines) if first < last else set()
+    between = [
+        line
+        for number, line in enumerate(lines[first:last], first + 1)
+        if line.strip() and not line.lstrip().startswith("#") and number not in logs
+    ]
     words = frozenset(_WORD.findall("\n".join(between)))
     if words & (_LEAVES | TRAINING | MODES) or words & frozenset(_WORD.findall(one.text)):
         return False
     return all(line.startswith(one.indent) for line in between)
+
+
+def _lone_logs(source: str, lines: Sequence[str]) -> set[int]:
+    """Lines of statements that do nothing but log."""
+    found = (s for s in find_statements(source, "") if _LOG.match(lines[s.line - 1]))
+    return {number for statement in found for number in range(statement.line, statement.end_line + 1)}
 
 
 def difference(direct: Spot, other: Spot) -> str:
