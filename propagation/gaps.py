@@ -161,12 +161,18 @@ def _is_assignment(statement: Node) -> bool:
     )
 
 
+_MAX_READS = 100  # a variable that is read more often serves more than logs
+
+
 def _readers(names: Names, statement: Node) -> set[int]:
     """First bytes of the statements that read what a statement binds; -1 for what is in none."""
     found: set[int] = set()
     for bound in names.bound(statement):
         owner = names.owner(bound)
-        for read in owner.reads.get(bound.label, ()) if owner is not None else ():
+        reads = owner.reads.get(bound.label, ()) if owner is not None else ()
+        if len(reads) > _MAX_READS:
+            return {-1}
+        for read in reads:
             reader = read.statement()
             found.add(reader.start if reader is not None else -1)
     return found
