@@ -1,6 +1,10 @@
-"""Why a placement may be wrong. Each doubt has the share of wrong placements that it adds, measured by the benchmark.
+"""Why a placement may be wrong. A placement's confidence is what is left of 1 after each doubt has taken its share.
 
-A placement's confidence is what is left of 1 after each of its doubts has taken its share.
+Shares are set by hand, after what the benchmark showed for statements that are no logs: those of RESIDUE,
+ONE_NEIGHBOUR, BETWEEN, NAME and TORN after 15 to 1 000 cases each, most others after fewer than 15, some after
+none (STATE, OTHER_REGION). FACING_NAME was wrong in 1 of 4 cases first and in 0 of 3 later; the demo's logs stand on
+it. A share of 0.5 and more is a refusal, by MIN_CONFIDENCE. On repositories held out, 1.8 %
+of the placements with a confidence of 0.9 or more were wrong.
 """
 
 from __future__ import annotations

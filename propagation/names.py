@@ -6,6 +6,7 @@ A scope is a module, class, function, lambda or comprehension. Class scopes are 
 
 from __future__ import annotations
 
+import builtins
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ from flor_ray.propagation.tree import Node, Tree
 _COMPREHENSIONS = frozenset(
     {"list_comprehension", "set_comprehension", "dictionary_comprehension", "generator_expression"}
 )
+BUILTINS = frozenset(dir(builtins)) | {"__class__", "__file__", "__path__"}
+"""Names that are known without being bound in the file."""
+
 _SCOPED = frozenset({"module", "class_definition", "function_definition", "lambda"}) | _COMPREHENSIONS
 _PARAMETERS = frozenset(
     {

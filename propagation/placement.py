@@ -92,12 +92,8 @@ class Placer:
         self._blocks = Blocks(older, mapping, self._order, self._observers)
         self._quiet = {call.node.index for call in calls(older.names) if call.function == "log"}
 
-    def place_code(self, unit: Node, flow: Flow) -> Place | NoPlace:
-        """Place a newer statement that is no log: it does not ask for the state of what it reads, it makes it."""
-        return self.place(unit, flow, code=True)
-
     def place(self, unit: Node, flow: Flow, code: bool = False) -> Place | NoPlace:
-        """Place a newer statement that observes."""
+        """Place a newer statement: a log, or `code`, which does not ask for the state of what it reads but makes it."""
         block = unit.parent
         if block is None:
             return NoPlace("it is not in a block")

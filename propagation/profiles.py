@@ -16,11 +16,8 @@ from functools import lru_cache
 
 from flor_ray.propagation.parse import parse
 from flor_ray.propagation.similarity import dice
-from flor_ray.propagation.thresholds import MAX_LINES
+from flor_ray.propagation.thresholds import MAX_CHARACTERS, MAX_LINES
 from flor_ray.propagation.tree import SCOPES, Node, Tree
-
-MAX_CHARACTERS = 1_000_000
-"""Longer files are data, not code; nothing is compared with them."""
 
 _WORD = re.compile(r"[^\W\d]\w*")
 _DEFINITIONS = SCOPES - {"module"}

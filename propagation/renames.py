@@ -7,14 +7,13 @@ is called `total`, or that something else is differentiated now.
 
 from __future__ import annotations
 
-import builtins
 from collections import Counter
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 from flor_ray.propagation.doubts import Doubt
 from flor_ray.propagation.mapping import Mapping
-from flor_ray.propagation.names import Names, Scope
+from flor_ray.propagation.names import BUILTINS, Names, Scope
 from flor_ray.propagation.similarity import alike
 from flor_ray.propagation.tree import Node
 
@@ -25,7 +24,6 @@ _CLEAR_SHARE = 0.8  # of the votes: no doubt
 _SAME_VALUE = 0.5  # of the other words of two bindings
 _LEAST_SHARE = 0.6  # below: contradictory
 
-_BUILTINS = frozenset(dir(builtins))
 
 _PARAMETERS = frozenset(
     {"parameters", "lambda_parameters", "default_parameter", "typed_parameter", "typed_default_parameter"}
@@ -56,7 +54,7 @@ class Renames:
         self._bound: set[tuple[_Variable, _Variable]] = set()
         self._claimed: dict[_Variable, set[_Variable]] = {}
         self._attributes: dict[tuple[str, str], Counter[str]] = {}  # what it is an attribute of ("": anything), name
-        self._attribute_names = _attribute_names(newer), _attribute_names(older)
+        self._attribute_names = attribute_names(newer), attribute_names(older)
         for a in newer.tree.of_kind("identifier"):
             b = mapping.older_of(a)
             if b is not None:
@@ -109,7 +107,7 @@ class Renames:
             return Counterpart(name)
         if (scope_key(owner), name) in self._votes:
             found = self.variable(name, owner, place)
-            if found.name is not None and (found.name == name or found.name not in _BUILTINS):
+            if found.name is not None and (found.name == name or found.name not in BUILTINS):
                 there = self._older.lookup(found.name, place)
                 if (scope_key(there), found.name) in self._votes[scope_key(owner), name]:
                     return found
@@ -158,7 +156,7 @@ class Renames:
     def _is_exchanged(self, name: str, other: str, owner: Scope, place: Scope) -> bool:
         """Whether one version knows only the one name, and the other only the other: a renaming, not another use."""
         gone = self._older.lookup(name, place) is None and name not in self._older.loose
-        return gone and other not in _BUILTINS and self._newer.lookup(other, owner) is None
+        return gone and other not in BUILTINS and self._newer.lookup(other, owner) is None
 
     def _is_rather(self, other: str, count: int, owner: Scope, place: Scope) -> bool:
         """Whether the older variable is, with as many votes, what the newer version calls by the same name."""
@@ -188,7 +186,7 @@ class Renames:
         return sorted(
             name
             for name, nodes in self._older.loose.items()
-            if name not in _BUILTINS
+            if name not in BUILTINS
             and name not in self._newer.known
             and any(place.node.contains(node) for node in nodes)
         )
@@ -316,9 +314,9 @@ def _holder(attribute: Node) -> str:
     return node.label if node is not None and node.kind == "identifier" else ""
 
 
-def _attribute_names(names: Names) -> frozenset[str]:
+def attribute_names(names: Names) -> frozenset[str]:
     """Attributes that a source mentions, and what its classes define."""
-    mentioned = {node.label for node in names.tree.nodes if node.kind == "attribute_name"}
+    mentioned = {node.label for node in names.tree.of_kind("attribute_name")}
     return frozenset(mentioned.union(*(scope.bindings for scope in names.scopes.values() if scope.is_class)))
 
 

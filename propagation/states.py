@@ -7,7 +7,6 @@ not at some other place of the older block, then the place is on the wrong side 
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Iterator, Set
 from collections.abc import Mapping as Lookup
 from dataclasses import dataclass, field
@@ -18,12 +17,12 @@ from flor_ray.propagation.edits import statements_of
 from flor_ray.propagation.effects import MODES, TRAINING, called_name, functions_by_name, receivers, root_of
 from flor_ray.propagation.gaps import HARMLESS
 from flor_ray.propagation.mapping import Mapping
+from flor_ray.propagation.names import BUILTINS
 from flor_ray.propagation.program import Program
 from flor_ray.propagation.tree import LOOPS, Node
 
 _MAX_FUNCTIONS = 100  # entered from one statement; a deeper program is taken as it looks so far
 _UNKNOWN = "?"  # a function of another file was given the object
-_BUILTINS = frozenset(dir(builtins))
 
 
 _Met = set[tuple[int, tuple[tuple[str, str], ...]]]  # functions entered, and what they were given
@@ -198,7 +197,7 @@ class _Side:
                 met.add(key)
                 for change in self._changes(function, inner, met):
                     yield Change(change.name, change.what, call)
-        if local or name in _BUILTINS or name in HARMLESS:
+        if local or name in BUILTINS or name in HARMLESS:
             return
         for argument in arguments:
             value = argument.children[-1] if argument.kind == "keyword_argument" and argument.children else argument

@@ -37,7 +37,7 @@ MAX_ALIGNED_PAIRS = 10_000
 
 # --- placing ------------------------------------------------------------------------------------------------------
 MIN_CONFIDENCE = 0.5
-"""Below this a placement is refused. One neighbour and one doubtful rename still pass; two doubts do not."""
+"""Below this a placement is refused: it is as likely wrong as right."""
 
 # --- limits -------------------------------------------------------------------------------------------------------
 MAX_CHARACTERS = 600_000

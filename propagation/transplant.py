@@ -33,7 +33,7 @@ from flor_ray.propagation.embedded import check_evaluated_once
 from flor_ray.propagation.gaps import facing_variables
 from flor_ray.propagation.gumtree import match
 from flor_ray.propagation.imports import header_gap, import_text
-from flor_ray.propagation.names import Scope
+from flor_ray.propagation.names import BUILTINS, Scope
 from flor_ray.propagation.needs import MAX_NEEDS, Needs
 from flor_ray.propagation.pinned import pinned_place
 from flor_ray.propagation.placement import Flow, NoPlace, Place, Placer
@@ -44,7 +44,7 @@ from flor_ray.propagation.renames import Renames, ScopeKey, scope_key
 from flor_ray.propagation.thresholds import MAX_CARRIED_LINES
 from flor_ray.propagation.tree import LOOPS, Node, Tree
 from flor_ray.propagation.units import dropped_from, kept_in, widen
-from flor_ray.propagation.vocabulary import BUILTINS, NAMES, check_attributes, strangeness
+from flor_ray.propagation.vocabulary import NAMES, check_attributes, strangeness
 from flor_ray.records import Pin
 
 _LEAVES_BLOCK = frozenset({"return_statement", "raise_statement", "yield", "await", "global_statement"})
@@ -120,7 +120,7 @@ class Transplant:
                 line = self.older.tree.line(partner.start)
                 raise Declined(f"the older version has it in another loop, on line {line}", partner, 0.4)
             return Present(self.older.tree.line(partner.start))
-        first = self.placer.place_code(node, Flow())
+        first = self.placer.place(node, Flow(), code=True)
         if isinstance(first, NoPlace):
             raise Declined(first.reason, first.guess, first.confidence)
         adaptation = Adaptation(self.newer, self.older, self.renames, statement, (), first.block, lenient=True)
@@ -128,7 +128,7 @@ class Transplant:
             adaptation.carried += self._requested_definitions(name, owner)
         for alias in adaptation.lacking_aliases:
             raise Declined(f"it reads `{alias.name}`, which the older version does not define", confidence=0.3)
-        place = self.placer.place_code(node, self._code_flow(node, adaptation))
+        place = self.placer.place(node, self._code_flow(node, adaptation), code=True)
         if isinstance(place, NoPlace):
             raise Declined(place.reason, place.guess, place.confidence)
         if place.block is not first.block:

@@ -141,11 +141,6 @@ class Tree:
         """The kinds that occur, in the order of their first node."""
         return list(self._by_kind)
 
-    def statements_in(self, node: Node) -> Sequence[Node]:
-        """The statements below a node, in preorder, without itself."""
-        first = bisect_right(self.statements, node.index, key=_INDEX)
-        return self.statements[first : bisect_left(self.statements, node.index + node.size, lo=first, key=_INDEX)]
-
     def text(self, node: Node) -> bytes:
         return self.source[node.start : node.end]
 

@@ -6,17 +6,17 @@ newer   ema = EMA(net)              older   (nothing of that name)
 
 from __future__ import annotations
 
-import builtins
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 
 from flor_ray.propagation.adaptation import Adaptation, Declined
 from flor_ray.propagation.doubts import Doubt
+from flor_ray.propagation.names import BUILTINS
 from flor_ray.propagation.program import Program
+from flor_ray.propagation.renames import attribute_names
 from flor_ray.propagation.tree import Node
 
 NAMES = frozenset({"identifier", "attribute_name", "keyword_name"})
-BUILTINS = frozenset(dir(builtins)) | {"__class__", "__file__", "__path__"}
 _TYPED = frozenset({"generic_type", "subscript", "type"})  # `dict[str, int]` was `Dict[str, int]` once
 
 
@@ -69,8 +69,7 @@ def check_attributes(
     `moved` are the first bytes of statements that come along.
     """
     tree = newer.written
-    known = {node.label for node in older.written.of_kind("attribute_name")}
-    known.update(*(scope.bindings for scope in older.written_names.scopes.values() if scope.is_class))
+    known = attribute_names(older.written_names)
     own = {
         node.label
         for node in tree.of_kind("attribute_name")
