@@ -37,7 +37,7 @@ class Result:
 
     @property
     def is_dropped(self) -> bool:
-        """Whether it was said to be there already and is not. That counts as refused, and is worse: nobody is told."""
+        """Whether it was said to be there already and is not. That counts as wrong: nobody is told."""
         return self.answer.present and self.case.expected is not None
 
 
@@ -78,8 +78,11 @@ Row = dict[str, float | None]
 
 
 def totals(results: Sequence[Result]) -> Row:
-    """The numbers of issue 4. Those up to `dropped_pct` are of the statements to insert, which includes the dropped
-    ones among the refused; `decline_right_pct` is of the statements that were there already or cannot be had."""
+    """The numbers by which propagations are compared.
+
+    Those up to `dropped_pct` are of the statements to insert, the dropped ones among the wrong; `decline_right_pct` is
+    of the statements that were there already or cannot be had.
+    """
     insert = [r for r in results if r.case.expected is not None]
     decline = [r for r in results if r.case.expected is None]
     placed = [r for r in results if r.answer.source is not None]

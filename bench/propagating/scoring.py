@@ -31,6 +31,8 @@ _LEAVES = (
 
 def score(case: Case, answer: Answer) -> Score:
     """Exact: the known answer, as a syntax tree. Equivalent: only moved over statements that it commutes with."""
+    if answer.source is None and answer.present and case.expected is not None:
+        return Score.WRONG  # it is not there: what was asked for is silently lost
     if answer.source is None:
         return Score.DECLINED if case.expected is None else Score.REFUSED
     if case.expected is None:
