@@ -2,6 +2,11 @@
 
 A call in flight per actor, and `ray.wait` over all of them. An actor that dies is replaced by a new one; its segment
 goes back to the dispatcher.
+
+A version whose packages are others than those that are installed is replayed by an actor with a `runtime_env` in which
+they are: the slot's actor makes room for it, and the next one for a version with other packages does the same. Ray
+builds an environment once per node, and keeps it while it runs. One that cannot be built fails the segments that need
+it, and is not tried again.
 """
 
 from __future__ import annotations
@@ -9,22 +14,27 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RuntimeEnvSetupError
 
 from flor_ray.cluster.executors import failure
 from flor_ray.cluster.worker import VersionJob, Worker
 from flor_ray.errors import FlorError, UsageError
 from flor_ray.records import Segment, SegmentReport
-from flor_ray.scheduler.dispatch import Event, SegmentDone, WorkerJoined, WorkerLost
+from flor_ray.scheduler.dispatch import Event, SegmentDone, SegmentFailed, WorkerJoined, WorkerLost
 
 _MAX_REPLACEMENTS = 3  # new actors per worker slot before the slot is given up
 _CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # where ray.init finds a cluster that runs on this machine
 _CLOSE_SECONDS = 10.0  # for retired actors to remove their files
+_INSTALL_SECONDS = 540  # for Ray to copy the installed environment and install packages, which may be large
+_INSTALL_OPTIONS = ["--disable-pip-version-check", "--retries", "2", "--timeout", "20"]
+_INSTALL_TRIES = "RUNTIME_ENV_RETRY_TIMES"  # read by the clusters that this process starts; each try is a whole copy
+_ERROR_LINES = 5  # of what pip says
 
 
 class _ReplayActor:
@@ -51,6 +61,7 @@ class _ReplayActor:
 def connect() -> None:
     """Join the cluster at RAY_ADDRESS, or start one on this machine."""
     if not ray.is_initialized():
+        os.environ.setdefault(_INSTALL_TRIES, "1")
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 
 
@@ -76,6 +87,10 @@ class RayExecutor:
     def __init__(self) -> None:
         self.available, self._with_gpu = slots()
         self._actors: dict[str, Any] = {}
+        self._packages: dict[str, tuple[str, ...]] = {}  # of each worker's actor, besides what is installed anyway
+        self._unbuildable: dict[tuple[str, ...], str] = {}  # packages -> why there is no environment with them
+        self._failed: list[Event] = []  # not told yet
+        self._proven: set[tuple[str, ...]] = {()}  # packages with which an actor has run something
         self._replacements: dict[str, int] = {}  # how often the slot of this worker got a new actor
         self._in_flight: dict[Any, tuple[str, Segment | None]] = {}  # reference -> worker and segment (None: starting)
         self._closing: list[Any] = []
@@ -90,12 +105,22 @@ class RayExecutor:
             self._start_actor(replacements=0)
 
     def submit(self, worker: str, job: VersionJob, segment: Segment) -> None:
+        if (why := self._unbuildable.get(job.packages)) is not None:
+            self._failed.append(SegmentFailed(worker, segment, why, retryable=False))
+            return
+        if self._packages.get(worker) != job.packages:
+            self._close_actor(worker)
+            self._create_actor(worker, job.packages)
         self._in_flight[self._actors[worker].run.remote(job, segment)] = (worker, segment)
 
     def retire(self, worker: str) -> None:
-        self._closing.append(self._actors[worker].close.remote())
+        if worker in self._actors:
+            self._closing.append(self._actors[worker].close.remote())
 
     def wait(self, timeout_seconds: float) -> list[Event]:
+        if self._failed:
+            failed, self._failed = self._failed, []
+            return failed
         if not self._in_flight:
             return []
         ready, _ = ray.wait(list(self._in_flight), num_returns=1, timeout=timeout_seconds)
@@ -120,27 +145,72 @@ class RayExecutor:
 
     def _start_actor(self, replacements: int) -> None:
         worker = f"worker-{next(self._numbers)}"
-        remote_class: Any = ray.remote(_ReplayActor)
-        options = {"num_gpus": 1} if self._with_gpu else {"num_cpus": 1}
-        actor = remote_class.options(**options).remote(without_gpu=not self._with_gpu)
-        self._actors[worker] = actor
         self._replacements[worker] = replacements
-        self._in_flight[actor.ready.remote()] = (worker, None)
+        self._create_actor(worker, ())
+        self._in_flight[self._actors[worker].ready.remote()] = (worker, None)
+
+    def _create_actor(self, worker: str, packages: tuple[str, ...]) -> None:
+        remote_class: Any = ray.remote(_ReplayActor)
+        options: dict[str, Any] = {"num_gpus": 1} if self._with_gpu else {"num_cpus": 1}
+        if packages:
+            options["runtime_env"] = {
+                "pip": {"packages": list(packages), "pip_install_options": _INSTALL_OPTIONS},
+                "config": {"setup_timeout_seconds": _INSTALL_SECONDS},
+            }
+        self._actors[worker] = remote_class.options(**options).remote(without_gpu=not self._with_gpu)
+        self._packages[worker] = packages
+
+    def _close_actor(self, worker: str) -> None:
+        """Let a worker's actor remove its files, then end and free its slot; without waiting for that."""
+        actor = self._actors.pop(worker, None)
+        self._packages.pop(worker, None)
+        self.pids.pop(worker, None)
+        if actor is not None:
+            self._closing.append(actor.close.remote())
+            actor.__ray_terminate__.remote()
 
     def _events(self, reference: Any) -> list[Event]:
         worker, segment = self._in_flight.pop(reference)
         try:
             answer = ray.get(reference)
-        except RayActorError:  # the actor or its node is gone
+        except RuntimeEnvSetupError as error:
+            if segment is None or not self._packages[worker]:  # of the cluster's own, for all that runs on it
+                raise
+            return [self._unbuildable_environment(worker, segment, str(error))]
+        except RayActorError as error:  # the actor or its node is gone
+            if segment is not None and self._packages[worker] not in self._proven:
+                return [self._unbuildable_environment(worker, segment, f"A worker with them has ended: {error}")]
             del self._actors[worker]
+            del self._packages[worker]
             self.pids.pop(worker, None)
             replacements = self._replacements.pop(worker)
             if replacements < _MAX_REPLACEMENTS:
                 self._start_actor(replacements + 1)
             return [] if segment is None else [WorkerLost(worker)]
+        self._proven.add(self._packages[worker])
         if segment is None:
             self.pids[worker] = answer
             return [WorkerJoined(worker)]
         if isinstance(answer, Exception):
             return [failure(worker, segment, answer)]
         return [SegmentDone(worker, answer)]
+
+    def _unbuildable_environment(self, worker: str, segment: Segment, error: str) -> SegmentFailed:
+        """The worker itself goes on: it gets an actor with the next segment."""
+        packages = self._packages.pop(worker)
+        del self._actors[worker]
+        self.pids.pop(worker, None)
+        self._unbuildable[packages] = why_unbuildable(packages, error)
+        return SegmentFailed(worker, segment, self._unbuildable[packages], retryable=False)
+
+
+def why_unbuildable(packages: Sequence[str], error: str) -> str:
+    """What became of an environment, from what Ray says, which has the installer's own words somewhere in it."""
+    lines = [line.strip() for line in error.splitlines()]
+    said = [line for line in lines if line.startswith("ERROR: ") or "No module named pip" in line]
+    words = said or [line for line in lines if line]
+    return (
+        f"No environment with the recorded packages could be made: {', '.join(packages)}. "
+        f"{' '.join(dict.fromkeys(words[-_ERROR_LINES:]))} Make them available to pip on the cluster's machines (an "
+        "index, or find-links in its configuration), or replay with --env current."
+    )

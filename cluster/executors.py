@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from flor_ray.cluster.worker import VersionJob, Worker
-from flor_ray.errors import FlorError, ProcessKilled
+from flor_ray.errors import FlorError, ProcessKilled, UsageError
 from flor_ray.records import Segment
 from flor_ray.scheduler.dispatch import Event, SegmentDone, SegmentFailed, WorkerJoined
 
@@ -25,7 +25,8 @@ class Executor(Protocol):
     def start(self, workers: int) -> None:
         """Begin to start this many workers; each says WorkerJoined when it is ready."""
 
-    def submit(self, worker: str, job: VersionJob, segment: Segment) -> None: ...
+    def submit(self, worker: str, job: VersionJob, segment: Segment) -> None:
+        """Run the segment, in an environment that has the job's packages. Raises UsageError if there can be none."""
 
     def retire(self, worker: str) -> None:
         """The worker is not needed any more."""
@@ -65,6 +66,11 @@ class ThreadExecutor:
             thread.start()
 
     def submit(self, worker: str, job: VersionJob, segment: Segment) -> None:
+        if job.packages:
+            raise UsageError(
+                f"Threads of this process cannot have other packages than it ({', '.join(job.packages)} would be "
+                'needed). Replay on Ray, or with env="current".'
+            )
         self._inboxes[worker].put((job, segment))
 
     def retire(self, worker: str) -> None:

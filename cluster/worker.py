@@ -1,38 +1,46 @@
 """One replay slot: prepares a version's files, runs its segments in one process, and writes what is new to the store.
 
-A worker keeps the process of the version that it ran last, so that imports and data preparation are paid once per
-(version, worker). It knows nothing of Ray; a Ray actor and a thread wrap it alike.
+A worker keeps the process of the version that it ran last, so that data preparation is paid once per (version, worker),
+and the servers that such processes are forked from, so that imports are paid once per worker. It knows nothing of Ray;
+a Ray actor and a thread wrap it alike.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import platform
 import shutil
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from flor_ray import cache, results, workspace
-from flor_ray.errors import ProcessKilled, ReplayError, ScriptFailed
+from flor_ray import results, workspace
+from flor_ray.causes import Evidence
+from flor_ray.environment import Expected, for_replay, path_of
+from flor_ray.errors import LimitExceeded, ProcessKilled, ReplayError, ScriptFailed
 from flor_ray.fidelity import RecordedValues
-from flor_ray.records import Checkpoint, Experiment, Operator, Segment, SegmentReport
-from flor_ray.replaying import ReplayTask, ScriptError
+from flor_ray.limits import Watch
+from flor_ray.marking import Marking
+from flor_ray.packages import installed
+from flor_ray.preload import Preload, preload
+from flor_ray.records import DEFAULT_LIMITS, Checkpoint, Experiment, Limits, Segment, SegmentReport
+from flor_ray.replayer import ReplayTask
+from flor_ray.replaying import ScriptError
 from flor_ray.results import SegmentResult
 from flor_ray.store import Store
+from flor_ray.warm import WarmServer, describe_status
 
 _OUTPUT_BYTES = 4000  # of a failing script's output that go into the error
 _EXIT_SECONDS = 5.0  # for a replay process to leave by itself once it has nothing to do
-_CHILD = (
-    "import sys; from multiprocessing.connection import Connection; from flor_ray.replaying import serve; "
-    "serve(Connection(int(sys.argv[1])))"
-)
+_POLL_SECONDS = 0.25  # between two looks whether a segment keeps its limits
+_MODULES = ("*.py", "*/__init__.py")
+_MAX_SERVERS = 2  # that a worker keeps: each holds the libraries of an environment in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,11 @@ class VersionJob:
     patches: Mapping[str, str] = field(default_factory=dict)  # path -> source with the statements propagated
     original_root: str = ""  # the user's folder, "" where it is not at hand
     doubtful: Mapping[str, str] = field(default_factory=dict)  # feature -> variable that no checkpoint could keep
+    limits: Limits = DEFAULT_LIMITS  # of each segment
+    marking: Marking = field(default_factory=Marking)
+    leave: frozenset[int] = frozenset()  # epochs that may be left early although the next one follows
+    packages: tuple[str, ...] = ()  # to be installed for it, in an environment of its own: toolz==0.11.0
+    expected: Expected = field(default_factory=Expected)  # where the driver thinks that it runs
 
 
 class Worker:
@@ -54,32 +67,38 @@ class Worker:
     def __init__(self, without_gpu: bool = True) -> None:
         self._without_gpu = without_gpu
         self._process: _ReplayProcess | None = None
+        self._servers = _Servers()
         self._store: Store | None = None
 
     def run(self, job: VersionJob, segment: Segment) -> SegmentReport:
         """Replay a segment and write its rows. Doing it again writes the same file again.
 
         Raises:
-            ScriptFailed: the script raised, or did not behave as when it was recorded.
+            ScriptFailed: the script raised, exceeded a limit, or did not behave as when it was recorded.
             ProcessKilled: its process was killed; running it again may succeed.
             StoreError: the version's files or the checkpoint cannot be read.
         """
         store = self._open(job.store_url)
-        process = self._process_for(job, segment, store)
         try:
+            process = self._process_for(job, segment, store)
             result = process.run(segment)
         except ReplayError:
-            self.close()
+            self._end_process()
             raise
         if result.exhausted:
-            self.close()
-        return results.write(store, job.experiment, job.origin, process.recorded, result, job.doubtful)
+            self._end_process()
+        evidence = process.evidence
+        return results.write(store, job.experiment, job.origin, process.recorded, result, job.doubtful, evidence)
 
     def close(self) -> None:
-        """End the live process and remove its files."""
+        """End the live process and remove its files; end the servers."""
+        self._end_process()
+        self._servers.close()
+
+    def _end_process(self) -> None:
         if self._process is not None:
-            self._process.close()
-            self._process = None
+            process, self._process = self._process, None
+            process.close()
 
     def _open(self, url: str) -> Store:
         if self._store is None or self._store.url != url:
@@ -88,60 +107,111 @@ class Worker:
 
     def _process_for(self, job: VersionJob, segment: Segment, store: Store) -> _ReplayProcess:
         live = self._process
-        from_prefix = segment.operator is Operator.DP_STAR or (
-            segment.operator is Operator.DP_I and segment.restore is None
-        )
-        if live is not None and (live.job != job or from_prefix):
-            self.close()
+        if live is not None and (live.job != job or segment.from_prefix):
+            self._end_process()
         if self._process is None:
-            self._process = _ReplayProcess(job, store, self._without_gpu)
+            self._process = _ReplayProcess(job, store, self._servers, self._without_gpu)
         return self._process
+
+
+class _Servers:
+    """Warm servers by environment; the one that was not used for longest makes room for another."""
+
+    def __init__(self) -> None:
+        self._by_environment: dict[frozenset[tuple[str, str]], WarmServer] = {}  # least recently used first
+
+    def prepared(self, wanted: Preload) -> WarmServer:
+        """A server with the environment and the imports that are wanted."""
+        key = frozenset(wanted.environment.items())
+        server = self._by_environment.pop(key, None)
+        if server is not None and not server.alive:
+            server.close()
+            server = None
+        if server is None:
+            while len(self._by_environment) >= _MAX_SERVERS:
+                self._by_environment.pop(next(iter(self._by_environment))).close()
+            server = WarmServer(wanted.environment)
+        self._by_environment[key] = server
+        server.preload(wanted)
+        return server
+
+    def close(self) -> None:
+        for server in self._by_environment.values():
+            server.close()
+        self._by_environment.clear()
 
 
 class _ReplayProcess:
     """A version's script in a process of its own, in a folder of its own."""
 
-    def __init__(self, job: VersionJob, store: Store, without_gpu: bool) -> None:
+    def __init__(self, job: VersionJob, store: Store, servers: _Servers, without_gpu: bool) -> None:
         self.job = job
         self._folder = Path(tempfile.mkdtemp(prefix=f"flor-{job.experiment.version[:8]}-"))
         self._root = self._folder / Path(job.original_root or job.experiment.project).name
         self._output = self._folder / "output.txt"
+        self._output_begin = 0  # where the output of the segment that runs begins
+        self._began: float | None = None  # of the first segment, whose time includes the set-up; None once it has run
+        self._warnings = _surprises(job.expected)  # told with the first segment
         self.recorded = RecordedValues.read(store, job.experiment.project, job.experiment.version)
         try:
-            self._materialise(store)
-            self._start(without_gpu)
+            files = self._materialise(store)
+            self._texts = {p: data.decode(errors="replace") for p, data in files.items() if p.endswith(".py")}
+            environment = for_replay(job.experiment.environment, os.environ, without_gpu)
+            self._start(servers.prepared(self._preload(files, environment)))
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
 
+    @functools.cached_property
+    def evidence(self) -> Evidence:
+        """What its replays are judged by. Input files are looked at once."""
+        root = self.job.original_root or str(self._root)
+        return results.evidence(self.job.experiment, self.job.checkpoints, self._texts, root)
+
     def run(self, segment: Segment) -> SegmentResult:
+        began, self._began = self._began or time.monotonic(), None
+        watch = Watch(self.job.limits, self._process.pid, began)
+        self._output_begin = self._output.stat().st_size
         try:
             self._connection.send(segment)
+            while not self._connection.poll(_POLL_SECONDS):
+                if self._process.wait(0) is not None and not self._connection.poll(0):
+                    raise EOFError  # it has ended; something that it left behind holds the connection open
+                if (sentence := watch.breach()) is not None:
+                    self._process.kill()
+                    raise LimitExceeded(*self._failure(sentence))
             answer = self._connection.recv()
         except (EOFError, OSError) as error:
-            code = self._process.wait()
-            if code < 0:
-                name = signal.Signals(-code).name
-                raise ProcessKilled(f"The replay process was killed by {name}.{self._tail()}") from error
-            raise ScriptFailed(f"The script ended its process with exit status {code}.", self._tail()) from error
+            raise self._ended() from error
         if isinstance(answer, ScriptError):
-            raise ScriptFailed(answer.message, f"{answer.trace}{self._tail()}")
+            message, output = self._failure(answer.message)
+            raise ScriptFailed(message, f"{answer.trace}{output}")
         assert isinstance(answer, SegmentResult)  # the other end is ours
-        return answer
+        warnings, self._warnings = (*self._warnings, *answer.warnings), ()
+        return replace(answer, warnings=warnings)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # it has ended by itself
             self._connection.send(None)
         self._connection.close()
-        try:
-            self._process.wait(_EXIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        with contextlib.suppress(ProcessKilled):  # its server has ended, and it with that
+            if self._process.wait(_EXIT_SECONDS) is None:
+                self._process.kill()
+                self._process.wait(_EXIT_SECONDS)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _materialise(self, store: Store) -> None:
+    def _ended(self) -> ReplayError:
+        """The process has closed its connection instead of answering."""
+        status = self._process.wait(_EXIT_SECONDS)
+        if status is None:
+            self._process.kill()
+            return ScriptFailed(*self._failure("The script closed the replay process's connection to its worker."))
+        if status < 0:
+            return ProcessKilled(self._failure(f"The replay process {describe_status(status)}.")[0])
+        return ScriptFailed(*self._failure(f"The script's process {describe_status(status)}."))
+
+    def _materialise(self, store: Store) -> dict[str, bytes]:
+        """Write the version's files, and answer them by path."""
         experiment = self.job.experiment
         files = {
             name: (source.data, source.mode)
@@ -152,61 +222,65 @@ class _ReplayProcess:
         self._root.mkdir(parents=True)
         original = Path(self.job.original_root) if self.job.original_root else None
         workspace.materialise(self._root, files, original)
+        return {name: data for name, (data, _) in files.items()}
 
-    def _start(self, without_gpu: bool) -> None:
-        experiment = self.job.experiment
+    def _preload(self, files: Mapping[str, bytes], environment: Mapping[str, str]) -> Preload:
+        """What the version may import early, also in view of modules that git ignores: they lie beside the others."""
+        script = self.job.experiment.script
+        recorded = [Path(self._root, entry) for entry in path_of(self.job.experiment.environment)]
+        folders = {self._root, Path(self._root, script).parent, *recorded}
+        at_hand = [(folder, path) for folder in folders for shape in _MODULES for path in folder.glob(shape)]
+        # A module outside of the repository hides a library's like one at its root.
+        roots = [(self._root if path.is_relative_to(self._root) else folder, path) for folder, path in at_hand]
+        paths = {*files, *(path.relative_to(root).as_posix() for root, path in roots)}
+        return preload({p: data for p, data in files.items() if p.endswith(".py")}, script, paths, environment)
+
+    def _start(self, server: WarmServer) -> None:
+        task = self._task()
         ours, theirs = socket.socketpair()
         with theirs, self._output.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _CHILD, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=self._folder,
-                env=_environment(experiment, without_gpu),
-                start_new_session=True,
-            )
+            self._process = server.fork(output, theirs, str(self._folder))
+        self._began = time.monotonic()
         self._connection = Connection(ours.detach())
+        self._connection.send(task)
+
+    def _task(self) -> ReplayTask:
+        experiment = self.job.experiment
         rng = experiment.environment.get("rng")
-        self._connection.send(
-            ReplayTask(
-                store_url=self.job.store_url,
-                root=str(self._root),
-                original_root=self.job.original_root or str(self._root),
-                script=experiment.script,
-                argv=experiment.argv,
-                cwd=experiment.cwd,
-                args=experiment.args,
-                checkpoints={(c.epoch, c.point): c.key for c in self.job.checkpoints},
-                rng=rng if isinstance(rng, str) else None,
-            )
+        return ReplayTask(
+            store_url=self.job.store_url,
+            root=str(self._root),
+            original_root=self.job.original_root or str(self._root),
+            script=experiment.script,
+            argv=experiment.argv,
+            cwd=experiment.cwd,
+            args=experiment.args,
+            checkpoints={(c.epoch, c.point): c.key for c in self.job.checkpoints},
+            rng=rng if isinstance(rng, str) else None,
+            sys_path=path_of(experiment.environment),
+            marks=self.job.marking.marks,
+            stops=self.job.marking.stops,
+            leave=self.job.leave,
+            sizes={(c.epoch, c.point): c.bytes for c in self.job.checkpoints},
+            clocked=self.job.marking.clocked,
         )
 
-    def _tail(self) -> str:
+    def _failure(self, sentence: str) -> tuple[str, str]:
+        """A message that ends with the segment's last output, or the last of all if it has none; and that output."""
         try:
-            text = self._output.read_bytes()[-_OUTPUT_BYTES:].decode(errors="replace").strip()
-        except OSError:
-            return ""
-        return f"\nIts last output:\n{text}" if text else ""
+            with self._output.open("rb") as file:
+                end = file.seek(0, os.SEEK_END)
+                begin = self._output_begin if end > self._output_begin else 0
+                file.seek(max(begin, end - _OUTPUT_BYTES))
+                text = file.read().decode(errors="replace").strip()
+        except OSError:  # the script has removed it
+            text = ""
+        return (f"{sentence}\nIts last output:\n{text}" if text else sentence), text
 
 
-def _environment(experiment: Experiment, without_gpu: bool) -> dict[str, str]:
-    """This process's environment with the recorded settings that change what a script computes."""
-    ours = {name for name in os.environ if name.startswith("FLOR_RAY_") and name not in cache.VARIABLES}
-    environment = {name: value for name, value in os.environ.items() if name not in ours}
-    environment.pop("OMP_NUM_THREADS", None)  # Ray sets it; sums over threads would come out differently
-    recorded = experiment.environment.get("variables")
-    if isinstance(recorded, Mapping):
-        environment |= {name: str(value) for name, value in recorded.items() if name != "CUDA_VISIBLE_DEVICES"}
-    threads = experiment.environment.get("threads")
-    if isinstance(threads, int):
-        environment.setdefault("OMP_NUM_THREADS", str(threads))
-    # Several replays share a machine, each with as many threads as its record had: threads that wait must not spin.
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    for rank in ("RANK", "LOCAL_RANK"):
-        environment.pop(rank, None)
-    if without_gpu:
-        environment["CUDA_VISIBLE_DEVICES"] = ""
-    environment["PYTHONUNBUFFERED"] = "1"
-    return environment
+def _surprises(expected: Expected) -> tuple[str, ...]:
+    """What the driver did not know of this environment when it said how a version's was another one."""
+    unlike = expected.unlike(platform.python_version(), installed())
+    if not unlike:
+        return ()
+    return (f"the worker on {socket.gethostname()} that replayed it has {unlike}: replayed values may differ",)

@@ -10,15 +10,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flor_ray.automatic import autolog
-    from flor_ray.calls import MTK, arg, checkpointing, log, loop
+    from flor_ray.calls import MTK, arg, checkpointing, iteration, log, loop
     from flor_ray.pipeline import dataframe, explain, propagate, replay
 
 __version__ = "0.1.0"
-__all__ = ["MTK", "arg", "autolog", "checkpointing", "dataframe", "explain", "log", "loop", "propagate", "replay"]
+__all__ = [
+    "MTK",
+    "arg",
+    "autolog",
+    "checkpointing",
+    "dataframe",
+    "explain",
+    "iteration",
+    "log",
+    "loop",
+    "propagate",
+    "replay",
+]
 
 _HOMES = {
     "autolog": "flor_ray.automatic",
-    **dict.fromkeys(("MTK", "arg", "checkpointing", "log", "loop"), "flor_ray.calls"),
+    **dict.fromkeys(("MTK", "arg", "checkpointing", "iteration", "log", "loop"), "flor_ray.calls"),
     **dict.fromkeys(("dataframe", "explain", "propagate", "replay"), "flor_ray.pipeline"),
 }
 
@@ -38,7 +50,12 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-# The one exception to "importing does nothing": flags of ours in a training script's command line have to be gone
+from flor_ray import opened
+
+# Scripts often read their data before they call us for the first time.
+opened.watch()
+
+# The other exception to "importing does nothing": flags of ours in a training script's command line have to be gone
 # before the script's own parser, which may run before the first call to us, meets them.
 if any(word.partition("=")[0] in ("--flor", "--kwargs", "--replay_flor") for word in sys.argv[1:]):
     from flor_ray import flags

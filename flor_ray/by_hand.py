@@ -17,25 +17,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from flor_ray import results
+from flor_ray import reports, results
 from flor_ray import script as scripts
+from flor_ray.causes import Evidence
 from flor_ray.errors import NothingRecorded, UsageError
 from flor_ray.fidelity import RecordedValues
 from flor_ray.flags import Flags
 from flor_ray.project import Project
 from flor_ray.records import Checkpoint, Experiment, Operator, Point, Segment, Status
-from flor_ray.replaying import Replayer, ReplayTask
+from flor_ray.replayer import Replayer, ReplayTask
 from flor_ray.results import SegmentResult
-from flor_ray.store import Store
 
 
 class _ByHand:
     """The channel of a script that its user replays in her own process: one segment, whose rows go to the store."""
 
-    def __init__(self, store: Store, experiment: Experiment, segment: Segment) -> None:
-        self._store, self._experiment = store, experiment
+    def __init__(
+        self, project: Project, experiment: Experiment, checkpoints: Sequence[Checkpoint], segment: Segment
+    ) -> None:
+        self._repository, self._store, self._experiment = project.repository, project.store, experiment
+        self._checkpoints = checkpoints
         self._segment: Segment | None = segment
-        self._recorded = RecordedValues.read(store, experiment.project, experiment.version)
+        self._recorded = RecordedValues.read(project.store, experiment.project, experiment.version)
         self._origin = results.origin_id(time.time(), secrets.token_hex(2))
 
     def next(self) -> Segment | None:
@@ -43,20 +46,26 @@ class _ByHand:
         return segment
 
     def done(self, result: SegmentResult) -> None:
-        report = results.write(self._store, self._experiment, self._origin, self._recorded, result)
+        report = results.write(
+            self._store, self._experiment, self._origin, self._recorded, result, evidence=self._evidence()
+        )
         segment = report.segment
         span = f"epochs {segment.first} to {segment.last}" if segment.last else "outside the main loop"
         _say(
             f"replayed {self._experiment.version[:8]} ({span}): {report.rows} new values; "
-            f"{report.compared} recorded ones were computed again and compared"
+            f"{reports.describe_comparison(report)}"
         )
         for warning in report.warnings:
             _say(warning)
-        if (m := report.mismatch) is not None:
-            _say(
-                f"{m.name} (epoch {m.epoch}, step {m.step}) was recorded as {m.recorded} and is {m.replayed} now: "
-                "the code or its data has changed"
-            )
+        said = results.report_json(report) | {"version": self._experiment.version}
+        for judgement in results.judged([said]).values():
+            for sentence in reports.describe_judgement(judgement):
+                _say(sentence)
+
+    def _evidence(self) -> Evidence:
+        sources = self._repository.working_sources().items()
+        texts = {path: data.decode(errors="replace") for path, data in sources}
+        return results.evidence(self._experiment, self._checkpoints, texts, self._repository.root)
 
 
 def _say(sentence: str) -> None:
@@ -96,7 +105,8 @@ def start(given: Flags) -> Replayer:
         rng=rng if isinstance(rng := experiment.environment.get("rng"), str) else None,
     )
     waits = scripts.calls_checkpointing(script.read_text(errors="replace"))
-    replayer = Replayer(task, _ByHand(store, experiment, segment), store.objects, waits, scripts.process_started())
+    channel = _ByHand(project, experiment, listed, segment)
+    replayer = Replayer(task, channel, store.objects, waits, scripts.process_started())
     _finish_at_exit(replayer)
     return replayer
 

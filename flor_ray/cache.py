@@ -112,13 +112,11 @@ def default_folder(variables: Mapping[str, str]) -> str:
     return os.path.join(variables.get("XDG_CACHE_HOME") or "~/.cache", "flor_ray", "objects")
 
 
-def parse_bytes(text: str) -> int:
+def parse_bytes(text: str, what: str = BYTES_VARIABLE, advice: str = "; 0 switches the cache off") -> int:
     """Bytes that a text such as 4096, 500M, 2G or 1.5 GiB stands for; units are powers of 1024."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
     if found is None:
-        raise UsageError(
-            f"{BYTES_VARIABLE}={text!r} is not a number of bytes. Write 4096, 500M or 2G; 0 switches the cache off."
-        )
+        raise UsageError(f"{what}={text!r} is not a number of bytes. Write 4096, 500M or 2G{advice}.")
     return int(float(found[1]) * (1 << _UNITS[found[2].upper()]))
 
 

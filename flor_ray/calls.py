@@ -53,6 +53,19 @@ def loop(name: str, iterable: Iterable[T]) -> Iterator[T]:
     return _session().loop(name, iterable, sys._getframe(1))
 
 
+def iteration(name: str, index: object = None, value: object = None) -> contextlib.AbstractContextManager[None]:
+    """One iteration of a loop that `loop` cannot stand for, such as a `while` loop.
+
+        while not converged:
+            with flor.iteration("epoch"):
+                ...
+
+    Outermost it is an epoch, inside of one a step; they are counted as in `loop`. `index` and `value` are taken for the
+    sake of scripts that were written for FlorDB, and count for nothing.
+    """
+    return _session().iteration(name, sys._getframe(1))
+
+
 class checkpointing(contextlib.AbstractContextManager[None]):
     """Keep the state of these objects at the ends of epochs, so that replay can start there.
 

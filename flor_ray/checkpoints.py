@@ -24,6 +24,7 @@ import numpy as np
 
 from flor_ray import rng, states, variables
 from flor_ray.choosing import ATOMS, CODE, LISTED, Chooser, Entry, Holder, Scope, is_atom_or_code
+from flor_ray.comparing import Difference, first_difference
 from flor_ray.errors import ReplayError, StoreError
 from flor_ray.fingerprint import fingerprint
 from flor_ray.merge import Merger
@@ -117,6 +118,10 @@ class Capturer:
     def _references(self, entry: Entry) -> dict[int, Reference]:
         return references_to(self._objects(entry.scope.slot), self._code(entry.scope.slot))
 
+    def known(self) -> dict[str, Any]:
+        """Objects that keep their identity while the main loop runs, and what the user listed, by path."""
+        return {**self.targets, **self._objects("main")}
+
     @property
     def optimizers(self) -> int:
         """How many optimizers take part; 1 if there is none to be seen."""
@@ -169,6 +174,37 @@ class Capturer:
             time.perf_counter() - started,
             beyond_frame,
         )
+
+    # comparing
+
+    def difference(self, state: LoadedState, slot: str, ignored: frozenset[str]) -> Difference | None:
+        """Where what is there now differs first from a state that was kept at this place. `ignored` are variables."""
+        entry, objects = self._entries[slot], self._objects(slot)
+        body = state.body(resolver(objects, self._code(slot)))
+        for name, saved in body["rng"].items():
+            now = rng.global_state().get(name)
+            if now is not None and pickle.dumps(pickle.loads(saved)) != pickle.dumps(now):
+                return Difference(f"the random state of {name}", "a state", "another one")
+        owned = states.owned_parameters(objects.values())
+        for path, saved in body["objects"].items():
+            if path not in objects:
+                continue
+            living = states.state_of(objects[path], True, owned)
+            name = path.partition(":")[2] or path
+            for part in ("state_dict", "training", "loose") if isinstance(saved, dict) else ():
+                if part not in saved or part not in living:
+                    continue
+                found = first_difference(name, saved[part], living[part])
+                if found is not None:
+                    return found
+        for place in entry.places:
+            living_values = place.read()
+            for name, saved in body["places"].get(place.key, {}).items():
+                if name in living_values and name not in ignored:
+                    found = first_difference(name, saved, living_values[name])
+                    if found is not None:
+                        return found
+        return None
 
     # restoring
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import io
-import sys
 import types
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -174,9 +173,9 @@ class Chooser:
         names, in_frame = entry.scope.names, place is entry.places[0]
         if place.key == LISTED or (in_frame and entry.scope.only_live and name in names.carried):
             return _STATE_BYTES
-        if place.binds(name) or (in_frame and name in names.changed | names.called and not _is_array(value)):
+        if place.binds(name) or (in_frame and name in names.changed | names.called and not states.is_array(value)):
             return _VARIABLE_BYTES
-        return _SURELY_KEPT_BYTES if _is_array(value) else _MENTIONED_BYTES
+        return _SURELY_KEPT_BYTES if states.is_array(value) else _MENTIONED_BYTES
 
     def _fits(self, value: Any, references: Mapping[int, Reference], limit: int) -> bool:
         """Whether a value can be pickled within `limit` bytes, perhaps without some attributes of what is in it."""
@@ -187,7 +186,7 @@ class Chooser:
     def _trim(self, value: Any, references: Mapping[int, Reference], limit: int, depth: int) -> bool:
         if not pickles(value, references, self.names_left_out(), limit):
             return True
-        if depth == 0 or id(value) in references or isinstance(value, ATOMS) or _is_array(value):
+        if depth == 0 or id(value) in references or isinstance(value, ATOMS) or states.is_array(value):
             return False
         if isinstance(value, list | tuple | dict | set) and len(value) > _TRIM_ITEMS:
             return False
@@ -235,7 +234,12 @@ class Chooser:
 
     def _is_librarys(self, value: Any, references: Mapping[int, Reference]) -> bool:
         """Whether a value is a library's object that cannot be pickled: a log file, a writer, a progress bar."""
-        if _is_array(value) or _is_consumed(value) or isinstance(value, _CONTAINERS) or self.is_users(type(value)):
+        if (
+            states.is_array(value)
+            or _is_consumed(value)
+            or isinstance(value, _CONTAINERS)
+            or self.is_users(type(value))
+        ):
             return False
         return pickles(value, references, {}, _STATE_BYTES).startswith("it cannot")
 
@@ -250,13 +254,6 @@ def is_atom_or_code(value: Any) -> bool:
     return isinstance(value, (*ATOMS, *CODE))
 
 
-def _is_array(value: Any) -> bool:
-    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
-    return (torch is not None and isinstance(value, torch.Tensor)) or (
-        numpy is not None and isinstance(value, numpy.ndarray)
-    )
-
-
 def _is_consumed(value: Any) -> bool:
     """Whether reading from a value moves it on: iterators, but not files that are written."""
     return isinstance(value, Iterator) and not (isinstance(value, io.IOBase) and value.writable())
@@ -264,4 +261,4 @@ def _is_consumed(value: Any) -> bool:
 
 def _grows(value: Any) -> bool:
     """Whether a value that fits now may not fit later."""
-    return not isinstance(value, int | float | complex | bool | None) and not _is_array(value)
+    return not isinstance(value, int | float | complex | bool | None) and not states.is_array(value)

@@ -29,6 +29,13 @@ _where = click.option(
     "--where", metavar="QUERY", help='pandas query over features, e.g. "accuracy < 95 and epoch >= 3".'
 )
 _workers = click.option("--workers", "-n", type=click.IntRange(1), help="How many; default: one per GPU, or per CPU.")
+_env = click.option(
+    "--env",
+    type=click.Choice(["current", "recorded"]),
+    default="current",
+    show_default=True,
+    help="Replay with the packages that are installed, or with those that a version was recorded with.",
+)
 _store = click.option(
     "--store", metavar="URL", envvar="FLOR_RAY_STORE", help="Store; default: .flor in the repository."
 )
@@ -290,8 +297,9 @@ def propagate(
 @click.argument("names", nargs=-1, required=True)
 @_where
 @_workers
+@_env
 @_store
-def explain(names: tuple[str, ...], where: str | None, workers: int | None, store: str | None) -> None:
+def explain(names: tuple[str, ...], where: str | None, workers: int | None, env: str, store: str | None) -> None:
     """Say what a replay would run and how long it should take. Runs nothing.
 
     \b
@@ -301,18 +309,31 @@ def explain(names: tuple[str, ...], where: str | None, workers: int | None, stor
     """
     from flor_ray import pipeline
 
-    click.echo(str(pipeline.explain(names, where, workers, store_url=store)))
+    click.echo(str(pipeline.explain(names, where, workers, store_url=store, env=env)))
 
 
 @cli.command()
 @click.argument("names", nargs=-1, required=True)
 @_where
 @_workers
+@_env
 @click.option("--again", is_flag=True, help="Also replay what an earlier replay has answered.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask, however long it takes.")
+@click.option("--time-limit", metavar="SPAN", help="End a segment that takes longer, set-up included: 90s, 10m, 2h.")
+@click.option(
+    "--memory-limit", metavar="SIZE", help="End a segment whose processes hold more: 8GB; default: 90% of the machine."
+)
 @_store
 def replay(
-    names: tuple[str, ...], where: str | None, workers: int | None, again: bool, yes: bool, store: str | None
+    names: tuple[str, ...],
+    where: str | None,
+    workers: int | None,
+    env: str,
+    again: bool,
+    yes: bool,
+    time_limit: str | None,
+    memory_limit: str | None,
+    store: str | None,
 ) -> None:
     """Fill the missing values of features by replaying old versions on the Ray cluster.
 
@@ -322,19 +343,23 @@ def replay(
     Examples:
       flor-ray replay cf_matrix
       flor-ray replay grad_norm --where "accuracy < 95 and epoch >= 3" --yes
+      flor-ray replay grad_norm --time-limit 10m --memory-limit 8GB
+      flor-ray replay grad_norm --env recorded
     """
     from flor_ray import pipeline, progress, reports
+    from flor_ray.limits import parse_limits
     from flor_ray.project import Project
 
+    limits = parse_limits(time_limit, memory_limit)
     project = Project.open(store_url=store)
     with progress.counting() as tell:
-        prepared = pipeline.prepare(project, names, where, workers or pipeline.default_workers(), again, tell)
+        prepared = pipeline.prepare(project, names, where, workers or pipeline.default_workers(), again, tell, env)
     click.echo(reports.explain(prepared))
-    if prepared.costs:
+    if not prepared.is_empty:
         seconds = prepared.schedule.makespan_seconds
         if seconds > _ASK_SECONDS and not yes:
             click.confirm(f"Spend about {reports.duration(seconds)}?", abort=True)
-        outcome = terminal.run_with_progress(prepared)
+        outcome = terminal.run_with_progress(prepared, limits)
         frame = reports.summary(prepared, outcome)
         frame["version"] = frame["version"].str[:8]
         click.echo("")

@@ -34,6 +34,9 @@ class Context:
     stack: list[Role] = field(default_factory=list)
     main_seen: bool = False
     nested_in_epoch: int = 0  # nested loops entered in this epoch
+    epochs: int = 0  # begun so far
+    iterations: str | None = None  # name of the main loop, if it is written as iterations
+    _steps: dict[str, int] = field(default_factory=dict)  # iterations of nested loops that are written so
     _outside: dict[str, int] = field(default_factory=dict)
     _outer: dict[str, int] = field(default_factory=dict)
     _inner: dict[str, list[int]] = field(default_factory=dict)  # per name, counts by step
@@ -51,6 +54,24 @@ class Context:
         self.stack.append(role)
         return role
 
+    def enter_iteration(self, name: str) -> Role:
+        """Role of one iteration of a loop that has no other face than its iterations. Begins an epoch, or a step."""
+        if not self.stack:
+            again = self.main_seen and self.iterations == name
+            role = Role.MAIN if again or not (self.main_seen or self.waits) else Role.OUTSIDE
+            if role is Role.MAIN:
+                self.main_seen, self.iterations = True, name
+                self.begin_epoch(self.epochs + 1)
+        elif self.stack[-1] is Role.MAIN:
+            role = Role.NESTED
+            self.step = self._steps.get(name, 0)
+            self._steps[name] = self.step + 1
+            self.nested_in_epoch += self.step == 0
+        else:
+            role = Role.OUTSIDE if Role.MAIN not in self.stack else Role.DEEPER
+        self.stack.append(role)
+        return role
+
     def leave(self, role: Role) -> None:
         """The innermost loop of this role has ended, and with it whatever it still holds open."""
         while self.stack:
@@ -63,6 +84,8 @@ class Context:
 
     def begin_epoch(self, epoch: int) -> None:
         self.epoch, self.step, self.nested_in_epoch = epoch, None, 0
+        self.epochs = epoch
+        self._steps.clear()
         self._outer.clear()
         self._inner.clear()
 

@@ -15,9 +15,23 @@ _Edge = tuple[str, frozenset[str]]  # a name (or ">feature"), and the names that
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+# Attributes and functions whose results differ from run to run, without harm to what is computed.
+CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "process_time", "now", "utcnow", "today")
+
+
 def features_that_depend(source: str, variables: Iterable[str]) -> dict[str, str]:
     """Features logged in `source` that depend on one of `variables`, with that variable. `holder.attribute` stands for
     everything of the name `attribute`. A source that cannot be parsed has none."""
+    return {name[1:]: variable for name, variable in _reached(source, variables).items() if name.startswith(">")}
+
+
+def read_from_the_clock(source: str) -> frozenset[str]:
+    """Variables of `source` that depend on the time of day, or on how long something took, and features as `>name`."""
+    return frozenset(_reached(source, CLOCKS)) - frozenset(CLOCKS)
+
+
+def _reached(source: str, variables: Iterable[str]) -> dict[str, str]:
+    """Names, and features as `>name`, that depend on one of `variables`, each with that variable."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
@@ -33,7 +47,7 @@ def features_that_depend(source: str, variables: Iterable[str]) -> dict[str, str
             if reached and name not in origin:
                 origin[name] = origin[reached[0]]
                 grown = True
-    return {name[1:]: variable for name, variable in origin.items() if name.startswith(">")}
+    return origin
 
 
 def _edges(node: ast.AST, around: frozenset[str]) -> Iterator[_Edge]:

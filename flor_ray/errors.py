@@ -14,6 +14,7 @@
     ├── GitError                git refused what we asked of it
     └── ReplayError             a replayed script, or the process that runs it, failed
         ├── ScriptFailed        the user's script raised; carries its last output
+        │   └── LimitExceeded   it took more time or memory than it was allowed to
         └── ProcessKilled       the process that ran it was killed
 
 A message says what was seen, what was expected and what to do next. A refusal to propagate is a returned value
@@ -154,6 +155,10 @@ class ScriptFailed(ReplayError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class LimitExceeded(ScriptFailed):
+    """A segment was ended because it took more time or memory than its limits allow."""
 
 
 class ProcessKilled(ReplayError):

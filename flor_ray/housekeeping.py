@@ -90,7 +90,8 @@ def survey(store: Store, tell: Tell = nobody, known: Mapping[str, tuple[str, ...
     versions = []
     for place in places:
         experiment = experiments.get(place)
-        rng = {key} if experiment and isinstance(key := experiment.environment.get("rng"), str) else set[str]()
+        kept = [experiment.environment.get(part) for part in ("rng", "lock")] if experiment else []
+        begun = {key for key in kept if isinstance(key, str)}
         version = Version(
             *place,
             run=None if experiment is None else experiment.run,
@@ -99,7 +100,7 @@ def survey(store: Store, tell: Tell = nobody, known: Mapping[str, tuple[str, ...
             live=place in replayed or (experiment is not None and experiment.status is Status.RUNNING),
             checkpoints=checkpoints[place],
             needs={c.key: needs[c.key] for c in checkpoints[place] if c.key in needs},
-            others=frozenset(rng | logged.get(place, set()) | mirrored.get(place, set())),
+            others=frozenset(begun | logged.get(place, set()) | mirrored.get(place, set())),
             log_bytes=log_bytes.get(place, 0),
         )
         versions.append(version)

@@ -15,11 +15,12 @@ import threading
 import time
 import warnings
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flor_ray.errors import FlorError, FlorWarning
 from flor_ray.fragments import RECORDED
+from flor_ray.inputs import InputFiles
 from flor_ray.records import Checkpoint, EpochTimes, Experiment, LogRecord, Point, Skip
 from flor_ray.snapshots import Snapshot, SnapshotWriter
 
@@ -58,10 +59,12 @@ class PendingCheckpoint:
 class Journal:
     """Writes one run. `close` must be called once, from the thread that records."""
 
-    def __init__(self, store: Store, experiment: Experiment, repository: Repository) -> None:
+    def __init__(self, store: Store, experiment: Experiment, repository: Repository, inputs: InputFiles) -> None:
         self._store = store
         self._experiment = experiment
         self._repository = repository
+        self._inputs = inputs
+        self._tracked: frozenset[str] = frozenset()  # paths of the version's own files
         self._records: list[LogRecord] = []
         self._blob_bytes = 0
         self._skips: list[Skip] = []
@@ -144,7 +147,7 @@ class Journal:
             self._wake_logs.set()
             time.sleep(0.01)
         try:
-            self._store.end_run(ended)
+            self._store.end_run(self._with_inputs(ended))
         except Exception as error:  # noqa: BLE001 - whatever it is, training goes on and the user is told
             self._fail("how this run ended", error)
 
@@ -165,13 +168,19 @@ class Journal:
             warnings.warn(f"How this run ended could not be written: {self._failed}", FlorWarning, stacklevel=2)
             return
         try:
-            self._store.end_run(ended)
+            self._store.end_run(self._with_inputs(ended))
             self._store.merge_logs(ended.project, ended.version, RECORDED)
             self._store.merge_checkpoints(ended.project, ended.version)
         except (FlorError, OSError) as error:
             warnings.warn(f"How this run ended could not be written: {error}", FlorWarning, stacklevel=2)
 
     # the end
+
+    def _with_inputs(self, ended: Experiment) -> Experiment:
+        """The run with its input files. Without a list of the version's own files they cannot be told apart."""
+        if not self._sources_written:
+            return ended
+        return replace(ended, environment=dict(ended.environment) | self._inputs.described(self._tracked))
 
     def _wait_for_threads(self) -> None:
         """Join them; if that takes long, say on stderr what is still to be written."""
@@ -230,6 +239,8 @@ class Journal:
             if not self._flush() and not self._closing.is_set():
                 self._closing.wait(_BACK_OFF_SECONDS[0])
             self._beat()
+            if self._sources_written:
+                self._inputs.fingerprint(self._tracked)
 
     def _run_snapshots(self) -> None:
         while (pending := self._next()) is not None:
@@ -281,6 +292,7 @@ class Journal:
             known = self._store.known_sources(project, parent) if parent is not None else {}
             files = self._repository.sources(version, frozenset(known))
             self._store.write_sources(project, version, parent, files, known)
+            self._tracked = frozenset(files)
             self._sources_written = True
         except Exception as error:  # noqa: BLE001 - whatever it is, training goes on and the user is told
             self._fail("the source code", error)

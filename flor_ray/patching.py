@@ -22,8 +22,20 @@ from typing import Protocol
 
 from flor_ray import gradients, propagation
 from flor_ray.donors import Donor, Revision, Texts, applies, blob_of, find_donors, said, statements, target_of
-from flor_ray.propagation import names_read_after_nested_loop
-from flor_ray.records import GRADIENTS, Pin, PinnedPlace, Placement, Propagation, Refusal, Region, TreePropagation
+from flor_ray.marking import Marking, marking
+from flor_ray.propagation.phases import Clue, Logged, phases_of, settled
+from flor_ray.records import (
+    GRADIENTS,
+    Level,
+    Pin,
+    PinnedPlace,
+    Placement,
+    Propagation,
+    Refusal,
+    Region,
+    Stop,
+    TreePropagation,
+)
 
 _Tree = tuple[str, frozenset[tuple[str, str]]]  # what was run, and all paths and texts
 DOUBTFUL_BELOW = 0.9  # users are told of placements with less confidence: the others are as good as always right
@@ -89,6 +101,18 @@ class Patched:
     tail_reads: frozenset[str] | None = None
     findings: tuple[Finding, ...] = ()
     originals: Mapping[str, str] = field(default_factory=dict)  # the files of findings, as the version had them
+    whys: Mapping[str, str] = field(
+        default_factory=dict
+    )  # name -> why its region is larger than its place; few have one
+    stops: Mapping[str, Stop | None] = field(default_factory=dict)  # where an epoch's statements of a name end
+    marking: Marking = field(default_factory=Marking)
+    clues: Mapping[str, tuple[Clue, ...]] = field(default_factory=dict)  # of names whose region is WHOLE
+    lost: frozenset[Region] = frozenset()  # regions that may read gradients, which checkpoints do not hold
+
+    @property
+    def witnesses(self) -> frozenset[str]:
+        """Names whose recorded levels tell more of the regions that are WHOLE."""
+        return frozenset(name for clues in self.clues.values() for clue in clues for name in clue.witnesses)
 
 
 # --- one version ----------------------------------------------------------------------------------------------------
@@ -274,16 +298,33 @@ class _Version:
         files, script = self._files, self._script
         refused = {name: _reason(found) for name, found in self._findings.items() if _reason(found)}
         carried = [name for name in names if name in self._findings and name not in refused]
-        regions = {name: _region(name, script, files) for name in carried}
-        regions = _without_lost_gradients(regions, script, files)
+        phases = phases_of(script, files)
+        logged = {name: phases.logged(name) for name in carried}
+        reading = gradients.read_in(phases.words_in)
+        lost = reading & {Region.HEAD, Region.SUFFIX}
+        regions = {name: _region(one.clues, one.region, lost) for name, one in logged.items()}
+        whys = {name: why for name, one in logged.items() if (why := _why(one, regions[name]))}
         changed = {path: text for path, text in files.items() if self._texts.get(path) != text}
-        reads = names_read_after_nested_loop(files.get(script, ""))
-        if reads is not None and Region.TAIL in gradients.read_in(files.get(script, ""), files):
+        reads = phases.names_read_in_tail()
+        if reads is not None and Region.TAIL in reading:
             reads |= {GRADIENTS}
         findings = [finding for name in names for finding in self._settled(name)]
         shown = {finding.path for finding in findings if finding.path is not None}
         originals = {path: self._texts[path] for path in sorted({*changed, *shown})}
-        return Patched(changed, regions, refused, reads, tuple(findings), originals)
+        stops = {name: one.stop if regions[name] is one.region else None for name, one in logged.items()}
+        return Patched(
+            changed,
+            regions,
+            refused,
+            reads,
+            tuple(findings),
+            originals,
+            whys,
+            stops=stops,
+            marking=marking(script, self._texts, files, carried, stops),
+            clues={name: one.clues for name, one in logged.items() if one.region is Region.WHOLE},
+            lost=lost,
+        )
 
     def _settled(self, name: str) -> list[Finding]:
         """What became of a name's statements, with their lines in the files as they are in the end."""
@@ -450,23 +491,26 @@ class _Past:
 # --- regions --------------------------------------------------------------------------------------------------------
 
 
-def _region(name: str, script: str, files: Texts) -> Region:
-    """Where the name's statements run. In files that the script imports, anywhere."""
-    regions = {s.region for path, text in files.items() for s in statements(path, text, name) if path == script}
-    if any(statements(path, text, name) for path, text in files.items() if path != script):
-        return Region.WHOLE
-    if len(regions) == 1:
-        return regions.pop()
-    if regions <= {Region.HEAD, Region.TAIL}:
-        return Region.TAIL
-    if regions <= {Region.HEAD, Region.INNER, Region.TAIL}:
-        return Region.INNER
-    if regions <= {Region.PREFIX, Region.SUFFIX}:
-        return Region.SUFFIX
-    return Region.WHOLE
+def _region(clues: Sequence[Clue], region: Region, lost: frozenset[Region]) -> Region:
+    """Gradients are not in checkpoints: what may read them before a step has run needs everything."""
+    return Region.WHOLE if region in lost or any(clue.regions & lost for clue in clues) else region
 
 
-def _without_lost_gradients(regions: Mapping[str, Region], script: str, files: Texts) -> dict[str, Region]:
-    """Gradients are not in checkpoints: names in a region that reads them before a step has run need all of it."""
-    lost = gradients.read_in(files.get(script, ""), files) & {Region.HEAD, Region.SUFFIX}
-    return {name: Region.WHOLE if region in lost else region for name, region in regions.items()}
+def _why(logged: Logged, region: Region) -> str:
+    if region is not logged.region:
+        return "it is logged where gradients may be read, which checkpoints do not hold"
+    return logged.why
+
+
+def narrowed(patched: Patched, observed: Mapping[str, frozenset[Level]]) -> Patched:
+    """The same with smaller regions than WHOLE, where the levels at which the recorded run logged other names tell
+    them: a statement beside one of these in a function ran when that one did."""
+    regions, whys = dict(patched.regions), dict(patched.whys)
+    for name, clues in patched.clues.items():
+        region = settled(clues, observed)
+        needed = {region, *(r for clue in clues for r in clue.regions)}
+        needed |= {Region.HEAD} if region is Region.TAIL else set()  # the level is the same there
+        if region is not Region.WHOLE and not needed & patched.lost:
+            regions[name] = region
+            whys[name] = f"{patched.whys.get(name, '')}; what the run logged there shows it is no more than that"
+    return replace(patched, regions=regions, whys=whys)

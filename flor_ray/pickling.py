@@ -42,6 +42,16 @@ def pickles(value: object, references: Mapping[int, Reference], left_out: Mappin
     return ""
 
 
+def pickled(value: object, limit: int) -> bytes | None:
+    """A value's pickle; None if it cannot be pickled, or not within `limit` bytes."""
+    file = _Limited(limit)
+    try:
+        pickle.Pickler(file, protocol=5).dump(value)
+    except Exception:  # noqa: BLE001 - pickling runs the user's code, which may raise anything
+        return None
+    return file.getvalue()
+
+
 class StatePickler(pickle.Pickler):
     """`references` stand for the objects with these ids. `left_out` names attributes to leave out, by object id.
 

@@ -15,15 +15,42 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from flor_ray import dependence, donors, frame, plan, propagating, query, replay_marks, reports
+from flor_ray import (
+    avoidance,
+    dependence,
+    donors,
+    frame,
+    inputs,
+    plan,
+    propagating,
+    query,
+    recorded_environments,
+    replay_marks,
+    reports,
+    results,
+)
+from flor_ray.environment import Expected
 from flor_ray.errors import BadWhere, FlorWarning, UnknownFeature, UsageError
 from flor_ray.fragments import RECORDED
-from flor_ray.patching import Patched
+from flor_ray.limits import parse_limits
+from flor_ray.patching import Patched, narrowed
 from flor_ray.prepared import Prepared
 from flor_ray.project import Project
-from flor_ray.records import Checkpoint, Experiment, Operator, Outcome, Segment, SegmentCost
+from flor_ray.records import (
+    DEFAULT_LIMITS,
+    Checkpoint,
+    Experiment,
+    Fidelity,
+    Gap,
+    Level,
+    Limits,
+    Operator,
+    Outcome,
+    Segment,
+    SegmentCost,
+)
 from flor_ray.results import origin_id
 from flor_ray.scheduler import costs, packing, splitting
 
@@ -46,10 +73,13 @@ def prepare(
     workers: int = 1,
     again: bool = False,
     tell: propagating.Tell = lambda what, done, total: None,
+    env: str = recorded_environments.CURRENT,
 ) -> Prepared:
     """Find what is missing of `names` where `where` holds, and the cheapest way to get it. Runs and changes nothing.
 
-    `again` asks for values that earlier replays have answered too; recorded values are never replayed.
+    `again` asks for values that earlier replays have answered too; recorded values are never replayed. `env` is
+    "current", or "recorded" for a replay with the packages that versions were recorded with. They are compared with
+    those of this process: what workers elsewhere have is not known before they run.
 
     Raises:
         UnknownFeature: nobody logs one of the names.
@@ -57,17 +87,25 @@ def prepare(
     """
     names = tuple(dict.fromkeys(names))
     propagated = propagating.propagated(project, names, tell=tell)
-    by_version, patched = propagated.experiments, propagated.patched
+    by_version, patched = propagated.experiments, _with_observed(project, propagated.patched)
     experiments = tuple(by_version.values())
     selected, where_notes = _select(project, names, where, experiments)
     regions = {(v, name): region for v, patch in patched.items() for name, region in patch.regions.items()}
     request = query.Request(names, selected)
     catalogue = query.Catalogue(by_version, _have(project, names, again), regions)
-    gaps = query.gaps(request, catalogue)
+    avoided = avoidance.avoid(
+        project, query.gaps(request, catalogue), by_version, propagated.texts, patched, catalogue.have
+    )
+    gaps = avoided.gaps
 
     checkpoints, notes = _usable_checkpoints(project, {gap.version for gap in gaps})
+    changes = _input_notes(project, by_version, gaps)
     tail_reads = {version: patch.tail_reads for version, patch in patched.items()}
-    planned = plan.plan(gaps, by_version, checkpoints, regions, tail_reads)
+    whys = {(v, name): why for v, patch in patched.items() for name, why in patch.whys.items()}
+    from_end = {version: patch.marking.from_end for version, patch in patched.items()}
+    planned = plan.plan(gaps, by_version, checkpoints, regions, tail_reads, whys, from_end)
+    versions = dict.fromkeys(segment.version for segment in planned.segments)
+    environments = recorded_environments.choose(env, by_version, versions, project.store.objects)
     schedule = _schedule(planned.segments, by_version, checkpoints, workers)
 
     wanted = set(by_version) if selected is None else set(selected)
@@ -85,12 +123,15 @@ def prepare(
         by_version,
         patched,
         checkpoints,
-        schedule,
-        (*propagated.notes, *where_notes, *notes, *planned.notes),
+        recorded_environments.grouped(schedule, environments.packages),
+        (*propagated.notes, *where_notes, *notes, *changes, *planned.notes, *environments.notes),
         refusals,
         query.skipped(request, catalogue),
         workers,
         _doubtful(names, planned.segments, patched, checkpoints),
+        environments,
+        avoided.known,
+        avoided.copies,
     )
 
 
@@ -98,18 +139,38 @@ def run(
     prepared: Prepared,
     executor: Executor | None = None,
     tell: Callable[[Progress], None] = lambda progress: None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Outcome:
-    """Replay, on the Ray cluster unless another executor is given. Rows are in the store when this returns."""
+    """Replay, on the Ray cluster unless another executor is given. Rows are in the store when this returns.
+
+    A segment that exceeds one of the `limits` fails, and others go on.
+    """
+    origin = origin_id(time.time(), secrets.token_hex(2))
+    project = prepared.project
+    at_once = avoidance.write_known(project.store, project.name, origin, prepared.known)
+    outcome = _replayed(prepared, origin, executor, tell, limits) if prepared.costs else Outcome()
+    copied, not_copied = avoidance.write_copies(project.store, project.name, origin, prepared.copies, outcome)
+    outcome.reports[:0] = at_once
+    outcome.reports += copied
+    outcome.failures += not_copied
+    return outcome
+
+
+def _replayed(
+    prepared: Prepared,
+    origin: str,
+    executor: Executor | None,
+    tell: Callable[[Progress], None],
+    limits: Limits,
+) -> Outcome:
+    """What became of the segments that run."""
     from flor_ray.cluster import driver
     from flor_ray.cluster.worker import VersionJob
 
-    if not prepared.costs:
-        return Outcome()
     if not prepared.project.store.files.shared:
         raise UsageError(
             f"Workers are other processes and cannot see {prepared.project.store.url}. Record to a folder or a bucket."
         )
-    origin = origin_id(time.time(), secrets.token_hex(2))
     jobs = {
         version: VersionJob(
             store_url=prepared.project.store.url,
@@ -117,8 +178,15 @@ def run(
             experiment=prepared.experiments[version],
             checkpoints=prepared.checkpoints[version],
             patches=prepared.patched[version].files,
+            marking=prepared.patched[version].marking,
+            leave=plan.epochs_worth_leaving(
+                prepared.experiments[version], prepared.checkpoints[version], _BYTES_PER_SECOND
+            ),
             original_root=prepared.project.repository.root,
             doubtful=prepared.doubtful.get(version, {}),
+            limits=limits,
+            packages=prepared.environments.packages.get(version, ()),
+            expected=prepared.environments.expected.get(version, Expected()),
         )
         for version in {cost.segment.version for cost in prepared.costs}
     }
@@ -165,13 +233,30 @@ def _have(project: Project, names: Sequence[str], again: bool) -> dict[tuple[str
         if origin == RECORDED or not again:
             found.setdefault((version, name), set()).add(epoch)
     for report in [] if again else project.store.replay_reports(project.name):
-        whole = report["operator"] == Operator.DP_STAR.value
-        places: list[int | None] = [] if report["operator"] == Operator.DP.value else _range(report)
-        if whole or report["operator"] == Operator.DP.value:
+        operator = report["operator"]
+        runs_nothing = operator in (Operator.KNOWN.value, Operator.COPIED.value)
+        is_outside = operator == Operator.DP.value or (runs_nothing and not report["last"])
+        places: list[int | None] = [] if is_outside else _range(report)
+        if is_outside or operator == Operator.DP_STAR.value:
             places.append(None)
         for name in report["names"]:
             found.setdefault((report["version"], name), set()).update(places)
     return {key: frozenset(places) for key, places in found.items()}
+
+
+def _with_observed(project: Project, patched: Mapping[str, Patched]) -> dict[str, Patched]:
+    """Regions that reading the sources leaves open, narrowed by the levels at which the runs logged other names."""
+    names = frozenset().union(*(patch.witnesses for patch in patched.values()))
+    versions = [version for version, patch in patched.items() if patch.witnesses]
+    levels: dict[str, dict[str, set[Level]]] = {}
+    if names:
+        table = project.store.logs(project.name, names=names, versions=versions)
+        columns = [table[column].to_pylist() for column in ("version", "name", "level", "origin")]
+        for version, name, level, origin in zip(*columns, strict=True):
+            if origin == RECORDED:
+                levels.setdefault(version, {}).setdefault(name, set()).add(Level(level))
+    observed = {v: {name: frozenset(found) for name, found in of.items()} for v, of in levels.items()}
+    return {v: narrowed(patch, observed[v]) if v in observed else patch for v, patch in patched.items()}
 
 
 def _range(report: Mapping[str, int]) -> list[int | None]:
@@ -194,6 +279,13 @@ def _usable_checkpoints(
                 f"{project.store.url}; replay starts from earlier ones"
             )
     return usable, tuple(notes)
+
+
+def _input_notes(project: Project, experiments: Mapping[str, Experiment], gaps: Sequence[Gap]) -> list[str]:
+    """Input files that are not what they were when the versions were recorded that are to be replayed."""
+    comparer = inputs.Comparer(project.repository.root)
+    changes = {gap.version: comparer.changes(experiments[gap.version].environment) for gap in gaps}
+    return reports.describe_changes({v: list(map(str, found)) for v, found in changes.items() if found})
 
 
 def _doubtful(
@@ -240,6 +332,8 @@ def dataframe(*names: str, path: str = ".", store_url: str | None = None) -> pd.
     was logged; coarser values repeat. No names: all features. Values that a replay could not confirm (it computed a
     recorded value differently) come with a FlorWarning, and their versions are in `df.attrs["diverged"]`. So do those
     that depend on what no checkpoint could keep, such as a socket; `df.attrs["doubtful"]` has them by version.
+    `df.attrs["fidelity"]` says of each replayed version: verdict (exact, within tolerance, diverged or unverified),
+    compared (recorded values and states that were computed again), and, if they differ, cause and the first mismatch.
 
     Raises:
         UnknownFeature: a name was never logged, and no file logs it.
@@ -257,10 +351,15 @@ def dataframe(*names: str, path: str = ".", store_url: str | None = None) -> pd.
             if name not in in_code:
                 raise UnknownFeature(name, recorded | in_code)
     result = frame.dataframe(project.store, project.name, names, experiments)
-    diverged, doubtful = _judged(project, names)
-    result.attrs["diverged"] = sorted(diverged)
+    judgements, doubtful = _judged(project, names)
+    result.attrs["fidelity"] = {version: judgement.plain for version, judgement in sorted(judgements.items())}
+    result.attrs["diverged"] = sorted(v for v, found in judgements.items() if found.verdict is Fidelity.DIVERGED)
     result.attrs["doubtful"] = {version: sorted(doubts) for version, doubts in sorted(doubtful.items())}
-    sentences = [(version, sentence) for version, sentence in sorted(diverged.items())]
+    sentences = [
+        (version, sentence)
+        for version, judgement in sorted(judgements.items())
+        for sentence in reports.describe_judgement(judgement)
+    ]
     sentences += [
         (v, reports.describe_doubt(*doubt)) for v, doubts in sorted(doubtful.items()) for doubt in doubts.items()
     ]
@@ -269,24 +368,32 @@ def dataframe(*names: str, path: str = ".", store_url: str | None = None) -> pd.
     return result
 
 
-def _judged(project: Project, names: Sequence[str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """By version, from the newest replays of `names`: how one did not compute what was recorded, and the features that
+def _judged(
+    project: Project, names: Sequence[str]
+) -> tuple[dict[str, results.Judgement], dict[str, dict[str, str]]]:
+    """By version, from the newest replays of `names`: whether they computed what was recorded, and the features that
     depend on what no checkpoint could keep."""
-    newest: dict[tuple[str, str], dict[str, object]] = {}
+    newest: dict[tuple[str, str], dict[str, Any]] = {}
     for report in sorted(project.store.replay_reports(project.name), key=lambda report: str(report["origin"])):
         for name in report["names"]:
             if not names or name in names:
                 newest[report["version"], f"{name} {report['segment']}"] = report
-    diverged: dict[str, str] = {}
+    each = {id(report): report for report in newest.values()}.values()
     doubtful: dict[str, dict[str, str]] = {}
-    for report in newest.values():
-        version, mismatch, doubts = str(report["version"]), report["mismatch"], report.get("doubtful")
-        if isinstance(mismatch, Mapping):
-            diverged[version] = reports.describe_mismatch(mismatch)
-        if isinstance(doubts, Mapping):
-            wanted = {str(name): str(v) for name, v in doubts.items() if not names or name in names}
-            doubtful.setdefault(version, {}).update(wanted)
-    return diverged, {version: doubts for version, doubts in doubtful.items() if doubts}
+    for report in each:
+        wanted = {name: variable for name, variable in report.get("doubtful", {}).items() if not names or name in names}
+        doubtful.setdefault(report["version"], {}).update(wanted)
+    return results.judged(map(_of_these(names), each)), {v: doubts for v, doubts in doubtful.items() if doubts}
+
+
+def _of_these(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
+    """A report without what it says of other features than `names`."""
+
+    def chosen(report: Mapping[str, Any]) -> Mapping[str, Any]:
+        measured = [name for name in report.get("measured", ()) if not names or name in names]
+        return {**report, "measured": measured}
+
+    return chosen
 
 
 def versions(path: str = ".", store_url: str | None = None) -> pd.DataFrame:
@@ -321,10 +428,11 @@ def explain(
     workers: int | None = None,
     path: str = ".",
     store_url: str | None = None,
+    env: str = recorded_environments.CURRENT,
 ) -> Explanation:
     """What `replay` with these arguments would run, and what it should take. Runs nothing."""
     project = Project.open(path, store_url)
-    return Explanation(prepare(project, _names(names), where, workers or default_workers()))
+    return Explanation(prepare(project, _names(names), where, workers or default_workers(), env=env))
 
 
 def propagate(
@@ -359,6 +467,9 @@ def replay(
     again: bool = False,
     path: str = ".",
     store_url: str | None = None,
+    time_limit: float | str | None = None,
+    memory_limit: int | str | None = None,
+    env: str = recorded_environments.CURRENT,
 ) -> pd.DataFrame:
     """Fill the missing values of `names`, wherever `where` holds, by replaying old versions on the Ray cluster.
 
@@ -368,17 +479,25 @@ def replay(
             "accuracy < 95 and epoch >= 3". It picks versions and epochs; None picks all.
         workers: how many; by default one per GPU of the cluster, or per CPU where it has none.
         again: replay also what an earlier replay has answered. Recorded values are never replayed.
+        time_limit: seconds, or a span such as "10m", that one segment may take, its set-up included.
+        memory_limit: bytes, or a size such as "8GB", that the processes of one segment may hold together; by default
+            90 % of the machine's memory. A segment that exceeds a limit fails, and the others go on.
+        env: "recorded" replays a version with the packages that it was recorded with, where others are installed here:
+            Ray installs them on top of what is there. "current" replays with what is installed, and says what differs.
 
     Returns:
-        One row per replayed version: project, run, timestamp, version, seconds (of worker time), rows, outcome.
+        One row per replayed version: project, run, timestamp, version, seconds (of worker time), rows, compared
+        (recorded values and states that were computed again), fidelity (exact, within tolerance, diverged or
+        unverified), outcome.
         Read the values with `dataframe`.
 
     Warns:
         FlorWarning: for each version that was refused or failed, or that did not compute what was recorded.
     """
+    limits = parse_limits(time_limit, memory_limit)
     project = Project.open(path, store_url)
-    prepared = prepare(project, _names(names), where, workers or default_workers(), again)
-    outcome = run(prepared)
+    prepared = prepare(project, _names(names), where, workers or default_workers(), again, env=env)
+    outcome = run(prepared, limits=limits)
     for warning in reports.problems(prepared, outcome):
         warnings.warn(warning, FlorWarning, stacklevel=2)
     return reports.summary(prepared, outcome)

@@ -17,15 +17,18 @@ one's last wanted epoch is where the later one starts: going on is then cheaper 
 unwanted epochs: restoring a checkpoint is taken to be cheaper than running an epoch, which is what the recorder's
 spacing of checkpoints keeps true.
 
-*Variants.* A block is OUTER (nested loops are not run, their exit state is restored) when nobody wants a name in its
-nested loops and the exit states suffice: complete ones in every epoch but the last (the next epoch goes on from
-them), and in the last one at least what the tail reads. Otherwise all of the block is INNER.
+*Variants.* An epoch of which all wanted statements read nothing but the state at its end is END: that state is
+restored, and nothing of the epoch is run. Of the others a block is OUTER (nested loops are not run, their exit state is
+restored) when nobody wants a name in its nested loops and the exit states suffice: complete ones in every epoch but the
+last (the next epoch goes on from them), and in the last one at least what the tail reads. Otherwise all of the block is
+INNER.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from flor_ray.records import GRADIENTS, Checkpoint, Experiment, Gap, Operator, Point, Region, Segment, Status, Variant
 
@@ -46,20 +49,25 @@ def plan(
     checkpoints: Mapping[str, Sequence[Checkpoint]],
     regions: Mapping[tuple[str, str], Region],
     tail_reads: Mapping[str, frozenset[str] | None],
+    whys: Mapping[tuple[str, str], str] = MappingProxyType({}),
+    from_end: Mapping[str, Mapping[str, frozenset[str]]] = MappingProxyType({}),
 ) -> Plan:
     """Segments that together answer all gaps, each wanted (epoch, name) by exactly one.
 
     All mappings are by version (`regions`: by version and name; a name without a region counts as WHOLE).
-    `tail_reads` holds the variables that the tail of the main loop reads; None, or no entry, means unknown. A version
-    that needs DP* gets that one segment. Else its DP_i segments come in epoch order and DP last, since its process
-    ends with the suffix. Raises KeyError for a gap whose version is not in `experiments`.
+    `tail_reads` holds the variables that the tail of the main loop reads; None, or no entry, means unknown. `whys` says
+    of names, by version and name, why their region is larger than their place. `from_end` holds, by version, the
+    features that the state at an epoch's end can answer, with the variables that it must hold. A version that needs
+    DP* gets that one segment. Else its DP_i segments come in epoch order and DP last, since its process ends with the
+    suffix. Raises KeyError for a gap whose version is not in `experiments`.
     """
     segments: list[Segment] = []
     notes: list[str] = []
     for version in dict.fromkeys(gap.version for gap in gaps):
         wants = _wants([gap for gap in gaps if gap.version == version], regions)
-        states = _States(checkpoints.get(version, ()), tail_reads.get(version))
-        new_segments, new_notes = _plan_version(experiments[version], wants, states)
+        states = _States(checkpoints.get(version, ()), tail_reads.get(version), from_end.get(version))
+        own_whys = {name: why for (v, name), why in whys.items() if v == version}
+        new_segments, new_notes = _plan_version(experiments[version], wants, states, own_whys)
         segments += new_segments
         notes += [f"version {version[:8]}: {note}" for note in new_notes]
     return Plan(tuple(segments), tuple(notes))
@@ -69,6 +77,8 @@ def split_points(segment: Segment, checkpoints: Iterable[Checkpoint]) -> tuple[i
     """Epochs at which a DP_i segment may be cut: a piece can begin there, the epoch before having ended completely."""
     if segment.operator is not Operator.DP_I:
         return ()
+    if segment.variant is Variant.END:
+        return tuple(range(segment.first + 1, segment.last + 1))
     states = _States([c for c in checkpoints if c.version == segment.version], None)
     return tuple(e for e in range(segment.first + 1, segment.last + 1) if states.starts(e))
 
@@ -87,9 +97,34 @@ def cut(segment: Segment, points: Iterable[int]) -> tuple[Segment, ...]:
     firsts = [segment.first, *begins]
     lasts = [*(point - 1 for point in begins), segment.last]
     return tuple(
-        replace(segment, first=first, last=last, restore=segment.restore if first == segment.first else first - 1)
+        replace(segment, first=first, last=last, restore=_restored(segment, first))
         for first, last in zip(firsts, lasts, strict=True)
     )
+
+
+def _restored(segment: Segment, first: int) -> int | None:
+    """The epoch whose end is restored before a piece of a segment that begins with epoch `first`."""
+    return segment.restore if first == segment.first or segment.variant is Variant.END else first - 1
+
+
+def epochs_worth_leaving(
+    experiment: Experiment, checkpoints: Iterable[Checkpoint], bytes_per_second: float
+) -> frozenset[int]:
+    """Epochs whose end is restored sooner than what comes after their nested loop has run, by the recorded times.
+
+    Where nothing more is wanted of such an epoch, a segment goes on with its recorded end. (A last epoch is left in any
+    case.)
+    """
+    states = _States(checkpoints, None)
+    found = set()
+    for times in experiment.profile.epochs:
+        end, exit_ = states.get(times.epoch, Point.EPOCH_END), states.get(times.epoch, Point.NESTED_EXIT)
+        if end is None or not states.complete(times.epoch, Point.EPOCH_END):
+            continue
+        saved = times.tail_seconds + (0 if exit_ is None else exit_.bytes / bytes_per_second)
+        if end.bytes / bytes_per_second < saved:
+            found.add(times.epoch)
+    return frozenset(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +168,14 @@ def _wants(gaps: Sequence[Gap], regions: Mapping[tuple[str, str], Region]) -> _W
 class _States:
     """The restorable states of one version. Of several checkpoints of one place the most complete one counts."""
 
-    def __init__(self, checkpoints: Iterable[Checkpoint], tail_reads: frozenset[str] | None) -> None:
+    def __init__(
+        self,
+        checkpoints: Iterable[Checkpoint],
+        tail_reads: frozenset[str] | None,
+        from_end: Mapping[str, frozenset[str]] | None = None,
+    ) -> None:
         self._tail_reads = tail_reads
+        self._from_end = from_end or {}
         self._at: dict[tuple[int, Point], Checkpoint] = {}
         for c in sorted(checkpoints, key=lambda c: (len(c.uncaptured), c.key)):
             self._at.setdefault((c.epoch, c.point), c)
@@ -158,6 +199,13 @@ class _States:
         """The nearest epoch before this one whose end can be restored; None: only the prefix leads here."""
         return next((e - 1 for e in range(epoch, 0, -1) if self.starts(e)), None)
 
+    def end_answers(self, epoch: int, names: Iterable[str]) -> bool:
+        """Whether the state at this epoch's end is all that these features need."""
+        checkpoint = self.get(epoch, Point.EPOCH_END)
+        if checkpoint is None or checkpoint.uncaptured:
+            return False
+        return all(name in self._from_end and self._from_end[name] <= checkpoint.captured for name in names)
+
     def missed_by_tail(self, epoch: int) -> frozenset[str] | None:
         """Variables that the tail (may) read and that the nested loop's exit state lacks; None: no such state."""
         checkpoint = self.get(epoch, Point.NESTED_EXIT)
@@ -171,14 +219,17 @@ class _States:
         return tuple(sorted({name for checkpoint in found if checkpoint for name in checkpoint.uncaptured}))
 
 
-def _plan_version(experiment: Experiment, wants: _Wants, states: _States) -> tuple[list[Segment], list[str]]:
+def _plan_version(
+    experiment: Experiment, wants: _Wants, states: _States, whys: Mapping[str, str]
+) -> tuple[list[Segment], list[str]]:
     if not wants.names:
         return [], []
     notes = _unfinished_note(experiment, wants)
-    reason = _why_everything(experiment, wants, states)
+    reason = _why_everything(experiment, wants, states, whys)
     if reason:
         return [_everything(experiment, wants)], [*notes, reason]
     segments, loop_notes = _plan_loop(experiment, wants, states)
+    notes += [f"{_quoted([n])} takes more than its place suggests: {whys[n]}" for n in wants.names if whys.get(n)]
     notes += loop_notes
     if wants.prefix or wants.suffix:
         restore = experiment.epochs if wants.suffix else None
@@ -196,12 +247,14 @@ def _everything(experiment: Experiment, wants: _Wants) -> Segment:
     return Segment(experiment.version, first, experiment.epochs, Operator.DP_STAR, suffix=suffix, names=wants.names)
 
 
-def _why_everything(experiment: Experiment, wants: _Wants, states: _States) -> str | None:
+def _why_everything(experiment: Experiment, wants: _Wants, states: _States, whys: Mapping[str, str]) -> str | None:
     """Why nothing less than DP* will do, in words; None if less will do."""
     if experiment.main_loop is None:
         return "it has no main loop to skip, so the whole script is replayed"
     if wants.whole:
-        return f"{_quoted(wants.whole)} may be logged anywhere in the script, so the whole script is replayed"
+        known = "; ".join(dict.fromkeys(whys[name] for name in wants.whole if whys.get(name)))
+        because = f" ({known})" if known else ""
+        return f"{_quoted(wants.whole)} may be logged anywhere in the script{because}, so the whole script is replayed"
     if not wants.suffix:
         return None
     final = states.get(experiment.epochs, Point.EPOCH_END)
@@ -224,10 +277,13 @@ def _unfinished_note(experiment: Experiment, wants: _Wants) -> list[str]:
 
 
 def _plan_loop(experiment: Experiment, wants: _Wants, states: _States) -> tuple[list[Segment], list[str]]:
-    """One segment per block with wanted epochs, joined where one goes on into the next."""
+    """One segment per block with wanted epochs, joined where one goes on into the next; and one per row of epochs of
+    which no more than the state at their end is needed."""
+    ends = [epoch for epoch, names in wants.epochs.items() if states.end_answers(epoch, names)]
     blocks: dict[int | None, list[int]] = {}
     for epoch in wants.epochs:
-        blocks.setdefault(states.start(epoch), []).append(epoch)
+        if epoch not in ends:
+            blocks.setdefault(states.start(epoch), []).append(epoch)
     segments: list[Segment] = []
     why_inner: dict[str, list[int]] = {}
     for restore, epochs in blocks.items():
@@ -244,7 +300,19 @@ def _plan_loop(experiment: Experiment, wants: _Wants, states: _States) -> tuple[
         else:
             segments.append(segment)
     notes = [f"the nested loop of {_epochs(epochs)} is run, because {why}" for why, epochs in why_inner.items()]
-    return segments, [*notes, *_warm_up_notes(segments, states)]
+    notes += _warm_up_notes(segments, states)
+    return sorted([*segments, *_end_segments(experiment, ends, wants)], key=lambda s: s.first), notes
+
+
+def _end_segments(experiment: Experiment, ends: Sequence[int], wants: _Wants) -> list[Segment]:
+    segments: list[Segment] = []
+    for epoch in ends:
+        names = wants.epochs[epoch]
+        if segments and segments[-1].last == epoch - 1 and segments[-1].names == names:
+            segments[-1] = replace(segments[-1], last=epoch)
+        else:
+            segments.append(Segment(experiment.version, epoch, epoch, Operator.DP_I, Variant.END, names=names))
+    return segments
 
 
 def _goes_on(earlier: Segment, later: Segment, states: _States) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flor_ray import query
+from flor_ray.environment import Environments
+from flor_ray.known import Answer
 from flor_ray.patching import Patched
 from flor_ray.project import Project
 from flor_ray.records import Checkpoint, Experiment, SegmentCost
 from flor_ray.scheduler import packing
+from flor_ray.twins import Copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,20 @@ class Prepared:
     skipped: tuple[query.Skipped, ...]
     workers: int
     doubtful: Mapping[str, Mapping[str, str]]  # by version: features that depend on a variable no checkpoint could keep
+    environments: Environments = field(default_factory=Environments)
+    known: tuple[Answer, ...] = ()  # values that need no run
+    copies: tuple[Copy, ...] = ()  # versions that get the values of another one, which is the same run
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.costs or self.known or self.copies)
+
+    @property
+    def versions(self) -> frozenset[str]:
+        """All that will get values."""
+        found = {cost.segment.version for cost in self.costs} | {answer.version for answer in self.known}
+        return frozenset(found | {copy.version for copy in self.copies})
 
     @property
     def costs(self) -> tuple[SegmentCost, ...]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from flor_ray import cache, donors, patching, pins, propagations
 from flor_ray.donors import Donor, Revision, Texts
@@ -34,6 +34,7 @@ class Propagated:
     experiments: Mapping[str, Experiment]  # the chosen ones by version, oldest first
     patched: Mapping[str, Patched]
     notes: tuple[str, ...] = ()
+    texts: Mapping[str, Texts] = field(default_factory=dict, repr=False)  # Python files of the versions, as they were
 
     @property
     def findings(self) -> list[tuple[str, Finding]]:
@@ -163,7 +164,8 @@ class _Sources:
 
         wanted = {e.version: e for e in chosen}
         patched = patching.patch_all(self._names, self._donors, self._history, self._pinned, self._ways, wanted, tell)
-        return Propagated(self._names, wanted, patched, tuple(map(self._stale, self._stale_pins())))
+        texts = {r.version: r.texts for r in self._history if r.version in wanted}
+        return Propagated(self._names, wanted, patched, tuple(map(self._stale, self._stale_pins())), texts)
 
     def _stale_pins(self) -> tuple[PinnedPlace, ...]:
         return patching.stale(self._pinned, self._donors)

@@ -12,9 +12,7 @@ import atexit
 import contextlib
 import os
 import pickle
-import platform
 import signal
-import socket
 import sys
 import time
 import warnings
@@ -24,12 +22,14 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
-from flor_ray import flags, rng, schema, script, session
+from flor_ray import cache, flags, opened, rng, schema, script, session
 from flor_ray.checkpointer import Checkpointer
 from flor_ray.checkpoints import Capturer
 from flor_ray.choosing import Chooser, Scope
 from flor_ray.context import Context, Role
+from flor_ray.environment import Surroundings
 from flor_ray.errors import FlorWarning
+from flor_ray.inputs import InputFiles
 from flor_ray.journal import Journal, PendingCheckpoint
 from flor_ray.project import Project
 from flor_ray.records import EpochTimes, Experiment, Level, LogRecord, Profile, Status
@@ -37,14 +37,15 @@ from flor_ray.session import CheckpointOptions
 
 T = TypeVar("T")
 
-_ENVIRONMENT_PREFIXES = ("CUDA_VISIBLE_DEVICES", "CUBLAS_", "OMP_", "MKL_", "PYTHONHASHSEED", "TOKENIZERS_PARALLELISM")
-
 
 class Recorder:
     """Records one run. Create it with `start`, which commits the code that runs."""
 
-    def __init__(self, experiment: Experiment, journal: Journal, root: Path, waits: bool) -> None:
+    def __init__(
+        self, experiment: Experiment, journal: Journal, root: Path, surroundings: Surroundings, waits: bool
+    ) -> None:
         self.experiment = experiment
+        self._surroundings = surroundings
         self._journal = journal
         self._context = Context(waits=waits)
         self._sources = script.LoopSources()
@@ -86,14 +87,18 @@ class Recorder:
         root = Path(repository.root)
         name = path.relative_to(root).as_posix() if path is not None and path.is_relative_to(root) else ""
         run = flags.current().run
-        commit = repository.commit_shadow(f"flor: {run or name or 'interactive'}")
+        with opened.paused():
+            commit = repository.commit_shadow(f"flor: {run or name or 'interactive'}")
         for left_out in commit.left_out:
             _warn(f"{left_out.path} ({left_out.bytes} bytes) is not kept with this version: {left_out.reason}.")
-        environment = _environment() | {"rng": store.objects.put(pickle.dumps(rng.global_state()))}
-        if in_worker:
-            environment["worker"] = "ray"
         sources = script.LoopSources()
         text = sources.remember(str(path)) if path is not None else ""
+        surroundings = Surroundings(root, text, script.users_code(root))
+        environment = surroundings.at_start()
+        environment["rng"] = store.objects.put(pickle.dumps(rng.global_state()))
+        environment["lock"] = store.objects.put(surroundings.lock.encode())
+        if in_worker:
+            environment["worker"] = "ray"
         if frame is not None and text and not script.is_compiled_from(frame, text, str(path)):
             environment["source_changed"] = True
             _warn(
@@ -115,8 +120,9 @@ class Recorder:
             environment=environment,
         )
         store.begin_run(experiment)
-        journal = Journal(store, experiment, repository)
-        recorder = cls(experiment, journal, root, waits=script.calls_checkpointing(text))
+        inputs = InputFiles(repository.root, _ours(store.url))
+        journal = Journal(store, experiment, repository, inputs)
+        recorder = cls(experiment, journal, root, surroundings, waits=script.calls_checkpointing(text))
         recorder._sources = sources
         recorder._attach()
         return recorder
@@ -156,6 +162,37 @@ class Recorder:
         if scope.names.lines is not None:
             self._held_loops.add(iterator, frame, scope.names.lines)
         return iterator
+
+    @contextlib.contextmanager
+    def iteration(self, name: str, frame: FrameType) -> Iterator[None]:
+        self._held_loops.close_left()
+        self._confirm()
+        role = self._context.enter_iteration(name)
+        if role is Role.MAIN:
+            if self._context.epoch == 1:
+                self._main_loop_of_iterations_begins(name, frame)
+            self._begin_epoch(self._context.epoch or 0)
+        elif role is Role.NESTED:
+            self._nested_name = self._nested_name or name
+            self._parts[1 if self._context.step else 0] += self._lap()
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            epoch = self._context.epoch or 0
+            self._context.leave(role)
+            if role is Role.MAIN:
+                self._end_epoch(epoch, last=failed, hold=failed, returned=failed)
+            elif role is Role.NESTED:
+                self._parts[1] += self._lap()
+
+    def _main_loop_of_iterations_begins(self, name: str, frame: FrameType) -> None:
+        self._main_name = name
+        self._setup_seconds = self._lap()
+        scope = Scope("main", frame, self._sources.iteration_names(frame), only_live=False)
+        place = (self._relative(frame.f_code.co_filename), frame.f_lineno)
+        self._keep(self._checkpointer.main_loop_begins(scope, place))
 
     # loops
 
@@ -220,7 +257,8 @@ class Recorder:
                 self._keep(self._checkpointer.nested_loop_ends(epoch, scope, returned), hold=left_early)
 
     def _begin_epoch(self, epoch: int) -> None:
-        self._context.begin_epoch(epoch)
+        if self._context.iterations is None:
+            self._context.begin_epoch(epoch)
         self._checkpointer.epoch_begins()
         self._in_epoch = True
         self._parts = [0.0, 0.0, 0.0]
@@ -332,7 +370,7 @@ class Recorder:
             nested_loop=self._nested_name,
             epochs=len(self._epochs),
             profile=Profile(self._setup_seconds, tuple(self._epochs), suffix_seconds),
-            environment=dict(self.experiment.environment) | {"packages": _packages()},
+            environment=dict(self.experiment.environment) | self._surroundings.at_end(),
             error=self._error,
         )
 
@@ -342,30 +380,11 @@ def _left_by_break(scope: Scope) -> bool:
     return scope.frame.f_lineno in scope.names.breaks and not scope.names.has_else
 
 
+def _ours(store_url: str) -> list[str]:
+    """Folders in which this process reads and writes for us."""
+    cached = os.environ.get(cache.FOLDER_VARIABLE) or cache.default_folder(os.environ)
+    return [os.path.abspath(os.path.expanduser(folder)) for folder in (store_url.removeprefix("file://"), cached)]
+
+
 def _warn(message: str) -> None:
     warnings.warn(message, FlorWarning, stacklevel=3)
-
-
-def _environment() -> dict[str, object]:
-    """What a replay needs to run in the same conditions, and a reader to tell runs apart."""
-    torch = sys.modules.get("torch")
-    return {
-        "python": platform.python_version(),
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "pid_started": schema.process_start_ticks(os.getpid()),
-        "machine": platform.machine(),
-        "threads": torch.get_num_threads() if torch is not None else None,
-        "variables": {k: v for k, v in sorted(os.environ.items()) if k.startswith(_ENVIRONMENT_PREFIXES)},
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch is not None else [],
-    }
-
-
-def _packages() -> dict[str, str]:
-    """Versions of the imported top-level packages that say which one they are."""
-    found = {}
-    for name, module in sorted(sys.modules.items()):
-        version = getattr(module, "__version__", None) if "." not in name and not name.startswith("_") else None
-        if isinstance(version, str):
-            found[name] = version
-    return found

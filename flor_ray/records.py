@@ -52,6 +52,9 @@ class Operator(StrEnum):
     DP = "DP"  # prefix, and suffix from the final checkpoint
     DP_STAR = "DP*"  # the whole script, nothing skipped
     DP_I = "DP_i"  # a range of epochs from the checkpoint before it
+    # Nothing runs. With last epoch 0 these are for what is outside the main loop.
+    KNOWN = "known"  # computed from arguments, or recorded under another name
+    COPIED = "copied"  # from a version that is the same run
 
 
 class Variant(StrEnum):
@@ -59,6 +62,16 @@ class Variant(StrEnum):
 
     OUTER = "outer"  # restores its exit state
     INNER = "inner"  # runs its steps
+    END = "end"  # runs nothing of the epoch: restores its end, for statements that read nothing but that state
+
+
+class Fidelity(StrEnum):
+    """Whether a replay computed what was recorded, where it computed that again."""
+
+    EXACT = "exact"  # all of it, bit for bit
+    WITHIN_TOLERANCE = "within tolerance"  # nearly, and on other hardware than when it was recorded
+    DIVERGED = "diverged"
+    UNVERIFIED = "unverified"  # nothing that was recorded was computed again, or an input file has changed
 
 
 # Stands for the parameters' .grad among a checkpoint's uncaptured names. They are left out only where the next step
@@ -121,7 +134,7 @@ class Experiment:
     nested_loop: str | None = None  # name of the first nested loop
     epochs: int = 0  # main loop iterations that ended, by running through or by `break`
     profile: Profile = field(default_factory=Profile)
-    environment: Mapping[str, object] = field(default_factory=dict)  # python, packages, threads, host, start RNG key
+    environment: Mapping[str, object] = field(default_factory=dict)  # see `environment`; keys of random state, lock
     error: str | None = None  # how it failed, in one line
 
 
@@ -220,6 +233,14 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """Where an epoch's wanted statements end: the rest of the main loop's body logs nothing of them."""
+
+    path: str  # repository-relative, of the file that the main loop is in
+    line: int  # last line of a statement of its body, from 1
+
+
+@dataclass(frozen=True, slots=True)
 class Propagation:
     """Outcome of carrying statements from a newer source to an older one."""
 
@@ -279,9 +300,27 @@ class Segment:
     names: tuple[str, ...] = ()
 
     @property
+    def from_prefix(self) -> bool:
+        """Whether it runs on from the script's start, so that it needs a process that has not entered its main loop."""
+        if self.operator is Operator.DP_I:
+            return self.restore is None and self.variant is not Variant.END
+        return self.operator is Operator.DP_STAR
+
+    @property
     def id(self) -> str:
         """Deterministic name of this segment within one replay of one version."""
         return f"{self.operator.name.lower()}-{self.first:06d}-{self.last:06d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the replay of one segment may take. More ends it, and nothing else."""
+
+    seconds: float | None = None  # wall clock, the script's set-up included; None: no limit
+    memory_bytes: int | None = None  # of its process and those that this has started; None: 90 % of the machine's
+
+
+DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +342,7 @@ class Mismatch:
     step: int | None
     recorded: str
     replayed: str
+    of_state: bool = False  # `name` is a variable of the state at the end of the epoch, and no feature
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,9 +354,15 @@ class SegmentReport:
     setup_seconds: float  # 0 when the version's process was already warm
     run_seconds: float
     compared: int = 0  # recorded values that were recomputed and compared
+    states_compared: int = 0  # recorded states that were come to again and compared
     mismatch: Mismatch | None = None
     warnings: tuple[str, ...] = ()
     doubtful: Mapping[str, str] = field(default_factory=dict)  # feature -> variable that no checkpoint could keep
+    verdict: Fidelity = Fidelity.UNVERIFIED
+    exact: int = 0  # of the compared values, those that were equal bit for bit
+    clocked: int = 0  # recorded values that differ, and were expected to: they measure the clock
+    measured: tuple[str, ...] = ()  # wanted features that measure the clock
+    cause: str | None = None  # of what is not as recorded, most likely
 
 
 @dataclass(slots=True)

@@ -6,10 +6,22 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from flor_ray import causes
 from flor_ray.patching import Finding
 from flor_ray.prepared import Prepared
-from flor_ray.records import Checkpoint, EpochTimes, Experiment, Operator, Outcome, Point, Segment, Skip
-from flor_ray.results import mismatch_json
+from flor_ray.records import (
+    Checkpoint,
+    EpochTimes,
+    Experiment,
+    Fidelity,
+    Operator,
+    Outcome,
+    Point,
+    Segment,
+    SegmentReport,
+    Skip,
+)
+from flor_ray.results import Judgement, judged, report_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,15 +52,36 @@ def explain(prepared: Prepared) -> str:
             f"(no schedule can be faster than {duration(schedule.lower_bound_seconds)}); "
             f"{duration(prepared.work_seconds)} of worker time."
         )
-    else:
+    elif prepared.is_empty:
         lines.append(f"Nothing to replay for {', '.join(prepared.names)}.")
-    lines += [f"Note: {note}" for note in prepared.notes]
+    else:
+        lines.append(f"Nothing has to run for {', '.join(prepared.names)}.")
+    lines += [f"Note: {note}" for note in [*_avoided(prepared), *prepared.notes]]
     for version, doubts in prepared.doubtful.items():
         lines += [f"Note: version {version[:8]}: {describe_doubt(*doubt)}" for doubt in doubts.items()]
     lines += [f"Note: {sentence}" for sentence in _doubtful_places(prepared)]
     lines += [f"Not replayed: version {s.version[:8]}: {s.reason}" for s in prepared.skipped]
     lines += [f"Refused: {versions}, {name}: {reason}" for versions, name, reason in _refusals(prepared)]
     return "\n".join([*lines, *_hints(prepared)])
+
+
+def _avoided(prepared: Prepared) -> list[str]:
+    """What is answered without running anything."""
+    known: dict[tuple[str, str], list[str]] = {}
+    for answer in prepared.known:
+        known.setdefault((answer.name, answer.why), []).append(answer.version)
+    copies: dict[str, list[str]] = {}
+    for copy in prepared.copies:
+        copies.setdefault(copy.source, []).append(copy.version)
+    found = [
+        f"{name} of {some_versions(versions)} is known without running: {why}"
+        for (name, why), versions in known.items()
+    ]
+    return found + [
+        f"{some_versions(versions)} {'is' if len(versions) == 1 else 'are'} the same run as version {source[:8]}: its "
+        "values are copied"
+        for source, versions in copies.items()
+    ]
 
 
 def some_versions(versions: Sequence[str], limit: int = 3) -> str:
@@ -68,6 +101,18 @@ def pin_hint(name: str, version: str, guess: int | None = None, has_file: bool =
     )
 
 
+def describe_changes(changes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Notes on the input files of versions: by version, what has become of each."""
+    groups: dict[str, list[str]] = {}
+    for version, found in changes.items():
+        groups.setdefault(causes.some(found), []).append(version)
+    return [
+        f"{found} since {some_versions(versions)} {'was' if len(versions) == 1 else 'were'} recorded: replayed values "
+        "may differ"
+        for found, versions in groups.items()
+    ]
+
+
 def _refusals(prepared: Prepared) -> list[tuple[str, str, str]]:
     """Versions in words, name and reason; what was refused in several versions for one reason is said once."""
     groups: dict[tuple[str, str], list[str]] = {}
@@ -78,7 +123,7 @@ def _refusals(prepared: Prepared) -> list[tuple[str, str, str]]:
 
 def _in_doubt(prepared: Prepared) -> list[tuple[str, Finding]]:
     """Statements that will be replayed although their place is not beyond doubt."""
-    planned = {cost.segment.version for cost in prepared.costs}
+    planned = prepared.versions
     pairs = [(v, f) for v, patched in prepared.patched.items() if v in planned for f in patched.findings]
     return [(version, finding) for version, finding in pairs if finding.is_doubtful]
 
@@ -178,9 +223,16 @@ def problems(prepared: Prepared, outcome: Outcome) -> list[str]:
         version = f"version {report.segment.version[:8]}: "
         found += [version + warning for warning in report.warnings]
         found += [version + describe_doubt(feature, variable) for feature, variable in report.doubtful.items()]
-        if report.mismatch is not None:
-            found.append(version + describe_mismatch(mismatch_json(report.mismatch)))
+    for judged_version, judgement in _judgements(outcome).items():
+        found += [f"version {judged_version[:8]}: {sentence}" for sentence in describe_judgement(judgement)]
     return list(dict.fromkeys(found))
+
+
+def _judgements(outcome: Outcome) -> dict[str, Judgement]:
+    return judged(report_json(report) | {"version": report.segment.version} for report in outcome.reports)
+
+
+_OUTCOMES = {(True, False): "replayed", (False, True): "copied", (False, False): "known"}  # replayed?, copied?
 
 
 def summary(prepared: Prepared, outcome: Outcome) -> pd.DataFrame:
@@ -188,19 +240,24 @@ def summary(prepared: Prepared, outcome: Outcome) -> pd.DataFrame:
     import pandas as pd
 
     failed = {segment.version for segment, _ in outcome.failures}
-    planned = {cost.segment.version for cost in prepared.costs}
+    judgements = _judgements(outcome)
+    replayed, copied = ({cost.segment.version for cost in prepared.costs}, {copy.version for copy in prepared.copies})
     rows = []
     for version, experiment in prepared.experiments.items():
-        if version not in planned:
+        if version not in prepared.versions:
             continue
         done = [report for report in outcome.reports if report.segment.version == version]
         seconds = sum(report.setup_seconds + report.run_seconds for report in done)
-        diverged = any(report.mismatch is not None for report in done)
-        state = "failed" if version in failed else "diverged" if diverged else "replayed"
+        judgement = judgements.get(version, Judgement())
+        diverged = judgement.verdict is Fidelity.DIVERGED
+        done_how = _OUTCOMES[version in replayed, version in copied]
+        state = "failed" if version in failed else "diverged" if diverged else done_how
         started = pd.Timestamp(experiment.started, unit="s", tz="UTC")
         count = sum(report.rows for report in done)
-        rows.append((experiment.project, experiment.run, started, version, seconds, count, state))
-    columns = ["project", "run", "timestamp", "version", "seconds", "rows", "outcome"]
+        verdict = judgement.verdict.value if done else ""
+        place = (experiment.project, experiment.run, started, version)
+        rows.append((*place, seconds, count, judgement.compared, verdict, state))
+    columns = ["project", "run", "timestamp", "version", "seconds", "rows", "compared", "fidelity", "outcome"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -211,13 +268,47 @@ def describe_doubt(feature: str, variable: str) -> str:
     )
 
 
-def describe_mismatch(mismatch: Mapping[str, object]) -> str:
+_MAY_DIFFER = "replayed values of this version may not be those of the original run"
+
+
+def describe_judgement(judgement: Judgement) -> list[str]:
+    """What the reader of a version's replayed values must know; nothing if they are as they were recorded."""
+    found = [
+        f"{name} depends on the clock: it was measured while replaying, not when recorded"
+        for name in judgement.measured
+    ]
+    if judgement.verdict is Fidelity.DIVERGED and judgement.mismatch is not None:
+        found.append(describe_mismatch(judgement.mismatch, judgement.cause))
+    elif judgement.verdict is Fidelity.UNVERIFIED and judgement.cause is not None:
+        found.append(f"{judgement.cause} since it was recorded: {_MAY_DIFFER}")
+    return found
+
+
+def describe_mismatch(mismatch: Mapping[str, object], cause: str | None = None) -> str:
     """What a mismatch means to the reader of a DataFrame, from its form in a replay's report."""
+    recorded, replayed = mismatch["recorded"], mismatch["replayed"]
     place = ", ".join(f"{part} {mismatch[part]}" for part in ("epoch", "step") if mismatch[part] is not None)
-    return (
-        f"its replay computed {mismatch['name']}{f' ({place})' if place else ''} as {mismatch['replayed']}, and "
-        f"{mismatch['recorded']} was recorded: replayed values of this version may not be those of the original run"
-    )
+    if mismatch.get("of_state"):
+        variable = causes.variable_in_words(str(mismatch["name"]))
+        sentence = (
+            f"the state{f' at {place}' if place else ''} is not the recorded one: {variable} differs "
+            f"(recorded: {recorded}; replayed: {replayed})"
+        )
+    else:
+        of = f" ({place})" if place else ""
+        sentence = f"its replay computed {mismatch['name']}{of} as {replayed}, and {recorded} was recorded"
+    return f"{sentence}: {_MAY_DIFFER}{'' if cause is None else f'. Likely cause: {cause}'}"
+
+
+def describe_comparison(report: SegmentReport) -> str:
+    """The verdict on one segment, in a few words."""
+    compared = f"{report.compared} recorded values"
+    if report.states_compared:
+        compared += f" and {report.states_compared} recorded state{'s' if report.states_compared > 1 else ''}"
+    apart = f"; {report.clocked} more measure the clock" if report.clocked else ""
+    if report.compared + report.states_compared == 0:
+        return f"{report.verdict}: nothing that was recorded was computed again{apart}"
+    return f"{report.verdict}: {compared} were computed again and compared{apart}"
 
 
 def render(columns: Iterable[str], rows: Iterable[Iterable[str]], width: int = _WIDTH) -> str:
@@ -235,9 +326,10 @@ def render(columns: Iterable[str], rows: Iterable[Iterable[str]], width: int = _
 
 
 def _span(segment: Segment) -> str:
-    if segment.operator is Operator.DP_I:
+    runs_nothing = segment.operator in (Operator.KNOWN, Operator.COPIED)
+    if segment.operator is Operator.DP_I or (runs_nothing and segment.last):
         return f"{segment.first}-{segment.last}" if segment.first != segment.last else str(segment.first)
-    return "outside the loop" if segment.operator is Operator.DP else "all"
+    return "all" if segment.operator is Operator.DP_STAR else "outside the loop"
 
 
 def _operator(segment: Segment) -> str:

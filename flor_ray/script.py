@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from flor_ray.variables import LoopNames, loop_names
+from flor_ray.variables import LoopNames, iteration_names, loop_names
 
 STORE_VARIABLE = "FLOR_RAY_STORE"  # URL of the store; default: .flor in the repository's root
 _CHECKPOINTING_CALL = re.compile(r"\b(checkpointing|checkpoints)\s*\(")
@@ -43,6 +43,10 @@ class LoopSources:
         if place not in self._names:
             self._names[place] = loop_names(self.remember(place[0]), place[1])
         return self._names[place]
+
+    def iteration_names(self, frame: FrameType) -> LoopNames:
+        """What the loop carries of which `frame` is about to enter an iteration."""
+        return iteration_names(self.remember(frame.f_code.co_filename), frame.f_lineno)
 
 
 class HeldLoops:

@@ -5,7 +5,9 @@ A Recorder (`flor_ray.recorder`) or a Replayer (`flor_ray.replaying`) is the oth
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Protocol, TypeVar
@@ -32,6 +34,8 @@ class Session(Protocol):
 
     def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]: ...
 
+    def iteration(self, name: str, frame: FrameType) -> AbstractContextManager[None]: ...
+
     def add_targets(self, targets: Mapping[str, Any], options: CheckpointOptions) -> None: ...
 
 
@@ -47,6 +51,9 @@ class Passive:
 
     def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]:
         return iter(iterable)
+
+    def iteration(self, name: str, frame: FrameType) -> AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def add_targets(self, targets: Mapping[str, Any], options: CheckpointOptions) -> None:
         return None

@@ -10,7 +10,7 @@ import click
 
 from flor_ray import pipeline
 from flor_ray.prepared import Prepared
-from flor_ray.records import Outcome
+from flor_ray.records import DEFAULT_LIMITS, Limits, Outcome
 from flor_ray.reports import duration, render
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ _DIFF_STYLES = (
 _MAX_ROWS = 200  # of a table that is printed; files get all
 
 
-def run_with_progress(prepared: Prepared) -> Outcome:
+def run_with_progress(prepared: Prepared, limits: Limits = DEFAULT_LIMITS) -> Outcome:
     """Replay with a progress bar, or with plain lines where there is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console()
-    if not console.is_terminal:
-        return pipeline.run(prepared, tell=_plain_progress())
+    if not console.is_terminal or not prepared.costs:
+        return pipeline.run(prepared, tell=_plain_progress(), limits=limits)
     left = TextColumn("{task.fields[left]}")
     columns = (
         TextColumn("Replaying"),
@@ -53,7 +53,7 @@ def run_with_progress(prepared: Prepared) -> Outcome:
             left_words = f"{progress.rows} rows, about {duration(progress.remaining_seconds)} left"
             bar.update(task, completed=progress.segments_done, left=left_words)
 
-        return pipeline.run(prepared, tell=tell)
+        return pipeline.run(prepared, tell=tell, limits=limits)
 
 
 def _plain_progress() -> Callable[[ReplayProgress], None]:

@@ -18,7 +18,7 @@ import ast
 import ctypes
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 
 _IN_PLACE_ARRAY_METHODS = {"fill", "put", "sort", "partition", "resize", "itemset", "setfield"}
@@ -61,14 +61,60 @@ def loop_names(source: str, line: int) -> LoopNames:
         loop, scope, enclosing = _find_loop(tree, held.used)
     if loop is None:
         return LoopNames(unknown="it is not written in the head of a `for` statement")
+    return replace(
+        _names_of(tree, loop, scope, enclosing),
+        wrapped=_wrapper(loop.iter, held.name if held else None) or (_wrapper(held.value, None) if held else ""),
+        lines=range(loop.lineno, (loop.end_lineno or loop.lineno) + 1) if held else None,
+    )
+
+
+def iteration_names(source: str, line: int) -> LoopNames:
+    """Names of the loop of which `with flor.iteration(...)`, written on `line` of `source`, is an iteration."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return LoopNames(unknown="its source cannot be read")
+    found, scope, enclosing = _find_around_with(tree, line)
+    if found is None:
+        return LoopNames(unknown="it is not written in a `while` loop")
+    wrapped = "" if isinstance(found, ast.While) else "for"
+    return replace(_names_of(tree, found, scope, enclosing), wrapped=wrapped)
+
+
+_Loop = ast.For | ast.AsyncFor | ast.While
+
+
+def _find_around_with(tree: ast.Module, line: int) -> tuple[_Loop | None, ast.AST, _Loop | None]:
+    """The innermost loop around the `with` statement on `line`, the function or module that it stands in, and a loop
+    around that."""
+    pending: list[tuple[ast.AST, _Loop | None, ast.AST, _Loop | None]] = [(tree, None, tree, None)]
+    while pending:
+        node, loop, scope, around = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            loop, scope, around = None, node, None
+        if isinstance(node, ast.With) and any(_spans(item.context_expr, line) for item in node.items):
+            return loop, scope, around
+        if isinstance(node, ast.For | ast.AsyncFor | ast.While):
+            loop, around = node, around or loop
+        pending += [(child, loop, scope, around) for child in ast.iter_child_nodes(node)]
+    return None, tree, None
+
+
+def _spans(node: ast.expr, line: int) -> bool:
+    return node.lineno <= line <= (node.end_lineno or node.lineno)
+
+
+def _names_of(tree: ast.Module, loop: _Loop, scope: ast.AST, enclosing: _Loop | None) -> LoopNames:
+    """What a loop carries, apart from what stands around its iterator."""
+    head: ast.expr = loop.test if isinstance(loop, ast.While) else loop.iter
     uses = _Uses()
-    uses.visit(loop.target)
+    uses.visit(head if isinstance(loop, ast.While) else loop.target)
     for statement in loop.body:
         uses.visit(statement)
     shared = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
     ours = _names_of_our_iterators(tree)
     bound = frozenset((uses.bound | shared) - ours)
-    targets = _targets(loop.target)
+    targets = set() if isinstance(loop, ast.While) else _targets(loop.target)
     first_reads, _ = _reads_before_writes(loop.body, targets)
     sure_reads, _ = _reads_before_writes(loop.body, targets, loops_run=True)
     read_after = {
@@ -78,20 +124,20 @@ def loop_names(source: str, line: int) -> LoopNames:
         and isinstance(node.ctx, ast.Load)
         and (enclosing is not None or node.lineno > (loop.end_lineno or loop.lineno))
     }
+    if isinstance(loop, ast.While):
+        first_reads, sure_reads = first_reads | _loads(head), sure_reads | _loads(head)
     live = (bound & (first_reads | read_after)) | (uses.changed - ours) | shared
     return LoopNames(
         bound=bound,
         changed=frozenset(uses.changed - ours),
         called=frozenset(uses.called - ours),
-        mentioned=frozenset((uses.mentioned | _loads(loop.iter)) - ours),
+        mentioned=frozenset((uses.mentioned | _loads(head)) - ours),
         live=frozenset(live),
         carried=frozenset((bound & sure_reads) | (uses.changed - ours) | shared),
         cleared=_cleared(loop),
         breaks=frozenset(_breaks(loop.body)),
         has_else=bool(loop.orelse),
         unknown="its body is in the code that consumes this generator" if _yields(loop) else "",
-        wrapped=_wrapper(loop.iter, held.name if held else None) or (_wrapper(held.value, None) if held else ""),
-        lines=range(loop.lineno, (loop.end_lineno or loop.lineno) + 1) if held else None,
     )
 
 
@@ -147,7 +193,7 @@ def _find_loop(
     return found, found_scope, found_around
 
 
-def _yields(loop: ast.For | ast.AsyncFor) -> bool:
+def _yields(loop: _Loop) -> bool:
     return any(isinstance(n, ast.Yield | ast.YieldFrom) for statement in loop.body for n in _own_nodes(statement))
 
 
@@ -392,7 +438,7 @@ def _walrus(node: ast.expr) -> set[str]:
     return {child.target.id for child in ast.walk(node) if isinstance(child, ast.NamedExpr)}
 
 
-def _cleared(loop: ast.For | ast.AsyncFor) -> frozenset[str]:
+def _cleared(loop: _Loop) -> frozenset[str]:
     """Receivers of `zero_grad` calls that every iteration makes, before any `backward`; those are never read again."""
     backward = min(
         (node.lineno for node in ast.walk(loop) if isinstance(node, ast.Attribute) and node.attr == "backward"),

@@ -16,7 +16,7 @@ from flor_ray.propagation.tree import Node, Tree
 
 PACKAGES = frozenset({"flor_ray", "flor"})
 FACES = frozenset({"MTK"})  # the paper's face: its attributes are the functions
-_FUNCTIONS = frozenset({"log", "arg", "loop", "checkpointing", "checkpoints"})
+_FUNCTIONS = frozenset({"log", "arg", "loop", "iteration", "checkpointing", "checkpoints"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of log, arg, loop, checkpointing or checkpoints."""
+    """One call of log, arg, loop, iteration, checkpointing or checkpoints."""
 
     function: str
     node: Node

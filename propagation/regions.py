@@ -6,14 +6,15 @@ phase changes at recorded loops only:
         PREFIX --main loop--> HEAD --first nested loop--> INNER --its end--> TAIL --main loop's end--> SUFFIX
 
 A statement that is met in one phase belongs to it; one that is met in several, never, or at times that cannot be known
-(its function is passed around as a value) belongs to WHOLE. A plain loop around recorded ones is walked twice, because
+(its function is passed around as a value) belongs to WHOLE. This is what one file tells, for finding a statement's
+place in it; when it is replayed, `phases` asks all files. A plain loop around recorded ones is walked twice, because
 what stands before them in it also runs after them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
 from collections.abc import Mapping as Lookup
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
@@ -69,35 +70,12 @@ class Regions:
         met = self._all_seen.get(statement.index, ())
         return next(iter(met)) if len(met) == 1 else Region.WHOLE
 
-    def names_read_in_tail(self) -> frozenset[str] | None:
-        """Names loaded after the nested loop's end within the main loop; None without such loops."""
-        if self.main_loop is None or self.nested_loop is None:
-            return None
-        own = {_unit(self.main_loop).index, _unit(self.nested_loop).index}
-        read: set[str] = set()
-        for node in self._tree.statements:
-            unit = _unit(node)
-            met = self._all_seen.get(node.index, {Region.WHOLE})
-            if met & {Region.TAIL, Region.WHOLE}:
-                for name in self._loads(node):
-                    owner = self._names.owner(name)
-                    if unit.index in own or owner is None or not unit.contains(owner.node):
-                        read.add(name.label)
-        return frozenset(read)
-
     @cached_property
     def _all_seen(self) -> Lookup[int, Set[Region]]:
         """Phases by statement, also of what runs at unknown times. The main loop is found without these."""
         for unit in sorted(self._find_escaped()):
             self._walk(unit, Region.WHOLE, True)
         return self._seen
-
-    def _loads(self, statement: Node) -> Iterator[Node]:
-        for each in _own_part(self._tree, statement):
-            if each.kind == "identifier" and (
-                not self._names.binds(each) or (each.parent is not None and each.parent.kind == "augmented_assignment")
-            ):
-                yield each
 
     def _walk_script(self) -> None:
         armed = not self._arms
@@ -198,6 +176,8 @@ class Regions:
         return events
 
     def _matters(self, loop: Node) -> bool:
+        if any(n.kind == "with_statement" and n.index in self._loops for n in self._tree.subtree(loop)):
+            return False  # it makes the rounds of a recorded loop
         return any(
             node.index in self._loops or (node.kind == "call" and node.children and self._called(node.children[0]))
             for node in self._tree.subtree(loop)[1:]
@@ -268,9 +248,14 @@ def _leave(entered: Region, phase: Region) -> Region:
 
 
 def _loop_statements(found: Sequence[Call]) -> set[int]:
-    """`for` statements whose iterable calls `loop`, also through enumerate(...) or tqdm(...)."""
+    """`for` statements whose iterable calls `loop`, also through enumerate(...) or tqdm(...), and `with` statements of
+    `iteration`."""
     loops = set()
     for call in found:
+        if call.function == "iteration":
+            around = call.node.statement()
+            if around is not None and any(each.kind == "with_item" for each in call.node.ancestors()):
+                loops.add(around.index)
         if call.function == "loop":
             child = call.node
             for ancestor in call.node.ancestors():
@@ -304,28 +289,6 @@ def _run_next(node: Node) -> list[Node]:
         if child.is_statement or child.kind in ("block", "class_definition") or child.kind.endswith("_clause")
         if child.kind not in ("with_clause", "for_in_clause", "if_clause")
     ]
-
-
-def _own_part(tree: Tree, statement: Node) -> Iterator[Node]:
-    """The nodes of a statement without the statements and function bodies inside it."""
-    index, last = statement.index, statement.index + statement.size
-    while index < last:
-        node = tree.nodes[index]
-        if node.kind == "block" and node is not statement:
-            index += node.size
-            continue
-        yield node
-        index += 1
-
-
-def _unit(node: Node) -> Node:
-    """The function around a node, or the module."""
-    last = node
-    for ancestor in node.ancestors():
-        if ancestor.kind == "function_definition":
-            return ancestor
-        last = ancestor
-    return last
 
 
 def _is_callee(node: Node | None) -> bool:

@@ -24,14 +24,6 @@ def find_args(source: str, filename: str = "") -> tuple[Statement, ...]:
     return _find(source, filename, "arg")
 
 
-def names_read_after_nested_loop(source: str) -> frozenset[str] | None:
-    """Names that the rest of an epoch reads once its nested loop has ended; None where there is no nested loop.
-
-    On the safe side: what functions read that may be called from there is in it too.
-    """
-    return regions_of(parse(source)).names_read_in_tail()
-
-
 def _find(source: str, filename: str, function: str) -> tuple[Statement, ...]:
     tree = parse(source)
     regions = regions_of(tree)

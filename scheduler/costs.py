@@ -7,6 +7,7 @@ Pure. A recorded run measures all that its replay does again, so an estimate is 
     DP*           process to loop      every epoch, and the suffix if wanted
     DP_i inner    process to loop      start state + every epoch from there to the last wanted one
     DP_i outer    process to loop      start state + (head + nested loop's exit state + tail) of the same epochs
+    DP_i end      process to loop      the state at the end of every wanted epoch
 
 Set-up is paid once per (version, worker), the run once per segment. What no record can tell is the hindsight
 statement's own cost: `Correction` learns it from the first segments that come back.
@@ -132,7 +133,7 @@ def correct(costs: Iterable[SegmentCost], reports: Iterable[SegmentReport]) -> t
 
 def _epochs_run(segment: Segment) -> range:
     """Epochs that are run, wanted or to warm up."""
-    if segment.operator is Operator.DP:
+    if segment.operator is Operator.DP or segment.variant is Variant.END:
         return range(0)
     begin = 1 if segment.operator is Operator.DP_STAR else (segment.restore or 0) + 1
     return range(begin, segment.last + 1)
@@ -153,6 +154,8 @@ def _epoch_times(profile: Profile) -> Callable[[int], EpochTimes]:
 def _bytes_restored(segment: Segment, sizes: RestoreBytes) -> float:
     """Bytes of all states that the segment restores; a state of unknown size counts as the median of its kind."""
     places = [(segment.restore, Point.EPOCH_END)] if segment.restore is not None else []
+    if segment.variant is Variant.END:
+        places = [(epoch, Point.EPOCH_END) for epoch in range(segment.first, segment.last + 1)]
     if segment.operator is Operator.DP_I and segment.variant is Variant.OUTER:
         places += [(epoch, Point.NESTED_EXIT) for epoch in _epochs_run(segment)]
     if all(place in sizes for place in places):

@@ -153,6 +153,7 @@ def ray_cluster() -> Iterator[None]:
     """One local Ray for all tests that need one: its start takes 10 to 25 s."""
     import ray
 
+    os.environ.setdefault("RUNTIME_ENV_RETRY_TIMES", "1")  # as when flor_ray starts Ray
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()

@@ -6,10 +6,12 @@ import textwrap
 
 import pytest
 
-from flor_ray.gradients import read_in
+from flor_ray import gradients
+from flor_ray.propagation.phases import phases_of
 from flor_ray.records import Region
 
 LOOP = """
+import flor_ray as flor
 {prefix}
 for epoch in flor.loop("epoch", range(3)):
     {head}
@@ -19,6 +21,10 @@ for epoch in flor.loop("epoch", range(3)):
     {tail}
 {suffix}
 """
+
+
+def read_in(source: str, files: dict[str, str]) -> frozenset[Region]:
+    return gradients.read_in(phases_of("train.py", {"train.py": source, **files}).words_in)
 
 
 def regions(prefix: str = "", head: str = "pass", tail: str = "pass", suffix: str = "") -> set[Region]:
@@ -50,13 +56,14 @@ def test_functions_imported_from_files_that_use_them_count() -> None:
         prefix="", head="pass", tail="norm(net)", suffix="tools.more.f()"
     )
     assert read_in(source, {"tools.py": "def norm(p): return p.grad"}) == {Region.TAIL}
-    assert read_in(source, {"tools.py": "x = 1", "tools/more.py": "y.grad"}) == {Region.SUFFIX}
+    assert read_in(source, {"tools.py": "x = 1", "tools/more.py": "def f(): return y.grad"}) == {Region.SUFFIX}
     assert read_in(source, {"tools.py": "x = 1"}) == set()
 
 
 def test_what_calls_the_main_loop_is_not_what_follows_it() -> None:
     source = textwrap.dedent(
         """
+        import flor_ray as flor
         def step(): loss.backward()
         def train():
             for epoch in flor.loop("epoch", range(3)):
@@ -75,7 +82,7 @@ def test_what_calls_the_main_loop_is_not_what_follows_it() -> None:
 
 
 def test_a_nested_loop_in_a_block_makes_the_block_part_of_the_tail() -> None:
-    source = "for e in loop(x):\n    with a:\n        for s in loop(y): loss.backward()\n        print(p.grad)\n"
+    source = "from flor_ray import loop\nfor e in loop(x):\n    with a:\n        for s in loop(y): loss.backward()\n        print(p.grad)\n"
     assert read_in(source, {}) == {Region.TAIL}
 
 

@@ -44,7 +44,9 @@ def take(store: Store, version: str, epoch: int, parts: Iterable[str], project: 
 def record(store: Store, version: str, project: str = "digits", ended: bool = True) -> None:
     """A version with six epochs. Each checkpoint has a tensor of its own, one of all, and a part of the one before."""
     rng = store.objects.put(f"rng {project} {version}".encode())
-    begun = run(version, project, environment={"rng": rng})
+    begun = run(
+        version, project, environment={"rng": rng, "lock": store.objects.put(f"lock {project} {version}".encode())}
+    )
     store.begin_run(begun)
     shared = store.objects.put(b"frozen")
     before: list[str] = []
@@ -81,7 +83,7 @@ def check_whole(store: Store) -> None:
     """Everything that any table refers to is there, and reads back."""
     for project in store.projects():
         for experiment in store.experiments(project):
-            store.objects.get(str(experiment.environment["rng"]))
+            store.objects.get_many(str(experiment.environment[part]) for part in ("rng", "lock"))
             assert store.sources(project, experiment.version)
             for c in store.checkpoints(project, experiment.version):
                 store.objects.get_many(manifests.references(store.objects.get(c.key)))

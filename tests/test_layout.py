@@ -91,6 +91,7 @@ def test_public_names_are_these_and_all_of_them_load() -> None:
         "checkpointing",
         "dataframe",
         "explain",
+        "iteration",
         "log",
         "loop",
         "propagate",

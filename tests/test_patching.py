@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from flor_ray import propagation
 from flor_ray.donors import Donor, Revision, blob_of, features, find_donors, said
-from flor_ray.patching import Finding, Verdict, Ways, patch, patch_all, stale
-from flor_ray.records import GRADIENTS, Pin, PinnedPlace, Region
+from flor_ray.patching import Finding, Verdict, Ways, narrowed, patch, patch_all, stale
+from flor_ray.records import GRADIENTS, Level, Pin, PinnedPlace, Region, Stop
 
 OLD = textwrap.dedent(
     """
@@ -82,6 +82,41 @@ def test_regions_that_use_gradients_before_a_step_has_run_need_everything() -> N
     assert patched.regions == {"total": Region.TAIL}
     assert patched.tail_reads is not None
     assert GRADIENTS in patched.tail_reads
+
+
+def test_what_head_and_tail_may_read_counts_for_names_that_are_logged_in_both() -> None:
+    text = OLD.replace("    for step", '    flor.log("both", net.weight.grad)\n    for step')
+    text = text.replace('    flor.log("total"', '    flor.log("both", 1)\n    flor.log("total"')
+    patched = patch(["both"], {}, "train.py", {"train.py": text})
+    assert patched.regions == {"both": Region.WHOLE}
+    assert patched.whys == {"both": "it is logged where gradients may be read, which checkpoints do not hold"}
+    assert patched.stops == {"both": None}
+
+
+def test_a_name_has_a_region_a_reason_and_a_stop_wherever_its_statement_is() -> None:
+    helper = "import flor_ray as flor\ndef f(x):\n    flor.log('seen', x)\n    flor.log('x', x)\n"
+    text = OLD.replace("import flor", "import helper\nimport flor").replace(
+        "    flor.log", "    helper.f(1)\n    flor.log"
+    )
+    patched = patch(["x"], {}, "train.py", {"train.py": text, "helper.py": helper})
+    assert patched.regions == {"x": Region.TAIL}
+    assert patched.stops == {"x": Stop("train.py", 9)}
+    assert (patched.whys, patched.witnesses) == ({}, frozenset())
+    patched = patch(["x"], {}, "train.py", {"train.py": text + "hook(helper.f)\n", "helper.py": helper})
+    assert patched.regions == {"x": Region.WHOLE}
+    assert patched.whys["x"].startswith("`helper.f` is passed around as a value (train.py:10)")
+    assert patched.witnesses == {"seen"}
+    assert narrowed(patched, {"seen": frozenset({Level.INNER})}).regions == {"x": Region.INNER}
+    assert narrowed(patched, {"seen": frozenset({Level.DATA_PREP})}).regions == {"x": Region.WHOLE}
+    assert narrowed(patched, {}) == patched
+
+
+def test_what_the_run_showed_is_not_enough_where_gradients_may_be_read() -> None:
+    helper = "import flor_ray as flor\ndef f(x):\n    flor.log('seen', x)\n    flor.log('x', x.grad)\n"
+    text = "import helper\n" + OLD + "hook(helper.f)\n"
+    patched = patch(["x"], {}, "train.py", {"train.py": text, "helper.py": helper})
+    assert narrowed(patched, {"seen": frozenset({Level.OUTER})}).regions == {"x": Region.WHOLE}
+    assert narrowed(patched, {"seen": frozenset({Level.INNER})}).regions == {"x": Region.INNER}
 
 
 def test_all_logged_names_are_features() -> None:

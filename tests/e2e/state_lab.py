@@ -20,15 +20,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from flor_ray import patching, rng, schema, script, session
+from flor_ray import instrument, marking, patching, rng, schema, script, session
+from flor_ray.environment import Surroundings
 from flor_ray.errors import FlorWarning
 from flor_ray.files import Files
+from flor_ray.instrument import Marks
 from flor_ray.journal import Journal, PendingCheckpoint
 from flor_ray.objects import Objects
 from flor_ray.plan import plan
 from flor_ray.recorder import Recorder
 from flor_ray.records import Checkpoint, Experiment, Gap, LogRecord, Operator, Point, Region, Segment, Status
-from flor_ray.replaying import Replayer, ReplayTask
+from flor_ray.replayer import Replayer, ReplayTask
 from flor_ray.results import SegmentResult
 from flor_ray.session import CheckpointOptions
 from flor_ray.snapshots import SnapshotWriter
@@ -49,6 +51,7 @@ class Run:
     before: Mapping[str, Any]  # random states when its process began
     rng: Mapping[str, Any]  # and at its first call
     objects: Objects
+    text: str  # of the script
 
     def values(self, name: str) -> dict[Key, object]:
         return _values([record for record in self.records if record.name == name], self.objects)
@@ -126,23 +129,39 @@ class StateLab:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.objects = Objects(Files(str(root / ".flor")))
+        self.states_compared = 0  # so far, in replays
 
-    def record(self, text: str) -> Run:
+    def record(self, text: str, fails: bool = False) -> Run:
         path = self.root / "train.py"
         path.write_text(text)
         memory = _Memory(self.objects)
         experiment = Experiment("p", VERSION, None, "train.py", "", time.time(), None, Status.RUNNING)
         before = rng.global_state()
-        recorder = _Recorder(experiment, cast(Journal, memory), self.root, waits=script.calls_checkpointing(text))
+        surroundings = Surroundings(self.root, text, script.users_code(self.root))
+        waits = script.calls_checkpointing(text)
+        recorder = _Recorder(experiment, cast(Journal, memory), self.root, surroundings, waits=waits)
         with _as_session(recorder), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            runpy.run_path(str(path), run_name="__main__")
+            try:
+                runpy.run_path(str(path), run_name="__main__")
+            except BaseException as error:
+                if not fails:
+                    raise
+                recorder.failed(error)
             recorder.close()
         assert memory.ended is not None
         told = [str(warning.message) for warning in caught if issubclass(warning.category, FlorWarning)]
-        return Run(path, memory.ended, memory.records, memory.checkpoints, told, before, recorder.rng, self.objects)
+        rng_then = recorder.rng
+        return Run(path, memory.ended, memory.records, memory.checkpoints, told, before, rng_then, self.objects, text)
 
-    def replay(self, run: Run, text: str, segments: Sequence[Segment]) -> list[LogRecord]:
+    def replay(
+        self,
+        run: Run,
+        text: str,
+        segments: Sequence[Segment],
+        stops: Mapping[str, int] | None = None,
+        at_end: frozenset[int] = frozenset(),
+    ) -> list[LogRecord]:
         """Run segments in one "process", in the order given; returns what was logged in the wanted epochs."""
         run.path.write_text(text)
         channel = _Channel(list(segments))
@@ -156,20 +175,29 @@ class StateLab:
             args=run.experiment.args,
             checkpoints={(c.epoch, c.point): c.key for c in run.checkpoints},
             rng=self.objects.put(pickle.dumps(run.rng)),
+            sizes={(c.epoch, c.point): c.bytes for c in run.checkpoints},
+            clocked=marking.marking("train.py", {"train.py": text}, {"train.py": text}, [], {}).clocked,
+            stops=stops or {},
+            leave=frozenset(range(1, run.experiment.epochs + 1)) if stops else frozenset(),
         )
+        marks = Marks(instrument.inserted_lines(run.text, text), frozenset((stops or {}).values()), at_end)
         rng.set_global_state(run.before)  # else data prepared before the first call would differ, and be reported
-        replayer = _InProcess(task, channel, self.objects, script.calls_checkpointing(text), time.perf_counter())
+        waits = script.calls_checkpointing(text)
+        replayer = _InProcess(task, channel, self.objects, waits, time.perf_counter(), marked=True)
         with _as_session(replayer), contextlib.suppress(_Left):
             with contextlib.suppress(SystemExit):
-                runpy.run_path(str(run.path), run_name="__main__")
+                instrument.run_main(run.path, {str(run.path): marks}, replayer.marks)
             replayer.script_ended()
         if channel.segments:  # the process ended with a segment, because its script did
-            return self._wanted(channel.results) + self.replay(run, text, channel.segments)
+            return self._wanted(channel.results) + self.replay(run, text, channel.segments, stops, at_end)
         return self._wanted(channel.results)
 
     def _wanted(self, results: Sequence[SegmentResult]) -> list[LogRecord]:
         found = []
         for result in results:
+            self.states_compared += result.states_compared
+            if result.state_mismatch is not None:
+                raise AssertionError(f"another state: {result.state_mismatch}")
             s = result.segment
             for record in result.records:
                 if s.operator is Operator.DP_I:
@@ -222,7 +250,8 @@ def _values(records: Sequence[LogRecord], objects: Objects) -> dict[Key, object]
 
 @contextlib.contextmanager
 def _as_session(new: Any) -> Iterator[None]:
-    cwd, path, modules = os.getcwd(), list(sys.path), set(sys.modules)
+    cwd, path, modules, finders = os.getcwd(), list(sys.path), set(sys.modules), list(sys.meta_path)
+    main = sys.modules["__main__"]
     session.install(new)
     sys.path.insert(0, str(new._root if isinstance(new, Recorder) else new._task.root))
     try:
@@ -230,8 +259,9 @@ def _as_session(new: Any) -> Iterator[None]:
     finally:
         session.install(None)
         os.chdir(cwd)
-        sys.path[:] = path
+        sys.path[:], sys.meta_path[:] = path, finders
+        sys.modules["__main__"] = main
         for name in set(sys.modules) - modules:
             file = getattr(sys.modules[name], "__file__", None) or ""
-            if "site-packages" not in file and "/lib/python" not in file:
+            if file and "site-packages" not in file and "/lib/python" not in file:
                 del sys.modules[name]

@@ -73,6 +73,11 @@ def run_on_ray(root: Path, meanwhile: Callable[[RayExecutor, Progress], None]) -
     return pipeline.run(prepared, executor, lambda progress: meanwhile(executor, progress))
 
 
+def children(process: int) -> list[int]:
+    found = subprocess.run(["pgrep", "-P", str(process)], capture_output=True, text=True, check=False).stdout
+    return [int(child) for child in found.split()]
+
+
 def test_one_worker_fills_every_cell_with_the_values_that_were(one_worker: pd.DataFrame) -> None:
     assert len(one_worker) == 6 * 4 * 3
     assert one_worker["before"].notna().all()
@@ -117,13 +122,31 @@ def test_killing_the_script_s_own_process_runs_its_segment_again(
     def kill_one(executor: RayExecutor, progress: Progress) -> None:
         if progress.segments_done < 1 or killed:
             return
-        for pid in executor.pids.values():
-            children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout
-            for child in children.split():
-                os.kill(int(child), signal.SIGKILL)
-                killed.append(int(child))
+        servers = [server for worker in executor.pids.values() for server in children(worker)]
+        for process in (process for server in servers for process in children(server)):
+            os.kill(process, signal.SIGKILL)
+            killed.append(process)
 
     outcome = run_on_ray(root, kill_one)
+    assert killed
+    assert outcome.failures == []
+    pd.testing.assert_frame_equal(table(root), one_worker)
+
+
+def test_killing_the_server_that_scripts_are_forked_from_runs_their_segments_again(
+    recorded: Path, one_worker: pd.DataFrame, tmp_path: Path
+) -> None:
+    root = copy(recorded, tmp_path)
+    killed: list[int] = []
+
+    def kill_all(executor: RayExecutor, progress: Progress) -> None:
+        if progress.segments_done < 1 or killed:
+            return
+        for server in (server for worker in executor.pids.values() for server in children(worker)):
+            os.kill(server, signal.SIGKILL)
+            killed.append(server)
+
+    outcome = run_on_ray(root, kill_all)
     assert killed
     assert outcome.failures == []
     pd.testing.assert_frame_equal(table(root), one_worker)

@@ -60,7 +60,7 @@ NAMES = ("prefix", "head", "inner", "tail", "suffix")
         ("prefix", Operator.DP, None),
         ("head", Operator.DP_I, Variant.OUTER),
         ("inner", Operator.DP_I, Variant.INNER),
-        ("tail", Operator.DP_I, Variant.OUTER),
+        ("tail", Operator.DP_I, Variant.END),
         ("suffix", Operator.DP, None),
     ],
 )
@@ -199,11 +199,11 @@ def test_a_lost_checkpoint_is_told_and_replay_starts_further_back(lab: Lab) -> N
         if checkpoint.epoch == 2:
             store.objects.delete(checkpoint.key)
     lab.write("train.py", HINDSIGHT)
-    prepared, outcome = lab.replay(["tail"], "epoch == 3")
+    prepared, outcome = lab.replay(["head"], "epoch == 3")
     assert any("the checkpoint objects of epochs 2 are missing" in note for note in prepared.notes)
     assert [cost.segment.restore for cost in prepared.costs] == [1]
     assert outcome.failures == []
-    assert [place[0] for place in lab.values("tail")] == [3]
+    assert [place[0] for place in lab.values("head")] == [3]
 
 
 def test_a_corrupt_checkpoint_fails_its_segment_with_what_to_do(lab: Lab) -> None:
@@ -214,9 +214,9 @@ def test_a_corrupt_checkpoint_fails_its_segment_with_what_to_do(lab: Lab) -> Non
         if path.is_file() and "".join(path.relative_to(lab.root / ".flor/objects").parts) in keys:
             path.write_bytes(b"garbage")
     lab.write("train.py", HINDSIGHT)
-    _, outcome = lab.replay(["tail"], "epoch == 3")
+    _, outcome = lab.replay(["head"], "epoch == 3")
     assert "is corrupt" in outcome.failures[0][1]
-    assert lab.values("tail") == []
+    assert lab.values("head") == []
 
 
 def test_a_run_without_checkpoints_is_replayed_whole(lab: Lab) -> None:
@@ -260,8 +260,8 @@ def test_a_changed_program_is_noticed_because_recorded_values_are_computed_again
     )
     _, outcome = lab.replay(["noise"], "epoch == 1")
     first = [report.mismatch for report in outcome.reports if report.mismatch is not None]
-    assert [(m.name, m.epoch) for m in first] == [("best", 1)]
-    with pytest.warns(FlorWarning, match="its replay computed best"):
+    assert [(m.name, m.epoch) for m in first] == [("noise", 1)]  # in the state at the nested loop's exit
+    with pytest.warns(FlorWarning, match="the state at epoch 1 is not the recorded one: `noise` differs .* data.txt has changed"):
         frame = lab.frame("noise")
     assert frame.attrs["diverged"] == [lab.experiments()[0].version]
 
@@ -282,8 +282,8 @@ def test_an_unseeded_script_that_draws_before_its_first_call_is_told_apart(lab: 
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        ("0/1", "epochs 1 to 4): 4 new values; 25 recorded ones"),
-        ("1/2", "epochs 3 to 4): 2 new values; 12 recorded ones"),
+        ("0/1", "epochs 1 to 4): 4 new values; exact: 25 recorded values"),
+        ("1/2", "epochs 3 to 4): 2 new values; exact: 12 recorded values"),
     ],
 )
 def test_by_hand_replays_todays_code_on_the_newest_run(lab: Lab, part: str, message: str) -> None:

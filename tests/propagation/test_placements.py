@@ -33,7 +33,6 @@ def test_the_public_names_are_these() -> None:
     assert propagation.__all__ == [
         "find_args",
         "find_statements",
-        "names_read_after_nested_loop",
         "propagate",
         "propagate_through",
         "propagate_tree",

@@ -12,10 +12,11 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flor_ray.propagation import find_args, find_statements, names_read_after_nested_loop, propagate
+from flor_ray.propagation import find_args, find_statements, propagate
 from flor_ray.propagation.gumtree import match
 from flor_ray.propagation.mapping import Mapping
 from flor_ray.propagation.parse import is_python, parse
+from flor_ray.propagation.phases import phases_of
 
 NAMES = st.sampled_from(["net", "loss", "x", "y", "optimizer", "total", "evaluate", "flor"])
 VALUES = st.one_of(NAMES, st.sampled_from(["1", "net(x)", "loss.item()", "[x for x in y]", "lambda x: x + y", "'s'"]))
@@ -100,7 +101,7 @@ def test_no_text_makes_it_raise(newer: str, older: str, lines: list[int]) -> Non
     assert len(result.placed) + len(result.refused) == len(set(lines))
     find_statements(newer, "a.py")
     find_args(newer)
-    names_read_after_nested_loop(newer)
+    phases_of("a.py", {"a.py": newer}).names_read_in_tail()
 
 
 HEAP = [
@@ -129,7 +130,7 @@ def test_no_heap_of_python_pieces_makes_it_raise(newer: str, older: str) -> None
     result = propagate(newer, older, lines)
     assert len(result.placed) + len(result.refused) == len(lines)
     find_statements(newer, "a.py")
-    names_read_after_nested_loop(newer)
+    phases_of("a.py", {"a.py": newer}).names_read_in_tail()
 
 
 CASES = sorted((Path(__file__).parent.parent / "cases" / "propagation").glob("*/*.py"))
@@ -227,7 +228,7 @@ def test_edited_sources_are_mapped_by_a_bijection(newer: str, older: str) -> Non
     assert_bijection(match(parse(newer), parse(older)))
     find_statements(older, "a.py")
     find_args(older)
-    names_read_after_nested_loop(older)
+    phases_of("a.py", {"a.py": older}).names_read_in_tail()
 
 
 REPEAT = """

@@ -1,0 +1,151 @@
+"""Which features measure the clock, and so come out differently whenever the script runs. Pure.
+
+    began = time.time()   ->   flor.log("seconds", time.time() - began)      `seconds` does
+    dt = time.time() - began   ->   flor.log("loss", model.fit(x, dt))       `loss` may or may not: it does not count
+
+`dependence` finds all that may depend on the clock. Here it is the other way round: a feature is found only if all that
+is known of it comes from the clock, because a difference in it will be excused.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+
+_CLOCKS = frozenset(
+    ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time", "thread_time")
+)
+_DATES = frozenset(("now", "utcnow", "today"))
+_HOLDERS = frozenset(("time", "datetime", "date", "dt"))  # modules and classes that these belong to
+_MEASURES = frozenset(("elapsed_time",))  # of events of a GPU
+_FUNCTIONS = frozenset(("float", "int", "round", "abs", "min", "max", "sum", "str", "mean", "median"))
+_ADDS = frozenset(("append", "add", "update", "push"))
+
+
+def features_that_measure(source: str) -> frozenset[str]:
+    """Features that `source` logs and that measure the clock wherever it does so. None if it cannot be parsed."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return frozenset()
+    names = _names_that_measure(tree)
+    logged: dict[str, list[bool]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and len(node.args) == 2 and _last(node.func) == "log":
+            name, value = node.args
+            if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                logged.setdefault(name.value, []).append(_measures(value, names))
+    return frozenset(name for name, found in logged.items() if all(found))
+
+
+def _names_that_measure(tree: ast.Module) -> frozenset[str]:
+    """Names that are bound to nothing but constants and what measures the clock. Scopes are not told apart."""
+    bound: dict[str, list[ast.expr]] = {}
+    added: dict[str, list[ast.expr]] = {}
+    others = set()
+    for node in ast.walk(tree):
+        for name, value in _bindings(node):
+            if value is None:
+                others.add(name)
+            else:
+                bound.setdefault(name, []).append(value)
+        for name, value in _additions(node):
+            added.setdefault(name, []).append(value)
+    names: frozenset[str] = frozenset()
+    while True:
+        candidates = (bound.keys() | added.keys()) - others - names
+        found = {name for name in candidates if _all_measure(bound.get(name, []), added.get(name, []), names)}
+        if not found:
+            return names
+        names |= found
+
+
+def _all_measure(values: list[ast.expr], added: list[ast.expr], names: frozenset[str]) -> bool:
+    """Whether what a name is bound to, and what is added to that, all comes from the clock, but for where it begins."""
+    if not all(_measures(value, names) for value in added):
+        return False
+    measured = [_measures(value, names) for value in values]
+    begins = [bool(added) or _is_plain(value) for value in values]
+    return any((*measured, *added)) and all(one or other for one, other in zip(measured, begins, strict=True))
+
+
+def _bindings(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
+    """Names that a node binds, with what; None if that is not an expression."""
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            yield from _targets(target, node.value)
+    elif isinstance(node, ast.AnnAssign | ast.AugAssign | ast.NamedExpr):
+        yield from _targets(node.target, node.value)
+    elif isinstance(node, ast.For | ast.AsyncFor | ast.comprehension):
+        yield from _targets(node.target, None)
+    elif isinstance(node, ast.withitem) and node.optional_vars is not None:
+        yield from _targets(node.optional_vars, None)
+    elif isinstance(node, ast.arg):
+        yield node.arg, None
+
+
+def _targets(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[str, ast.expr | None]]:
+    if isinstance(target, ast.Tuple | ast.List):
+        values: Iterable[ast.expr | None] = [None] * len(target.elts)
+        if isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts):
+            values = value.elts
+        for one, its in zip(target.elts, values, strict=True):
+            yield from _targets(one, its)
+    elif name := _dotted(target.value if isinstance(target, ast.Subscript | ast.Starred) else target):
+        yield name, value
+
+
+def _additions(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """What is added to a list or a meter: `times.append(dt)`, `meter.update(dt)`."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ADDS and node.args:
+        name = _dotted(node.func.value)
+        if name:
+            yield name, node.args[0]
+
+
+def _measures(node: ast.expr, names: frozenset[str]) -> bool:
+    """Whether the value of an expression comes from the clock, if `names` do."""
+    if isinstance(node, ast.Name):
+        return node.id in names
+    if isinstance(node, ast.Attribute):
+        return _dotted(node) in names or _measures(node.value, names)
+    if isinstance(node, ast.Call):
+        called, holder = _last(node.func), _dotted(node.func).split(".")[0]
+        if called in _MEASURES or (called in _CLOCKS and holder in _HOLDERS | {called}):
+            return True
+        if called in _DATES and holder in _HOLDERS:
+            return True
+        if called in _FUNCTIONS and any(_measures(argument, names) for argument in node.args):
+            return True
+        return isinstance(node.func, ast.Attribute) and _measures(node.func.value, names)
+    if isinstance(node, ast.BinOp):
+        return _measures(node.left, names) or _measures(node.right, names)
+    if isinstance(node, ast.UnaryOp):
+        return _measures(node.operand, names)
+    if isinstance(node, ast.IfExp):
+        return _measures(node.body, names) or _measures(node.orelse, names)
+    if isinstance(node, ast.Subscript | ast.FormattedValue):
+        return _measures(node.value, names)
+    if isinstance(node, ast.JoinedStr):
+        return any(_measures(part, names) for part in node.values)
+    return False
+
+
+def _is_plain(value: ast.expr) -> bool:
+    """A begin such as 0.0, None or []."""
+    return isinstance(value, ast.Constant) or (
+        isinstance(value, ast.List | ast.Dict) and not any(ast.iter_child_nodes(value))
+    )
+
+
+def _last(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _dotted(node: ast.expr) -> str:
+    """`self.began` of that expression; "" of what is no chain of names."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""

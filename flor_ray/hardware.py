@@ -1,0 +1,57 @@
+"""What this process computes on, where that changes the last digits of numbers; and how two such places differ."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping
+
+from flor_ray.environment import cpu_model
+
+_LIBRARIES = ("torch", "numpy")  # whose versions change what is computed
+
+
+def here() -> dict[str, object]:
+    """This process's processor, GPUs, threads and numeric libraries, under the names of an experiment's environment.
+
+    torch is asked only if it is loaded: a script that does not use it computes nothing with it.
+    """
+    torch = sys.modules.get("torch")
+    versions = {name: getattr(sys.modules.get(name), "__version__", None) for name in _LIBRARIES}
+    return {
+        "machine": platform.machine(),
+        "cpu": cpu_model(),
+        "threads": torch.get_num_threads() if torch is not None else None,
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch is not None else [],
+        "packages": {name: str(version) for name, version in versions.items() if version is not None},
+    }
+
+
+def differences(recorded: Mapping[str, object], now: Mapping[str, object]) -> tuple[str, ...]:
+    """Where two environments differ in hardware or threads, in words. What only one of them knows counts for nothing.
+
+    GPUs count by their kinds, not by how many there are: a replay has one, the recorded machine may have had eight.
+    """
+    found = []
+    for key, word in (("machine", "machine type"), ("cpu", "processor"), ("threads", "number of threads")):
+        was, is_now = recorded.get(key), now.get(key)
+        if was and is_now and was != is_now:
+            found.append(f"{word} {is_now} instead of {was}")
+    if "gpus" in recorded and "gpus" in now and now.get("threads") is not None and recorded.get("threads") is not None:
+        was_gpus, now_gpus = _kinds(recorded["gpus"]), _kinds(now["gpus"])
+        if was_gpus != now_gpus:
+            found.append(f"{' and '.join(now_gpus) or 'no GPU'} instead of {' and '.join(was_gpus) or 'no GPU'}")
+    return tuple(found)
+
+
+def library_differences(recorded: Mapping[str, object], now: Mapping[str, object]) -> tuple[str, ...]:
+    """The same for Python and the versions of numeric libraries."""
+    was_packages, now_packages = recorded.get("packages"), now.get("packages")
+    if not isinstance(was_packages, Mapping) or not isinstance(now_packages, Mapping):
+        return ()
+    pairs = [(name, was_packages.get(name), now_packages.get(name)) for name in _LIBRARIES]
+    return tuple(f"{name} {new} instead of {old}" for name, old, new in pairs if old and new and str(old) != str(new))
+
+
+def _kinds(gpus: object) -> list[str]:
+    return sorted({str(gpu) for gpu in gpus}) if isinstance(gpus, list | tuple) else []

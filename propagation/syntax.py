@@ -1,0 +1,114 @@
+"""Small questions about Python's own syntax trees."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+
+_TALKERS = frozenset({"log", "print", "debug", "info", "warning", "error", "critical", "write"})
+_QUIET: tuple[type[ast.AST], ...] = (
+    ast.Name,
+    ast.Attribute,
+    ast.Constant,
+    ast.BinOp,
+    ast.UnaryOp,
+    ast.JoinedStr,
+    ast.FormattedValue,
+)
+_QUIET += (ast.operator, ast.unaryop, ast.expr_context)
+
+
+def own_nodes(body: Sequence[ast.stmt], into_loops: bool = True) -> Iterator[ast.AST]:
+    """Nodes of these statements without what is in the functions, classes and lambdas that they define."""
+    todo: list[ast.AST] = list(reversed(body))
+    apart = DEFINITIONS if into_loops else (*DEFINITIONS, ast.For, ast.AsyncFor, ast.While)
+    while todo:
+        node = todo.pop()
+        yield node
+        if not isinstance(node, apart):
+            todo.extend(parts_of(node))
+
+
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+_NO_PARTS = frozenset({"ctx", "op", "ops", "annotation", "returns", "type_comment", "type_params"})
+_FIELDS: dict[type[ast.AST], tuple[str, ...]] = {ast.Name: (), ast.Constant: ()}
+
+
+def parts_of(node: ast.AST) -> list[ast.AST]:
+    """What a node consists of, without annotations and operators. Faster than ast.iter_child_nodes."""
+    kind = type(node)
+    fields = _FIELDS.get(kind)
+    if fields is None:
+        fields = _FIELDS[kind] = tuple(name for name in kind._fields if name not in _NO_PARTS)
+    found: list[ast.AST] = []
+    for name in fields:
+        value = getattr(node, name, None)
+        if isinstance(value, list):
+            found += [each for each in value if isinstance(each, ast.AST)]
+        elif isinstance(value, ast.AST):
+            found.append(value)
+    return found
+
+
+def may_leave(statement: ast.stmt) -> bool:
+    """Whether a statement may keep those after it in its block from being run."""
+    todo: list[ast.AST] = [statement]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Return | ast.Raise | ast.Break | ast.Continue):
+            return True
+        if isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case) and not isinstance(node, DEFINITIONS):
+            for name in ("body", "handlers", "orelse", "finalbody", "cases"):
+                todo += getattr(node, name, ())
+    return False
+
+
+def last_label(node: ast.AST) -> str:
+    if isinstance(node, ast.Call):
+        return last_label(node.func)
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def as_call(decorator: ast.expr) -> ast.expr:
+    """A bare decorator is called where it stands."""
+    if isinstance(decorator, ast.Call):
+        return decorator
+    return ast.copy_location(ast.Call(decorator, [], []), decorator)
+
+
+def asks_for_main(test: ast.expr) -> bool:
+    return (
+        isinstance(test, ast.Compare)
+        and isinstance(test.left, ast.Name)
+        and test.left.id == "__name__"
+        and isinstance(test.ops[0], ast.Eq)
+        and isinstance(test.comparators[0], ast.Constant)
+        and test.comparators[0].value == "__main__"
+    )
+
+
+def is_own_names(node: ast.AST) -> bool:
+    """`globals()` and its like."""
+    label = last_label(node) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+    return label in ("globals", "locals", "vars") and isinstance(node, ast.Call) and not node.args
+
+
+def is_not(node: ast.AST) -> bool:
+    return isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
+
+
+def words_in(text: str) -> list[str]:
+    found = re.findall(r"[A-Za-z_]\w+", text)
+    return [word for word in found if word not in ("py", "rb", "utf")]
+
+
+def is_talk(statement: ast.stmt) -> bool:
+    """Whether it only logs or prints what is there: names, attributes, numbers and sums of them."""
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    if not isinstance(call, ast.Call) or last_label(call.func) not in _TALKERS:
+        return False
+    if not isinstance(call.func, ast.Name | ast.Attribute):
+        return False
+    parts = [*call.args, *(keyword.value for keyword in call.keywords), call.func]
+    return all(isinstance(node, _QUIET) for part in parts for node in ast.walk(part))
