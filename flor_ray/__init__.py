@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from flor_ray import opened
+
 if TYPE_CHECKING:
     from flor_ray.automatic import autolog
     from flor_ray.calls import MTK, arg, checkpointing, iteration, log, loop
@@ -50,9 +52,7 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-from flor_ray import opened
-
-# Scripts often read their data before they call us for the first time.
+# Scripts often read their data before they call us for the first time: which files they open is noted from here on.
 opened.watch()
 
 # The other exception to "importing does nothing": flags of ours in a training script's command line have to be gone

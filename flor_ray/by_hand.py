@@ -2,7 +2,8 @@
 
     --replay_flor        operator DP: before the main loop, and after it from the final checkpoint
     --replay_flor 0/1    operator DP*: all of it
-    --replay_flor i/n    operator DP_i: part i of n of the main loop, from the nearest checkpoint before it
+    --replay_flor i/n    operator DP_i: part i of n of the main loop, from the nearest checkpoint before it; outer where
+                         nothing that the record lacks is logged in the nested loop, else inner
 
 Today's code runs against the newest recorded run of the script; what it logs beyond that run's record is added to it.
 """
@@ -13,37 +14,42 @@ import atexit
 import secrets
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from flor_ray import reports, results
+from flor_ray import donors, marking, patching, plan, propagating, reports, results
 from flor_ray import script as scripts
 from flor_ray.causes import Evidence
 from flor_ray.errors import NothingRecorded, UsageError
 from flor_ray.fidelity import RecordedValues
 from flor_ray.flags import Flags
 from flor_ray.project import Project
-from flor_ray.records import Checkpoint, Experiment, Operator, Point, Segment, Status
+from flor_ray.records import Checkpoint, Experiment, Gap, Operator, Point, Region, Segment, Status
 from flor_ray.replayer import Replayer, ReplayTask
 from flor_ray.results import SegmentResult
 
 
 class _ByHand:
-    """The channel of a script that its user replays in her own process: one segment, whose rows go to the store."""
+    """The channel of a script that its user replays in her own process: segments, whose rows go to the store."""
 
     def __init__(
-        self, project: Project, experiment: Experiment, checkpoints: Sequence[Checkpoint], segment: Segment
+        self,
+        project: Project,
+        experiment: Experiment,
+        checkpoints: Sequence[Checkpoint],
+        segments: Sequence[Segment],
+        texts: Mapping[str, str],
     ) -> None:
         self._repository, self._store, self._experiment = project.repository, project.store, experiment
         self._checkpoints = checkpoints
-        self._segment: Segment | None = segment
+        self._segments = list(segments)
+        self._texts = texts
         self._recorded = RecordedValues.read(project.store, experiment.project, experiment.version)
         self._origin = results.origin_id(time.time(), secrets.token_hex(2))
 
     def next(self) -> Segment | None:
-        segment, self._segment = self._segment, None
-        return segment
+        return self._segments.pop(0) if self._segments else None
 
     def done(self, result: SegmentResult) -> None:
         report = results.write(
@@ -63,9 +69,7 @@ class _ByHand:
                 _say(sentence)
 
     def _evidence(self) -> Evidence:
-        sources = self._repository.working_sources().items()
-        texts = {path: data.decode(errors="replace") for path, data in sources}
-        return results.evidence(self._experiment, self._checkpoints, texts, self._repository.root)
+        return results.evidence(self._experiment, self._checkpoints, self._texts, self._repository.root)
 
 
 def _say(sentence: str) -> None:
@@ -92,7 +96,11 @@ def start(given: Flags) -> Replayer:
         raise NothingRecorded(project.name, store.url)
     experiment = runs[-1]
     listed = store.checkpoints(project.name, experiment.version)
-    segment = _segment_by_hand(given, experiment, listed)
+    texts = propagating.working_texts(project)
+    segments = [_segment_by_hand(given, experiment, listed)]
+    if segments[0].operator is Operator.DP_I:
+        recorded = set(store.logs(project.name, versions=[experiment.version])["name"].to_pylist())
+        segments = _least_for(segments[0], experiment, listed, texts, recorded) or segments
     task = ReplayTask(
         store_url=store.url,
         root=repository.root,
@@ -103,9 +111,11 @@ def start(given: Flags) -> Replayer:
         args=experiment.args,
         checkpoints={(c.epoch, c.point): c.key for c in listed},
         rng=rng if isinstance(rng := experiment.environment.get("rng"), str) else None,
+        sizes={(c.epoch, c.point): c.bytes for c in listed},
+        clocked=marking.marking(name, texts, texts, [], {}).clocked,
     )
     waits = scripts.calls_checkpointing(script.read_text(errors="replace"))
-    channel = _ByHand(project, experiment, listed, segment)
+    channel = _ByHand(project, experiment, listed, segments, texts)
     replayer = Replayer(task, channel, store.objects, waits, scripts.process_started())
     _finish_at_exit(replayer)
     return replayer
@@ -127,6 +137,32 @@ def _segment_by_hand(given: Flags, experiment: Experiment, listed: Sequence[Chec
     if first > last:
         raise UsageError(f"Version {version[:8]} has {epochs} epochs; part {index}/{count} of them is empty.")
     return Segment(version, first, last, Operator.DP_I, restore=max((e for e in ends if e < first), default=None))
+
+
+def _least_for(
+    part: Segment,
+    experiment: Experiment,
+    listed: Sequence[Checkpoint],
+    texts: Mapping[str, str],
+    recorded: Collection[str],
+) -> list[Segment]:
+    """The segments that answer, for a part of the main loop, what today's code logs there and the record lacks. None if
+    that is nothing, or nobody knows where it is logged."""
+    lacking = sorted(donors.features(texts) - set(recorded))
+    patched = patching.patch(lacking, {}, experiment.script, texts)
+    regions = {name: region for name in lacking if (region := patched.regions.get(name)) is not None}
+    names = [name for name, region in regions.items() if region in (Region.HEAD, Region.INNER, Region.TAIL)]
+    if not names or Region.WHOLE in regions.values():
+        return []
+    version = experiment.version
+    planned = plan.plan(
+        [Gap(version, tuple(names), tuple(range(part.first, part.last + 1)))],
+        {version: experiment},
+        {version: listed},
+        {(version, name): regions[name] for name in names},
+        {version: patched.tail_reads},
+    )
+    return list(planned.segments)
 
 
 def _finish_at_exit(replayer: Replayer) -> None:

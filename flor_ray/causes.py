@@ -1,8 +1,8 @@
 """Why a replay may not have computed what was recorded: the most likely cause, from what is known. Pure.
 
 In order: an input file, the hardware, a library, a variable or a file or a setting that no checkpoint holds, values
-that are hidden from checkpoints, an operation that comes out differently each time, a hindsight statement that
-disturbs, or what else the replay had to warn of. The order is that of how sure one can be: the first ones are observed, the later ones are read in the source.
+that are hidden from checkpoints, an operation that comes out differently each time, what the replay itself had to warn
+of. The order is that of how sure one can be: the first ones are observed, the later ones are read in the source.
 """
 
 from __future__ import annotations

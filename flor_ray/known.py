@@ -25,7 +25,7 @@ from flor_ray.evaluating import FUNCTIONS, NoValue, evaluate, is_plain
 from flor_ray.instrument import only_reads
 from flor_ray.records import Experiment, Level, LogRecord, Region, Status
 from flor_ray.schema import Value
-from flor_ray.script_reading import Script, calls_named, parsed, reads_whole_script
+from flor_ray.script_reading import Script, calls_named, imported_words, parsed, reads_whole_script
 
 Texts = Mapping[str, str]  # repository-relative path -> source text
 COMPUTED, RECORDED_AS = "it is computed from constants and arguments", "it was recorded as {name}"
@@ -118,15 +118,19 @@ def ways(script: str, before: Texts, after: Texts, name: str, region: Region) ->
 
 def _running(script: str, texts: Texts) -> list[str]:
     """The script, and the files that it might import."""
-    if any(_IMPORTS_OTHERWISE.search(text) for text in texts.values()):
-        return sorted(texts)
-    return [path for path in sorted(texts) if path == script or _is_mentioned(path, texts)]
-
-
-def _is_mentioned(path: str, texts: Texts) -> bool:
-    parts = path.removesuffix(".py").split("/")
-    stem = parts[-2] if parts[-1] == "__init__" and len(parts) > 1 else parts[-1]
-    return any(stem in text for other, text in texts.items() if other != path)
+    by_name: dict[str, list[str]] = {}
+    for path in texts:
+        parts = path.removesuffix(".py").split("/")
+        by_name.setdefault(parts[-2] if parts[-1] == "__init__" and len(parts) > 1 else parts[-1], []).append(path)
+    found, pending = {script} & texts.keys(), [script] if script in texts else []
+    while pending:
+        text = texts[pending.pop()]
+        if _IMPORTS_OTHERWISE.search(text):
+            return sorted(texts)
+        fresh = {path for word in imported_words(text) for path in by_name.get(word, ())} - found
+        found |= fresh
+        pending += fresh
+    return sorted(found)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -368,9 +368,7 @@ def dataframe(*names: str, path: str = ".", store_url: str | None = None) -> pd.
     return result
 
 
-def _judged(
-    project: Project, names: Sequence[str]
-) -> tuple[dict[str, results.Judgement], dict[str, dict[str, str]]]:
+def _judged(project: Project, names: Sequence[str]) -> tuple[dict[str, results.Judgement], dict[str, dict[str, str]]]:
     """By version, from the newest replays of `names`: whether they computed what was recorded, and the features that
     depend on what no checkpoint could keep."""
     newest: dict[tuple[str, str], dict[str, Any]] = {}

@@ -38,6 +38,18 @@ def parsed(text: str) -> ast.Module | None:
         return None
 
 
+@functools.lru_cache(maxsize=8192)
+def imported_words(text: str) -> frozenset[str]:
+    """All parts of the names of modules that a source imports, and of what it takes from them."""
+    tree = parsed(text) if "import" in text else None
+    found: set[str] = set()
+    for node in ast.walk(tree) if tree is not None else ():
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {part for alias in node.names for part in alias.name.split(".")}
+            found |= set((getattr(node, "module", None) or "").split("."))
+    return frozenset(found)
+
+
 def calls_named(node: ast.AST, *names: str) -> Iterator[ast.Call]:
     """Calls of functions and methods with these names."""
     for found in ast.walk(node):

@@ -17,7 +17,7 @@ from typing import Any
 from flor_ray import dependence
 from flor_ray.records import Checkpoint, Experiment, Gap, Point, Status
 from flor_ray.schema import Value
-from flor_ray.script_reading import calls_named, parsed
+from flor_ray.script_reading import calls_named, imported_words, parsed
 
 Texts = Mapping[str, str]  # repository-relative path -> source text
 Kind = tuple[str, frozenset[tuple[str, str]]]  # the run, and its files
@@ -111,7 +111,11 @@ def is_seeded(script: str, files: Texts) -> bool:
     functions = {s.name: s for s in tree.body if isinstance(s, ast.FunctionDef)}
     seeded: set[str] = set()
     for statement in tree.body:
-        if isinstance(statement, ast.Import | ast.ImportFrom) and not quiet and _modules(statement) & own_modules:
+        if (
+            isinstance(statement, ast.Import | ast.ImportFrom)
+            and not quiet
+            and imported_words(ast.unparse(statement)) & own_modules
+        ):
             break
         if _only_defines(statement):
             continue
@@ -187,11 +191,6 @@ def _is_guard(statement: ast.stmt) -> bool:
 
 def _is_text(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-
-
-def _modules(statement: ast.Import | ast.ImportFrom) -> set[str]:
-    names = {part for alias in statement.names for part in alias.name.split(".")}
-    return names | set((getattr(statement, "module", None) or "").split("."))
 
 
 def _is_plain_assignment(statement: ast.stmt) -> bool:

@@ -31,6 +31,7 @@ from flor_ray.records import (
     Variant,
 )
 
+_TELLING_SECONDS = 0.1  # estimates below this are mostly overhead, which tells nothing of other segments
 RestoreBytes = Mapping[tuple[int, Point], int]  # by epoch and point
 
 
@@ -97,7 +98,7 @@ class Correction:
 
     def observe(self, cost: SegmentCost, report: SegmentReport) -> Correction:
         """The correction with one more report in it. `cost` is the original estimate of the reported segment."""
-        if cost.run_seconds <= 0:
+        if cost.run_seconds <= _TELLING_SECONDS:
             return self
         version = cost.segment.version
         measured, estimated = self.versions.get(version, (0.0, 0.0))

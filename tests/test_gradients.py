@@ -82,7 +82,13 @@ def test_what_calls_the_main_loop_is_not_what_follows_it() -> None:
 
 
 def test_a_nested_loop_in_a_block_makes_the_block_part_of_the_tail() -> None:
-    source = "from flor_ray import loop\nfor e in loop(x):\n    with a:\n        for s in loop(y): loss.backward()\n        print(p.grad)\n"
+    source = """\
+from flor_ray import loop
+for e in loop(x):
+    with a:
+        for s in loop(y): loss.backward()
+        print(p.grad)
+"""
     assert read_in(source, {}) == {Region.TAIL}
 
 

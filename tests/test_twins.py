@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import resources
 
 import pytest
 
@@ -144,6 +145,13 @@ def test_scripts_that_seed_before_they_draw(text: str) -> None:
 )
 def test_scripts_of_which_nobody_knows_what_they_draw(text: str) -> None:
     assert not twins.is_seeded("train.py", {"train.py": text})
+
+
+def test_no_version_of_the_demo_is_seeded() -> None:
+    folder = resources.files("flor_ray").joinpath("demo_versions")
+    texts = [file.read_text(encoding="utf-8") for file in folder.iterdir() if file.name.endswith(".py")]
+    assert len(texts) == 6
+    assert not any(twins.is_seeded("train.py", {"train.py": text}) for text in texts)
 
 
 def test_modules_that_draw_when_they_are_imported_come_after_the_seeds() -> None:

@@ -118,6 +118,29 @@ def test_flor_replay_does_not_start_ray_for_what_is_known(lab: Lab) -> None:
     assert done.stdout.split("\n")[:2] == ["['known']", "False"]
 
 
+def test_the_command_line_says_so_too(lab: Lab) -> None:
+    lab.record(SCRIPT)
+    lab.write("train.py", KNOWN)
+    done = lab.cli("replay", "rate2", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert "Nothing has to run for rate2." in done.stdout
+    assert "known" in done.stdout.splitlines()[-1]
+    assert "Nothing to replay for rate2." in lab.cli("replay", "rate2", "--workers", "1").stdout
+
+
+def test_a_copy_is_not_made_of_a_replay_that_failed(lab: Lab) -> None:
+    first, second = (lab.record(SCRIPT).version for _ in range(2))
+    lab.write("train.py", added(SCRIPT, '    flor.log("noise", noise)', 'flor.log("broken", noise / (len(state) - 1))'))
+    prepared, outcome = lab.replay(["broken"])
+    assert [copy.version for copy in prepared.copies] == [second]
+    assert {segment.version for segment, _ in outcome.failures} == {first, second}
+    assert list(reports.summary(prepared, outcome)["outcome"]) == ["failed", "failed"]
+    assert any(
+        f"it is the same run as version {first[:8]}" in problem for problem in reports.problems(prepared, outcome)
+    )
+    assert lab.values("broken", second) == []
+
+
 def test_where_is_kept_to_and_the_rest_comes_later(lab: Lab) -> None:
     version = lab.record(SCRIPT).version
     lab.write("train.py", KNOWN)

@@ -1,4 +1,4 @@
-"""The observer does not disturb: with statements added that do all they can to disturb, recorded values come out again."""
+"""The observer does not disturb: beside statements that do all they can to disturb, recorded values come out again."""
 
 from __future__ import annotations
 

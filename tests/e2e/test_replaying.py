@@ -44,7 +44,7 @@ def with_statement(text: str, after: str, statement: str) -> str:
 
 HINDSIGHT = SCRIPT
 for after, statement in (
-    ('state = {"weight": 1.0}', 'flor.log("prefix", rate * 10)'),
+    ('state = {"weight": 1.0}', 'flor.log("prefix", rate * 10 + len(history))'),
     ("    noise = 0.0", 'flor.log("head", (best, len(history)))'),
     ('        flor.log("weight", state["weight"])', 'flor.log("inner", noise)'),
     ("    history.append(noise)", 'flor.log("tail", [round(x, 12) for x in history])'),
@@ -261,7 +261,9 @@ def test_a_changed_program_is_noticed_because_recorded_values_are_computed_again
     _, outcome = lab.replay(["noise"], "epoch == 1")
     first = [report.mismatch for report in outcome.reports if report.mismatch is not None]
     assert [(m.name, m.epoch) for m in first] == [("noise", 1)]  # in the state at the nested loop's exit
-    with pytest.warns(FlorWarning, match="the state at epoch 1 is not the recorded one: `noise` differs .* data.txt has changed"):
+    with pytest.warns(
+        FlorWarning, match="the state at epoch 1 is not the recorded one: `noise` differs .* data.txt has changed"
+    ):
         frame = lab.frame("noise")
     assert frame.attrs["diverged"] == [lab.experiments()[0].version]
 
@@ -283,7 +285,7 @@ def test_an_unseeded_script_that_draws_before_its_first_call_is_told_apart(lab: 
     ("part", "message"),
     [
         ("0/1", "epochs 1 to 4): 4 new values; exact: 25 recorded values"),
-        ("1/2", "epochs 3 to 4): 2 new values; exact: 12 recorded values"),
+        ("1/2", "epochs 3 to 4): 2 new values; exact: 2 recorded values"),
     ],
 )
 def test_by_hand_replays_todays_code_on_the_newest_run(lab: Lab, part: str, message: str) -> None:
@@ -294,6 +296,22 @@ def test_by_hand_replays_todays_code_on_the_newest_run(lab: Lab, part: str, mess
     epochs = {"0/1": [1, 2, 3, 4], "1/2": [3, 4]}[part]
     assert lab.values("twice") == [(e, s, i, 2 * v) for e, s, i, v in lab.values("best") if e in epochs]
     assert len(lab.experiments()) == 1
+
+
+def test_by_hand_a_part_restores_the_nested_loops_exit_where_nothing_in_it_is_lacking(lab: Lab) -> None:
+    lab.record(SCRIPT)
+    noisy = SCRIPT.replace(
+        "        noise += random.random()", "        print('step')\n        noise += random.random()"
+    )
+    tail = with_statement(noisy, "    history.append(noise)", 'flor.log("tail", [round(x, 12) for x in history])')
+    lab.write("train.py", tail)
+    done = lab.python("train.py", "--replay_flor", "1/2")
+    assert "step" not in done.stdout
+    assert [len(value) for *_, value in lab.values("tail")] == [3, 4]
+    lab.write("train.py", with_statement(tail, '        flor.log("weight", state["weight"])', 'flor.log("in", noise)'))
+    done = lab.python("train.py", "--replay_flor", "1/2")
+    assert done.stdout.count("step") == 10
+    assert [row[:2] for row in lab.values("in")] == [(e, s) for e in (3, 4) for s in range(5)]
 
 
 def test_by_hand_without_a_part_answers_what_is_outside_the_main_loop(lab: Lab) -> None:
