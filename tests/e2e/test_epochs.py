@@ -142,8 +142,7 @@ def test_iterations_of_a_while_loop_are_replayed_from_any_checkpoint(
     assert {c.epoch for c in run.checkpoints if c.point is Point.EPOCH_END} == {0, 1, 2, 3, 4}
     restores = {1: None if order[0][0] == 1 else 0}
     segments = [
-        Segment(VERSION, a, b, Operator.DP_I, Variant.INNER, restores.get(a, a - 1), names=("tail",))
-        for a, b in order
+        Segment(VERSION, a, b, Operator.DP_I, Variant.INNER, restores.get(a, a - 1), names=("tail",)) for a, b in order
     ]
     again(lab, run, WHILE, segments, ["loss", "tail"])
 
