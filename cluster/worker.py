@@ -30,7 +30,7 @@ from flor_ray.marking import Marking
 from flor_ray.packages import installed
 from flor_ray.preload import Preload, preload
 from flor_ray.records import DEFAULT_LIMITS, Checkpoint, Experiment, Limits, Segment, SegmentReport
-from flor_ray.replayer import ReplayTask
+from flor_ray.replay_task import ReplayTask
 from flor_ray.replaying import ScriptError
 from flor_ray.results import SegmentResult
 from flor_ray.store import Store

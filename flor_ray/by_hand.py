@@ -26,7 +26,8 @@ from flor_ray.fidelity import RecordedValues
 from flor_ray.flags import Flags
 from flor_ray.project import Project
 from flor_ray.records import Checkpoint, Experiment, Gap, Operator, Point, Region, Segment, Status
-from flor_ray.replayer import Replayer, ReplayTask
+from flor_ray.replay_task import ReplayTask
+from flor_ray.replayer import Replayer
 from flor_ray.results import SegmentResult
 
 

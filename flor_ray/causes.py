@@ -81,7 +81,7 @@ def _causes(
     if other := hardware.library_differences(evidence.environment, now):
         yield f"it was replayed with other packages: {some(other)}"
     if restored:
-        variable = dependence.features_that_depend(evidence.script, evidence.uncaptured).get(mismatch.name)
+        variable = dependence.features_that_depend(evidence.uncaptured, evidence.script).get(mismatch.name)
         if variable is not None:
             yield f"{mismatch.name} depends on `{variable}`, which no checkpoint could keep"
     if evidence.rewritten:

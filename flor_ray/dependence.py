@@ -3,7 +3,7 @@
     reply = sock.recv(9)   ->   if reply: hits += 1   ->   flor.log("hits", hits)        `hits` depends on `sock`
 
 Names stand for what they hold, wherever they are used, and what a branch or loop binds depends on its condition. So a
-dependence may be reported that is none; one through a function of another file, or through `getattr`, is not seen.
+dependence may be reported that is none; one through `getattr` is not seen.
 """
 
 from __future__ import annotations
@@ -19,26 +19,29 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "process_time", "now", "utcnow", "today")
 
 
-def features_that_depend(source: str, variables: Iterable[str]) -> dict[str, str]:
-    """Features logged in `source` that depend on one of `variables`, with that variable. `holder.attribute` stands for
-    everything of the name `attribute`. A source that cannot be parsed has none."""
-    return {name[1:]: variable for name, variable in _reached(source, variables).items() if name.startswith(">")}
+def features_that_depend(variables: Iterable[str], *sources: str) -> dict[str, str]:
+    """Features logged in `sources` that depend on one of `variables`, with that variable. `holder.attribute` stands for
+    everything of the name `attribute`. Names mean the same in all sources; one that cannot be parsed has none."""
+    return {name[1:]: variable for name, variable in _reached(sources, variables).items() if name.startswith(">")}
 
 
 def read_from_the_clock(source: str) -> frozenset[str]:
     """Variables of `source` that depend on the time of day, or on how long something took, and features as `>name`."""
-    return frozenset(_reached(source, CLOCKS)) - frozenset(CLOCKS)
+    return frozenset(_reached([source], CLOCKS)) - frozenset(CLOCKS)
 
 
-def _reached(source: str, variables: Iterable[str]) -> dict[str, str]:
+def _reached(sources: Iterable[str], variables: Iterable[str]) -> dict[str, str]:
     """Names, and features as `>name`, that depend on one of `variables`, each with that variable."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return {}
-    modules = {alias.asname or alias.name.partition(".")[0] for alias in ast.walk(tree) if isinstance(alias, ast.alias)}
     origin = {variable.rpartition(".")[2]: variable for variable in sorted(variables)}
-    edges = [edge for statement in tree.body for edge in _edges(statement, frozenset()) if edge[0] not in modules]
+    edges: list[_Edge] = []
+    for source in sources:
+        try:
+            tree = ast.parse(source)
+        except (SyntaxError, ValueError):
+            continue
+        aliases = [alias for alias in ast.walk(tree) if isinstance(alias, ast.alias)]
+        modules = {alias.asname or alias.name.partition(".")[0] for alias in aliases}
+        edges += [edge for statement in tree.body for edge in _edges(statement, frozenset()) if edge[0] not in modules]
     grown = True
     while grown:
         grown = False
@@ -68,6 +71,9 @@ def _edges(node: ast.AST, around: frozenset[str]) -> Iterator[_Edge]:
                 yield from _bound([item.optional_vars], _names(item.context_expr) | around)
     elif isinstance(node, _Function):
         yield node.name, frozenset().union(*map(_names, node.body))
+        arguments = node.args
+        for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+            yield argument.arg, frozenset((f"{node.name}()",))
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
             yield from _edges(child, around)
@@ -87,6 +93,8 @@ def _in_expression(expression: ast.expr, around: frozenset[str]) -> Iterator[_Ed
             continue
         made_of = frozenset().union(*map(_names, [*node.args, *(k.value for k in node.keywords)])) | around
         called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if called:
+            yield f"{called}()", made_of
         first = next(iter([*node.args, *(k.value for k in node.keywords if k.arg == "name")]), None)
         if called == "log" and isinstance(first, ast.Constant) and isinstance(first.value, str):
             yield f">{first.value}", made_of

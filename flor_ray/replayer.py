@@ -17,10 +17,10 @@ import pickle
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from flor_ray import hardware, instrument, rng, schema
 from flor_ray import script as scripts
@@ -28,10 +28,10 @@ from flor_ray.checkpoints import Capturer, LoadedState
 from flor_ray.choosing import Chooser, Scope
 from flor_ray.context import Context, Role
 from flor_ray.errors import ReplayError, UsageError
-from flor_ray.instrument import Marks
 from flor_ray.objects import Objects
 from flor_ray.observing import Observer
 from flor_ray.records import LogRecord, Mismatch, Operator, Point, Segment, Variant
+from flor_ray.replay_task import Channel, Elements, ReplayTask
 from flor_ray.results import SegmentResult
 from flor_ray.session import CheckpointOptions
 
@@ -41,35 +41,6 @@ _BYTES_PER_SECOND = 200e6  # at which a recorded state is read and compared, rou
 _COMPARE_SHARE = 0.05  # of a segment's time
 _COMPARE_SECONDS = 0.02  # may be spent in any case
 _LEFT_PREFIX = "Segment {segment} starts from the prefix, but this process has already left it."
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayTask:
-    """What a replay process needs to know of its version, besides its segments."""
-
-    store_url: str
-    root: str  # folder with the version's patched files
-    original_root: str  # folder of the user's repository when the version was recorded; never written to
-    script: str  # relative to root
-    argv: tuple[str, ...]
-    cwd: str  # relative to root, or absolute if it was outside the repository
-    args: Mapping[str, object]  # recorded values of flor.arg
-    checkpoints: Mapping[tuple[int, Point], str]  # (epoch, point) -> key
-    rng: str | None = None  # key of the random state when the run began
-    sys_path: tuple[str, ...] = ()  # as `environment.recorded_path` has it
-    marks: Mapping[str, Marks] = field(default_factory=dict)  # by path, relative to root
-    stops: Mapping[str, int] = field(default_factory=dict)  # feature -> line after which no epoch logs it any more
-    sizes: Mapping[tuple[int, Point], int] = field(default_factory=dict)  # bytes of the checkpoints
-    clocked: frozenset[str] = frozenset()  # variables that are different in every run
-    leave: frozenset[int] = frozenset()  # epochs whose end is restored sooner than what comes after a stop has run
-
-
-class Channel(Protocol):
-    """Where segments come from and results go to."""
-
-    def next(self) -> Segment | None: ...
-
-    def done(self, result: SegmentResult) -> None: ...
 
 
 class Replayer:
@@ -158,7 +129,7 @@ class Replayer:
 
     def _main_loop(self, iterable: Iterable[T]) -> Iterator[T]:
         self._setup_seconds = self._lap()
-        elements = _Elements(iterable)
+        elements = Elements(iterable)
         try:
             while (segment := self._segment) is not None:
                 if segment.operator is Operator.DP_STAR:
@@ -179,7 +150,7 @@ class Replayer:
         finally:
             self._context.leave(Role.MAIN)
 
-    def _whole_loop(self, segment: Segment, elements: _Elements[T]) -> Iterator[T]:
+    def _whole_loop(self, segment: Segment, elements: Elements[T]) -> Iterator[T]:
         """All epochs; of a run that did not end, those that it finished."""
         epoch = 1
         while elements.has(epoch) and (segment.suffix or epoch <= segment.last):
@@ -190,7 +161,7 @@ class Replayer:
             self._ended = False
             epoch += 1
 
-    def _epochs(self, segment: Segment, elements: _Elements[T]) -> Iterator[T]:
+    def _epochs(self, segment: Segment, elements: Elements[T]) -> Iterator[T]:
         begin = (segment.restore or 0) + 1
         if segment.restore is None:
             self._refuse_if_moved(segment)
@@ -208,7 +179,7 @@ class Replayer:
             if epoch == segment.last and not self._left:
                 self._compare(Point.EPOCH_END, epoch)
 
-    def _ends(self, segment: Segment, elements: _Elements[T]) -> Iterator[T]:
+    def _ends(self, segment: Segment, elements: Elements[T]) -> Iterator[T]:
         """The state at the end of each epoch, for the statements that need nothing else."""
         for epoch in range(segment.first, segment.last + 1):
             element = self._element(elements, epoch, segment)
@@ -218,7 +189,7 @@ class Replayer:
             yield element
             self._at_end = False
 
-    def _element(self, elements: _Elements[T], epoch: int, segment: Segment) -> T:
+    def _element(self, elements: Elements[T], epoch: int, segment: Segment) -> T:
         """What the main loop yields in an epoch. Taken before a state is put back: it may draw random numbers."""
         if not elements.has(epoch):
             raise ReplayError(
@@ -443,24 +414,3 @@ class Replayer:
         now = time.perf_counter()
         seconds, self._clock = now - self._clock, now
         return seconds
-
-
-class _Elements(Generic[T]):
-    """The main loop's elements by epoch. Those that have been drawn are kept, so that replay can go back."""
-
-    def __init__(self, iterable: Iterable[T]) -> None:
-        self._iterator = iter(iterable)
-        self._drawn: list[T] = []
-
-    def has(self, epoch: int) -> bool:
-        while len(self._drawn) < epoch:
-            try:
-                self._drawn.append(next(self._iterator))
-            except StopIteration:
-                return False
-        return True
-
-    def at(self, epoch: int) -> T:
-        if not self.has(epoch):
-            raise IndexError(f"the main loop has no epoch {epoch}")
-        return self._drawn[epoch - 1]

@@ -30,7 +30,8 @@ from flor_ray.errors import ReplayError
 from flor_ray.files import Files
 from flor_ray.objects import Objects
 from flor_ray.records import Segment
-from flor_ray.replayer import Channel, Replayer, ReplayTask
+from flor_ray.replay_task import Channel, ReplayTask
+from flor_ray.replayer import Replayer
 from flor_ray.results import SegmentResult
 
 _PARENT_SECONDS = 1.0  # how often a replay process looks whether its worker is still there

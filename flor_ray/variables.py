@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import FrameType
 
-_IN_PLACE_ARRAY_METHODS = {"fill", "put", "sort", "partition", "resize", "itemset", "setfield"}
+from flor_ray.uses import Uses
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def _spans(node: ast.expr, line: int) -> bool:
 def _names_of(tree: ast.Module, loop: _Loop, scope: ast.AST, enclosing: _Loop | None) -> LoopNames:
     """What a loop carries, apart from what stands around its iterator."""
     head: ast.expr = loop.test if isinstance(loop, ast.While) else loop.iter
-    uses = _Uses()
+    uses = Uses()
     uses.visit(head if isinstance(loop, ast.While) else loop.target)
     for statement in loop.body:
         uses.visit(statement)
@@ -276,105 +276,6 @@ def _breaks(statements: Iterable[ast.AST]) -> Iterable[int]:
             yield from _breaks(statement.orelse)
         elif not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
             yield from _breaks(ast.iter_child_nodes(statement))
-
-
-class _Uses(ast.NodeVisitor):
-    """Collects names; assignments inside nested functions and classes belong to those, their reads count."""
-
-    def __init__(self) -> None:
-        self.bound: set[str] = set()
-        self.changed: set[str] = set()
-        self.called: set[str] = set()
-        self.mentioned: set[str] = set()
-        self._depth = 0
-        self._comprehensions = 0  # of the depth: `:=` in these binds outside of them
-
-    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
-        if self._depth == self._comprehensions:
-            self.bound.add(node.target.id)
-        self.generic_visit(node)
-
-    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
-        self._bind(node.name)
-        self.generic_visit(node)
-
-    def visit_MatchAs(self, node: ast.MatchAs) -> None:
-        self._bind(node.name)
-        self.generic_visit(node)
-
-    def visit_MatchStar(self, node: ast.MatchStar) -> None:
-        self._bind(node.name)
-
-    def visit_MatchMapping(self, node: ast.MatchMapping) -> None:
-        self._bind(node.rest)
-        self.generic_visit(node)
-
-    def visit_alias(self, node: ast.alias) -> None:
-        self._bind((node.asname or node.name).split(".")[0])
-
-    def visit_Nonlocal(self, node: ast.Nonlocal) -> None:
-        self.bound.update(node.names)  # a function of the loop's body assigns them
-
-    def visit_Name(self, node: ast.Name) -> None:
-        if isinstance(node.ctx, ast.Load):
-            self.mentioned.add(node.id)
-        elif self._depth == 0:
-            self.bound.add(node.id)
-
-    def visit_Attribute(self, node: ast.Attribute) -> None:
-        self._in_place(node)
-        self.generic_visit(node)
-
-    def visit_Subscript(self, node: ast.Subscript) -> None:
-        self._in_place(node)
-        self.generic_visit(node)
-
-    def visit_Call(self, node: ast.Call) -> None:
-        if isinstance(node.func, ast.Attribute) and (name := _base(node.func.value)):
-            method = node.func.attr
-            in_place = (method.endswith("_") and not method.startswith("_")) or method in _IN_PLACE_ARRAY_METHODS
-            (self.changed if in_place else self.called).add(name)
-        self.generic_visit(node)
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        self._nested(node, node.name)
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
-        self._nested(node, node.name)
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        self._nested(node, node.name)
-
-    def visit_Lambda(self, node: ast.Lambda) -> None:
-        self._nested(node, None)
-
-    def visit_ListComp(self, node: ast.ListComp) -> None:
-        self._comprehensions += 1
-        self._nested(node, None)
-        self._comprehensions -= 1
-
-    visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_ListComp  # type: ignore[assignment]
-
-    def _bind(self, name: str | None) -> None:
-        if name is not None and self._depth == 0:
-            self.bound.add(name)
-
-    def _nested(self, node: ast.AST, name: str | None) -> None:
-        self._bind(name)
-        self._depth += 1
-        self.generic_visit(node)
-        self._depth -= 1
-
-    def _in_place(self, node: ast.Attribute | ast.Subscript) -> None:
-        if isinstance(node.ctx, ast.Store | ast.Del) and (name := _base(node)):
-            self.changed.add(name)
-
-
-def _base(node: ast.expr) -> str | None:
-    """The variable at the root of `a.b[c].d`."""
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else None
 
 
 def _targets(node: ast.AST) -> set[str]:

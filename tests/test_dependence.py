@@ -41,9 +41,15 @@ for epoch in flor.loop("epoch", range(3)):
 )
 def test_values_are_followed_from_the_variable_to_the_log_statement(body: str, expected: dict[str, str]) -> None:
     indented = "\n".join(f"    {line}" for line in body.splitlines())
-    assert features_that_depend(LOOP.replace("{body}", indented), ["sock"]) == expected
+    assert features_that_depend(["sock"], LOOP.replace("{body}", indented)) == expected
 
 
 def test_an_attribute_of_an_object_is_found_by_its_name() -> None:
     source = "for e in flor.loop('e', r):\n    flor.log('w', trainer.writer.count)\n    flor.log('x', trainer.x)"
-    assert features_that_depend(source, ["Trainer.writer"]) == {"w": "Trainer.writer"}
+    assert features_that_depend(["Trainer.writer"], source) == {"w": "Trainer.writer"}
+
+
+def test_a_dependence_through_a_function_of_another_file_is_seen() -> None:
+    script = "from helper import note\nhits = sock.recv(9)\nother = 1\nnote(hits)\n"
+    helper = "def note(count):\n    flor.log('hits', count)\n\n\ndef more(n):\n    flor.log('none', n)\n\n\nmore(2)\n"
+    assert features_that_depend(["sock"], script, helper) == {"hits": "sock"}

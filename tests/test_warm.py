@@ -20,7 +20,7 @@ import pytest
 from flor_ray.errors import ProcessKilled
 from flor_ray.preload import Import, Preload
 from flor_ray.records import Operator, Segment
-from flor_ray.replayer import ReplayTask
+from flor_ray.replay_task import ReplayTask
 from flor_ray.warm import WarmProcess, WarmServer
 from tests.conftest import environment
 

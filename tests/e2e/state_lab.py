@@ -30,7 +30,8 @@ from flor_ray.objects import Objects
 from flor_ray.plan import plan
 from flor_ray.recorder import Recorder
 from flor_ray.records import Checkpoint, Experiment, Gap, LogRecord, Operator, Point, Region, Segment, Status
-from flor_ray.replayer import Replayer, ReplayTask
+from flor_ray.replay_task import ReplayTask
+from flor_ray.replayer import Replayer
 from flor_ray.results import SegmentResult
 from flor_ray.session import CheckpointOptions
 from flor_ray.snapshots import SnapshotWriter

@@ -1,4 +1,4 @@
-"""Every recording trap that FlorDB falls into, and the test that says that we do not.
+"""Every trap of recording and replaying that FlorDB falls into, and the test that says that we do not.
 
     test_recording.py
         break, return, exception out of a loop      test_break_return_and_exceptions_out_of_loops_close_them
@@ -21,6 +21,22 @@
         workers of a DataLoader                     test_workers_of_a_data_loader_do_not_become_runs
         Ctrl-C                                      test_ctrl_c_keeps_the_run_and_marks_it
         batches of a loop are no data to be stored  test_batches_that_a_loop_yields_are_not_stored
+        a project called may, branches, analyses    test_runs_of_all_branches_are_replayed_and_an_analysis_that_ran_last
+        a replay that fails leaves all as it was    test_a_failing_replay_leaves_git_and_every_file_of_the_user_alone
+        an iterable that draws random numbers       test_an_iterable_that_draws_is_not_drawn_from_too_early
+    test_replaying.py
+        never in the user's working tree            test_replay_leaves_git_and_every_file_of_the_user_as_they_were
+        values that are there are not run again     test_all_names_at_once_and_then_nothing_is_left_to_do
+        `where` really filters                      test_where_restricts_versions_and_epochs
+        other versions are still answered           test_a_script_that_fails_on_replay_is_told_and_other_versions
+    test_values.py
+        unseeded runs replay exactly                test_replayed_values_are_those_of_a_run_from_scratch_bit_for_bit
+    test_observing.py
+        a hindsight statement changes nothing       test_a_statement_that_disturbs_leaves_every_recorded_value_exact
+    test_limits.py
+        a crash leaves no half rows                 test_a_script_that_crashes_takes_nothing_with_it
+    test_side_effects.py
+        files that the script itself writes         test_checkpoints_and_tables_at_absolute_paths_are_left_alone
 
 And state that training scripts carry in objects of torch, beyond the cases of tests/cases/state.
 """
@@ -36,7 +52,7 @@ import pytest
 
 from flor_ray.records import Status
 from tests.conftest import Lab, environment
-from tests.e2e.state_lab import StateLab, doubled
+from tests.e2e.state_lab import StateLab, doubled, values_of
 from tests.e2e.test_state import Checker
 
 
@@ -49,7 +65,7 @@ def test_every_test_of_the_list_is_there() -> None:
         elif line.startswith("        "):
             listed += 1
             assert f"\ndef {line.split()[-1]}" in text, line
-    assert listed == 17
+    assert listed == 28
 
 
 def test_workers_of_a_data_loader_do_not_become_runs(lab: Lab) -> None:
@@ -338,3 +354,76 @@ for epoch in flor.loop("epoch", range(4)):
     newest, _ = doubled(text)
     check = Checker(lab, run, newest, run.values("tail"))
     check(["tail"], [3, 4])
+
+
+COUNTING = """
+import random
+import flor_ray as flor
+
+total = 0.0
+flor.checkpointing(total=[total])
+for epoch in flor.loop("epoch", range(3)):
+    for step in flor.loop("step", range(2)):
+        total += random.random()
+    flor.log("total", total)
+    {more}
+"""
+
+
+def snapshot(lab: Lab) -> dict[str, object]:
+    """Every file of the user, and what git says."""
+    names = [p for p in sorted(lab.root.rglob("*")) if p.is_file() and not {".git", ".flor"} & set(p.parts)]
+    files: dict[str, object] = {str(path): path.read_bytes() for path in names}
+    said = [lab.git("status", "--porcelain"), lab.git("rev-parse", "HEAD"), lab.git("stash", "list")]
+    return files | {"git": [*said, lab.git("branch", "--show-current")]}
+
+
+def test_runs_of_all_branches_are_replayed_and_an_analysis_that_ran_last_is_not_asked(tmp_path: Path) -> None:
+    lab = Lab(tmp_path / "may")
+    lab.git("config", "user.email", "a@b.c")
+    lab.git("config", "user.name", "a")
+    for branch in ("t30", "other"):
+        lab.git("checkout", "--quiet", "-b", branch)
+        lab.record(COUNTING.format(more=f"branch = {branch!r}"), "--flor", branch)
+        lab.git("add", "train.py")
+        lab.git("commit", "--quiet", "-m", branch)
+    lab.record("import flor_ray as flor\nflor.log('runs', 2)\n", script="analysis.py")
+    lab.write("train.py", COUNTING.format(more='flor.log("more", [total, len(str(epoch))])'))
+    prepared, outcome = lab.replay(["more"])
+    assert {version for version, *_ in prepared.refusals} == {lab.experiments()[-1].version}
+    assert outcome.failures == []
+    for experiment in lab.experiments()[:2]:
+        totals = [value for *_, value in lab.values("total", experiment.version)]
+        assert [value[0] for *_, value in lab.values("more", experiment.version)] == totals
+        assert len(totals) == 3
+
+
+def test_a_failing_replay_leaves_git_and_every_file_of_the_user_alone(lab: Lab) -> None:
+    lab.git("config", "user.email", "a@b.c")
+    lab.git("config", "user.name", "a")
+    lab.write("notes.txt", "mine")
+    lab.git("add", "notes.txt")
+    lab.git("commit", "--quiet", "-m", "notes")
+    text = COUNTING.format(more='open("notes.txt", "w").write(str(epoch))')
+    lab.record(text)
+    lab.write("notes.txt", "mine again")
+    lab.write("train.py", text + '    flor.log("fails", total / 0)\n')
+    before = snapshot(lab)
+    _, outcome = lab.replay(["fails"])
+    assert "ZeroDivisionError" in outcome.failures[0][1]
+    assert lab.values("fails") == []
+    assert snapshot(lab) == before
+
+
+def test_an_iterable_that_draws_is_not_drawn_from_too_early(tmp_path: Path) -> None:
+    lab = StateLab(tmp_path)
+    text = COUNTING.replace("range(3)", "random.sample(range(9), 3)").format(more='flor.log("epoch_was", epoch)')
+    text = text.replace("range(2)", "[random.random() for _ in range(3)]").replace("random.random()\n", "step\n")
+    run = lab.record(text)
+    again, _ = doubled(text)
+    for epochs in ([3], [2], [1, 3]):
+        segments = lab.plan(run, again, ["again_total", "again_epoch_was"], epochs)
+        replayed = values_of(lab.replay(run, again, segments), lab.objects)
+        for name in ("total", "epoch_was"):
+            recorded = {key: value for key, value in run.values(name).items() if key[0] in epochs}
+            assert {key: value for key, value in replayed.items() if key[2] == name} == recorded

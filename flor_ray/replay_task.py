@@ -1,0 +1,63 @@
+"""What a replay process is given: its task, a channel for its segments, and the main loop's elements by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from flor_ray.instrument import Marks
+from flor_ray.records import Point, Segment
+from flor_ray.results import SegmentResult
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayTask:
+    """What a replay process needs to know of its version, besides its segments."""
+
+    store_url: str
+    root: str  # folder with the version's patched files
+    original_root: str  # folder of the user's repository when the version was recorded; never written to
+    script: str  # relative to root
+    argv: tuple[str, ...]
+    cwd: str  # relative to root, or absolute if it was outside the repository
+    args: Mapping[str, object]  # recorded values of flor.arg
+    checkpoints: Mapping[tuple[int, Point], str]  # (epoch, point) -> key
+    rng: str | None = None  # key of the random state when the run began
+    sys_path: tuple[str, ...] = ()  # as `environment.recorded_path` has it
+    marks: Mapping[str, Marks] = field(default_factory=dict)  # by path, relative to root
+    stops: Mapping[str, int] = field(default_factory=dict)  # feature -> line after which no epoch logs it any more
+    sizes: Mapping[tuple[int, Point], int] = field(default_factory=dict)  # bytes of the checkpoints
+    clocked: frozenset[str] = frozenset()  # variables that are different in every run
+    leave: frozenset[int] = frozenset()  # epochs whose end is restored sooner than what comes after a stop has run
+
+
+class Channel(Protocol):
+    """Where segments come from and results go to."""
+
+    def next(self) -> Segment | None: ...
+
+    def done(self, result: SegmentResult) -> None: ...
+
+
+class Elements(Generic[T]):
+    """The main loop's elements by epoch. Those that have been drawn are kept, so that replay can go back."""
+
+    def __init__(self, iterable: Iterable[T]) -> None:
+        self._iterator = iter(iterable)
+        self._drawn: list[T] = []
+
+    def has(self, epoch: int) -> bool:
+        while len(self._drawn) < epoch:
+            try:
+                self._drawn.append(next(self._iterator))
+            except StopIteration:
+                return False
+        return True
+
+    def at(self, epoch: int) -> T:
+        if not self.has(epoch):
+            raise IndexError(f"the main loop has no epoch {epoch}")
+        return self._drawn[epoch - 1]
