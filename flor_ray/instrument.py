@@ -23,10 +23,10 @@ import builtins
 import difflib
 import importlib.abc
 import importlib.machinery
-import importlib.util
+import os
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -243,7 +243,8 @@ def run_main(script: Path, marks: Mapping[str, Marks], functions: Mapping[str, C
         functions: what the marks call, by name; for the whole process from now on.
     """
     vars(builtins).update(functions)
-    sys.meta_path.insert(0, _Finder(marks))
+    finder = _Finder(marks)
+    sys.meta_path.insert(0, finder)
     module = types.ModuleType("__main__")
     name = str(script)
     vars(module).update(
@@ -251,22 +252,32 @@ def run_main(script: Path, marks: Mapping[str, Marks], functions: Mapping[str, C
     )
     vars(module)["__builtins__"] = builtins
     sys.modules["__main__"] = module
-    exec(instrumented(script.read_bytes(), name, marks.get(name, Marks())), vars(module))
+    exec(instrumented(script.read_bytes(), name, finder.marks_of(name) or Marks()), vars(module))
 
 
 class _Finder(importlib.abc.MetaPathFinder):
     """Finds modules as usual, and has the marked ones loaded with their marks."""
 
     def __init__(self, marks: Mapping[str, Marks]) -> None:
-        self._marks = marks
+        self._marks = {os.path.realpath(path): found for path, found in marks.items()}
+        self._names = {os.path.basename(path) for path in marks}
+
+    def marks_of(self, path: str | None) -> Marks | None:
+        """The marks of a file, by whatever path it was found."""
+        if path is None or os.path.basename(path) not in self._names:
+            return None
+        return self._marks.get(os.path.realpath(path))
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        if spec is None or spec.origin is None or spec.origin not in self._marks:
+        if not self._names & {f"{name.rpartition('.')[2]}.py", "__init__.py"}:
             return None
-        spec.loader = _Loader(name, spec.origin, self._marks[spec.origin])
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        marks = None if spec is None else self.marks_of(spec.origin)
+        if spec is None or marks is None:
+            return None
+        spec.loader = _Loader(name, str(spec.origin), marks)
         return spec
 
 
@@ -279,14 +290,3 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
     def get_code(self, fullname: str) -> types.CodeType:
         return instrumented(self.get_data(self.path), self.path, self._file_marks)
-
-
-def statements_in(block: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements of a block and of the blocks in it, in the order of the file."""
-    for statement in block:
-        yield statement
-        for node in ast.iter_child_nodes(statement):
-            if isinstance(node, ast.stmt):
-                yield from statements_in([node])
-            elif isinstance(node, ast.ExceptHandler | ast.match_case):
-                yield from statements_in(node.body)
