@@ -99,7 +99,8 @@ class Merger:
         elif torch is not None and isinstance(living, torch.Tensor):
             if not _same_tensor_kind(living, saved):
                 return False
-            living.detach().copy_(saved.detach())
+            # `.data` has a version counter of its own: views of the same memory have not been changed by the script
+            living.data.copy_(saved.detach())
             if living.is_leaf and (living.is_floating_point() or living.is_complex()):
                 living.requires_grad_(saved.requires_grad)
                 living.grad = saved.grad

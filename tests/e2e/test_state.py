@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy  # noqa: F401 - a random generator counts only once its library is there
 import pytest
+import torch  # noqa: F401
 
 from flor_ray.records import Operator, Point, Segment
 from tests.conftest import Lab
