@@ -15,11 +15,13 @@ spawns instead of forking; they only inherit TMPDIR. C++ code that opens files b
 
 from __future__ import annotations
 
+import atexit
 import builtins
 import functools
 import getpass
 import os
 import posix
+import shutil
 import site
 import sys
 import sysconfig
@@ -143,6 +145,7 @@ def install(root: Path, original_root: Path, kept: Iterable[str | Path] = ()) ->
     if len(os.fsencode(scratch)) + _SOCKET_NAME_BYTES > _MOST_SOCKET_BYTES:  # loaders could not talk to their workers
         scratch = tempfile.mkdtemp(prefix="flor-")
         left_alone.append(scratch)
+        atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
     layers = Layers(str(root), str(original_root), left_alone)
     make_folders(scratch)
