@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flor_ray import dependence, hardware
+from flor_ray.clocks import CLOCKS, DATES
 from flor_ray.records import Mismatch
 
 UNKNOWN = "unknown"
@@ -29,7 +30,6 @@ _SET_BY_CALL = ("os.putenv", "os.environ.setdefault")
 # Calls that come out differently in every run. The time of day is not among them: nearly every script asks for it, and
 # what depends on it is not compared; only a seed that is made of it counts.
 _RANDOM = frozenset({"uuid.uuid1", "uuid.uuid4", "uuid1", "uuid4", "os.urandom", "os.getpid", "random.SystemRandom"})
-_CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "now", "utcnow")
 _SEEDS = ("seed", "manual_seed", "manual_seed_all", "default_rng", "RandomState", "Random", "seed_everything")
 
 
@@ -191,7 +191,7 @@ def _arguments(call: ast.Call) -> list[ast.expr]:
 
 def _reads_the_clock(expression: ast.expr) -> bool:
     called = [dotted_name(node.func) for node in ast.walk(expression) if isinstance(node, ast.Call)]
-    return any(name.rpartition(".")[2] in _CLOCKS for name in called)
+    return any(name.rpartition(".")[2] in CLOCKS | DATES for name in called)
 
 
 def variable_in_words(name: str) -> str:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-_CLOCKS = frozenset(
+# functions that read a clock, and methods of dates that do
+CLOCKS = frozenset(
     ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time", "thread_time")
 )
-_DATES = frozenset(("now", "utcnow", "today"))
+DATES = frozenset(("now", "utcnow", "today"))
 _HOLDERS = frozenset(("time", "datetime", "date", "dt"))  # modules and classes that these belong to
 _MEASURES = frozenset(("elapsed_time",))  # of events of a GPU
 _FUNCTIONS = frozenset(("float", "int", "round", "abs", "min", "max", "sum", "str", "mean", "median"))
@@ -111,9 +112,9 @@ def _measures(node: ast.expr, names: frozenset[str]) -> bool:
         return _dotted(node) in names or _measures(node.value, names)
     if isinstance(node, ast.Call):
         called, holder = _last(node.func), _dotted(node.func).split(".")[0]
-        if called in _MEASURES or (called in _CLOCKS and holder in _HOLDERS | {called}):
+        if called in _MEASURES or (called in CLOCKS and holder in _HOLDERS | {called}):
             return True
-        if called in _DATES and holder in _HOLDERS:
+        if called in DATES and holder in _HOLDERS:
             return True
         if called in _FUNCTIONS and any(_measures(argument, names) for argument in node.args):
             return True

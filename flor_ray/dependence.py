@@ -11,12 +11,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
+from flor_ray.clocks import CLOCKS, DATES
+
 _Edge = tuple[str, frozenset[str]]  # a name (or ">feature"), and the names that its value is made of
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-# Attributes and functions whose results differ from run to run, without harm to what is computed.
-CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "process_time", "now", "utcnow", "today")
 
 
 def features_that_depend(variables: Iterable[str], *sources: str) -> dict[str, str]:
@@ -27,7 +25,7 @@ def features_that_depend(variables: Iterable[str], *sources: str) -> dict[str, s
 
 def read_from_the_clock(source: str) -> frozenset[str]:
     """Variables of `source` that depend on the time of day, or on how long something took, and features as `>name`."""
-    return frozenset(_reached([source], CLOCKS)) - frozenset(CLOCKS)
+    return frozenset(_reached([source], CLOCKS | DATES)) - CLOCKS - DATES
 
 
 def _reached(sources: Iterable[str], variables: Iterable[str]) -> dict[str, str]:

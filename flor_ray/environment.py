@@ -59,17 +59,12 @@ class Surroundings:
 
     def at_start(self) -> dict[str, object]:
         """What is known when the run begins; kept even if it is killed."""
-        torch = sys.modules.get("torch")
-        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch is not None else []
         return {
             "python": platform.python_version(),
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "pid_started": schema.process_start_ticks(os.getpid()),
-            "machine": platform.machine(),
-            "cpu": cpu_model(),
-            "threads": torch.get_num_threads() if torch is not None else None,
-            "gpus": gpus,
+            **processors(),
             "sys_path": recorded_path(sys.path, self._root, interpreter_folders()),
             **self._of_variables(),
         }
@@ -92,6 +87,18 @@ class Surroundings:
             if self._is_users(module):
                 read |= variables_read(_source(file))
         return recorded_variables(self._variables, read)
+
+
+def processors() -> dict[str, object]:
+    """What this process computes on. torch is asked only if it is loaded: a script that does not use it computes
+    nothing with it."""
+    torch = sys.modules.get("torch")
+    return {
+        "machine": platform.machine(),
+        "cpu": cpu_model(),
+        "threads": torch.get_num_threads() if torch is not None else None,
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch is not None else [],
+    }
 
 
 def recorded_variables(variables: Mapping[str, str], read: Iterable[str]) -> dict[str, object]:

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections.abc import Mapping
 
-from flor_ray.environment import cpu_model
+from flor_ray.environment import processors
 
 _LIBRARIES = ("torch", "numpy")  # whose versions change what is computed
 
 
 def here() -> dict[str, object]:
-    """This process's processor, GPUs, threads and numeric libraries, under the names of an experiment's environment.
-
-    torch is asked only if it is loaded: a script that does not use it computes nothing with it.
-    """
-    torch = sys.modules.get("torch")
+    """This process's processors and numeric libraries, under the names of an experiment's environment."""
     versions = {name: getattr(sys.modules.get(name), "__version__", None) for name in _LIBRARIES}
-    return {
-        "machine": platform.machine(),
-        "cpu": cpu_model(),
-        "threads": torch.get_num_threads() if torch is not None else None,
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch is not None else [],
-        "packages": {name: str(version) for name, version in versions.items() if version is not None},
-    }
+    packages = {name: str(version) for name, version in versions.items() if version is not None}
+    return {**processors(), "packages": packages}
 
 
 def differences(recorded: Mapping[str, object], now: Mapping[str, object]) -> tuple[str, ...]:

@@ -33,7 +33,6 @@ from flor_ray.records import (
     Propagation,
     Refusal,
     Region,
-    Stop,
     TreePropagation,
 )
 
@@ -104,7 +103,6 @@ class Patched:
     whys: Mapping[str, str] = field(
         default_factory=dict
     )  # name -> why its region is larger than its place; few have one
-    stops: Mapping[str, Stop | None] = field(default_factory=dict)  # where an epoch's statements of a name end
     marking: Marking = field(default_factory=Marking)
     clues: Mapping[str, tuple[Clue, ...]] = field(default_factory=dict)  # of names whose region is WHOLE
     lost: frozenset[Region] = frozenset()  # regions that may read gradients, which checkpoints do not hold
@@ -320,7 +318,6 @@ class _Version:
             tuple(findings),
             originals,
             whys,
-            stops=stops,
             marking=marking(script, self._texts, files, carried, stops),
             clues={name: one.clues for name, one in logged.items() if one.region is Region.WHOLE},
             lost=lost,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flor_ray import dependence
+from flor_ray.clocks import CLOCKS, DATES
 from flor_ray.records import Checkpoint, Experiment, Gap, Point, Status
 from flor_ray.schema import Value
 from flor_ray.script_reading import calls_named, imported_words, parsed
@@ -167,7 +168,7 @@ def _is_seed(call: ast.Call, of_clock: frozenset[str]) -> bool:
     arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
     none = any(isinstance(argument, ast.Constant) and argument.value is None for argument in arguments)
     names = {word for argument in arguments for node in ast.walk(argument) for word in _words_of(node)}
-    return bool(arguments) and not none and not names & {*of_clock, *dependence.CLOCKS}
+    return bool(arguments) and not none and not names & {*of_clock, *CLOCKS, *DATES}
 
 
 def _is_quiet(tree: ast.Module) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from flor_ray import propagation
 from flor_ray.donors import Donor, Revision, blob_of, features, find_donors, said
 from flor_ray.patching import Finding, Verdict, Ways, narrowed, patch, patch_all, stale
-from flor_ray.records import GRADIENTS, Level, Pin, PinnedPlace, Region, Stop
+from flor_ray.records import GRADIENTS, Level, Pin, PinnedPlace, Region
 
 OLD = textwrap.dedent(
     """
@@ -90,7 +90,7 @@ def test_what_head_and_tail_may_read_counts_for_names_that_are_logged_in_both() 
     patched = patch(["both"], {}, "train.py", {"train.py": text})
     assert patched.regions == {"both": Region.WHOLE}
     assert patched.whys == {"both": "it is logged where gradients may be read, which checkpoints do not hold"}
-    assert patched.stops == {"both": None}
+    assert patched.marking.stops == {}
 
 
 def test_a_name_has_a_region_a_reason_and_a_stop_wherever_its_statement_is() -> None:
@@ -100,7 +100,7 @@ def test_a_name_has_a_region_a_reason_and_a_stop_wherever_its_statement_is() -> 
     )
     patched = patch(["x"], {}, "train.py", {"train.py": text, "helper.py": helper})
     assert patched.regions == {"x": Region.TAIL}
-    assert patched.stops == {"x": Stop("train.py", 9)}
+    assert patched.marking.stops == {"x": 9}
     assert (patched.whys, patched.witnesses) == ({}, frozenset())
     patched = patch(["x"], {}, "train.py", {"train.py": text + "hook(helper.f)\n", "helper.py": helper})
     assert patched.regions == {"x": Region.WHOLE}
