@@ -17,6 +17,15 @@ def here() -> dict[str, object]:
     return {**processors(), "packages": packages}
 
 
+def kind(environment: Mapping[str, object]) -> str:
+    """The class of worker that an environment's machine is: its GPUs' type, else its processor's. "" if not known.
+
+    What ran on a machine of several GPU types counts as all of them together: nobody knows which one it used.
+    """
+    gpus = _kinds(environment.get("gpus"))
+    return " and ".join(gpus) or str(environment.get("cpu") or "")
+
+
 def differences(recorded: Mapping[str, object], now: Mapping[str, object]) -> tuple[str, ...]:
     """Where two environments differ in hardware or threads, in words. What only one of them knows counts for nothing.
 

@@ -113,6 +113,7 @@ class Profile:
     setup_seconds: float = 0.0  # from process start (imports included) to the main loop's entry, or to the end if none
     epochs: tuple[EpochTimes, ...] = ()
     suffix_seconds: float = 0.0  # from the main loop's exit to the process's end
+    import_seconds: float = 0.0  # of set-up: importing modules, which a warm server has done before it forks
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,12 +326,21 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class SegmentCost:
-    """Estimated seconds of a segment. Set-up is paid once per (version, worker), the rest per segment."""
+    """Estimated seconds of a segment. Set-up is paid once per (version, worker), the rest per segment.
+
+    Spreads are standard deviations in seconds. What all segments of a replay have in common (the hindsight statement's
+    own cost, a machine that is slower than thought) is not in them.
+    """
 
     segment: Segment
     setup_seconds: float
     run_seconds: float
     known: bool = True  # False: nothing was measured that could tell, the seconds are a stand-in
+    read_seconds: float = 0.0  # of run: reading checkpoints, which a worker that holds them need not
+    read_bytes: int = 0
+    setup_spread: float = 0.0
+    run_spread: float = 0.0
+    rank: float = 0.0  # what is lower runs first, as far as it costs no worker anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +361,7 @@ class SegmentReport:
 
     segment: Segment
     rows: int
-    setup_seconds: float  # 0 when the version's process was already warm
+    setup_seconds: float  # files written, process forked, data prepared; 0 when the version's process was already warm
     run_seconds: float
     compared: int = 0  # recorded values that were recomputed and compared
     states_compared: int = 0  # recorded states that were come to again and compared
@@ -363,6 +373,34 @@ class SegmentReport:
     clocked: int = 0  # recorded values that differ, and were expected to: they measure the clock
     measured: tuple[str, ...] = ()  # wanted features that measure the clock
     cause: str | None = None  # of what is not as recorded, most likely
+    kind: str = ""  # of the worker: `hardware.kind`
+    start_seconds: float = 0.0  # a worker's own start: importing libraries into its server, for this and later segments
+    read_seconds: float = 0.0  # of run: reading and restoring checkpoints
+    read_bytes: int = 0
+
+
+class Ending(StrEnum):
+    """How a worker's time with a segment ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    LOST = "lost"  # the worker was
+    CANCELLED = "cancelled"  # another worker was faster
+
+
+@dataclass(frozen=True, slots=True)
+class Stint:
+    """What one worker did from one moment to another. All of them are the timeline of a replay."""
+
+    worker: str
+    segment: Segment  # as it ended: its tail may have gone to another worker
+    began: float  # seconds since the replay began
+    ended: float
+    ending: Ending
+    setup_seconds: float = 0.0  # of its time, first: the worker's start, files, process, data
+    estimated_seconds: float = 0.0  # for all of it, when it began
+    kind: str = ""  # of the worker
+    rows: int = 0
 
 
 @dataclass(slots=True)
@@ -371,3 +409,4 @@ class Outcome:
 
     reports: list[SegmentReport] = field(default_factory=list)
     failures: list[tuple[Segment, str]] = field(default_factory=list)
+    stints: list[Stint] = field(default_factory=list)

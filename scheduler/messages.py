@@ -1,0 +1,151 @@
+"""What the dispatcher is told and what it answers: plain values, for the driver of a real cluster and the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from flor_ray.records import Segment, SegmentCost, SegmentReport
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerJoined:
+    worker: str
+    kind: str = ""  # worker class, such as the GPU's type
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDraining:
+    """The worker will be gone soon: its node is to be preempted or scaled down."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class EpochBegun:
+    """How far a running segment is."""
+
+    worker: str
+    segment: Segment
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentDone:
+    """The report's segment is the one that ran; if its tail was taken away, what was left of it."""
+
+    worker: str
+    report: SegmentReport
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFailed:
+    worker: str
+    segment: Segment
+    error: str
+    retryable: bool  # False: the script itself raised, and would again
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentShortened:
+    """Answer to Shorten. `last` is the epoch after which the segment will end now: as asked, or later if the worker
+    was further by then. The segment's own last epoch: nothing has changed."""
+
+    worker: str
+    segment: Segment  # as it was when it was asked
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentCancelled:
+    """Answer to Cancel: the worker has left the segment, and nothing of it was written. (It may be done instead.)"""
+
+    worker: str
+    segment: Segment
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentSlow:
+    """A running segment has taken the `slow_after_seconds` of its Run."""
+
+    worker: str
+    segment: Segment
+
+
+@dataclass(frozen=True, slots=True)
+class EstimateCorrected:
+    """What later segments are thought to cost now; `slowness` is by worker class, 1 where it is not named."""
+
+    costs: tuple[SegmentCost, ...] = ()
+    slowness: Mapping[str, float] = field(default_factory=dict)
+
+
+Event = (
+    WorkerJoined
+    | WorkerDraining
+    | WorkerLost
+    | EpochBegun
+    | SegmentDone
+    | SegmentFailed
+    | SegmentShortened
+    | SegmentCancelled
+    | SegmentSlow
+    | EstimateCorrected
+)
+
+# --- instructions -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Begin with the segment; tell when it has taken longer than this and is not done."""
+
+    worker: str
+    segment: Segment
+    slow_after_seconds: float = float("inf")
+    estimated_seconds: float = 0.0  # set-up included
+
+
+@dataclass(frozen=True, slots=True)
+class Shorten:
+    """Let the running segment end after epoch `last`, or as soon after it as can be: another worker takes the rest."""
+
+    worker: str
+    segment: Segment
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Leave the segment: another worker has done it."""
+
+    worker: str
+    segment: Segment
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    segment: Segment
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """The worker is not needed any more; it can be given back."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Every segment is done or given up. Told once, last."""
+
+
+Instruction = Run | Shorten | Cancel | GiveUp | Retire | Finished
