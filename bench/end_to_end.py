@@ -25,6 +25,7 @@ from pathlib import Path
 from flor_ray import demo, pipeline, reports
 from flor_ray.cluster import actors
 from flor_ray.project import Project
+from flor_ray.terms import Terms
 
 NAMES = ("cf_matrix", "accuracy")
 
@@ -60,7 +61,7 @@ def measure(folder: Path, repeats: int) -> dict[str, object]:
         for name, workers in (("one_worker", 1), ("two_workers", 2)):
             root = folder / f"{name}-{repeat}"
             shutil.copytree(recorded, root)
-            prepared = pipeline.prepare(Project.open(str(root)), NAMES, workers=workers)
+            prepared = pipeline.prepare(Project.open(str(root)), NAMES, terms=Terms(workers))
             started = time.perf_counter()
             outcome = pipeline.run(prepared)
             seconds[name].append(time.perf_counter() - started)

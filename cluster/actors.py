@@ -1,7 +1,8 @@
 """Workers as Ray actors: one whole GPU each, or one CPU slot where the cluster has no GPU.
 
-A call in flight per actor, and `ray.wait` over all of them. An actor that dies is replaced by a new one; its segment
-goes back to the dispatcher.
+One segment in flight per actor, and `ray.wait` over all of them. Short questions go beside it, in a thread of their
+own: how far it is, and where it shall end. An actor that dies is replaced by a new one; its segment goes back to the
+dispatcher. Workers on nodes that Ray drains are told as such.
 
 A version whose packages are others than those that are installed is replayed by an actor with a `runtime_env` in which
 they are: the slot's actor makes room for it, and the next one for a version with other packages does the same. Ray
@@ -11,10 +12,13 @@ it, and is not tried again.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,11 +26,21 @@ from typing import Any, Self
 import ray
 from ray.exceptions import RayActorError, RuntimeEnvSetupError
 
-from flor_ray.cluster.executors import failure
+from flor_ray.cluster.executors import WorkerCalibrated, calibrated, failure
 from flor_ray.cluster.worker import VersionJob, Worker
 from flor_ray.errors import FlorError, UsageError
 from flor_ray.records import Segment, SegmentReport
-from flor_ray.scheduler.dispatch import Event, SegmentDone, SegmentFailed, WorkerJoined, WorkerLost
+from flor_ray.scheduler.calibration import Calibration
+from flor_ray.scheduler.messages import (
+    EpochBegun,
+    Event,
+    SegmentDone,
+    SegmentFailed,
+    SegmentShortened,
+    WorkerDraining,
+    WorkerJoined,
+    WorkerLost,
+)
 
 _MAX_REPLACEMENTS = 3  # new actors per worker slot before the slot is given up
 _CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # where ray.init finds a cluster that runs on this machine
@@ -35,6 +49,9 @@ _INSTALL_SECONDS = 540  # for Ray to copy the installed environment and install 
 _INSTALL_OPTIONS = ["--disable-pip-version-check", "--retries", "2", "--timeout", "20"]
 _INSTALL_TRIES = "RUNTIME_ENV_RETRY_TIMES"  # read by the clusters that this process starts; each try is a whole copy
 _ERROR_LINES = 5  # of what pip says
+_ASK_SECONDS = 1.0  # between two questions how far a segment is
+_DRAIN_SECONDS = 5.0  # between two looks whether nodes are drained
+_BESIDE = "beside"  # the concurrency group of what is asked while a segment runs
 
 
 class _ReplayActor:
@@ -43,9 +60,11 @@ class _ReplayActor:
     def __init__(self, without_gpu: bool) -> None:
         self._worker = Worker(without_gpu)
 
-    def ready(self) -> int:
-        """Its process id."""
-        return os.getpid()
+    def ready(self, first: VersionJob | None) -> _Place:
+        with contextlib.suppress(FlorError):  # which the first segment will tell
+            if first is not None:
+                self._worker.warm(first)
+        return _Place(os.getpid(), ray.get_runtime_context().get_node_id(), self._worker.kind)
 
     def run(self, job: VersionJob, segment: Segment) -> SegmentReport | Exception:
         """A failing segment is an answer, not a failing actor: its error travels as a value."""
@@ -54,8 +73,32 @@ class _ReplayActor:
         except Exception as error:  # noqa: BLE001 - see above
             return error if isinstance(error, FlorError) else FlorError(f"{type(error).__name__}: {error}")
 
+    def calibrate(self, job: VersionJob) -> Calibration | FlorError:
+        return calibrated(self._worker, job)
+
+    @ray.method(concurrency_group=_BESIDE)
+    def shorten(self, segment: Segment, last: int) -> int:
+        return self._worker.shorten(segment, last)
+
+    @ray.method(concurrency_group=_BESIDE)
+    def cancel(self, segment: Segment) -> None:
+        self._worker.cancel(segment)
+
+    @ray.method(concurrency_group=_BESIDE)
+    def epoch(self, segment: Segment) -> int:
+        return self._worker.epoch(segment)
+
     def close(self) -> None:
         self._worker.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an actor runs."""
+
+    pid: int
+    node: str
+    kind: str
 
 
 def connect() -> None:
@@ -89,15 +132,23 @@ class RayExecutor:
         self._actors: dict[str, Any] = {}
         self._packages: dict[str, tuple[str, ...]] = {}  # of each worker's actor, besides what is installed anyway
         self._unbuildable: dict[tuple[str, ...], str] = {}  # packages -> why there is no environment with them
-        self._failed: list[Event] = []  # not told yet
+        self._failed: list[Event | WorkerCalibrated] = []  # not told yet
         self._proven: set[tuple[str, ...]] = {()}  # packages with which an actor has run something
         self._replacements: dict[str, int] = {}  # how often the slot of this worker got a new actor
         self._in_flight: dict[Any, tuple[str, Segment | None]] = {}  # reference -> worker and segment (None: starting)
+        self._questions: dict[
+            Any, Callable[[Any], list[Event | WorkerCalibrated]]
+        ] = {}  # beside: reference -> what its answer means
+        self._asked: dict[str, float] = {}  # worker -> when it was asked last how far it is
+        self._told: dict[str, tuple[Segment, int]] = {}  # worker -> how far it said it was
+        self._nodes: dict[str, str] = {}  # worker -> its node
+        self._looked = 0.0  # when it was last seen which nodes are drained
         self._closing: list[Any] = []
         self._numbers = itertools.count()
         self.pids: dict[str, int] = {}  # process id of each worker's actor, on its node
 
-    def start(self, workers: int) -> None:
+    def start(self, workers: int, first: VersionJob | None) -> None:
+        self._first = first
         if workers > self.available:
             kind = "GPUs" if self._with_gpu else "CPU slots"
             raise UsageError(f"{workers} workers were asked for, and the cluster has {self.available} {kind}.")
@@ -112,19 +163,68 @@ class RayExecutor:
             self._close_actor(worker)
             self._create_actor(worker, job.packages)
         self._in_flight[self._actors[worker].run.remote(job, segment)] = (worker, segment)
+        self._asked[worker] = time.monotonic()
+
+    def calibrate(self, worker: str, job: VersionJob) -> None:
+        def answered(found: Calibration | FlorError) -> list[Event | WorkerCalibrated]:
+            return [WorkerCalibrated(worker, found)]
+
+        self._questions[self._actors[worker].calibrate.remote(job)] = answered
+
+    def shorten(self, worker: str, segment: Segment, last: int) -> None:
+        def answered(left: int) -> list[Event | WorkerCalibrated]:
+            return [SegmentShortened(worker, segment, left)]
+
+        self._questions[self._actors[worker].shorten.remote(segment, last)] = answered
+
+    def cancel(self, worker: str, segment: Segment) -> None:
+        self._questions[self._actors[worker].cancel.remote(segment)] = lambda _: []
 
     def retire(self, worker: str) -> None:
         if worker in self._actors:
             self._closing.append(self._actors[worker].close.remote())
 
-    def wait(self, timeout_seconds: float) -> list[Event]:
+    def wait(self, timeout_seconds: float) -> list[Event | WorkerCalibrated]:
         if self._failed:
             failed, self._failed = self._failed, []
             return failed
         if not self._in_flight:
             return []
-        ready, _ = ray.wait(list(self._in_flight), num_returns=1, timeout=timeout_seconds)
-        return [event for reference in ready for event in self._events(reference)]
+        self._ask()
+        ready, _ = ray.wait([*self._questions, *self._in_flight], num_returns=1, timeout=timeout_seconds)
+        return [*self._drained(), *(event for reference in ready for event in self._events(reference))]
+
+    def _ask(self) -> None:
+        """Ask the busy workers now and then how far they are."""
+        now = time.monotonic()
+        for worker, segment in self._in_flight.values():
+            if segment is not None and now - self._asked[worker] >= _ASK_SECONDS:
+                self._asked[worker] = now
+                self._questions[self._actors[worker].epoch.remote(segment)] = self._progress(worker, segment)
+
+    def _progress(self, worker: str, segment: Segment) -> Callable[[int], list[Event | WorkerCalibrated]]:
+        def answered(epoch: int) -> list[Event | WorkerCalibrated]:
+            if epoch == 0 or self._told.get(worker) == (segment, epoch) or (worker, segment) not in self._running():
+                return []
+            self._told[worker] = segment, epoch
+            return [EpochBegun(worker, segment, epoch)]
+
+        return answered
+
+    def _running(self) -> set[tuple[str, Segment | None]]:
+        return set(self._in_flight.values())
+
+    def _drained(self) -> list[Event | WorkerCalibrated]:
+        """Workers whose nodes will soon be gone, as Ray's head node knows it. Each is told once."""
+        now = time.monotonic()
+        if now - self._looked < _DRAIN_SECONDS:
+            return []
+        self._looked = now
+        nodes = draining_nodes()
+        gone = [worker for worker, node in self._nodes.items() if node in nodes]
+        for worker in gone:
+            del self._nodes[worker]
+        return [WorkerDraining(worker) for worker in gone]
 
     def close(self) -> None:
         if self._closing:
@@ -133,6 +233,7 @@ class RayExecutor:
             ray.kill(actor)
         self._actors.clear()
         self._in_flight.clear()
+        self._questions.clear()
         self._closing.clear()
 
     def __enter__(self) -> Self:
@@ -147,10 +248,11 @@ class RayExecutor:
         worker = f"worker-{next(self._numbers)}"
         self._replacements[worker] = replacements
         self._create_actor(worker, ())
-        self._in_flight[self._actors[worker].ready.remote()] = (worker, None)
+        self._in_flight[self._actors[worker].ready.remote(self._first)] = (worker, None)
 
     def _create_actor(self, worker: str, packages: tuple[str, ...]) -> None:
-        remote_class: Any = ray.remote(_ReplayActor)
+        decorate: Any = ray.remote  # whose overloads do not know all options
+        remote_class = decorate(concurrency_groups={_BESIDE: 1})(_ReplayActor)
         options: dict[str, Any] = {"num_gpus": 1} if self._with_gpu else {"num_cpus": 1}
         if packages:
             options["runtime_env"] = {
@@ -169,7 +271,13 @@ class RayExecutor:
             self._closing.append(actor.close.remote())
             actor.__ray_terminate__.remote()
 
-    def _events(self, reference: Any) -> list[Event]:
+    def _events(self, reference: Any) -> list[Event | WorkerCalibrated]:
+        if reference in self._questions:
+            answered = self._questions.pop(reference)
+            try:
+                return answered(ray.get(reference))
+            except (RayActorError, RuntimeEnvSetupError):  # told by the segment's own reference
+                return []
         worker, segment = self._in_flight.pop(reference)
         try:
             answer = ray.get(reference)
@@ -183,14 +291,15 @@ class RayExecutor:
             del self._actors[worker]
             del self._packages[worker]
             self.pids.pop(worker, None)
+            self._nodes.pop(worker, None)
             replacements = self._replacements.pop(worker)
             if replacements < _MAX_REPLACEMENTS:
                 self._start_actor(replacements + 1)
             return [] if segment is None else [WorkerLost(worker)]
         self._proven.add(self._packages[worker])
         if segment is None:
-            self.pids[worker] = answer
-            return [WorkerJoined(worker)]
+            self.pids[worker], self._nodes[worker] = answer.pid, answer.node
+            return [WorkerJoined(worker, answer.kind)]
         if isinstance(answer, Exception):
             return [failure(worker, segment, answer)]
         return [SegmentDone(worker, answer)]
@@ -202,6 +311,13 @@ class RayExecutor:
         self.pids.pop(worker, None)
         self._unbuildable[packages] = why_unbuildable(packages, error)
         return SegmentFailed(worker, segment, self._unbuildable[packages], retryable=False)
+
+
+def draining_nodes() -> frozenset[str]:
+    """Ids of the nodes that will soon be taken away. Ray tells it in no public function; Ray Serve asks like this."""
+    from ray._private.state import state
+
+    return frozenset(state.get_draining_nodes())
 
 
 def why_unbuildable(packages: Sequence[str], error: str) -> str:

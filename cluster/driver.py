@@ -1,7 +1,8 @@
 """Carrying out a schedule: the dispatcher decides, the executor does, and this loop stands between them.
 
 executor ── events ──> Dispatcher.handle ── instructions ──> executor
-               └──────────────> Progress ──> whoever watches
+   timers ──┤              ^
+            └─> CostModel ─┴─> Progress ──> whoever watches
 """
 
 from __future__ import annotations
@@ -10,78 +11,168 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from flor_ray.cluster.executors import Executor
+from flor_ray.cluster.executors import Executor, WorkerCalibrated
+from flor_ray.cluster.ledger import Ledger
 from flor_ray.cluster.worker import VersionJob
 from flor_ray.errors import ReplayError
-from flor_ray.records import Outcome
-from flor_ray.scheduler.costs import correct
-from flor_ray.scheduler.dispatch import Dispatcher, GiveUp, Instruction, Retire, Run, SegmentDone
+from flor_ray.records import Outcome, Segment, SegmentReport
+from flor_ray.scheduler.calibration import Calibration, CostModel
+from flor_ray.scheduler.cutting import Cutting
+from flor_ray.scheduler.dispatch import Dispatcher
+from flor_ray.scheduler.jobs import WorkerState
+from flor_ray.scheduler.messages import (
+    Cancel,
+    EstimateCorrected,
+    Event,
+    GiveUp,
+    Instruction,
+    Retire,
+    Run,
+    SegmentDone,
+    Shorten,
+    WorkerJoined,
+)
 from flor_ray.scheduler.packing import Schedule
 
 _TICK_SECONDS = 0.5  # how often progress is told while nothing happens
-_STRANDED_SECONDS = 120.0  # without any worker for so long, the replay is given up
+_CORRECTIONS = 50  # of all estimates in one replay, beside those after the first reports
+_STRANDED_SECONDS = 300.0  # without any worker for so long, the replay is given up
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Where a replay stands."""
 
-    segments_done: int
-    segments: int
-    rows: int
-    remaining_seconds: float
+    answered: int  # rows of the table, (version, epoch) each, and one per version for what is outside the main loop
+    wanted: int
+    values: int  # that were written
+    busy_seconds: float  # of workers so far: GPU-seconds, where each has a GPU
+    remaining_seconds: float  # until the last segment ends
+    remaining_interval: tuple[float, float]
+    workers: int  # that are there
+    drift: str | None = None  # how segments have begun to take longer or shorter than they did before
 
 
-def carry_out(
-    schedule: Schedule,
-    jobs: Mapping[str, VersionJob],
-    executor: Executor,
-    tell: Callable[[Progress], None] = lambda progress: None,
-) -> Outcome:
-    """Run every segment of a schedule on an executor's workers; `jobs` are by version.
+class Driver:
+    """One replay on its way. `jobs` are by version; `model` starts from what is known and learns."""
 
-    Finished segments are in the store whatever happens afterwards, so an interrupted replay only has the rest to do.
-    """
-    dispatcher = Dispatcher(schedule)
-    outcome = Outcome()
-    costs = {cost.segment: cost for assignment in schedule.assignments for cost in assignment}
-    began: dict[str, float] = {}
-    executor.start(sum(1 for assignment in schedule.assignments if assignment))
-    last_event = time.monotonic()
-    while not dispatcher.finished:
-        events = executor.wait(_TICK_SECONDS)
-        for event in events:
-            last_event = time.monotonic()
-            if isinstance(event, SegmentDone):
-                outcome.reports.append(event.report)
-                dispatcher.revise(correct(costs.values(), outcome.reports))
-            for instruction in dispatcher.handle(event):
-                _perform(instruction, jobs, executor, outcome, began)
-        if dispatcher.stranded and time.monotonic() - last_event > _STRANDED_SECONDS:
-            raise ReplayError(
-                f"No worker has been there for {_STRANDED_SECONDS:.0f} s. Finished segments are kept; look at the "
-                "cluster (`ray status`), then ask again for the rest."
-            )
-        now = time.monotonic()
-        elapsed = {worker: now - began[worker] for worker in dispatcher.running}
-        done = len(outcome.reports) + len(outcome.failures)
-        rows = sum(report.rows for report in outcome.reports)
-        tell(Progress(done, len(costs), rows, dispatcher.remaining_seconds(elapsed)))
-    return outcome
+    def __init__(
+        self,
+        schedule: Schedule,
+        cutting: Cutting,
+        model: CostModel,
+        jobs: Mapping[str, VersionJob],
+        executor: Executor,
+        tell: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        self.model = model
+        self.outcome = Outcome()
+        self._costs = [cost for assignment in schedule.assignments for cost in assignment]
+        self._workers = sum(1 for assignment in schedule.assignments if assignment)
+        self._dispatcher = Dispatcher(schedule, cutting)
+        self._ledger = Ledger(self.outcome.stints)
+        self._answered: set[Segment] = set()
+        self._values = 0
+        self._first = next((job for job in jobs.values() if not job.packages), None)  # by which workers are warmed
+        self._asked: set[str] = set()  # classes of workers that were calibrated
+        self._jobs, self._executor, self._tell = jobs, executor, tell
+        self._zero = time.monotonic()
 
+    def carry_out(self) -> Outcome:
+        """Run every segment on the executor's workers.
 
-def _perform(
-    instruction: Instruction,
-    jobs: Mapping[str, VersionJob],
-    executor: Executor,
-    outcome: Outcome,
-    began: dict[str, float],
-) -> None:
-    match instruction:
-        case Run(worker=worker, segment=segment):
-            began[worker] = time.monotonic()
-            executor.submit(worker, jobs[segment.version], segment)
-        case GiveUp(segment=segment, error=error):
-            outcome.failures.append((segment, error))
-        case Retire(worker=worker):
-            executor.retire(worker)
+        Finished segments are in the store whatever happens afterwards, so an interrupted replay only has the rest to
+        do. `outcome` holds what there is of it at any time.
+        """
+        self._executor.start(self._workers, self._first)
+        last_event = self._now()
+        try:
+            while not self._dispatcher.finished:
+                events = self._executor.wait(self._patience())
+                if events:
+                    last_event = self._now()
+                for event in [*events, *self._ledger.slow(self._now())]:
+                    self._happens(event)
+                if self._dispatcher.stranded and self._now() - last_event > _STRANDED_SECONDS:
+                    raise ReplayError(
+                        f"No worker has been there for {_STRANDED_SECONDS:.0f} s. Finished segments are kept; look at "
+                        "the cluster (`ray status`), then ask again for the rest."
+                    )
+                self._tell(self._progress())
+        finally:
+            self._ledger.stop(self._now())
+        return self.outcome
+
+    def _happens(self, event: Event | WorkerCalibrated) -> None:
+        now = self._now()
+        if isinstance(event, WorkerCalibrated):
+            if isinstance(event.found, Calibration):
+                self.model = self.model.calibrated(self._ledger.kind(event.worker), event.found)
+                self._correct(now)
+            return
+        if isinstance(event, WorkerJoined):
+            self._calibrate(event)
+        twice = isinstance(event, SegmentDone) and event.report.segment in self._answered
+        self._ledger.happens(event, now, twice)
+        if isinstance(event, SegmentDone) and not twice:
+            self._answered.add(event.report.segment)
+            self._learn(event.report, now)
+        self._perform(self._dispatcher.handle(event, now), now)
+
+    def _learn(self, report: SegmentReport, now: float) -> None:
+        """From a segment that is done; the first ones say most."""
+        reports = self.outcome.reports
+        reports.append(report)
+        self._values += report.rows
+        self.model = self.model.observe(report)
+        if len(reports) <= _CORRECTIONS or len(reports) % max(1, len(self._costs) // _CORRECTIONS) == 0:
+            self._correct(now)
+
+    def _correct(self, now: float) -> None:
+        corrected = EstimateCorrected(self.model.corrected(self._costs), self.model.slowness())
+        self._perform(self._dispatcher.handle(corrected, now), now)
+
+    def _calibrate(self, joined: WorkerJoined) -> None:
+        """Measure a class of workers that is new, once."""
+        job = self._first
+        if job is not None and joined.kind not in self._asked and self.model.unknown_kinds([joined.kind]):
+            self._asked.add(joined.kind)
+            self._executor.calibrate(joined.worker, job)
+
+    def _perform(self, instructions: tuple[Instruction, ...], now: float) -> None:
+        for instruction in instructions:
+            match instruction:
+                case Run(worker=worker, segment=segment):
+                    self._ledger.begins(instruction, now)
+                    self._executor.submit(worker, self._jobs[segment.version], segment)
+                case Shorten(worker=worker, segment=segment, last=last):
+                    self._executor.shorten(worker, segment, last)
+                case Cancel(worker=worker, segment=segment):
+                    self._executor.cancel(worker, segment)
+                case GiveUp(segment=segment, error=error):
+                    self.outcome.failures.append((segment, error))
+                case Retire(worker=worker):
+                    self._executor.retire(worker)
+
+    def _patience(self) -> float:
+        """Seconds to wait for an event: until something is to be called slow, or progress is to be told."""
+        return max(0.0, min(_TICK_SECONDS, self._ledger.next_slow() - self._now()))
+
+    def _progress(self) -> Progress:
+        now = self._now()
+        standing = self._dispatcher.standing(now)
+        states = self._dispatcher.workers.values()
+        return Progress(
+            answered=standing.rows_answered,
+            wanted=standing.rows,
+            values=self._values,
+            busy_seconds=self._ledger.busy_seconds(now),
+            remaining_seconds=standing.remaining_seconds,
+            remaining_interval=self.model.interval(standing.remaining_seconds),
+            workers=sum(1 for state in states if state not in (WorkerState.LOST, WorkerState.RETIRED)),
+            drift=self.model.drift(),
+        )
+
+    def _now(self) -> float:
+        """Seconds since the replay began."""
+        return time.monotonic() - self._zero

@@ -1,38 +1,69 @@
 """The contract between the driver and whatever runs workers, and its implementation on threads of this process.
 
-    driver ── submit(worker, job, segment) ──> executor ── events: joined, done, failed, lost ──> driver
+    driver ── submit, shorten, cancel, retire ──> executor ── events (flor_ray.scheduler.messages) ──> driver
 
-An executor promises: one call in flight per worker; exactly one event for each submitted segment; `wait` returns as
-soon as there is one; after `close` nothing of it runs. `flor_ray.cluster.actors` keeps the same contract on Ray.
+An executor promises: one segment at a time per worker; for each submitted segment exactly one of done, failed,
+cancelled or the worker's loss; for each `shorten` one answer, or the worker's loss; `wait` returns as soon as there is
+an event; after `close` nothing of it runs. `flor_ray.cluster.actors` keeps the same contract on Ray.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
 from flor_ray.cluster.worker import VersionJob, Worker
-from flor_ray.errors import FlorError, ProcessKilled, UsageError
+from flor_ray.errors import Cancelled, FlorError, ProcessKilled, UsageError
 from flor_ray.records import Segment
-from flor_ray.scheduler.dispatch import Event, SegmentDone, SegmentFailed, WorkerJoined
+from flor_ray.scheduler.calibration import Calibration
+from flor_ray.scheduler.messages import (
+    EpochBegun,
+    Event,
+    SegmentCancelled,
+    SegmentDone,
+    SegmentFailed,
+    SegmentShortened,
+    WorkerJoined,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCalibrated:
+    """Answer to `calibrate`: what workers of a class take; or why that could not be measured."""
+
+    worker: str
+    found: Calibration | FlorError
 
 
 class Executor(Protocol):
     """Runs segments on workers; see the module for what it promises."""
 
-    def start(self, workers: int) -> None:
-        """Begin to start this many workers; each says WorkerJoined when it is ready."""
+    def start(self, workers: int, first: VersionJob | None) -> None:
+        """Begin to start this many workers; each says WorkerJoined when it is ready: when it has imported what `first`
+        imports, since others most likely import the same (None: nothing)."""
 
     def submit(self, worker: str, job: VersionJob, segment: Segment) -> None:
         """Run the segment, in an environment that has the job's packages. Raises UsageError if there can be none."""
 
+    def calibrate(self, worker: str, job: VersionJob) -> None:
+        """Measure what workers of this one's class take, before it runs anything else."""
+
+    def shorten(self, worker: str, segment: Segment, last: int) -> None:
+        """Let the segment end after epoch `last`, or as soon after it as can be."""
+
+    def cancel(self, worker: str, segment: Segment) -> None:
+        """Leave the segment, unless it is done by then."""
+
     def retire(self, worker: str) -> None:
         """The worker is not needed any more."""
 
-    def wait(self, timeout_seconds: float) -> list[Event]:
-        """Events since the last call; [] if there was none within the time."""
+    def wait(self, timeout_seconds: float) -> list[Event | WorkerCalibrated]:
+        """Events since the last call; [] if there was none within the time. How far segments are is told now and
+        then."""
 
     def close(self) -> None: ...
 
@@ -43,25 +74,38 @@ class Executor(Protocol):
     ) -> None: ...
 
 
-def failure(worker: str, segment: Segment, error: BaseException) -> SegmentFailed:
+def failure(worker: str, segment: Segment, error: BaseException) -> SegmentFailed | SegmentCancelled:
     """The event for a segment that raised: a lost process is worth another attempt, a failing script is not."""
+    if isinstance(error, Cancelled):
+        return SegmentCancelled(worker, segment)
     message = str(error) if isinstance(error, FlorError) else f"{type(error).__name__}: {error}"
     return SegmentFailed(worker, segment, message, retryable=isinstance(error, ProcessKilled))
+
+
+def calibrated(worker: Worker, job: VersionJob) -> Calibration | FlorError:
+    """What a worker measured of its class. That it could not is an answer too: estimates are then less sure."""
+    try:
+        return worker.calibrate(job)
+    except FlorError as error:
+        return error
 
 
 class ThreadExecutor:
     """Workers on threads of this process: for small replays without Ray, and for tests."""
 
     def __init__(self) -> None:
-        self._events: queue.Queue[Event] = queue.Queue()
-        self._inboxes: dict[str, queue.Queue[tuple[VersionJob, Segment] | None]] = {}
+        self._events: queue.Queue[Event | WorkerCalibrated] = queue.Queue()
+        self._workers: dict[str, Worker] = {}
+        self._inboxes: dict[str, queue.Queue[tuple[VersionJob, Segment | None] | None]] = {}  # None: calibrate
+        self._running: dict[str, tuple[Segment, int]] = {}  # and the epoch of it that was told last
         self._threads: list[threading.Thread] = []
 
-    def start(self, workers: int) -> None:
+    def start(self, workers: int, first: VersionJob | None) -> None:
         for index in range(workers):
             name = f"worker-{index}"
+            self._workers[name] = Worker()
             self._inboxes[name] = queue.Queue()
-            thread = threading.Thread(target=self._run, args=(name,), name=f"flor-{name}", daemon=True)
+            thread = threading.Thread(target=self._run, args=(name, first), name=f"flor-{name}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
@@ -71,16 +115,31 @@ class ThreadExecutor:
                 f"Threads of this process cannot have other packages than it ({', '.join(job.packages)} would be "
                 'needed). Replay on Ray, or with env="current".'
             )
+        self._running[worker] = segment, 0
         self._inboxes[worker].put((job, segment))
+
+    def calibrate(self, worker: str, job: VersionJob) -> None:
+        self._inboxes[worker].put((job, None))
+
+    def shorten(self, worker: str, segment: Segment, last: int) -> None:
+        left = self._workers[worker].shorten(segment, last)
+        self._events.put(SegmentShortened(worker, segment, left))
+
+    def cancel(self, worker: str, segment: Segment) -> None:
+        self._workers[worker].cancel(segment)
 
     def retire(self, worker: str) -> None:
         self._inboxes[worker].put(None)
 
-    def wait(self, timeout_seconds: float) -> list[Event]:
+    def wait(self, timeout_seconds: float) -> list[Event | WorkerCalibrated]:
         try:
-            return [self._events.get(timeout=timeout_seconds)]
+            events = [self._events.get(timeout=timeout_seconds)]
         except queue.Empty:
-            return []
+            return self._epochs()
+        for event in events:
+            if isinstance(event, SegmentDone | SegmentFailed | SegmentCancelled):
+                self._running.pop(event.worker, None)
+        return [*self._epochs(), *events]
 
     def close(self) -> None:
         for inbox in self._inboxes.values():
@@ -96,12 +155,28 @@ class ThreadExecutor:
     ) -> None:
         self.close()
 
-    def _run(self, name: str) -> None:
-        worker = Worker()
-        self._events.put(WorkerJoined(name))
+    def _epochs(self) -> list[Event | WorkerCalibrated]:
+        """How far the running segments are, where that has changed."""
+        found: list[Event | WorkerCalibrated] = []
+        for name, (segment, told) in self._running.items():
+            epoch = self._workers[name].epoch(segment)
+            if epoch > told:
+                self._running[name] = segment, epoch
+                found.append(EpochBegun(name, segment, epoch))
+        return found
+
+    def _run(self, name: str, first: VersionJob | None) -> None:
+        worker = self._workers[name]
+        with contextlib.suppress(FlorError):  # which the first segment will tell
+            if first is not None:
+                worker.warm(first)
+        self._events.put(WorkerJoined(name, worker.kind))
         try:
             while (work := self._inboxes[name].get()) is not None:
                 job, segment = work
+                if segment is None:
+                    self._events.put(WorkerCalibrated(name, calibrated(worker, job)))
+                    continue
                 try:
                     self._events.put(SegmentDone(name, worker.run(job, segment)))
                 except Exception as error:  # noqa: BLE001 - every failure becomes an event: the driver decides

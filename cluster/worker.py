@@ -14,25 +14,29 @@ import platform
 import shutil
 import socket
 import tempfile
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Self
 
-from flor_ray import results, workspace
+from flor_ray import calibrations, hardware, results, workspace
 from flor_ray.causes import Evidence
+from flor_ray.claims import Claims
 from flor_ray.environment import Expected, for_replay, path_of
-from flor_ray.errors import LimitExceeded, ProcessKilled, ReplayError, ScriptFailed
+from flor_ray.errors import Cancelled, LimitExceeded, ProcessKilled, ReplayError, ScriptFailed
 from flor_ray.fidelity import RecordedValues
 from flor_ray.limits import Watch
 from flor_ray.marking import Marking
 from flor_ray.packages import installed
 from flor_ray.preload import Preload, preload
-from flor_ray.records import DEFAULT_LIMITS, Checkpoint, Experiment, Limits, Segment, SegmentReport
+from flor_ray.records import DEFAULT_LIMITS, Checkpoint, Experiment, Limits, Operator, Segment, SegmentReport
 from flor_ray.replay_task import ReplayTask
 from flor_ray.replaying import ScriptError
 from flor_ray.results import SegmentResult
+from flor_ray.scheduler.calibration import Calibration
 from flor_ray.store import Store
 from flor_ray.warm import WarmServer, describe_status
 
@@ -66,9 +70,32 @@ class Worker:
 
     def __init__(self, without_gpu: bool = True) -> None:
         self._without_gpu = without_gpu
+        self.kind = hardware.kind_here(not without_gpu)
         self._process: _ReplayProcess | None = None
         self._servers = _Servers()
         self._store: Store | None = None
+        self._claims_folder = tempfile.TemporaryDirectory(prefix="flor-claims-")
+        self._claims = Claims(Path(self._claims_folder.name, "claims"))
+        self._lock = threading.Lock()  # `shorten`, `cancel` and `epoch` are called from other threads than `run`
+        self._running: Segment | None = None
+        self._cancelled = False
+        self._start_seconds = 0.0  # of imports that no report has told yet
+
+    def warm(self, job: VersionJob) -> None:
+        """Import what the version imports, so that the first segment need not. Raises StoreError for a version whose
+        files cannot be read, and ReplayError if there can be no server."""
+        self._servers.seconds = 0.0
+        store = self._open(job.store_url)
+        with _Folder(job, store) as folder:
+            self._servers.prepared(folder.preload(self._without_gpu))
+        self._start_seconds += self._servers.seconds
+        # Reading the store takes libraries that this process, too, imports when it first needs them.
+        RecordedValues.read(store, job.experiment.project, job.experiment.version)
+
+    def calibrate(self, job: VersionJob) -> Calibration:
+        """Measure what a worker of this class takes, in a second or two. Raises ReplayError if no process answers."""
+        store = self._open(job.store_url)
+        return calibrations.calibrate(store, job.experiment.project, os.environ, self._without_gpu)
 
     def run(self, job: VersionJob, segment: Segment) -> SegmentReport:
         """Replay a segment and write its rows. Doing it again writes the same file again.
@@ -76,24 +103,71 @@ class Worker:
         Raises:
             ScriptFailed: the script raised, exceeded a limit, or did not behave as when it was recorded.
             ProcessKilled: its process was killed; running it again may succeed.
+            Cancelled: `cancel` was called before it was done.
             StoreError: the version's files or the checkpoint cannot be read.
         """
+        began = time.perf_counter()
+        self._servers.seconds = 0.0
         store = self._open(job.store_url)
+        with self._lock:
+            self._running, self._cancelled = segment, False
+            self._claims.begin(segment.last)
         try:
-            process = self._process_for(job, segment, store)
-            result = process.run(segment)
+            was_there, process = self._process, self._process_for(job, segment, store)
+            ready = time.perf_counter()
+            result = process.run(segment, lambda: self._cancelled)
         except ReplayError:
             self._end_process()
             raise
+        finally:
+            with self._lock:
+                self._running = None
         if result.exhausted:
             self._end_process()
+        answered = time.perf_counter()
         evidence = process.evidence
+        setup = 0.0
+        if process is not was_there:
+            judging = time.perf_counter() - answered  # input files are looked at once
+            setup = ready - began - self._servers.seconds + result.setup_seconds + judging
+        result = replace(
+            result,
+            kind=self.kind,
+            start_seconds=self._start_seconds + self._servers.seconds,
+            setup_seconds=setup,
+            run_seconds=time.perf_counter() - began - self._servers.seconds - setup,
+        )
+        self._start_seconds = 0.0
         return results.write(store, job.experiment, job.origin, process.recorded, result, job.doubtful, evidence)
+
+    def shorten(self, segment: Segment, last: int) -> int:
+        """Let the running segment end after epoch `last`, or after the one that it is in if that is later. Returns its
+        last epoch from now on: as before, if it is not running or runs as a whole."""
+        with self._lock:
+            if not self._runs(segment) or segment.operator is not Operator.DP_I:
+                return segment.last
+            return self._claims.shorten(max(last, segment.first))
+
+    def cancel(self, segment: Segment) -> None:
+        """Leave the segment if it is running: `run` raises Cancelled soon, unless it is nearly done."""
+        with self._lock:
+            self._cancelled = self._cancelled or self._runs(segment)
+
+    def epoch(self, segment: Segment) -> int:
+        """The epoch in which the segment is; 0 before the first one, and if it is not running."""
+        with self._lock:
+            return self._claims.claimed if self._runs(segment) else 0
+
+    def _runs(self, segment: Segment) -> bool:
+        """Whether it is what runs, or was that before it was shortened."""
+        return self._running is not None and replace(self._running, last=segment.last) == segment
 
     def close(self) -> None:
         """End the live process and remove its files; end the servers."""
         self._end_process()
         self._servers.close()
+        self._claims.close()
+        self._claims_folder.cleanup()
 
     def _end_process(self) -> None:
         if self._process is not None:
@@ -110,7 +184,8 @@ class Worker:
         if live is not None and (live.job != job or segment.from_prefix):
             self._end_process()
         if self._process is None:
-            self._process = _ReplayProcess(job, store, self._servers, self._without_gpu)
+            claims = str(self._claims.path)
+            self._process = _ReplayProcess(job, store, self._servers, self._without_gpu, claims)
         return self._process
 
 
@@ -119,9 +194,11 @@ class _Servers:
 
     def __init__(self) -> None:
         self._by_environment: dict[frozenset[tuple[str, str]], WarmServer] = {}  # least recently used first
+        self.seconds = 0.0  # that `prepared` took since this was last set to 0
 
     def prepared(self, wanted: Preload) -> WarmServer:
         """A server with the environment and the imports that are wanted."""
+        began = time.perf_counter()
         key = frozenset(wanted.environment.items())
         server = self._by_environment.pop(key, None)
         if server is not None and not server.alive:
@@ -133,6 +210,7 @@ class _Servers:
             server = WarmServer(wanted.environment)
         self._by_environment[key] = server
         server.preload(wanted)
+        self.seconds += time.perf_counter() - began
         return server
 
     def close(self) -> None:
@@ -141,34 +219,84 @@ class _Servers:
         self._by_environment.clear()
 
 
+class _Folder:
+    """A version's files, as they are replayed, in a folder of their own. Raises StoreError if they cannot be read."""
+
+    def __init__(self, job: VersionJob, store: Store) -> None:
+        self._job = job
+        self.path = Path(tempfile.mkdtemp(prefix=f"flor-{job.experiment.version[:8]}-"))
+        self.root = self.path / Path(job.original_root or job.experiment.project).name
+        try:
+            self._files = self._materialise(store)
+        except BaseException:
+            self.remove()
+            raise
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Of its Python files, by path."""
+        return {p: data.decode(errors="replace") for p, data in self._files.items() if p.endswith(".py")}
+
+    def preload(self, without_gpu: bool) -> Preload:
+        """What the version may import early, also in view of modules that git ignores: they lie beside the others."""
+        experiment = self._job.experiment
+        recorded = [Path(self.root, entry) for entry in path_of(experiment.environment)]
+        folders = {self.root, Path(self.root, experiment.script).parent, *recorded}
+        at_hand = [(folder, path) for folder in folders for shape in _MODULES for path in folder.glob(shape)]
+        # A module outside of the repository hides a library's like one at its root.
+        roots = [(self.root if path.is_relative_to(self.root) else folder, path) for folder, path in at_hand]
+        paths = {*self._files, *(path.relative_to(root).as_posix() for root, path in roots)}
+        sources = {p: data for p, data in self._files.items() if p.endswith(".py")}
+        return preload(sources, experiment.script, paths, for_replay(experiment.environment, os.environ, without_gpu))
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def _materialise(self, store: Store) -> dict[str, bytes]:
+        """Write the version's files, and answer them by path."""
+        job = self._job
+        files = {
+            name: (source.data, source.mode)
+            for name, source in store.sources(job.experiment.project, job.experiment.version).items()
+        }
+        for name, text in job.patches.items():
+            files[name] = (text.encode("utf-8", "surrogateescape"), files[name][1])
+        self.root.mkdir(parents=True)
+        workspace.materialise(self.root, files, Path(job.original_root) if job.original_root else None)
+        return {name: data for name, (data, _) in files.items()}
+
+
 class _ReplayProcess:
     """A version's script in a process of its own, in a folder of its own."""
 
-    def __init__(self, job: VersionJob, store: Store, servers: _Servers, without_gpu: bool) -> None:
+    def __init__(self, job: VersionJob, store: Store, servers: _Servers, without_gpu: bool, claims: str) -> None:
         self.job = job
-        self._folder = Path(tempfile.mkdtemp(prefix=f"flor-{job.experiment.version[:8]}-"))
-        self._root = self._folder / Path(job.original_root or job.experiment.project).name
-        self._output = self._folder / "output.txt"
+        self._claims = claims
         self._output_begin = 0  # where the output of the segment that runs begins
         self._began: float | None = None  # of the first segment, whose time includes the set-up; None once it has run
         self._warnings = _surprises(job.expected)  # told with the first segment
         self.recorded = RecordedValues.read(store, job.experiment.project, job.experiment.version)
+        self._folder = _Folder(job, store)
+        self._output = self._folder.path / "output.txt"
         try:
-            files = self._materialise(store)
-            self._texts = {p: data.decode(errors="replace") for p, data in files.items() if p.endswith(".py")}
-            environment = for_replay(job.experiment.environment, os.environ, without_gpu)
-            self._start(servers.prepared(self._preload(files, environment)))
+            self._start(servers.prepared(self._folder.preload(without_gpu)))
         except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.remove()
             raise
 
     @functools.cached_property
     def evidence(self) -> Evidence:
         """What its replays are judged by. Input files are looked at once."""
-        root = self.job.original_root or str(self._root)
-        return results.evidence(self.job.experiment, self.job.checkpoints, self._texts, root)
+        root = self.job.original_root or str(self._folder.root)
+        return results.evidence(self.job.experiment, self.job.checkpoints, self._folder.texts, root)
 
-    def run(self, segment: Segment) -> SegmentResult:
+    def run(self, segment: Segment, is_cancelled: Callable[[], bool]) -> SegmentResult:
         began, self._began = self._began or time.monotonic(), None
         watch = Watch(self.job.limits, self._process.pid, began)
         self._output_begin = self._output.stat().st_size
@@ -177,6 +305,9 @@ class _ReplayProcess:
             while not self._connection.poll(_POLL_SECONDS):
                 if self._process.wait(0) is not None and not self._connection.poll(0):
                     raise EOFError  # it has ended; something that it left behind holds the connection open
+                if is_cancelled():
+                    self._process.kill()
+                    raise Cancelled("Another worker was faster.")
                 if (sentence := watch.breach()) is not None:
                     self._process.kill()
                     raise LimitExceeded(*self._failure(sentence))
@@ -198,7 +329,7 @@ class _ReplayProcess:
             if self._process.wait(_EXIT_SECONDS) is None:
                 self._process.kill()
                 self._process.wait(_EXIT_SECONDS)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.remove()
 
     def _ended(self) -> ReplayError:
         """The process has closed its connection instead of answering."""
@@ -210,36 +341,11 @@ class _ReplayProcess:
             return ProcessKilled(self._failure(f"The replay process {describe_status(status)}.")[0])
         return ScriptFailed(*self._failure(f"The script's process {describe_status(status)}."))
 
-    def _materialise(self, store: Store) -> dict[str, bytes]:
-        """Write the version's files, and answer them by path."""
-        experiment = self.job.experiment
-        files = {
-            name: (source.data, source.mode)
-            for name, source in store.sources(experiment.project, experiment.version).items()
-        }
-        for name, text in self.job.patches.items():
-            files[name] = (text.encode("utf-8", "surrogateescape"), files[name][1])
-        self._root.mkdir(parents=True)
-        original = Path(self.job.original_root) if self.job.original_root else None
-        workspace.materialise(self._root, files, original)
-        return {name: data for name, (data, _) in files.items()}
-
-    def _preload(self, files: Mapping[str, bytes], environment: Mapping[str, str]) -> Preload:
-        """What the version may import early, also in view of modules that git ignores: they lie beside the others."""
-        script = self.job.experiment.script
-        recorded = [Path(self._root, entry) for entry in path_of(self.job.experiment.environment)]
-        folders = {self._root, Path(self._root, script).parent, *recorded}
-        at_hand = [(folder, path) for folder in folders for shape in _MODULES for path in folder.glob(shape)]
-        # A module outside of the repository hides a library's like one at its root.
-        roots = [(self._root if path.is_relative_to(self._root) else folder, path) for folder, path in at_hand]
-        paths = {*files, *(path.relative_to(root).as_posix() for root, path in roots)}
-        return preload({p: data for p, data in files.items() if p.endswith(".py")}, script, paths, environment)
-
     def _start(self, server: WarmServer) -> None:
         task = self._task()
         ours, theirs = socket.socketpair()
         with theirs, self._output.open("wb") as output:
-            self._process = server.fork(output, theirs, str(self._folder))
+            self._process = server.fork(output, theirs, str(self._folder.path))
         self._began = time.monotonic()
         self._connection = Connection(ours.detach())
         self._connection.send(task)
@@ -249,8 +355,8 @@ class _ReplayProcess:
         rng = experiment.environment.get("rng")
         return ReplayTask(
             store_url=self.job.store_url,
-            root=str(self._root),
-            original_root=self.job.original_root or str(self._root),
+            root=str(self._folder.root),
+            original_root=self.job.original_root or str(self._folder.root),
             script=experiment.script,
             argv=experiment.argv,
             cwd=experiment.cwd,
@@ -263,6 +369,7 @@ class _ReplayProcess:
             leave=self.job.leave,
             sizes={(c.epoch, c.point): c.bytes for c in self.job.checkpoints},
             clocked=self.job.marking.clocked,
+            claims=self._claims,
         )
 
     def _failure(self, sentence: str) -> tuple[str, str]:

@@ -13,11 +13,13 @@ from flor_ray import opened
 if TYPE_CHECKING:
     from flor_ray.automatic import autolog
     from flor_ray.calls import MTK, arg, checkpointing, iteration, log, loop
-    from flor_ray.pipeline import dataframe, explain, propagate, replay
+    from flor_ray.pipeline import dataframe, explain, propagate, replay, replay_all
+    from flor_ray.terms import Query
 
 __version__ = "0.1.0"
 __all__ = [
     "MTK",
+    "Query",
     "arg",
     "autolog",
     "checkpointing",
@@ -28,12 +30,14 @@ __all__ = [
     "loop",
     "propagate",
     "replay",
+    "replay_all",
 ]
 
 _HOMES = {
     "autolog": "flor_ray.automatic",
     **dict.fromkeys(("MTK", "arg", "checkpointing", "iteration", "log", "loop"), "flor_ray.calls"),
-    **dict.fromkeys(("dataframe", "explain", "propagate", "replay"), "flor_ray.pipeline"),
+    **dict.fromkeys(("dataframe", "explain", "propagate", "replay", "replay_all"), "flor_ray.pipeline"),
+    "Query": "flor_ray.terms",
 }
 
 

@@ -49,6 +49,13 @@ class _ByHand:
         self._recorded = RecordedValues.read(project.store, experiment.project, experiment.version)
         self._origin = results.origin_id(time.time(), secrets.token_hex(2))
 
+    def claim(self, epoch: int) -> bool:
+        return True
+
+    @property
+    def last(self) -> None:
+        return None
+
     def next(self) -> Segment | None:
         return self._segments.pop(0) if self._segments else None
 

@@ -14,7 +14,9 @@ from flor_ray.fragments import RECORDED
 from flor_ray.marking import Texts
 from flor_ray.patching import Patched, narrowed
 from flor_ray.project import Project
+from flor_ray.query import Request
 from flor_ray.records import Checkpoint, Experiment, Gap, Level, Operator, Segment
+from flor_ray.terms import Query
 
 
 def select(
@@ -37,6 +39,20 @@ def select(
                 f"{name} has missing values in {lacking} of {len(experiments)} versions; there `where` is false"
             )
     return frame.select(dimensions, where), tuple(notes)
+
+
+def requests(
+    project: Project, queries: Sequence[Query], experiments: Sequence[Experiment]
+) -> tuple[list[Request], tuple[str, ...]]:
+    """What each query asks for, and what the user should know about that."""
+    found: list[Request] = []
+    notes: list[str] = []
+    for asked in queries:
+        names = tuple(dict.fromkeys(asked.names))
+        selected, said = select(project, names, asked.where, experiments)
+        found.append(Request(names, selected))
+        notes += said
+    return found, tuple(dict.fromkeys(notes))
 
 
 def have(project: Project, names: Sequence[str], again: bool) -> dict[tuple[str, str], frozenset[int | None]]:

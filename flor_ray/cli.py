@@ -1,6 +1,6 @@
-"""The command line: `flor-ray run | versions | dataframe | propagate | explain | replay | storage | gc | demo`.
+"""The command line, `flor-ray`. Its commands about replays and storage are in `replay_commands`, `storage_commands`.
 
-What lives here: words, questions, progress and exit statuses. What the commands do is in `flor_ray.pipeline`.
+What lives in these: words, questions, progress and exit statuses. What the commands do is in `flor_ray.pipeline`.
 
     exit status   0 done   1 something could not be answered   2 the command line was wrong   130 Ctrl-C
 """
@@ -18,27 +18,11 @@ from typing import TextIO
 
 import click
 
-from flor_ray import flags, session, terminal
+from flor_ray import flags, replay_commands, session, storage_commands, terminal
 from flor_ray.errors import FlorError, FlorWarning, UsageError
-
-_ASK_SECONDS = 60.0  # replays that should take longer are asked about first
+from flor_ray.options import store_option, workers_option
 
 _CAPTURE = "--capture"  # of `run`
-
-_where = click.option(
-    "--where", metavar="QUERY", help='pandas query over features, e.g. "accuracy < 95 and epoch >= 3".'
-)
-_workers = click.option("--workers", "-n", type=click.IntRange(1), help="How many; default: one per GPU, or per CPU.")
-_env = click.option(
-    "--env",
-    type=click.Choice(["current", "recorded"]),
-    default="current",
-    show_default=True,
-    help="Replay with the packages that are installed, or with those that a version was recorded with.",
-)
-_store = click.option(
-    "--store", metavar="URL", envvar="FLOR_RAY_STORE", help="Store; default: .flor in the repository."
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,6 +38,8 @@ def cli() -> None:
       flor-ray propagate grad_norm --diff            where a new log line would stand in old versions
       flor-ray explain grad_norm                     what a new column would cost
       flor-ray replay grad_norm --where "epoch >= 3" fill it
+      flor-ray timeline                              what each worker did meanwhile
+      flor-ray simulate grad_norm --workers 1,8,64   how long it would take elsewhere
       flor-ray dataframe grad_norm loss              read it
       flor-ray storage                               what the store holds
       flor-ray gc --keep last --dry-run              what could be deleted
@@ -146,7 +132,7 @@ def _split_run(words: tuple[str, ...]) -> tuple[list[str], list[str]]:
 
 @cli.command()
 @click.option("--verbose", "-v", is_flag=True, help="Say of each version which checkpoints were taken, and why.")
-@_store
+@store_option
 def versions(verbose: bool, store: str | None) -> None:
     """List recorded versions, oldest first.
 
@@ -175,7 +161,7 @@ def versions(verbose: bool, store: str | None) -> None:
 @cli.command()
 @click.argument("names", nargs=-1)
 @click.option("--csv", type=click.Path(dir_okay=False), help="Write to this file instead of the terminal.")
-@_store
+@store_option
 def dataframe(names: tuple[str, ...], csv: str | None, store: str | None) -> None:
     """Print logged values as a table; all features if none is named.
 
@@ -216,7 +202,7 @@ def dataframe(names: tuple[str, ...], csv: str | None, store: str | None) -> Non
     "--statement", type=click.IntRange(1), metavar="LINE", help="Line of the statement meant, if NAME has several."
 )
 @click.option("--remove", is_flag=True, help="Remove the pins of --version V.")
-@_store
+@store_option
 def propagate(
     names: tuple[str, ...],
     prefixes: tuple[str, ...],
@@ -294,92 +280,13 @@ def propagate(
 
 
 @cli.command()
-@click.argument("names", nargs=-1, required=True)
-@_where
-@_workers
-@_env
-@_store
-def explain(names: tuple[str, ...], where: str | None, workers: int | None, env: str, store: str | None) -> None:
-    """Say what a replay would run and how long it should take. Runs nothing.
-
-    \b
-    Examples:
-      flor-ray explain grad_norm
-      flor-ray explain grad_norm cf_matrix --where "accuracy < 95" --workers 8
-    """
-    from flor_ray import pipeline
-
-    click.echo(str(pipeline.explain(names, where, workers, store_url=store, env=env)))
-
-
-@cli.command()
-@click.argument("names", nargs=-1, required=True)
-@_where
-@_workers
-@_env
-@click.option("--again", is_flag=True, help="Also replay what an earlier replay has answered.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask, however long it takes.")
-@click.option("--time-limit", metavar="SPAN", help="End a segment that takes longer, set-up included: 90s, 10m, 2h.")
-@click.option(
-    "--memory-limit", metavar="SIZE", help="End a segment whose processes hold more: 8GB; default: 90% of the machine."
-)
-@_store
-def replay(
-    names: tuple[str, ...],
-    where: str | None,
-    workers: int | None,
-    env: str,
-    again: bool,
-    yes: bool,
-    time_limit: str | None,
-    memory_limit: str | None,
-    store: str | None,
-) -> None:
-    """Fill the missing values of features by replaying old versions on the Ray cluster.
-
-    Ctrl-C keeps what is finished; the same command then goes on with the rest.
-
-    \b
-    Examples:
-      flor-ray replay cf_matrix
-      flor-ray replay grad_norm --where "accuracy < 95 and epoch >= 3" --yes
-      flor-ray replay grad_norm --time-limit 10m --memory-limit 8GB
-      flor-ray replay grad_norm --env recorded
-    """
-    from flor_ray import pipeline, progress, reports
-    from flor_ray.limits import parse_limits
-    from flor_ray.project import Project
-
-    limits = parse_limits(time_limit, memory_limit)
-    project = Project.open(store_url=store)
-    with progress.counting() as tell:
-        prepared = pipeline.prepare(project, names, where, workers or pipeline.default_workers(), again, tell, env)
-    click.echo(reports.explain(prepared))
-    if not prepared.is_empty:
-        seconds = prepared.schedule.makespan_seconds
-        if seconds > _ASK_SECONDS and not yes:
-            click.confirm(f"Spend about {reports.duration(seconds)}?", abort=True)
-        outcome = terminal.run_with_progress(prepared, limits)
-        frame = reports.summary(prepared, outcome)
-        frame["version"] = frame["version"].str[:8]
-        click.echo("")
-        terminal.print_frame(frame.drop(columns="project"))
-        for sentence in reports.problems(prepared, outcome):
-            click.echo(f"Warning: {sentence}", err=True)
-        if outcome.failures:
-            raise SystemExit(1)
-    if prepared.refusals or prepared.skipped:
-        raise SystemExit(1)
-
-
-@cli.command()
 @click.option(
     "--dir",
     "directory",
     type=click.Path(file_okay=False, path_type=Path),
     help="Where; default: flor-demo, or flor-demo-2, ...",
 )
-@_workers
+@workers_option
 def demo(directory: Path | None, workers: int | None) -> None:
     """Record six versions of a digits classifier, add a log statement, and fill its column for all of them.
 
@@ -394,100 +301,6 @@ def demo(directory: Path | None, workers: int | None) -> None:
     story.tell(directory, workers)
 
 
-@cli.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, all sizes in bytes.")
-@_store
-def storage(as_json: bool, store: str | None) -> None:
-    """Say how many bytes each version needs, and how much deduplication saves.
-
-    "Hold" counts each checkpoint of a version in full; "own objects" are kept for this version alone, "shared objects"
-    for others too.
-
-    \b
-    Examples:
-      flor-ray storage
-      flor-ray storage --json
-    """
-    from flor_ray import housekeeping, progress, retention, storage_reports
-    from flor_ray.project import Project
-
-    project = Project.open(store_url=store)
-    project.experiments()  # says so if there are none
-    with progress.counting() as tell:
-        found = housekeeping.survey(project.store, tell)
-    what = retention.storage(project.name, found.versions, found.infos)
-    if as_json:
-        click.echo(json.dumps(storage_reports.storage_json(what, found.damage), indent=1))
-    else:
-        click.echo(storage_reports.storage(what, found.damage))
-
-
-@cli.command()
-@click.option(
-    "--keep",
-    "keeps",
-    multiple=True,
-    metavar="RULE",
-    help="Drop checkpoints that no --keep keeps: last, every:N, newest:N, within:30d, run:NAME, version:ID.",
-)
-@click.option(
-    "--grace", default="1d", metavar="SPAN", show_default=True, help="Leave objects alone that are younger: 12h, 1d, 0."
-)
-@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@_store
-def gc(keeps: tuple[str, ...], grace: str, dry_run: bool, yes: bool, store: str | None) -> None:
-    """Delete checkpoints that need not be kept, and objects that nothing needs. Says first what it would do.
-
-    Without --keep no checkpoint is dropped: only what crashed runs left behind goes. With --keep, a checkpoint stays
-    if any of the rules keeps it. What always stays: the first and the last checkpoints of each version, and all of a
-    run that is going on; values, arguments and code. Versions with fewer checkpoints can be replayed as before, but
-    more epochs have to run again for it. A --grace under 1d is for when nobody starts to record or replay meanwhile.
-
-    \b
-    Rules:
-      last          of each version only what always stays
-      every:N       each N-th epoch; where epochs have no checkpoint, one in N at most
-      newest:N      all checkpoints of the N newest versions
-      within:30d    all checkpoints of versions that began in the last 30 days (also h, w)
-      run:NAME      all checkpoints of runs of that name; * and ? are wildcards
-      version:ID    all checkpoints of the version whose id begins so
-
-    \b
-    Examples:
-      flor-ray gc                                      what crashed runs left behind
-      flor-ray gc --keep last --dry-run                what could be freed at most
-      flor-ray gc --keep every:5 --keep newest:10      thin out what is older
-      flor-ray gc --keep within:30d --keep "run:paper*" --yes
-    """
-    from flor_ray import housekeeping, progress, retention, storage_reports
-    from flor_ray.project import Project
-
-    rules, seconds = [retention.parse_rule(word) for word in keeps], retention.parse_seconds(grace)
-    project = Project.open(store_url=store)
-    project.experiments()  # says so if there are none
-    with progress.counting() as tell:
-        found = housekeeping.survey(project.store, tell)
-    plan = housekeeping.plan(found, project.name, rules, seconds)
-    click.echo(storage_reports.plan(plan, grace))
-    if dry_run:
-        return
-    if not (plan.dropped or plan.sweep.keys):
-        if count := housekeeping.sweep_unfinished(project.store):
-            click.echo(storage_reports.unfinished(count))
-        return
-    if not yes:
-        click.confirm("Delete that? It cannot be undone.", abort=True)
-    done = housekeeping.Done()
-    try:
-        with progress.counting() as tell:
-            housekeeping.carry_out(project.store, project.name, plan, found, seconds, done, tell)
-    except BaseException:
-        click.echo(storage_reports.done(done, complete=False), err=True)
-        raise
-    click.echo(storage_reports.done(done, complete=True))
-
-
 def _show_warning(
     message: Warning | str,
     category: type[Warning],
@@ -500,6 +313,17 @@ def _show_warning(
     click.echo(
         f"Warning: {message}" if issubclass(category, FlorWarning) else f"{category.__name__}: {message}", err=True
     )
+
+
+for _command in (
+    replay_commands.explain,
+    replay_commands.replay,
+    replay_commands.timeline,
+    replay_commands.simulate,
+    storage_commands.storage,
+    storage_commands.gc,
+):
+    cli.add_command(_command)
 
 
 def main() -> None:

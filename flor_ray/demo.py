@@ -32,8 +32,8 @@ def tell(directory: Path | None, workers: int | None) -> None:
 
     click.echo(f"\nflor.replay({list(_WANTED)}, 'cf_matrix.isna()')\n")
     project = Project.open(str(place))
-    prepared = pipeline.prepare(project, _WANTED, "cf_matrix.isna()", workers or pipeline.default_workers())
-    click.echo(reports.explain(prepared) + "\n")
+    prepared = pipeline.prepare(project, _WANTED, "cf_matrix.isna()", pipeline.parse_terms(workers))
+    click.echo(f"{pipeline.explained(prepared)}\n")
     outcome = run_with_progress(prepared)
     problems = reports.problems(prepared, outcome)
     for problem in problems:

@@ -218,7 +218,7 @@ class Here:
 
     @classmethod
     def look(cls) -> Here:
-        return cls(platform.python_version(), cpu_model(), _gpus(), installed())
+        return cls(platform.python_version(), cpu_model(), gpus(), installed())
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,7 +367,7 @@ def cpu_model() -> str:
     return found[1].strip() if found else platform.processor()
 
 
-def _gpus() -> tuple[str, ...]:
+def gpus() -> tuple[str, ...]:
     """Names of the GPUs of this machine, without asking CUDA: that takes seconds and memory."""
     texts = [path.read_text(errors="replace") for path in Path("/proc/driver/nvidia/gpus").glob("*/information")]
     found = (re.search(r"^Model:\s*(.+)$", text, re.MULTILINE) for text in texts)

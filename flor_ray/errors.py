@@ -161,5 +161,9 @@ class LimitExceeded(ScriptFailed):
     """A segment was ended because it took more time or memory than its limits allow."""
 
 
+class Cancelled(ReplayError):
+    """A worker was told to leave the segment that it ran; nothing of it was written."""
+
+
 class ProcessKilled(ReplayError):
     """The process that replayed a segment was killed; the segment can be run again."""

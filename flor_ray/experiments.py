@@ -25,6 +25,7 @@ def to_json(experiment: Experiment) -> bytes:
         "epochs": [[t.epoch, t.head_seconds, t.inner_seconds, t.tail_seconds] for t in profile.epochs],
         "suffix_seconds": profile.suffix_seconds,
         "import_seconds": profile.import_seconds,
+        "steps": profile.steps,
     }
     return json.dumps(row, default=_plain, indent=1).encode()
 
@@ -36,8 +37,8 @@ def from_json(data: bytes, where: str) -> Experiment:
         row: dict[str, Any] = {name: value for name, value in json.loads(data).items() if name in known}
         profile = row["profile"]
         times = tuple(EpochTimes(int(epoch), *map(float, seconds)) for epoch, *seconds in profile["epochs"])
-        imports = float(profile.get("import_seconds", 0.0))  # 0.1.0 did not measure them
-        row["profile"] = Profile(profile["setup_seconds"], times, profile["suffix_seconds"], imports)
+        more = (float(profile.get(name, 0.0)) for name in ("import_seconds", "steps"))  # 0.1.0 did not measure them
+        row["profile"] = Profile(profile["setup_seconds"], times, profile["suffix_seconds"], *more)
         row["status"], row["argv"] = Status(row["status"]), tuple(row["argv"])
         return Experiment(**row)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

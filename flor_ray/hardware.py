@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from flor_ray.environment import processors
+from flor_ray.environment import cpu_model, gpus, processors
 
 _LIBRARIES = ("torch", "numpy")  # whose versions change what is computed
 
@@ -24,6 +24,11 @@ def kind(environment: Mapping[str, object]) -> str:
     """
     gpus = _kinds(environment.get("gpus"))
     return " and ".join(gpus) or str(environment.get("cpu") or "")
+
+
+def kind_here(with_gpu: bool = True) -> str:
+    """The class of worker that this machine is, or is if its GPUs are not used."""
+    return kind({"cpu": cpu_model(), "gpus": gpus() if with_gpu else ()})
 
 
 def differences(recorded: Mapping[str, object], now: Mapping[str, object]) -> tuple[str, ...]:

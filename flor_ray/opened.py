@@ -1,5 +1,5 @@
 """Which files this process opens, from the import of flor_ray on: scripts often read their data before their first call
-to us. An audit hook notes paths, and nothing else; `inputs` makes sense of them.
+to us. An audit hook notes paths; `inputs` makes sense of them. Until the main loop begins it serves `imports` too.
 
 Not seen: files that C++ or Rust code opens by itself, and those of other processes, such as a DataLoader's workers.
 """
@@ -11,6 +11,8 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+
+from flor_ray import imports
 
 READ, WRITTEN = 1, 2  # what was done to a file; both can be
 
@@ -31,6 +33,7 @@ def watch() -> None:
     global _began_ns
     if not _began_ns:
         _began_ns = time.time_ns()
+        imports.watch()
         sys.addaudithook(_hook)
 
 
@@ -61,6 +64,8 @@ def paused() -> Iterator[None]:
 
 
 def _hook(event: str, arguments: tuple[object, ...]) -> None:
+    if imports.watching and event in imports.EVENTS:
+        imports.note(event, arguments)
     if event == "open" and not _paused:
         _note(*arguments)
 

@@ -9,17 +9,20 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from flor_ray import (
     avoidance,
+    calibrations,
     catalogues,
     donors,
+    environment,
     frame,
     plan,
     propagating,
@@ -28,42 +31,40 @@ from flor_ray import (
     replay_marks,
     reports,
     results,
+    scheduling,
+    timelines,
 )
 from flor_ray.environment import Expected
-from flor_ray.errors import FlorWarning, UnknownFeature, UsageError
+from flor_ray.errors import FlorWarning, StoreError, UnknownFeature, UsageError
+from flor_ray.explaining import Explanation
+from flor_ray.forecasts import Basis
 from flor_ray.limits import parse_limits
 from flor_ray.prepared import Prepared
 from flor_ray.project import Project
 from flor_ray.records import (
     DEFAULT_LIMITS,
-    Checkpoint,
-    Experiment,
     Fidelity,
     Limits,
     Outcome,
-    Segment,
-    SegmentCost,
 )
 from flor_ray.results import origin_id
-from flor_ray.scheduler import costs, packing, splitting
+from flor_ray.terms import Query, Terms, parse_budget, parse_first
+from flor_ray.timelines import Timeline
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from flor_ray.cluster.driver import Progress
+    from flor_ray.cluster.driver import Driver, Progress
     from flor_ray.cluster.executors import Executor
 
-# What a replay process costs beyond what the record measured, and how fast checkpoints are read. Both are assumed, not
-# measured; they matter only until the first segments that come back correct them.
-_SPAWN_SECONDS = 0.5
-_BYTES_PER_SECOND = 400e6
+_ONE_WORKER = Terms()
 
 
 def prepare(
     project: Project,
     names: Sequence[str],
     where: str | None = None,
-    workers: int = 1,
+    terms: Terms = _ONE_WORKER,
     again: bool = False,
     tell: propagating.Tell = lambda what, done, total: None,
     env: str = recorded_environments.CURRENT,
@@ -77,17 +78,30 @@ def prepare(
     Raises:
         UnknownFeature: nobody logs one of the names.
         BadWhere: `where` cannot be evaluated.
+        NothingFits: the terms leave no time for any of it.
     """
-    names = tuple(dict.fromkeys(names))
+    return prepare_all(project, [Query(names, where)], terms, again, tell, env)
+
+
+def prepare_all(
+    project: Project,
+    queries: Sequence[Query],
+    terms: Terms = _ONE_WORKER,
+    again: bool = False,
+    tell: propagating.Tell = lambda what, done, total: None,
+    env: str = recorded_environments.CURRENT,
+) -> Prepared:
+    """The same for several queries at once. What two of them want is replayed once; they get worker time by share."""
+    names = tuple(dict.fromkeys(name for asked in queries for name in asked.names))
     propagated = propagating.propagated(project, names, tell=tell)
     by_version, patched = propagated.experiments, catalogues.with_observed(project, propagated.patched)
     experiments = tuple(by_version.values())
-    selected, where_notes = catalogues.select(project, names, where, experiments)
     regions = {(v, name): region for v, patch in patched.items() for name, region in patch.regions.items()}
-    request = query.Request(names, selected)
     catalogue = query.Catalogue(by_version, catalogues.have(project, names, again), regions)
+    requests, where_notes = catalogues.requests(project, queries, experiments)
+    lacking = [query.gaps(request, catalogue) for request in requests]
     avoided = avoidance.avoid(
-        project, query.gaps(request, catalogue), by_version, propagated.texts, patched, catalogue.have
+        project, query.merged(chain(*lacking)), by_version, propagated.texts, patched, catalogue.have
     )
     gaps = avoided.gaps
 
@@ -99,9 +113,10 @@ def prepare(
     planned = plan.plan(gaps, by_version, checkpoints, regions, tail_reads, whys, from_end)
     versions = dict.fromkeys(segment.version for segment in planned.segments)
     environments = recorded_environments.choose(env, by_version, versions, project.store.objects)
-    schedule = _schedule(planned.segments, by_version, checkpoints, workers)
+    shares = [(asked.share, found) for asked, found in zip(queries, lacking, strict=True)]
+    scheduled = scheduling.scheduled(project, planned.segments, by_version, checkpoints, patched, terms, shares)
 
-    wanted = set(by_version) if selected is None else set(selected)
+    wanted = {v for request in requests for v in (by_version if request.selected is None else request.selected)}
     have_any = {version for version, _ in catalogue.have}
     refusals = tuple(
         (version, name, reason)
@@ -116,11 +131,12 @@ def prepare(
         by_version,
         patched,
         checkpoints,
-        recorded_environments.grouped(schedule, environments.packages),
-        (*propagated.notes, *where_notes, *notes, *changes, *planned.notes, *environments.notes),
+        recorded_environments.grouped(scheduled.schedule, environments.packages),
+        (*propagated.notes, *where_notes, *notes, *changes, *planned.notes, *environments.notes, *scheduled.notes),
         refusals,
-        query.skipped(request, catalogue),
-        workers,
+        tuple(dict.fromkeys(one for request in requests for one in query.skipped(request, catalogue))),
+        terms,
+        scheduled,
         catalogues.doubtful(names, planned.segments, propagated.texts, patched, checkpoints),
         environments,
         avoided.known,
@@ -157,7 +173,7 @@ def _replayed(
     limits: Limits,
 ) -> Outcome:
     """What became of the segments that run."""
-    from flor_ray.cluster import driver
+    from flor_ray.cluster.driver import Driver
     from flor_ray.cluster.worker import VersionJob
 
     if not prepared.project.store.files.shared:
@@ -172,9 +188,7 @@ def _replayed(
             checkpoints=prepared.checkpoints[version],
             patches=prepared.patched[version].files,
             marking=prepared.patched[version].marking,
-            leave=plan.epochs_worth_leaving(
-                prepared.experiments[version], prepared.checkpoints[version], _BYTES_PER_SECOND
-            ),
+            leave=prepared.scheduled.model.recorded[version].leave,
             original_root=prepared.project.repository.root,
             doubtful=prepared.doubtful.get(version, {}),
             limits=limits,
@@ -188,29 +202,39 @@ def _replayed(
 
         executor = RayExecutor()
     project = prepared.project
-    with replay_marks.replaying(project.store.files, project.name, origin, jobs), executor:
-        return driver.carry_out(prepared.schedule, jobs, executor, tell)
+    scheduled = prepared.scheduled
+    driver = Driver(prepared.schedule, scheduled.cutting, scheduled.model, jobs, executor, tell)
+    complete = False
+    try:
+        with replay_marks.replaying(project.store.files, project.name, origin, jobs), executor:
+            outcome = driver.carry_out()
+        complete = True
+    finally:
+        _keep(prepared, origin, driver, complete)
+    return outcome
 
 
-# --- the schedule -----------------------------------------------------------------------------------------------------
-
-
-def _schedule(
-    segments: Sequence[Segment],
-    experiments: Mapping[str, Experiment],
-    checkpoints: Mapping[str, tuple[Checkpoint, ...]],
-    workers: int,
-) -> packing.Schedule:
-    """Estimate, cut what is too long for one worker, and pack."""
-    sizes = {version: costs.restore_bytes(rows) for version, rows in checkpoints.items()}
-
-    def cost(segment: Segment) -> SegmentCost:
-        profile = experiments[segment.version].profile
-        return costs.segment_cost(segment, profile, sizes[segment.version], _BYTES_PER_SECOND, _SPAWN_SECONDS)
-
-    points = {segment: plan.split_points(segment, checkpoints[segment.version]) for segment in segments}
-    estimates = costs.fill_unknown([cost(segment) for segment in segments])
-    return packing.pack(splitting.split(estimates, points, workers, cost, plan.cut), workers)
+def _keep(prepared: Prepared, origin: str, driver: Driver, complete: bool) -> None:
+    """Keep the timeline and what was learned of costs, however the replay ended."""
+    stints = tuple(driver.outcome.stints)
+    if not stints:
+        return
+    project, schedule = prepared.project, prepared.schedule
+    runs = {version: prepared.experiments[version].run for version in {stint.segment.version for stint in stints}}
+    timeline = Timeline(
+        origin,
+        prepared.names,
+        stints,
+        prepared.workers,
+        schedule.makespan_seconds,
+        complete,
+        {version: run for version, run in runs.items() if run},
+    )
+    try:
+        timelines.keep(project.store.files, project.name, timeline)
+        calibrations.keep(project.store.files, driver.model.learned())
+    except (OSError, StoreError) as error:  # the values are in the store, and this must not hide how the replay ended
+        warnings.warn(f"The timeline of replay {origin} could not be kept: {error}", FlorWarning, stacklevel=2)
 
 
 # --- the public functions -------------------------------------------------------------------------------------------
@@ -299,18 +323,6 @@ def versions(path: str = ".", store_url: str | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """What a replay would do and cost. `print` it; `prepared` holds the values."""
-
-    prepared: Prepared
-
-    def __str__(self) -> str:
-        return reports.explain(self.prepared)
-
-    __repr__ = __str__
-
-
 def explain(
     names: Sequence[str] | str,
     where: str | None = None,
@@ -318,10 +330,50 @@ def explain(
     path: str = ".",
     store_url: str | None = None,
     env: str = recorded_environments.CURRENT,
+    budget: float | str | None = None,
+    deadline: float | str | None = None,
+    first: str | Sequence[str] | None = None,
+    price: float | None = None,
 ) -> Explanation:
-    """What `replay` with these arguments would run, and what it should take. Runs nothing."""
+    """What `replay` with these arguments would run, and what it should take. Runs nothing.
+
+    Print it; `to_frame()` is a DataFrame with a row per segment, `to_html()` a page, `tradeoff` what more or fewer
+    workers would bring. `price` is that of an hour of one worker.
+    """
+    terms = parse_terms(workers, budget, deadline, first, price)
     project = Project.open(path, store_url)
-    return Explanation(prepare(project, _names(names), where, workers or default_workers(), env=env))
+    return explained(prepare(project, _names(names), where, terms, env=env))
+
+
+def explained(prepared: Prepared) -> Explanation:
+    """The same of what is prepared already."""
+    scheduled = prepared.scheduled
+    model = scheduled.model
+    basis = Basis(
+        interval=model.interval,
+        kind=model.kind,
+        calibrated=not model.unknown_kinds([model.kind]),
+        gpus=bool(environment.gpus()),
+        price_per_gpu_hour=prepared.terms.price_per_gpu_hour,
+        costs=scheduled.estimates,
+        cutting=scheduled.cutting,
+    )
+    return Explanation(prepared, basis)
+
+
+def parse_terms(
+    workers: int | None = None,
+    budget: float | str | None = None,
+    deadline: float | str | None = None,
+    first: str | Sequence[str] | None = None,
+    price: float | None = None,
+) -> Terms:
+    """Terms from what users write, as `replay` has it. Raises UsageError for what none of them can be."""
+    gpu_seconds, deadline_seconds = parse_budget(budget, deadline)
+    if price is not None and not (price >= 0 and math.isfinite(price)):
+        raise UsageError(f"A price of {price} for an hour of a worker is none.")
+    order = None if first is None else parse_first(first)
+    return Terms(workers or default_workers(), gpu_seconds, deadline_seconds, order, price)
 
 
 def propagate(
@@ -359,6 +411,9 @@ def replay(
     time_limit: float | str | None = None,
     memory_limit: int | str | None = None,
     env: str = recorded_environments.CURRENT,
+    budget: float | str | None = None,
+    deadline: float | str | None = None,
+    first: str | Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Fill the missing values of `names`, wherever `where` holds, by replaying old versions on the Ray cluster.
 
@@ -373,6 +428,13 @@ def replay(
             90 % of the machine's memory. A segment that exceeds a limit fails, and the others go on.
         env: "recorded" replays a version with the packages that it was recorded with, where others are installed here:
             Ray installs them on top of what is there. "current" replays with what is installed, and says what differs.
+        budget: seconds of all workers together, or a span such as "2h"; as much is replayed as fits, by estimate. The
+            same call goes on with the rest.
+        deadline: seconds, or a span, in which the replay is to end; as much is replayed as fits, by estimate.
+        first: what is answered first: "end" (each version's last epoch), "peak:accuracy" (where a feature was
+            greatest) or "peak:-loss" (least), "coarse" (no epoch before all others), "newest" (of equals, newer
+            versions); several with commas. All else follows coarse to fine. Without it, what suits the schedule comes
+            first, and "end" if there is a limit.
 
     Returns:
         One row per replayed version: project, run, timestamp, version, seconds (of worker time), rows, compared
@@ -383,12 +445,39 @@ def replay(
     Warns:
         FlorWarning: for each version that was refused or failed, or that did not compute what was recorded.
     """
-    limits = parse_limits(time_limit, memory_limit)
+    limits, terms = parse_limits(time_limit, memory_limit), parse_terms(workers, budget, deadline, first)
     project = Project.open(path, store_url)
-    prepared = prepare(project, _names(names), where, workers or default_workers(), again, env=env)
+    return _answered(prepare(project, _names(names), where, terms, again, env=env), limits)
+
+
+def replay_all(
+    queries: Sequence[Query],
+    workers: int | None = None,
+    again: bool = False,
+    path: str = ".",
+    store_url: str | None = None,
+    time_limit: float | str | None = None,
+    memory_limit: int | str | None = None,
+    env: str = recorded_environments.CURRENT,
+) -> pd.DataFrame:
+    """Answer several queries in one replay: what two of them want runs once, and worker time is shared by weight.
+
+        flor.replay_all([flor.Query(["grad_norm"], "epoch >= 3", share=2), flor.Query(["cf_matrix"])])
+
+    All else is as in `replay`. The queries are answered side by side: while several wait, each gets worker time by its
+    share, up to the length of a segment and as far as versions on one worker are not torn apart for it.
+    """
+    if not queries:
+        raise UsageError("Give at least one query, as in flor.replay_all([flor.Query(['grad_norm'])]).")
+    limits = parse_limits(time_limit, memory_limit)
+    prepared = prepare_all(Project.open(path, store_url), queries, parse_terms(workers), again, env=env)
+    return _answered(prepared, limits)
+
+
+def _answered(prepared: Prepared, limits: Limits) -> pd.DataFrame:
     outcome = run(prepared, limits=limits)
     for warning in reports.problems(prepared, outcome):
-        warnings.warn(warning, FlorWarning, stacklevel=2)
+        warnings.warn(warning, FlorWarning, stacklevel=3)
     return reports.summary(prepared, outcome)
 
 

@@ -11,8 +11,22 @@ from flor_ray.known import Answer
 from flor_ray.patching import Patched
 from flor_ray.project import Project
 from flor_ray.records import Checkpoint, Experiment, SegmentCost
-from flor_ray.scheduler import packing
+from flor_ray.scheduler.calibration import CostModel
+from flor_ray.scheduler.cutting import Cutting
+from flor_ray.scheduler.packing import Schedule
+from flor_ray.terms import Terms
 from flor_ray.twins import Copy
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A schedule, and what it was made of."""
+
+    schedule: Schedule
+    estimates: tuple[SegmentCost, ...]  # of the segments that are run, before they were cut
+    cutting: Cutting
+    model: CostModel
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +38,12 @@ class Prepared:
     experiments: Mapping[str, Experiment]
     patched: Mapping[str, Patched]
     checkpoints: Mapping[str, tuple[Checkpoint, ...]]
-    schedule: packing.Schedule
+    schedule: Schedule  # with the segments of one environment together
     notes: tuple[str, ...]
     refusals: tuple[tuple[str, str, str], ...]  # version, name, reason
     skipped: tuple[query.Skipped, ...]
-    workers: int
+    terms: Terms
+    scheduled: Scheduled
     doubtful: Mapping[str, Mapping[str, str]]  # by version: features that depend on a variable no checkpoint could keep
     environments: Environments = field(default_factory=Environments)
     known: tuple[Answer, ...] = ()  # values that need no run
@@ -38,6 +53,11 @@ class Prepared:
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         return not (self.costs or self.known or self.copies)
+
+    @property
+    def workers(self) -> int:
+        """How many there are to be."""
+        return self.terms.workers
 
     @property
     def versions(self) -> frozenset[str]:

@@ -14,7 +14,7 @@ A name's region says where its values can be, and so which ones can be missing:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from flor_ray.records import Experiment, Gap, Region, Status
@@ -71,6 +71,23 @@ def gaps(request: Request, catalogue: Catalogue) -> tuple[Gap, ...]:
             if places != _NOTHING:
                 groups.setdefault(places, []).append(name)
         found += [Gap(version, tuple(names), epochs, prep) for (epochs, prep), names in groups.items()]
+    return tuple(found)
+
+
+def merged(gaps: Iterable[Gap]) -> tuple[Gap, ...]:
+    """The gaps of several requests as one: what two of them want is in it once, so that pairs are disjoint again."""
+    places: dict[str, dict[str, tuple[set[int], bool]]] = {}  # version -> name -> epochs, whether outside the loop too
+    for gap in gaps:
+        names = places.setdefault(gap.version, {})
+        for name in gap.names:
+            epochs, prep = names.get(name, (set(), False))
+            names[name] = epochs | set(gap.epochs), prep or gap.data_prep
+    found: list[Gap] = []
+    for version, names in places.items():
+        groups: dict[tuple[tuple[int, ...], bool], list[str]] = {}
+        for name, (epochs, prep) in names.items():
+            groups.setdefault((tuple(sorted(epochs)), prep), []).append(name)
+        found += [Gap(version, tuple(group), epochs, prep) for (epochs, prep), group in groups.items()]
     return tuple(found)
 
 

@@ -19,10 +19,11 @@ import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sized
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
-from flor_ray import cache, flags, opened, rng, schema, script, session
+from flor_ray import cache, flags, imports, opened, rng, schema, script, session
 from flor_ray.checkpointer import Checkpointer
 from flor_ray.checkpoints import Capturer
 from flor_ray.choosing import Chooser, Scope
@@ -50,7 +51,7 @@ class Recorder:
         self._context = Context(waits=waits)
         self._sources = script.LoopSources()
         self._held_loops = script.HeldLoops()
-        self._clock = script.process_started()
+        self._clock = self._process_started = script.process_started()
         capturer = Capturer(Chooser(script.users_code(root)))
         self._checkpointer = Checkpointer(capturer, journal, self._clock, self._tell_once)
         self._root = root
@@ -61,7 +62,8 @@ class Recorder:
         self._epochs: list[EpochTimes] = []
         self._main_name: str | None = None
         self._nested_name: str | None = None
-        self._setup_seconds = 0.0
+        self._setup_seconds, self._import_seconds = 0.0, 0.0
+        self._steps: list[int] = []  # of the first nested loop of each epoch
         self._in_epoch = False
         self._parts = [0.0, 0.0, 0.0]
         self._warned: set[str] = set()
@@ -76,6 +78,7 @@ class Recorder:
             NoRepository: the script is not inside a git repository.
             StoreError: the store cannot be opened.
         """
+        began = time.perf_counter()
         in_worker = script.in_ray_worker()
         frame = None if in_worker else script.main_frame(sys._getframe(1))
         filename = frame.f_globals.get("__file__") if frame is not None else None
@@ -125,6 +128,7 @@ class Recorder:
         recorder = cls(experiment, journal, root, surroundings, waits=script.calls_checkpointing(text))
         recorder._sources = sources
         recorder._attach()
+        recorder._clock += time.perf_counter() - began  # no replay does this
         return recorder
 
     # the four calls
@@ -189,7 +193,7 @@ class Recorder:
 
     def _main_loop_of_iterations_begins(self, name: str, frame: FrameType) -> None:
         self._main_name = name
-        self._setup_seconds = self._lap()
+        self._set_up(self._lap())
         scope = Scope("main", frame, self._sources.iteration_names(frame), only_live=False)
         place = (self._relative(frame.f_code.co_filename), frame.f_lineno)
         self._keep(self._checkpointer.main_loop_begins(scope, place))
@@ -214,7 +218,7 @@ class Recorder:
 
     def _main_loop(self, name: str, iterable: Iterable[T], scope: Scope, place: tuple[str, int]) -> Iterator[T]:
         self._main_name = name
-        self._setup_seconds = self._lap()
+        self._set_up(self._lap())
         self._keep(self._checkpointer.main_loop_begins(scope, place))
         epochs = len(iterable) if isinstance(iterable, Sized) else None
         epoch, left_early = 0, True
@@ -243,15 +247,16 @@ class Recorder:
             self._parts[0] += self._lap()
             self._checkpointer.nested_loop_begins(epoch, scope, iterable)
             self._lap()
-        left_early = True
+        left_early, steps = True, 0
         try:
             for step, element in enumerate(iterable):
-                self._context.step = step
+                self._context.step, steps = step, step + 1
                 yield element
             left_early = False
         finally:
             self._context.leave(Role.NESTED)
             if first:
+                self._steps.append(steps)
                 self._parts[1] += self._lap()
                 returned = left_early and not _left_by_break(scope)
                 self._keep(self._checkpointer.nested_loop_ends(epoch, scope, returned), hold=left_early)
@@ -302,6 +307,10 @@ class Recorder:
             self._epochs.append(self._held_epoch)
             self._held_epoch = None
 
+    def _set_up(self, seconds: float) -> None:
+        self._setup_seconds = seconds
+        self._import_seconds = min(seconds, imports.stop(self._process_started))
+
     def _lap(self) -> float:
         """Seconds since the last lap."""
         now = time.perf_counter()
@@ -351,9 +360,9 @@ class Recorder:
         self._closed = True
         if self._error is None:
             self._confirm()
-        seconds = self._lap()
         if self._main_name is None:
-            self._setup_seconds, seconds = seconds, 0.0
+            self._set_up(self._lap())
+        seconds = self._lap()
         unused = flags.current().kwargs.keys() - self._args.keys()
         if unused:
             _warn(f"--kwargs {', '.join(sorted(unused))}: no flor.arg of the script asked for it.")
@@ -361,6 +370,7 @@ class Recorder:
 
     def _ended(self, suffix_seconds: float) -> Experiment:
         """This run, as if it ended now."""
+        steps = median(self._steps or [0])
         return replace(
             self.experiment,
             ended=time.time(),
@@ -369,7 +379,7 @@ class Recorder:
             main_loop=self._main_name,
             nested_loop=self._nested_name,
             epochs=len(self._epochs),
-            profile=Profile(self._setup_seconds, tuple(self._epochs), suffix_seconds),
+            profile=Profile(self._setup_seconds, tuple(self._epochs), suffix_seconds, self._import_seconds, steps),
             environment=dict(self.experiment.environment) | self._surroundings.at_end(),
             error=self._error,
         )

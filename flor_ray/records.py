@@ -114,6 +114,7 @@ class Profile:
     epochs: tuple[EpochTimes, ...] = ()
     suffix_seconds: float = 0.0  # from the main loop's exit to the process's end
     import_seconds: float = 0.0  # of set-up: importing modules, which a warm server has done before it forks
+    steps: float = 0.0  # of an epoch's first nested loop: the median; 0 if not known
 
 
 @dataclass(frozen=True, slots=True)

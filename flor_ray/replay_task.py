@@ -32,12 +32,20 @@ class ReplayTask:
     sizes: Mapping[tuple[int, Point], int] = field(default_factory=dict)  # bytes of the checkpoints
     clocked: frozenset[str] = frozenset()  # variables that are different in every run
     leave: frozenset[int] = frozenset()  # epochs whose end is restored sooner than what comes after a stop has run
+    claims: str | None = None  # file by which a segment's rest can be taken away; see flor_ray.claims
 
 
 class Channel(Protocol):
     """Where segments come from and results go to."""
 
     def next(self) -> Segment | None: ...
+
+    def claim(self, epoch: int) -> bool:
+        """Whether the segment goes on with this epoch. False: its rest has been given to another worker."""
+
+    @property
+    def last(self) -> int | None:
+        """The last epoch that can be claimed, as far as the segment was shortened; None: all of it."""
 
     def done(self, result: SegmentResult) -> None: ...
 

@@ -73,6 +73,7 @@ class Replayer:
         self._marked = marked  # the script runs with marks in it
         self._moved = False  # the state is no longer what the prefix left
         self._states_compared = 0
+        self._read_seconds, self._read_bytes = 0.0, 0
         self._state_mismatch: Mismatch | None = None
         self._hardware: dict[str, object] = {}
         self._left = False  # this epoch was left early, so the next one begins with its recorded end
@@ -167,6 +168,8 @@ class Replayer:
             self._refuse_if_moved(segment)
         self._left = False
         for epoch in range(begin, segment.last + 1):
+            if not self._claims(epoch):
+                return
             element = self._element(elements, epoch, segment)
             if self._left or (epoch == begin and segment.restore is not None):
                 self._restore(Point.EPOCH_END, epoch - 1)
@@ -176,18 +179,33 @@ class Replayer:
             self._ended = epoch == segment.last  # if the script leaves the loop now, it is a `break`
             yield element
             self._ended = False
-            if epoch == segment.last and not self._left:
+            if epoch == self._last_wanted(segment) and not self._left:
                 self._compare(Point.EPOCH_END, epoch)
 
     def _ends(self, segment: Segment, elements: Elements[T]) -> Iterator[T]:
         """The state at the end of each epoch, for the statements that need nothing else."""
         for epoch in range(segment.first, segment.last + 1):
+            if not self._claims(epoch):
+                return
             element = self._element(elements, epoch, segment)
             self._restore(Point.EPOCH_END, epoch)
             self._context.begin_epoch(epoch)
             self._at_end = True
             yield element
             self._at_end = False
+
+    def _claims(self, epoch: int) -> bool:
+        """Whether the segment goes on with this epoch. If its rest was taken away, it ends with the one before."""
+        segment = self._segment
+        if segment is None or segment.operator is not Operator.DP_I or self._channel.claim(epoch):
+            return True
+        self._segment = replace(segment, last=epoch - 1)
+        return False
+
+    def _last_wanted(self, segment: Segment) -> int:
+        """The segment's last epoch, as it is now."""
+        last = self._channel.last if segment.operator is Operator.DP_I else None
+        return segment.last if last is None else min(last, segment.last)
 
     def _element(self, elements: Elements[T], epoch: int, segment: Segment) -> T:
         """What the main loop yields in an epoch. Taken before a state is put back: it may draw random numbers."""
@@ -202,7 +220,8 @@ class Replayer:
         epoch = self._context.epoch or 0
         first, segment = self._context.nested_in_epoch == 1, self._segment
         ran = False
-        proves = segment is not None and first and epoch == segment.last and segment.variant is Variant.INNER
+        proves = segment is not None and segment.variant is Variant.INNER and first
+        proves = proves and segment is not None and epoch == self._last_wanted(segment)
         proves = proves and self._is_worth_comparing(Point.NESTED_EXIT, epoch)
         if proves:
             self._capturer.enter(scope, iterable)
@@ -252,7 +271,7 @@ class Replayer:
         segment, skipped, self._skips = self._segment, self._skips, False
         if segment is not None and not skipped:
             self._moved = True
-            if segment.suffix or epoch != segment.last:
+            if segment.suffix or (epoch != segment.last and self._claims(epoch + 1)):
                 return
             self._finish()
         while (segment := self._segment) is not None:
@@ -264,6 +283,7 @@ class Replayer:
             restored = self._last_epoch(segment)
             self._restore(Point.EPOCH_END, restored)
             self._context.epochs = restored
+            self._claims(restored + 1)
             return
         self._exit()
 
@@ -290,7 +310,7 @@ class Replayer:
             return False
         if max(self._task.stops[name] for name in segment.names) != line or epoch < segment.first:
             return False
-        self._left = epoch == segment.last or epoch in self._task.leave
+        self._left = epoch == self._last_wanted(segment) or epoch in self._task.leave
         return self._left
 
     def _warn(self, sentence: str) -> None:
@@ -309,8 +329,9 @@ class Replayer:
         """Is this the state that was recorded here?"""
         if self._state_mismatch is not None or not self._is_worth_comparing(point, epoch):
             return
-        state = LoadedState.read(self._objects, self._task.checkpoints[epoch, point])
-        found = self._capturer.difference(state, slot, self._task.clocked)
+        with self._reading(point, epoch):
+            state = LoadedState.read(self._objects, self._task.checkpoints[epoch, point])
+            found = self._capturer.difference(state, slot, self._task.clocked)
         self._states_compared += 1
         if found is not None:
             self._state_mismatch = Mismatch(found.path, epoch, None, found.recorded, found.replayed)
@@ -320,9 +341,17 @@ class Replayer:
             raise ReplayError(_LEFT_PREFIX.format(segment=segment.id))
 
     def _restore(self, point: Point, epoch: int, scope: Scope | None = None) -> None:
-        state = LoadedState.read(self._objects, self._task.checkpoints[epoch, point])
-        self._capturer.restore(state, "main" if scope is None else scope.slot)
+        with self._reading(point, epoch):
+            state = LoadedState.read(self._objects, self._task.checkpoints[epoch, point])
+            self._capturer.restore(state, "main" if scope is None else scope.slot)
         self._moved = True
+
+    @contextlib.contextmanager
+    def _reading(self, point: Point, epoch: int) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self._read_seconds += time.perf_counter() - started
+        self._read_bytes += self._task.sizes.get((epoch, point), 0)
 
     def _last_epoch(self, segment: Segment) -> int:
         if segment.restore is None:
@@ -384,8 +413,11 @@ class Replayer:
             self._states_compared,
             self._state_mismatch,
             self._hardware,
+            read_seconds=self._read_seconds,
+            read_bytes=self._read_bytes,
         )
         self._states_compared, self._state_mismatch = 0, None
+        self._read_seconds, self._read_bytes = 0.0, 0
         self._setup_seconds = 0.0
         self._ended = False
         self._warnings.clear()

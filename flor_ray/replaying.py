@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 
 from flor_ray import cache, instrument, overlay, rng, session
 from flor_ray import script as scripts
+from flor_ray.claims import Claims
 from flor_ray.environment import replayed_path
 from flor_ray.errors import ReplayError
 from flor_ray.files import Files
@@ -42,20 +43,28 @@ class PipeChannel:
     """The channel to a worker in another process. If that is gone, this process has nothing left to do."""
 
     connection: Connection
-    root: str
+    task: ReplayTask
+    claims: Claims | None
+
+    def claim(self, epoch: int) -> bool:
+        return self.claims is None or self.claims.claim(epoch)
+
+    @property
+    def last(self) -> int | None:
+        return None if self.claims is None else self.claims.last
 
     def next(self) -> Segment | None:
         try:
             segment: Segment | None = self.connection.recv()
         except (EOFError, OSError):
-            _abandon(self.root)
+            _abandon(self.task)
         return segment
 
     def done(self, result: SegmentResult | ScriptError) -> None:
         try:
             self.connection.send(result)
         except OSError:
-            _abandon(self.root)
+            _abandon(self.task)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +79,8 @@ def serve(connection: Connection) -> None:
     """Body of a replay process: receive a ReplayTask, run its script, and answer its segments until there are none."""
     started = scripts.process_started()
     task: ReplayTask = connection.recv()
-    threading.Thread(target=_end_with, args=(os.getppid(), task.root), daemon=True).start()
-    channel = PipeChannel(connection, task.root)
+    threading.Thread(target=_end_with, args=(os.getppid(), task), daemon=True).start()
+    channel = PipeChannel(connection, task, None if task.claims is None else Claims(task.claims))
     try:
         run_script(task, channel, started)
     except BaseException as error:  # noqa: BLE001 - whatever the script raised is the answer
@@ -113,16 +122,18 @@ def _kept(files: Files) -> list[str]:
     return [*folders, os.path.abspath(os.path.expanduser(cached))] if cached else folders
 
 
-def _end_with(parent: int, root: str) -> None:
+def _end_with(parent: int, task: ReplayTask) -> None:
     """End this process when the worker that started it is gone."""
     while os.getppid() == parent:
         time.sleep(_PARENT_SECONDS)
-    _abandon(root)
+    _abandon(task)
 
 
-def _abandon(root: str) -> NoReturn:
+def _abandon(task: ReplayTask) -> NoReturn:
     """End now, and remove the files that the worker would have removed."""
-    shutil.rmtree(Path(root).parent, ignore_errors=True)
+    shutil.rmtree(Path(task.root).parent, ignore_errors=True)
+    if task.claims is not None:
+        shutil.rmtree(Path(task.claims).parent, ignore_errors=True)
     os._exit(1)
 
 

@@ -1,4 +1,4 @@
-"""What is told to people: the plan before a replay, the summary and the problems after it. Values in, text out."""
+"""What is told to people of replays: doubts and refusals, the summary, the problems. Values in, text out."""
 
 from __future__ import annotations
 
@@ -41,49 +41,6 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def explain(prepared: Prepared) -> str:
-    """The plan as a table: what runs for each version and how long, then the makespan and what will not be answered."""
-    lines = []
-    if prepared.costs:
-        lines.append(render(*_plan_table(prepared)))
-        schedule, used = prepared.schedule, sum(1 for assignment in prepared.schedule.assignments if assignment)
-        lines.append(
-            f"Estimated time: {duration(schedule.makespan_seconds)} on {used} worker{'s' if used != 1 else ''} "
-            f"(no schedule can be faster than {duration(schedule.lower_bound_seconds)}); "
-            f"{duration(prepared.work_seconds)} of worker time."
-        )
-    elif prepared.is_empty:
-        lines.append(f"Nothing to replay for {', '.join(prepared.names)}.")
-    else:
-        lines.append(f"Nothing has to run for {', '.join(prepared.names)}.")
-    lines += [f"Note: {note}" for note in [*_avoided(prepared), *prepared.notes]]
-    for version, doubts in prepared.doubtful.items():
-        lines += [f"Note: version {version[:8]}: {describe_doubt(*doubt)}" for doubt in doubts.items()]
-    lines += [f"Note: {sentence}" for sentence in _doubtful_places(prepared)]
-    lines += [f"Not replayed: version {s.version[:8]}: {s.reason}" for s in prepared.skipped]
-    lines += [f"Refused: {versions}, {name}: {reason}" for versions, name, reason in _refusals(prepared)]
-    return "\n".join([*lines, *_hints(prepared)])
-
-
-def _avoided(prepared: Prepared) -> list[str]:
-    """What is answered without running anything."""
-    known: dict[tuple[str, str], list[str]] = {}
-    for answer in prepared.known:
-        known.setdefault((answer.name, answer.why), []).append(answer.version)
-    copies: dict[str, list[str]] = {}
-    for copy in prepared.copies:
-        copies.setdefault(copy.source, []).append(copy.version)
-    found = [
-        f"{name} of {some_versions(versions)} is known without running: {why}"
-        for (name, why), versions in known.items()
-    ]
-    return found + [
-        f"{some_versions(versions)} {'is' if len(versions) == 1 else 'are'} the same run as version {source[:8]}: its "
-        "values are copied"
-        for source, versions in copies.items()
-    ]
-
-
 def some_versions(versions: Sequence[str], limit: int = 3) -> str:
     """version a1b2c3d4; 12 versions: a1b2c3d4, 5e6f7a8b, 9c0d1e2f, ..."""
     shown = ", ".join(version[:8] for version in versions[:limit])
@@ -113,7 +70,7 @@ def describe_changes(changes: Mapping[str, Sequence[str]]) -> list[str]:
     ]
 
 
-def _refusals(prepared: Prepared) -> list[tuple[str, str, str]]:
+def refusals(prepared: Prepared) -> list[tuple[str, str, str]]:
     """Versions in words, name and reason; what was refused in several versions for one reason is said once."""
     groups: dict[tuple[str, str], list[str]] = {}
     for version, name, reason in prepared.refusals:
@@ -128,7 +85,8 @@ def _in_doubt(prepared: Prepared) -> list[tuple[str, Finding]]:
     return [(version, finding) for version, finding in pairs if finding.is_doubtful]
 
 
-def _doubtful_places(prepared: Prepared) -> list[str]:
+def doubtful_places(prepared: Prepared) -> list[str]:
+    """Sentences on statements that will be replayed although their place is not beyond doubt."""
     groups: dict[tuple[str, float, str], list[str]] = {}
     for version, finding in _in_doubt(prepared):
         groups.setdefault((finding.name, finding.confidence, finding.why), []).append(version)
@@ -138,7 +96,7 @@ def _doubtful_places(prepared: Prepared) -> list[str]:
     ]
 
 
-def _hints(prepared: Prepared) -> list[str]:
+def hints(prepared: Prepared) -> list[str]:
     """One for each name that was refused, or whose place is in doubt."""
     refused = {(version, name) for version, name, _ in prepared.refusals}
     pairs = [(v, f) for v, patched in prepared.patched.items() for f in patched.findings if (v, f.name) in refused]
@@ -146,30 +104,6 @@ def _hints(prepared: Prepared) -> list[str]:
     for version, f in sorted([*pairs, *_in_doubt(prepared)], key=lambda pair: pair[1].path is None):
         found.setdefault(f.name, pin_hint(f.name, version, f.best_guess, f.path is not None))
     return list(found.values())
-
-
-def _plan_table(prepared: Prepared) -> tuple[list[str], list[list[str]]]:
-    rows = []
-    for version, experiment in prepared.experiments.items():
-        costs = sorted((c for c in prepared.costs if c.segment.version == version), key=lambda c: c.segment)
-        if not costs:
-            continue
-        epochs = ", ".join(dict.fromkeys(_span(cost.segment) for cost in costs))
-        operators = ", ".join(dict.fromkeys(_operator(cost.segment) for cost in costs))
-        run = sum(cost.run_seconds for cost in costs)
-        unknown = "" if all(cost.known for cost in costs) else "?"
-        rows.append(
-            [
-                version[:8],
-                experiment.run,
-                ", ".join(dict.fromkeys(name for cost in costs for name in cost.segment.names)),
-                epochs,
-                operators,
-                f"{costs[0].setup_seconds:.1f}",
-                f"{run:.1f}{unknown}",
-            ]
-        )
-    return ["version", "run", "features", "epochs", "operator", "set-up s", "run s"], rows
 
 
 def checkpointing(
@@ -215,10 +149,10 @@ def _runs_of_decisions(decided: Sequence[_Decided]) -> list[tuple[_Decided, _Dec
 
 def problems(prepared: Prepared, outcome: Outcome) -> list[str]:
     """Sentences for everything that a user must know about a replay: one per problem, and version where they differ."""
-    found = [f"{versions}: {name} was not replayed: {reason}" for versions, name, reason in _refusals(prepared)]
-    found += [*_doubtful_places(prepared), *_hints(prepared)]
+    found = [f"{versions}: {name} was not replayed: {reason}" for versions, name, reason in refusals(prepared)]
+    found += [*doubtful_places(prepared), *hints(prepared)]
     found += [f"version {skipped.version[:8]}: {skipped.reason}" for skipped in prepared.skipped]
-    found += [f"version {segment.version[:8]}, {_span(segment)}: {error}" for segment, error in outcome.failures]
+    found += [f"version {segment.version[:8]}, {span(segment)}: {error}" for segment, error in outcome.failures]
     for report in outcome.reports:
         version = f"version {report.segment.version[:8]}: "
         found += [version + warning for warning in report.warnings]
@@ -325,12 +259,21 @@ def render(columns: Iterable[str], rows: Iterable[Iterable[str]], width: int = _
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-def _span(segment: Segment) -> str:
+def span(segment: Segment) -> str:
+    """3-7, 3, all, or outside the loop."""
     runs_nothing = segment.operator in (Operator.KNOWN, Operator.COPIED)
     if segment.operator is Operator.DP_I or (runs_nothing and segment.last):
         return f"{segment.first}-{segment.last}" if segment.first != segment.last else str(segment.first)
     return "all" if segment.operator is Operator.DP_STAR else "outside the loop"
 
 
-def _operator(segment: Segment) -> str:
+def place(segment: Segment) -> str:
+    """version a1b2c3d4, epochs 3-7."""
+    epochs = span(segment)
+    words = f"epoch{'s' if '-' in epochs else ''} {epochs}" if epochs[0].isdigit() else epochs
+    return f"version {segment.version[:8]}, {words}"
+
+
+def operator_in_words(segment: Segment) -> str:
+    """DP_i inner, DP*, ..."""
     return f"{segment.operator} {segment.variant}" if segment.operator is Operator.DP_I else segment.operator.value

@@ -44,6 +44,10 @@ class SegmentResult:
     states_compared: int = 0  # recorded states that the replay came to and that were compared with its own
     state_mismatch: Mismatch | None = None  # where the first of them differed
     hardware: Mapping[str, object] = field(default_factory=dict)  # on which the process ran: `hardware.here`
+    kind: str = ""  # of the worker, and the next three are as in the report
+    start_seconds: float = 0.0
+    read_seconds: float = 0.0
+    read_bytes: int = 0
 
 
 def write(
@@ -86,6 +90,10 @@ def write(
         clocked=comparison.clocked,
         measured=tuple(sorted({row.name for row in rows} & evidence.clocked)),
         cause=cause,
+        kind=result.kind,
+        start_seconds=result.start_seconds,
+        read_seconds=result.read_seconds,
+        read_bytes=result.read_bytes,
     )
     names = segment.names or tuple(sorted({row.name for row in rows}))
     as_json = report_json(report) | {"names": list(names)}
@@ -158,6 +166,10 @@ def report_json(report: SegmentReport) -> dict[str, object]:
         "rows": report.rows,
         "setup_seconds": report.setup_seconds,
         "run_seconds": report.run_seconds,
+        "kind": report.kind,
+        "start_seconds": report.start_seconds,
+        "read_seconds": report.read_seconds,
+        "read_bytes": report.read_bytes,
         "compared": report.compared,
         "states_compared": report.states_compared,
         "mismatch": None if report.mismatch is None else mismatch_json(report.mismatch),

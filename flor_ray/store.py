@@ -6,7 +6,7 @@
     checkpoints/<project>/<version>/<epoch>-<point>.parquet                   C
     source_code/<project>/<version>.parquet                                   G (blobs in S)
     objects/ab/cdef...                                                        S
-    pins/, replays/                                                           see `pins` and `replay_marks`
+    pins/, replays/, timelines/, calibrations/                see `pins`, `replay_marks`, `timelines` and `calibrations`
 
 Any number of processes may write and read at once. Files only appear, whole, or go after a merge has put their rows
 elsewhere; a reader that loses a file to a merge lists again. Names are unique (runs, replays) or deterministic

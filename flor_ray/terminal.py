@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ _DIFF_STYLES = (
     ("-", "red"),
     ("# ", "yellow"),
 )
+_PLAIN_SECONDS = 2.0  # between two lines of progress where there is no terminal
 _MAX_ROWS = 200  # of a table that is printed; files get all
 
 
@@ -42,31 +44,54 @@ def run_with_progress(prepared: Prepared, limits: Limits = DEFAULT_LIMITS) -> Ou
         TextColumn("Replaying"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("segments,"),
+        TextColumn("rows,"),
         TimeElapsedColumn(),
         left,
     )
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task("replay", total=len(prepared.costs), left="starting workers")
+        task = bar.add_task("replay", total=None, left="starting workers")
+        told = _Drift(bar.console.print)
 
         def tell(progress: ReplayProgress) -> None:
-            left_words = f"{progress.rows} rows, about {duration(progress.remaining_seconds)} left"
-            bar.update(task, completed=progress.segments_done, left=left_words)
+            bar.update(task, total=progress.wanted, completed=progress.answered, left=_standing(progress))
+            told.tell(progress)
 
         return pipeline.run(prepared, tell=tell, limits=limits)
 
 
+class _Drift:
+    """Says once that segments have begun to take longer, or shorter."""
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self._say = say
+        self._said: set[str] = set()
+
+    def tell(self, progress: ReplayProgress) -> None:
+        if progress.drift is not None and progress.drift not in self._said:
+            self._said.add(progress.drift)
+            self._say(f"Note: {progress.drift}.")
+
+
+def _standing(progress: ReplayProgress) -> str:
+    """4 workers, 2 min 10 s of their time, about 35.0 s left (30.0 s to 50.0 s)."""
+    low, high = progress.remaining_interval
+    return (
+        f"{progress.workers} worker{'' if progress.workers == 1 else 's'}, {duration(progress.busy_seconds)} of worker "
+        f"time, about {duration(progress.remaining_seconds)} left ({duration(low)} to {duration(high)})"
+    )
+
+
 def _plain_progress() -> Callable[[ReplayProgress], None]:
-    told = -1
+    told, told_at = -1, 0.0
+    drift = _Drift(click.echo)
 
     def tell(progress: ReplayProgress) -> None:
-        nonlocal told
-        if progress.segments_done != told:
-            told = progress.segments_done
-            click.echo(
-                f"Replaying: {progress.segments_done} of {progress.segments} segments, {progress.rows} rows, "
-                f"about {duration(progress.remaining_seconds)} left"
-            )
+        nonlocal told, told_at
+        now, ends = time.monotonic(), progress.answered == progress.wanted
+        if progress.answered != told and (ends or told < 0 or now - told_at >= _PLAIN_SECONDS):
+            told, told_at = progress.answered, now
+            click.echo(f"Replaying: {progress.answered} of {progress.wanted} rows, {_standing(progress)}")
+        drift.tell(progress)
 
     return tell
 

@@ -1,7 +1,13 @@
 """Which worker replays which segment, when, and what that costs. Pure: no Ray, clock, files, environment or chance.
 
-costs      segment + recorded profile -> seconds, corrected by what replay really takes
-splitting  long segments -> pieces that can be balanced
-packing    pieces -> a schedule, with a lower bound to judge it by
-dispatch   events -> instructions while the schedule is carried out
+costs        a segment + what was recorded -> work: epochs, reads, seconds of the recorded run
+calibration  work -> seconds on a class of workers, learned from the segments that come back
+priorities   epochs, versions, queries -> ranks: what comes first
+budget       segments, ranks, a budget or a deadline -> as much of them as fits (`atoms`, `allowance`)
+splitting    long segments -> pieces that can be balanced, packed (`cutting`: where and how they can be cut)
+packing      pieces -> a schedule on `slots` (`constructing`, `filling`, `completing`, `improving`, `bins`)
+bounds       seconds below which no schedule can end, with proofs
+tradeoff     makespan and worker time on 1, 2, 3, ... workers, and the knee
+dispatch     events -> instructions (`messages`) while a schedule is carried out (`jobs`, `floor`, `helping`)
+simulate     the same dispatcher in virtual time, in a `world` that is less than perfect
 """

@@ -1,23 +1,28 @@
-"""What a segment costs: recorded profile -> seconds, corrected online (paper, section 4.3.2).
+"""What a segment has to do: recorded profile -> seconds as recorded, and bytes to read (paper, section 4.3.2).
 
-Pure. A recorded run measures all that its replay does again, so an estimate is a sum of what was measured:
+Pure. A recorded run measures all that its replay does again, so the work of a segment is a sum of what was measured:
 
     operator      set-up               run
-    DP            process to loop      (final state + suffix) if the suffix is wanted
-    DP*           process to loop      every epoch, and the suffix if wanted
-    DP_i inner    process to loop      start state + every epoch from there to the last wanted one
-    DP_i outer    process to loop      start state + (head + nested loop's exit state + tail) of the same epochs
-    DP_i end      process to loop      the state at the end of every wanted epoch
+    DP            imports' end to loop (final state + suffix) if the suffix is wanted
+    DP*           imports' end to loop every epoch, and the suffix if wanted
+    DP_i inner    imports' end to loop start state + every epoch from there to the last wanted one
+    DP_i outer    imports' end to loop start state + (head + nested loop's exit state + tail) of the same epochs
+    DP_i end      imports' end to loop the state at the end of every wanted epoch
 
-Set-up is paid once per (version, worker), the run once per segment. What no record can tell is the hindsight
-statement's own cost: `Correction` learns it from the first segments that come back.
+Set-up is paid once per (version, worker), the run once per segment. Imports are a warm server's, once per worker. What
+a first epoch takes longer than later ones (caches, threads) is paid by whichever epoch a process runs first, so it
+belongs to the set-up. An epoch of which the rest is not wanted is left early: the last of a segment, and those in
+`Recorded.leave`, behind which the next epoch begins with a recorded state.
+
+What no record can tell (files and forks, the machine, the statement's own cost) is `calibration`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from statistics import median
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from statistics import median, stdev
 
 from flor_ray.records import (
     Checkpoint,
@@ -25,14 +30,49 @@ from flor_ray.records import (
     Operator,
     Point,
     Profile,
+    Region,
     Segment,
-    SegmentCost,
-    SegmentReport,
     Variant,
 )
 
-_TELLING_SECONDS = 0.1  # estimates below this are mostly overhead, which tells nothing of other segments
 RestoreBytes = Mapping[tuple[int, Point], int]  # by epoch and point
+
+NOISE = 0.1  # standard deviation of an epoch's seconds when it runs again, as a share of them
+_UNMEASURED = 0.5  # the same for a set-up of which nobody knows how much of it was imports
+# What a statement that was added takes, with what keeps it from disturbing the run: each time, and by bytes of state.
+_STATEMENT_SECONDS = 1e-3
+_STATEMENT_SECONDS_PER_BYTE = 1.5e-10
+_ORDER = (Region.HEAD, Region.INNER, Region.TAIL)
+# A replayer compares the state at a segment's end with the record where reading it costs little beside the segment.
+_COMPARE_BYTES_PER_SECOND = 200e6
+_COMPARE_SHARE = 0.05
+_COMPARE_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What is known of a version before it is replayed."""
+
+    profile: Profile
+    sizes: RestoreBytes = field(default_factory=dict)
+    kind: str = ""  # of worker that it was recorded on: `hardware.kind`
+    ends: Mapping[str, Region] = field(default_factory=dict)  # feature -> part of an epoch after which it can be left
+    leave: frozenset[int] = frozenset()  # epochs that are left there although the next one is wanted: `plan`'s
+    regions: Mapping[str, Region] = field(default_factory=dict)  # of the statements that were added, by feature
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a segment does, in seconds of the recorded run. Spreads are standard deviations."""
+
+    setup_seconds: float = 0.0  # the script's own, without imports
+    setup_spread: float = 0.0
+    run_seconds: float = 0.0  # epochs and suffix, without reading states
+    run_spread: float = 0.0
+    epochs: int = 0  # that are run or restored
+    reads: int = 0  # states
+    read_bytes: int = 0
+    known: bool = True  # False: there are epochs, and nothing was measured that could tell their seconds (they are 0)
 
 
 def restore_bytes(checkpoints: Iterable[Checkpoint]) -> dict[tuple[int, Point], int]:
@@ -43,96 +83,51 @@ def restore_bytes(checkpoints: Iterable[Checkpoint]) -> dict[tuple[int, Point], 
     return sizes
 
 
-def segment_cost(
-    segment: Segment,
-    profile: Profile,
-    sizes: RestoreBytes,
-    bandwidth_bytes_per_second: float,
-    spawn_seconds: float,
-) -> SegmentCost:
-    """Estimated seconds of a segment.
+def work(segment: Segment, recorded: Recorded) -> Work:
+    """What the segment does again of the recorded run.
 
-    `spawn_seconds` is what starting a replay process takes beyond what the record did (fetching the source, forking).
-    An epoch that was not measured (a crashed run) counts as the median of the measured ones; the first epoch warms
-    caches up and is left out of that median unless it is all there is. `known` is False when seconds are needed of
-    which nothing was measured; they are then 0, see `fill_unknown`. Raises ValueError for a bandwidth that is not
-    positive.
+    An epoch that was not measured (a crashed run) counts as the median of the measured ones; the first epoch is left
+    out of that median unless it is all there is.
     """
-    if not bandwidth_bytes_per_second > 0:
-        raise ValueError(f"bandwidth is {bandwidth_bytes_per_second} bytes per second; it must be positive")
-    epochs = _epochs_run(segment)
-    times = _epoch_times(profile)
-    outer = segment.variant is Variant.OUTER
-    run = sum(t.head_seconds + t.tail_seconds if outer else t.seconds for t in map(times, epochs))
-    run += profile.suffix_seconds if segment.suffix else 0.0
-    run += _bytes_restored(segment, sizes) / bandwidth_bytes_per_second
-    known = bool(profile.epochs) or (not epochs and profile.setup_seconds > 0)
-    return SegmentCost(segment, profile.setup_seconds + spawn_seconds, run, known)
-
-
-def fill_unknown(costs: Sequence[SegmentCost]) -> tuple[SegmentCost, ...]:
-    """Gives segments of unknown cost a stand-in, so that they are spread over workers like any other work.
-
-    It is the median seconds per epoch of the known segments (1 second when none is known: then only the proportions
-    matter) times their epochs. They stay marked as not known.
-    """
-    rates = [c.run_seconds / len(_epochs_run(c.segment)) for c in costs if c.known and _epochs_run(c.segment)]
-    rate = median(rates) if rates else 1.0
-    return tuple(
-        c if c.known else replace(c, run_seconds=c.run_seconds + rate * max(1, len(_epochs_run(c.segment))))
-        for c in costs
+    profile = recorded.profile
+    own = max(0.0, profile.setup_seconds - profile.import_seconds)
+    blurred = own * (NOISE if profile.import_seconds > 0 else _UNMEASURED)
+    if segment.operator is Operator.DP_STAR and not profile.epochs and not segment.last:  # it has no main loop
+        return Work(run_seconds=own + profile.suffix_seconds, run_spread=blurred, known=own > 0)
+    epochs = epochs_run(segment)
+    until = _left_after(segment, recorded.ends)
+    measured, typical, spread = _measured(profile, segment.variant)
+    warm_up = _warm_up(profile, typical, segment.variant) if epochs else 0.0
+    run, variance = 0.0, 0.0
+    for epoch in epochs:
+        part = _part(measured(epoch), segment.variant, until if _is_left(segment, recorded, epoch, until) else None)
+        part -= warm_up if epoch == 1 else 0.0
+        run += max(0.0, part)
+        variance += (NOISE * part) ** 2 + (0.0 if measured(epoch) is not typical else spread**2)
+    added = _added(segment, recorded) * len(epochs)
+    run += added + (profile.suffix_seconds if segment.suffix else 0.0)
+    variance += (added / 2) ** 2
+    variance += (NOISE * profile.suffix_seconds) ** 2 if segment.suffix else 0.0
+    places = _read(segment, recorded, until, run)
+    return Work(
+        setup_seconds=own + warm_up,
+        setup_spread=blurred,
+        run_seconds=run,
+        run_spread=math.sqrt(variance),
+        epochs=segment.last - segment.first + 1 if segment.variant is Variant.END else len(epochs),
+        reads=len(places),
+        read_bytes=_bytes(places, recorded.sizes),
+        known=bool(profile.epochs) or (not epochs and profile.setup_seconds > 0),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """Measured against estimated run seconds so far, a fold over reports.
-
-    The sums weigh long segments more than short ones, whose measurements are mostly noise. Unknown costs (stand-ins)
-    say something of their own version, and nothing of others.
-    """
-
-    measured_seconds: float = 0.0
-    estimated_seconds: float = 0.0
-    versions: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # version -> (measured, estimated)
-
-    def observe(self, cost: SegmentCost, report: SegmentReport) -> Correction:
-        """The correction with one more report in it. `cost` is the original estimate of the reported segment."""
-        if cost.run_seconds <= _TELLING_SECONDS:
-            return self
-        version = cost.segment.version
-        measured, estimated = self.versions.get(version, (0.0, 0.0))
-        sums = (measured + report.run_seconds, estimated + cost.run_seconds)
-        versions = {**self.versions, version: sums}
-        if not cost.known:
-            return replace(self, versions=versions)
-        return Correction(
-            self.measured_seconds + report.run_seconds, self.estimated_seconds + cost.run_seconds, versions
-        )
-
-    def ratio(self, version: str) -> float:
-        """Factor for the run seconds of a version: its own if it has reports, else all versions', else 1."""
-        measured, estimated = self.versions.get(version, (self.measured_seconds, self.estimated_seconds))
-        return measured / estimated if estimated > 0 else 1.0
+def typical_epoch_seconds(profile: Profile) -> float | None:
+    """Of an epoch after the first; None if none was measured."""
+    typical = _measured(profile, Variant.INNER)[1]
+    return typical.seconds if profile.epochs else None
 
 
-def correct(costs: Iterable[SegmentCost], reports: Iterable[SegmentReport]) -> tuple[SegmentCost, ...]:
-    """Costs scaled by what the reports say. Costs and reports meet by segment; other reports are ignored.
-
-    Always give the original estimates: correcting corrected ones would count the same reports twice.
-    """
-    estimates = {cost.segment: cost for cost in costs}
-    correction = Correction()
-    for report in reports:
-        if report.segment in estimates:
-            correction = correction.observe(estimates[report.segment], report)
-    return tuple(
-        replace(cost, run_seconds=cost.run_seconds * correction.ratio(segment.version))
-        for segment, cost in estimates.items()
-    )
-
-
-def _epochs_run(segment: Segment) -> range:
+def epochs_run(segment: Segment) -> range:
     """Epochs that are run, wanted or to warm up."""
     if segment.operator is Operator.DP or segment.variant is Variant.END:
         return range(0)
@@ -140,31 +135,89 @@ def _epochs_run(segment: Segment) -> range:
     return range(begin, segment.last + 1)
 
 
-def _epoch_times(profile: Profile) -> Callable[[int], EpochTimes]:
-    """Seconds of any epoch: as measured, else the typical ones."""
+def _part(times: EpochTimes, variant: Variant, until: Region | None) -> float:
+    """Seconds of an epoch that is left after a part of it (None: after all)."""
+    inner = 0.0 if variant is Variant.OUTER else times.inner_seconds
+    if until is Region.HEAD:
+        return times.head_seconds
+    return times.head_seconds + inner + (0.0 if until is Region.INNER else times.tail_seconds)
+
+
+def _left_after(segment: Segment, ends: Mapping[str, Region]) -> Region | None:
+    """The part of an epoch after which nothing more is wanted of it, if the replay can tell."""
+    if segment.operator is not Operator.DP_I or not segment.names or any(name not in ends for name in segment.names):
+        return None
+    return max((ends[name] for name in segment.names), key=_ORDER.index)
+
+
+def _is_left(segment: Segment, recorded: Recorded, epoch: int, until: Region | None) -> bool:
+    return until is not None and (epoch == segment.last or (epoch >= segment.first and epoch in recorded.leave))
+
+
+def _added(segment: Segment, recorded: Recorded) -> float:
+    """Seconds of an epoch for the statements that were added. Those in one place run together."""
+    regions = {recorded.regions.get(name, Region.PREFIX) for name in segment.names}
+    inner = recorded.profile.steps if Region.INNER in regions else 0.0
+    size = _typical_bytes(recorded.sizes, Point.EPOCH_END)
+    each = _STATEMENT_SECONDS + _STATEMENT_SECONDS_PER_BYTE * size
+    return each * (inner + (1 if regions & {Region.HEAD, Region.TAIL} else 0))
+
+
+def _measured(profile: Profile, variant: Variant) -> tuple[Callable[[int], EpochTimes], EpochTimes, float]:
+    """Seconds of any epoch (as measured, else the typical ones), the typical ones, and how far epochs are from them."""
     measured = {times.epoch: times for times in profile.epochs}
     later = [times for times in profile.epochs if times.epoch != 1] or list(profile.epochs)
-    typical = (
-        median(times.head_seconds for times in later) if later else 0.0,
-        median(times.inner_seconds for times in later) if later else 0.0,
-        median(times.tail_seconds for times in later) if later else 0.0,
+    typical = EpochTimes(0, 0.0, 0.0, 0.0)
+    if later:
+        typical = EpochTimes(
+            0,
+            median(times.head_seconds for times in later),
+            median(times.inner_seconds for times in later),
+            median(times.tail_seconds for times in later),
+        )
+    parts = [_part(times, variant, None) for times in later]
+    return (
+        lambda epoch: measured.get(epoch, typical),
+        typical,
+        stdev(parts) if len(parts) > 1 else 0.3 * sum(parts),
     )
-    return lambda epoch: measured.get(epoch) or EpochTimes(epoch, *typical)
 
 
-def _bytes_restored(segment: Segment, sizes: RestoreBytes) -> float:
-    """Bytes of all states that the segment restores; a state of unknown size counts as the median of its kind."""
+def _warm_up(profile: Profile, typical: EpochTimes, variant: Variant) -> float:
+    first = next((times for times in profile.epochs if times.epoch == 1), None)
+    if first is None or len(profile.epochs) < 2:
+        return 0.0
+    return max(0.0, _part(first, variant, None) - _part(typical, variant, None))
+
+
+def _read(segment: Segment, recorded: Recorded, until: Region | None, run_seconds: float) -> list[tuple[int, Point]]:
+    """States that are read: to begin with, in between, and to be compared with what the segment comes to."""
+    if segment.variant is Variant.END and segment.operator is Operator.DP_I:
+        return [(epoch, Point.EPOCH_END) for epoch in range(segment.first, segment.last + 1)]
     places = [(segment.restore, Point.EPOCH_END)] if segment.restore is not None else []
-    if segment.variant is Variant.END:
-        places = [(epoch, Point.EPOCH_END) for epoch in range(segment.first, segment.last + 1)]
-    if segment.operator is Operator.DP_I and segment.variant is Variant.OUTER:
-        places += [(epoch, Point.NESTED_EXIT) for epoch in _epochs_run(segment)]
-    if all(place in sizes for place in places):
-        return float(sum(sizes[place] for place in places))
-    typical = {point: _typical_bytes(sizes, point) for point in Point}
-    return float(sum(sizes.get(place, typical[place[1]]) for place in places))
+    if segment.operator is not Operator.DP_I:
+        return places
+    for epoch in epochs_run(segment):
+        left = _is_left(segment, recorded, epoch, until)
+        if segment.variant is Variant.OUTER and not (left and until is Region.HEAD):
+            places.append((epoch, Point.NESTED_EXIT))
+        if left and epoch < segment.last:
+            places.append((epoch, Point.EPOCH_END))
+    compared = [] if segment.variant is Variant.OUTER or until is Region.HEAD else [Point.NESTED_EXIT]
+    compared += [Point.EPOCH_END] if until is None else []
+    most = _COMPARE_BYTES_PER_SECOND * max(_COMPARE_SHARE * run_seconds, _COMPARE_SECONDS)
+    places += [(segment.last, point) for point in compared if recorded.sizes.get((segment.last, point), most) < most]
+    return places
 
 
-def _typical_bytes(sizes: RestoreBytes, point: Point) -> float:
+def _bytes(places: Iterable[tuple[int, Point]], sizes: RestoreBytes) -> int:
+    """A state of unknown size counts as the median of its kind."""
+    total = 0
+    for place in places:
+        total += sizes[place] if place in sizes else _typical_bytes(sizes, place[1])
+    return total
+
+
+def _typical_bytes(sizes: RestoreBytes, point: Point) -> int:
     known = [size for (_, p), size in sizes.items() if p is point]
-    return median(known) if known else 0.0
+    return int(median(known)) if known else 0

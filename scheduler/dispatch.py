@@ -1,113 +1,88 @@
 """Carrying a schedule out: events in, instructions out.
 
-Pure: a state machine without I/O, clock or threads, which one thin shell in `flor_ray.cluster` performs. It tells each
-idle worker what to run next, moves work from late workers to idle ones, and gives up on what keeps failing.
+Pure: a state machine without I/O, clock or threads. A thin shell in `flor_ray.cluster` performs it on workers, and
+`flor_ray.scheduler.simulate` in virtual time. It tells each idle worker what to run next, moves work from late workers
+to idle ones, and gives up on what keeps failing.
 
-    worker       WorkerJoined     SegmentDone       SegmentFailed              WorkerLost
-    (unknown)    -> IDLE          bad               bad                        bad
-    IDLE         bad              bad               bad                        -> LOST
-    BUSY         bad              -> IDLE           -> IDLE, retry or give up  -> LOST, retry or give up
-    RETIRED      -> IDLE          bad               bad                        -> LOST
-    LOST         -> IDLE          bad               bad                        LOST (nothing to do)
+    event              unknown  IDLE     BUSY            LEAVING  DRAINING        RETIRED  LOST
+    WorkerJoined       IDLE     bad      bad             bad      bad             IDLE     IDLE
+    WorkerDraining     bad      RETIRED  DRAINING        LEAVING  DRAINING        RETIRED  LOST
+    WorkerLost         bad      LOST     LOST, again     LOST     LOST, again     LOST     LOST
+    EpochBegun         bad      IDLE     BUSY            LEAVING  DRAINING        RETIRED  LOST
+    SegmentSlow        bad      IDLE     BUSY            LEAVING  DRAINING        RETIRED  LOST
+    SegmentDone        bad      bad      IDLE            next     RETIRED         bad      bad
+    SegmentFailed      bad      bad      IDLE, again     next     RETIRED, again  bad      bad
+    SegmentShortened   bad      owed     BUSY, if asked  owed     same, if asked  owed     LOST
+    SegmentCancelled   bad      owed     owed            next     owed            owed     LOST
+    EstimateCorrected  (of no worker: new estimates for what waits and runs)
 
-A bad transition, and a done or failed segment that is not the one its worker runs, raises `BadTransition`. After each
-event every IDLE worker is looked after, in the order in which they joined:
+    again   the segment waits again, or is given up; if a clone of it runs elsewhere, that one simply goes on
+    next    IDLE; RETIRED if it is to drain
+    owed    ignored if the answer to a question that has become void (the segment had ended before), else bad
 
-    1. its own queue: the next segment.                                              Run -> BUSY
-    2. else a queue without a worker (a lost one's, or nobody has joined for it):
-       the one with most seconds becomes its own.                                    Run -> BUSY
-    3. else the last segment of another worker's queue, if that pays: the queues
-       with most remaining seconds are tried first.                                  Run -> BUSY
-    4. else, if no segment waits anywhere, it is not needed.                         Retire -> RETIRED
-    5. else it stays IDLE: what waits is better off where it is.
+A bad event, and one that ends a segment which its worker does not run, raises `BadTransition`. EpochBegun and
+SegmentSlow of another segment than the worker's are old news and ignored.
 
-*Stealing pays* when the thief, set-up included, would end the segment before its owner ends everything that it has
-now. Without a clock half of a running segment is taken to be left.
+After an event IDLE workers are looked after, the fastest first:
 
-*Failures.* A worker's loss puts its segment back to the front of its queue, and the queue is free for others (2, 3). A
-failure that may pass (`retryable`) puts the segment at the end of the queue, so that another worker can try it. Both
-count as attempts. A script that raises would raise again, so its segment is given up at once. The version's other
-segments are still tried: a hindsight statement often fails in some epochs only (a variable that is not bound yet),
-and where it always fails, it fails early and cheaply.
+    1. its own queue: the next segment. Of equal rank are first the versions that take
+       long from border to border. Before that, if it has only short ones left: a long
+       one of a worker that would end late.                                              Run -> BUSY, or Shorten
+    2. a queue without a worker (a lost one's, what is to be tried again, or nobody
+       has joined for it): one that was made for its speed, of those the longest.        Run -> BUSY
+    3. the worker that would end last, if that pays: a waiting segment of it, ...         Run -> BUSY
+    4. ... the tail of a waiting segment, ...                                             Run -> BUSY
+    5. ... the tail of what it runs, from a checkpoint border on. The owner is asked
+       first; the tail goes on only when it has answered, so no epoch is run twice.      Shorten
+    6. when nothing waits: all of a segment again that is expected to end much later
+       where it runs. The first result counts, the other worker is told to leave.        Run -> BUSY, later Cancel
+    7. of the others as many stay IDLE as segments run, each of which might need a
+       second worker; the rest is not needed.                                            Retire -> RETIRED
+
+*That pays* when the thief, set-up included, ends before the owner would have ended all that it has.
+
+*Slow workers.* A worker's speed is learned from the segments and epochs that it has ended. One that takes clearly
+longer than estimates, and than the others, begins only what it ends before all others are expected to end; the rest is
+left to them. It is asked to end its running segment in time in the same way; what it cannot end in time is wanted of a
+second worker, the next that is free.
+
+*Failures.* What a lost worker ran waits again, first. A failure that may pass (`retryable`) puts the segment at the
+end of the queue, so that another worker can try it. Both count as attempts. A script that raises would raise again, so
+its segment is given up at once. The version's other segments are still tried: a hindsight statement often fails in some
+epochs only (a variable that is not bound yet), and where it always fails, it fails early and cheaply.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, replace
 
-from flor_ray.records import Operator, Segment, SegmentCost, SegmentReport
+from flor_ray.records import Operator, Segment
+from flor_ray.scheduler.cutting import Cutting
+from flor_ray.scheduler.floor import DEFAULT_POLICY, GONE, PRESENT, Floor, Policy
+from flor_ray.scheduler.helping import help_late, look_after_idle, look_at_late, shorten_to_leave
+from flor_ray.scheduler.jobs import Job, SegmentState, Worker, WorkerState
+from flor_ray.scheduler.messages import (
+    Cancel,
+    EpochBegun,
+    EstimateCorrected,
+    Event,
+    Finished,
+    GiveUp,
+    Instruction,
+    SegmentCancelled,
+    SegmentDone,
+    SegmentFailed,
+    SegmentShortened,
+    SegmentSlow,
+    WorkerDraining,
+    WorkerJoined,
+    WorkerLost,
+)
 from flor_ray.scheduler.packing import Schedule
 
 _HISTORY = 100  # events and instructions kept for `BadTransition`; enough to see both ends of a mix-up
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerJoined:
-    worker: str
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentDone:
-    worker: str
-    report: SegmentReport
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentFailed:
-    worker: str
-    segment: Segment
-    error: str
-    retryable: bool  # False: the script itself raised, and would again
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerLost:
-    worker: str
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    worker: str
-    segment: Segment
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    segment: Segment
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class Retire:
-    """The worker is not needed any more; it can be given back."""
-
-    worker: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """Every segment is done or given up. Told once, last."""
-
-
-Event = WorkerJoined | SegmentDone | SegmentFailed | WorkerLost
-Instruction = Run | GiveUp | Retire | Finished
-
-
-class WorkerState(StrEnum):
-    IDLE = "idle"
-    BUSY = "busy"
-    RETIRED = "retired"
-    LOST = "lost"
-
-
-class SegmentState(StrEnum):
-    WAITING = "waiting"
-    RUNNING = "running"
-    DONE = "done"
-    GIVEN_UP = "given up"
 
 
 class BadTransition(RuntimeError):
@@ -119,249 +94,299 @@ class BadTransition(RuntimeError):
         super().__init__(f"{event}: {why}. What drives the dispatcher is wrong. Before it:{lines or ' nothing'}")
 
 
-@dataclass(slots=True)
-class _Queue:
-    waiting: deque[Segment]
-    owner: str | None = None
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a replay is. A segment that was cut counts as one, done when all its pieces are."""
 
-
-@dataclass(slots=True)
-class _Worker:
-    state: WorkerState = WorkerState.IDLE
-    running: Segment | None = None
-    warm: set[str] = field(default_factory=set)  # versions with a live process here: no set-up
+    segments_done: int
+    segments: int
+    rows_answered: int  # one for each wanted epoch, one for what is outside a version's main loop
+    rows: int
+    busy_seconds: float  # that workers have spent on segments, also on what had to be run again
+    remaining_seconds: float
+    steals: int  # waiting segments, and tails of running ones, that have gone to another worker
+    clones: int
 
 
 class Dispatcher:
-    """State of one replay. `handle` takes each event as it happens; what it returns has to be done at once, in order.
+    """State of one replay. `handle` takes each event as it happens, with the time in seconds since any moment; it never
+    decreases. What `handle` returns has to be done at once, in order.
 
-    An empty schedule is `finished` from the start, and tells so at the first event. When all workers are lost while
-    segments remain (`stranded`), nothing happens until one joins.
+    `slowness` is by worker class (`WorkerJoined.kind`), 1 where it is not named. An empty schedule is `finished` from
+    the start, and tells so at the first event. When all workers are gone while segments remain (`stranded`), nothing
+    happens until one joins. Raises ValueError for less than one attempt.
     """
 
-    def __init__(self, schedule: Schedule, max_attempts: int = 3) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        cutting: Cutting = Cutting(),  # noqa: B008  a frozen value
+        max_attempts: int = 3,
+        slowness: Mapping[str, float] | None = None,
+        policy: Policy = DEFAULT_POLICY,
+    ) -> None:
         if max_attempts < 1:
             raise ValueError(f"max_attempts is {max_attempts}; a segment needs at least one")
         self._max_attempts = max_attempts
-        self._costs = {c.segment: c for assignment in schedule.assignments for c in assignment}
-        self._queues = [_Queue(deque(c.segment for c in assignment)) for assignment in schedule.assignments]
-        self._segments = dict.fromkeys(self._costs, SegmentState.WAITING)
-        self._attempts = dict.fromkeys(self._costs, 0)
-        self._unsettled = len(self._costs)  # segments neither done nor given up
-        self._workers: dict[str, _Worker] = {}  # in the order in which they joined
+        self._floor = Floor(schedule, cutting, slowness or {}, policy)
         self._history: deque[Event | Instruction] = deque(maxlen=_HISTORY)
         self._told_finished = False
 
     @property
     def finished(self) -> bool:
-        return not self._unsettled
+        return not self._floor.unsettled
 
     @property
     def stranded(self) -> bool:
-        """Whether segments remain and no worker is there to run them: one has to join."""
-        states = [worker.state for worker in self._workers.values()]
-        return not self.finished and not any(s in (WorkerState.IDLE, WorkerState.BUSY) for s in states)
+        """Whether segments remain and no worker is there that will run them: one has to join."""
+        workers = self._floor.workers.values()
+        return not self.finished and not any(w.state in PRESENT and not w.draining for w in workers)
 
     @property
     def segments(self) -> Mapping[Segment, SegmentState]:
-        return dict(self._segments)
+        """All segments, those that were cut in their pieces."""
+        return {segment: job.state for segment, job in self._floor.jobs.items()}
 
     @property
     def workers(self) -> Mapping[str, WorkerState]:
-        return {name: worker.state for name, worker in self._workers.items()}
+        return {name: worker.state for name, worker in self._floor.workers.items()}
 
     @property
     def running(self) -> Mapping[str, Segment]:
-        """Segment in flight by worker."""
-        return {name: worker.running for name, worker in self._workers.items() if worker.running is not None}
+        """Segment in flight by worker, without what has been taken away from it."""
+        return {name: w.job.segment for name, w in self._floor.workers.items() if w.job is not None}
 
-    def handle(self, event: Event) -> tuple[Instruction, ...]:
+    def remaining(self, now: float) -> float:
+        """Estimated seconds until the last segment ends, with the workers that are there (one, if none is).
+
+        At least the longest of the workers' own remains, and at least the average: queues without a worker are shared.
+        """
+        return self._floor.remaining(now)
+
+    def standing(self, now: float) -> Standing:
+        floor = self._floor
+        done = len(floor.left) - sum(1 for left in floor.left if left)
+        running = sum(now - w.began for w in floor.workers.values() if w.job is not None)
+        return Standing(
+            segments_done=done,
+            segments=len(floor.left),
+            rows_answered=floor.rows_answered,
+            rows=floor.rows,
+            busy_seconds=floor.busy_seconds + running,
+            remaining_seconds=floor.remaining(now),
+            steals=floor.steals,
+            clones=floor.clones,
+        )
+
+    def handle(self, event: Event, now: float) -> tuple[Instruction, ...]:
         """What to do now that this has happened. Raises BadTransition, and then has changed nothing."""
         match event:
-            case WorkerJoined(worker=name):
-                self._require(event, name, None, WorkerState.RETIRED, WorkerState.LOST)
-                instructions = self._join(name)
-            case SegmentDone(worker=name, report=report):
-                self._require_running(event, name, report.segment)
-                instructions = self._done(name, report.segment)
-            case SegmentFailed(worker=name, segment=segment, error=error, retryable=retryable):
-                self._require_running(event, name, segment)
-                instructions = self._failed(name, segment, error, retryable)
-            case WorkerLost(worker=name):
-                self._require(event, name, *WorkerState)
-                instructions = self._lost(name)
-        instructions += self._look_after_idle()
+            case WorkerJoined():
+                instructions = self._joined(event, now)
+            case WorkerDraining():
+                instructions = self._draining(event, now)
+            case WorkerLost():
+                instructions = self._lost(event, now)
+            case EpochBegun():
+                instructions = self._epoch_begun(event, now)
+            case SegmentSlow():
+                instructions = self._slow(event, now)
+            case SegmentDone():
+                instructions = self._done(event, now)
+            case SegmentFailed():
+                instructions = self._failed(event, now)
+            case SegmentShortened():
+                instructions = self._shortened(event, now)
+            case SegmentCancelled():
+                instructions = self._cancelled(event, now)
+            case EstimateCorrected():
+                self._floor.correct(event, now)
+                instructions = []
+        if not isinstance(event, EpochBegun | SegmentSlow):
+            instructions += look_after_idle(self._floor, now)
         if self.finished and not self._told_finished:
             self._told_finished = True
             instructions.append(Finished())
         self._history += [event, *instructions]
         return tuple(instructions)
 
-    def revise(self, costs: Iterable[SegmentCost]) -> None:
-        """Replaces estimates, e.g. by `costs.correct`ed ones; segments that are not in this replay are ignored."""
-        self._costs |= {c.segment: c for c in costs if c.segment in self._costs}
+    # -- workers -----------------------------------------------------------------------------------------------------
 
-    def remaining_seconds(self, elapsed_seconds: Mapping[str, float] | None = None) -> float:
-        """Estimated seconds until the last segment ends, with the workers that are there (one, if none is).
-
-        At least the longest of the workers' own remains, and at least the average: queues without a worker are
-        shared. `elapsed_seconds` says how long each worker has been at its segment; without it half of it is left.
-        """
-        elapsed = elapsed_seconds or {}
-        present = [n for n, w in self._workers.items() if w.state in (WorkerState.IDLE, WorkerState.BUSY)]
-        own = [self._worker_seconds(name, elapsed.get(name)) for name in present]
-        free = sum(self._queue_seconds(queue, ()) for queue in self._queues if queue.owner is None)
-        return max([0.0, *own, (sum(own) + free) / max(1, len(present))])
-
-    def seconds_by_state(self) -> Mapping[SegmentState, float]:
-        """Estimated run seconds (without set-ups) of the segments in each state."""
-        seconds = dict.fromkeys(SegmentState, 0.0)
-        for segment, state in self._segments.items():
-            seconds[state] += self._costs[segment].run_seconds
-        return seconds
-
-    # -- events ------------------------------------------------------------------------------------------------------
-
-    def _join(self, name: str) -> list[Instruction]:
-        self._workers.pop(name, None)  # whoever comes back is the last to have joined, and cold
-        self._workers[name] = _Worker()
+    def _joined(self, event: WorkerJoined, now: float) -> list[Instruction]:
+        known = self._floor.workers.get(event.worker)
+        if known is not None and known.state not in GONE:
+            raise BadTransition(event, f"the worker is {known.state}", self._history)
+        self._floor.join(event.worker, event.kind, event.slot, now)
         return []
 
-    def _done(self, name: str, segment: Segment) -> list[Instruction]:
-        worker = self._workers[name]
-        worker.state, worker.running = WorkerState.IDLE, None
-        self._segments[segment] = SegmentState.DONE
-        self._unsettled -= 1
-        if segment.suffix or segment.operator is Operator.DP_STAR:
-            worker.warm.discard(segment.version)  # the process ran to the script's end
-        else:
-            worker.warm.add(segment.version)
-        return []
-
-    def _failed(self, name: str, segment: Segment, error: str, retryable: bool) -> list[Instruction]:
-        worker = self._workers[name]
-        worker.state, worker.running = WorkerState.IDLE, None
-        worker.warm.discard(segment.version)
-        if not retryable or self._attempts[segment] >= self._max_attempts:
-            return [self._give_up(segment, error)]
-        self._segments[segment] = SegmentState.WAITING
-        self._own_queue(name).waiting.append(segment)
-        return []
-
-    def _lost(self, name: str) -> list[Instruction]:
-        worker = self._workers[name]
-        segment, worker.running, worker.state = worker.running, None, WorkerState.LOST
-        if segment is None:
-            self._release_queue(name)
+    def _draining(self, event: WorkerDraining, now: float) -> list[Instruction]:
+        worker = self._worker(event, event.worker)
+        if worker.draining or worker.state in GONE:
             return []
-        attempts = self._attempts[segment]
-        if attempts >= self._max_attempts:
-            self._release_queue(name)
-            return [self._give_up(segment, f"worker {name} was lost while it ran this; {attempts} attempts were made")]
-        self._segments[segment] = SegmentState.WAITING
-        self._own_queue(name).waiting.appendleft(segment)
-        self._release_queue(name)
-        return []
+        worker.draining = True
+        self._floor.release_queue(worker)
+        if worker.state is WorkerState.IDLE:
+            return [self._floor.retire(worker)]
+        if worker.state is WorkerState.LEAVING:
+            return []
+        worker.state = WorkerState.DRAINING
+        return shorten_to_leave(self._floor, worker, now)
 
-    def _give_up(self, segment: Segment, error: str) -> GiveUp:
-        self._segments[segment] = SegmentState.GIVEN_UP
-        self._unsettled -= 1
-        return GiveUp(segment, error)
-
-    # -- what idle workers do ----------------------------------------------------------------------------------------
-
-    def _look_after_idle(self) -> list[Instruction]:
+    def _lost(self, event: WorkerLost, now: float) -> list[Instruction]:
+        worker = self._worker(event, event.worker)
+        if worker.state is WorkerState.LOST:
+            return []
+        left = worker.state is WorkerState.LEAVING
+        job = self._floor.end_run(worker, now)
         instructions: list[Instruction] = []
-        for name, worker in self._workers.items():
-            if worker.state is not WorkerState.IDLE:
-                continue
-            segment = self._next_own(name) or self._steal(name)
-            if segment is not None:
-                worker.state, worker.running = WorkerState.BUSY, segment
-                self._segments[segment] = SegmentState.RUNNING
-                self._attempts[segment] += 1
-                instructions.append(Run(name, segment))
-        if not any(queue.waiting for queue in self._queues):
-            instructions += self._retire_idle()
+        if job is not None and not left and not job.runners:
+            error = f"worker {worker.name} was lost while it ran this; {job.failures + 1} attempts were made"
+            instructions = self._again(job, worker, error, front=True)
+        self._floor.leave(worker, WorkerState.LOST)
         return instructions
 
-    def _retire_idle(self) -> list[Instruction]:
-        idle = [name for name, worker in self._workers.items() if worker.state is WorkerState.IDLE]
-        for name in idle:
-            self._workers[name].state = WorkerState.RETIRED
-            self._release_queue(name)
-        return [Retire(name) for name in idle]
+    # -- segments ----------------------------------------------------------------------------------------------------
 
-    def _next_own(self, name: str) -> Segment | None:
-        """The next segment of the worker's queue, or of a queue without a worker, which becomes its own."""
-        queue = self._own_queue(name)
-        if not queue.waiting:
-            warm = self._workers[name].warm
-            free = [q for q in self._queues if q.owner is None and q.waiting]
-            if not free:
-                return None
-            self._release_queue(name)
-            queue = max(free, key=lambda q: self._queue_seconds(q, warm))
-            queue.owner = name
-        return queue.waiting.popleft()
+    def _epoch_begun(self, event: EpochBegun, now: float) -> list[Instruction]:
+        worker = self._worker(event, event.worker)
+        if not worker.runs(event.segment):
+            return []
+        self._floor.advance(worker, event.epoch, now)
+        return self._news(worker, now)
 
-    def _steal(self, name: str) -> Segment | None:
-        """The last segment of the queue with most remaining seconds of which taking one pays."""
-        full = [(q, q.owner) for q in self._queues if q.owner is not None and q.owner != name and q.waiting]
-        late = [(self._worker_seconds(owner), queue) for queue, owner in full]
-        for seconds, queue in sorted(late, key=lambda pair: -pair[0]):
-            if self._cost(queue.waiting[-1], self._workers[name].warm) < seconds:
-                return queue.waiting.pop()
-        return None
+    def _slow(self, event: SegmentSlow, now: float) -> list[Instruction]:
+        worker = self._worker(event, event.worker)
+        if not worker.runs(event.segment):
+            return []
+        self._floor.update(worker, now)
+        return self._news(worker, now, slow=worker.epoch == worker.first_epoch)
 
-    def _own_queue(self, name: str) -> _Queue:
-        """The worker's queue; a new, empty one if it has none."""
-        for queue in self._queues:
-            if queue.owner == name:
-                return queue
-        self._queues.append(_Queue(deque(), name))
-        return self._queues[-1]
+    def _done(self, event: SegmentDone, now: float) -> list[Instruction]:
+        worker, report = self._worker(event, event.worker), event.report
+        job = self._job(event, worker, report.segment)
+        if worker.state is WorkerState.LEAVING:
+            return self._left(worker, job, now)
+        if report.segment != job.segment:
+            job = self._taken(worker, job, report.segment.last)
+        self._floor.observe(worker, job, report.run_seconds)
+        if job.segment.suffix or job.segment.operator is Operator.DP_STAR:
+            self._floor.cool(worker, job.segment.version)  # the process ran to the script's end
+        else:
+            self._floor.warm(worker, job.segment.version)
+        self._floor.end_run(worker, now)
+        self._floor.settle(job, SegmentState.DONE)
+        for other in job.runners:
+            other.state = WorkerState.LEAVING
+        return [Cancel(other.name, job.segment) for other in job.runners] + self._next(worker)
 
-    def _release_queue(self, name: str) -> None:
-        """Leaves what waits in the worker's queue to others."""
-        for queue in self._queues:
-            if queue.owner == name:
-                queue.owner = None
-        self._queues = [queue for queue in self._queues if queue.waiting or queue.owner is not None]
+    def _failed(self, event: SegmentFailed, now: float) -> list[Instruction]:
+        worker = self._worker(event, event.worker)
+        job = self._job(event, worker, event.segment)
+        self._floor.cool(worker, job.segment.version)
+        if worker.state is WorkerState.LEAVING:
+            return self._left(worker, job, now)
+        if event.segment.last < job.segment.last:
+            job = self._taken(worker, job, event.segment.last)
+        self._floor.end_run(worker, now)
+        instructions: list[Instruction] = []
+        if not job.runners:  # else its clone goes on
+            instructions = self._again(job, worker, event.error, retryable=event.retryable)
+        return instructions + self._next(worker)
 
-    # -- estimates ---------------------------------------------------------------------------------------------------
+    def _shortened(self, event: SegmentShortened, now: float) -> list[Instruction]:
+        worker = self._worker(event, event.worker)
+        job, asked = worker.job, worker.asked
+        if worker.state is WorkerState.LOST:
+            return []
+        if job is None or asked is None or not worker.runs(event.segment):
+            self._check_owed(event, worker, event.segment)
+            return []
+        if not asked <= event.last <= job.segment.last:
+            raise BadTransition(event, f"the segment was to end after epoch {asked} or later", self._history)
+        if event.last < job.segment.last:
+            self._floor.take_tail(worker, job, event.last + 1)
+        else:
+            self._floor.answered(worker)
+            worker.refused = True
+        self._floor.update(worker, now)
+        return shorten_to_leave(self._floor, worker, now) if worker.draining and not worker.refused else []
 
-    def _cost(self, segment: Segment, warm: Iterable[str]) -> float:
-        cost = self._costs[segment]
-        return cost.run_seconds + (0.0 if segment.version in warm else cost.setup_seconds)
+    def _cancelled(self, event: SegmentCancelled, now: float) -> list[Instruction]:
+        worker = self._worker(event, event.worker)
+        if worker.state is WorkerState.LOST:
+            return []
+        if worker.state is not WorkerState.LEAVING or worker.job is None or not worker.runs(event.segment):
+            self._check_owed(event, worker, event.segment)
+            return []
+        self._floor.cool(worker, event.segment.version)
+        self._floor.observe_left(worker, now)
+        self._floor.end_run(worker, now)
+        return self._next(worker)
 
-    def _queue_seconds(self, queue: _Queue, warm: Iterable[str]) -> float:
-        """Seconds of a queue's waiting segments, each version that is not warm being set up once."""
-        versions: set[str] = set(warm)
-        seconds = 0.0
-        for segment in queue.waiting:
-            seconds += self._cost(segment, versions)
-            versions.add(segment.version)
-        return seconds
+    def _news(self, worker: Worker, now: float, slow: bool = False) -> list[Instruction]:
+        """How far a worker is has changed what is expected of it."""
+        instructions = help_late(self._floor, worker, now)
+        if not instructions and worker.draining:
+            instructions = shorten_to_leave(self._floor, worker, now)
+        if not instructions and worker.job is not None and (worker.is_late(now) or slow):
+            self._floor.suspects[worker] = now
+            instructions = look_at_late(self._floor, now)
+        return instructions
 
-    def _worker_seconds(self, name: str, elapsed_seconds: float | None = None) -> float:
-        """Seconds until a worker has run what it runs and what waits in its queue."""
-        worker = self._workers[name]
-        seconds, warm = 0.0, set(worker.warm)
-        if worker.running is not None:
-            whole = self._cost(worker.running, warm)
-            seconds = whole / 2 if elapsed_seconds is None else max(0.0, whole - elapsed_seconds)
-            warm.add(worker.running.version)
-        return seconds + sum(self._queue_seconds(queue, warm) for queue in self._queues if queue.owner == name)
+    # -- what becomes of them ----------------------------------------------------------------------------------------
+
+    def _taken(self, worker: Worker, job: Job, last: int) -> Job:
+        """The worker's segment has ended after epoch `last`; the answer that said so may come still."""
+        worker.owed.add(("shorten", job.segment))
+        return self._floor.take_tail(worker, job, last + 1)
+
+    def _left(self, worker: Worker, job: Job, now: float) -> list[Instruction]:
+        """It has ended a segment that another one had done; it may say that it has left it, too."""
+        worker.owed.add(("cancelled", job.segment))
+        self._floor.observe_left(worker, now)
+        self._floor.end_run(worker, now)
+        return self._next(worker)
+
+    def _next(self, worker: Worker) -> list[Instruction]:
+        if worker.draining:
+            return [self._floor.retire(worker)]
+        worker.state = WorkerState.IDLE
+        self._floor.fresh.append(worker)
+        return []
+
+    def _again(
+        self, job: Job, worker: Worker, error: str, front: bool = False, retryable: bool = True
+    ) -> list[Instruction]:
+        """It waits for another attempt, if one is left."""
+        job.failures += 1
+        if retryable and job.failures < self._max_attempts:
+            self._floor.wait_again(job, worker.queue, front)
+            return []
+        self._floor.settle(job, SegmentState.GIVEN_UP)
+        return [GiveUp(job.segment, error)]
 
     # -- checks ------------------------------------------------------------------------------------------------------
 
-    def _require(self, event: Event, name: str, *allowed: WorkerState | None) -> None:
-        state = self._workers[name].state if name in self._workers else None
-        if state not in allowed:
-            raise BadTransition(event, f"the worker is {state or 'unknown'}", self._history)
+    def _worker(self, event: Event, name: str) -> Worker:
+        worker = self._floor.workers.get(name)
+        if worker is None:
+            raise BadTransition(event, "the worker is unknown", self._history)
+        return worker
 
-    def _require_running(self, event: Event, name: str, segment: Segment) -> None:
-        self._require(event, name, WorkerState.BUSY)
-        if self._workers[name].running != segment:
-            raise BadTransition(event, f"the worker runs {self._workers[name].running}", self._history)
+    def _job(self, event: Event, worker: Worker, segment: Segment) -> Job:
+        """What the worker runs, if it can end as this segment."""
+        job = worker.job
+        if job is None:
+            raise BadTransition(event, f"the worker is {worker.state}", self._history)
+        if segment == job.segment or (isinstance(event, SegmentFailed) and worker.runs(segment)):
+            return job
+        asked = worker.asked
+        if asked is None or segment.last < asked or replace(segment, last=job.segment.last) != job.segment:
+            raise BadTransition(event, f"the worker runs {job.segment}", self._history)
+        return job
+
+    def _check_owed(self, event: Event, worker: Worker, segment: Segment) -> None:
+        question = "shorten" if isinstance(event, SegmentShortened) else "cancelled"
+        if (question, segment) not in worker.owed:
+            raise BadTransition(event, f"nobody has asked it; the worker is {worker.state}", self._history)
+        worker.owed.discard((question, segment))

@@ -14,6 +14,7 @@ from flor_ray.records import Segment, SegmentCost, SegmentReport
 class WorkerJoined:
     worker: str
     kind: str = ""  # worker class, such as the GPU's type
+    slot: int | None = None  # of the schedule, if it is one that was there when it was made
 
 
 @dataclass(frozen=True, slots=True)

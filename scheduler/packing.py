@@ -1,18 +1,17 @@
 """Segments -> workers, so that the last one ends as early as possible.
 
-Pure. This is makespan minimisation on identical machines with a set-up per (class, machine), the class being the
-version: a worker keeps one live process per version, so it prepares a version's data once however many of its
-segments it runs. (Without set-ups it is P||Cmax; with them see Maecker, Malatyali, Meyer auf der Heide and Riechers,
-"Non-preemptive Scheduling on Machines with Setup Times", WADS 2015.) Phases:
+Pure. This is makespan minimisation with a set-up per (class, machine), the class being the version: a worker keeps one
+live process per version, so it prepares a version's data once however many of its segments it runs.
 
-    plain LPT        longest segment first, each to the worker that would end it first (Graham 1969)
-    whole versions   the same with each version as one job: fewest set-ups
-    version by version   longest version first, its segments one after the other: in between
-    in line          all segments in a row, version after version, cut into as even stretches as can be: at most one
-                     more set-up per worker, so it suits many small pieces (McNaughton's wrap-around rule, 1959)
-    -> the best of the four -> moves: segments leave the busiest worker while that shortens the makespan
+    build        plain LPT, whole versions, version by version (`constructing`); workers filled one after the other
+                 (`filling`, for few segments `completing`); for equal cold workers batches for the earliest deadline
+                 that the bound does not reject: at most 3/2 of that
+    improve      exchanges between the worker that ends last and others, from the best of these (`improving`)
+    search       all assignments, if there are few segments
 
-A schedule is never worse than plain LPT, and says how far from the best possible it can be: `lower_bound`.
+A schedule is never worse than plain LPT, at most 3/2 of the best possible on equal cold workers, and says how far from
+the best possible it can be: `lower_bound`. Effort is counted in steps, so the same input gives the same schedule
+everywhere.
 """
 
 from __future__ import annotations
@@ -24,9 +23,20 @@ from itertools import pairwise
 from math import isclose
 
 from flor_ray.records import Operator, SegmentCost
+from flor_ray.scheduler import completing, constructing, filling, improving
+from flor_ray.scheduler.bins import Bins, Work, load
+from flor_ray.scheduler.bounds import Demand, least_makespan
+from flor_ray.scheduler.slots import Slot as Slot
+from flor_ray.scheduler.slots import Workers as Workers
+from flor_ray.scheduler.slots import slots_of
 
-_HALVINGS = 12  # of the limit in `_in_line`: to a few thousandths of the longest segment
-_MOVES_PER_SEGMENT = 4  # every move shortens something, so moves end by themselves; this bounds odd cases
+EFFORT = 150_000  # exchanges looked at by `pack`; some 0.1 s
+_SEARCHED_SEGMENTS = 14  # `search` is tried for so few
+_SEARCH_SHARE = 8  # a step of the search takes so many times as long as looking at an exchange
+_REACHED = 1e-8  # relative; the bound itself is found by halving
+_CLOSE = 1e-3  # relative; how near the earliest deadline is found by trying
+_COMPLETED_SEGMENTS = 4_000  # workers are filled with a closer look for so few; some 0.5 s
+_DEADLINES = 12  # halvings of the interval between the bound and 3/2 of it, to try batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,47 +45,37 @@ class Schedule:
 
     assignments: tuple[tuple[SegmentCost, ...], ...]
     makespan_seconds: float
-    lower_bound_seconds: float  # no schedule of these segments on as many workers ends earlier
+    lower_bound_seconds: float  # no schedule of this work on these workers ends earlier
+    slots: tuple[Slot, ...] = ()  # the workers that it was made for; (): equal ones
 
 
-def pack(costs: Sequence[SegmentCost], workers: int) -> Schedule:
-    """A schedule of all segments on `workers` workers, the best that the phases above find; same input, same output.
+def pack(costs: Sequence[SegmentCost], workers: Workers, effort: int = EFFORT) -> Schedule:
+    """A schedule of all segments, the best that is found with so much effort; same input, same output.
 
-    Set-ups of one version are taken to be equal; if they differ, the longest counts for all. Raises ValueError for
-    less than one worker.
+    Set-ups of one version are taken to be equal; if they differ, the longest counts for all. Raises ValueError when
+    there is no worker, and for seconds that are negative or no number.
     """
-    _require_workers(workers)
-    setups = _setups(costs)
-    candidates = [
-        phase(costs, workers, setups) for phase in (_plain_lpt, _whole_versions, _version_by_version, _in_line)
-    ]
-    best = min(candidates, key=lambda bins: (bins.makespan, bins.busy))  # the first one wins ties
-    _improve(best)
-    return _schedule(best, lower_bound(costs, workers))
+    slots = slots_of(workers)
+    work = Work(costs)
+    bound = _bound(work, slots)
+    plain = constructing.plain_lpt(work, slots)
+    best = improved(_best_start(work, slots, bound, plain), bound, effort)
+    schedules = [schedule_of(bins, bound, workers) for bins in (best, plain)]
+    return min(
+        schedules, key=lambda schedule: schedule.makespan_seconds
+    )  # loads that were kept up to date may be rounded
 
 
-def longest_first(costs: Sequence[SegmentCost], workers: int) -> Schedule:
-    """Plain LPT, for comparison."""
-    _require_workers(workers)
-    return _schedule(_plain_lpt(costs, workers, _setups(costs)), lower_bound(costs, workers))
+def longest_first(costs: Sequence[SegmentCost], workers: Workers) -> Schedule:
+    """Plain LPT, for comparison. Raises ValueError as `pack` does."""
+    slots = slots_of(workers)
+    work = Work(costs)
+    return schedule_of(constructing.plain_lpt(work, slots), _bound(work, slots), workers)
 
 
-def lower_bound(costs: Sequence[SegmentCost], workers: int) -> float:
-    """Seconds below which no schedule of these segments on `workers` workers can end.
-
-    Each version is set up on some worker at least once, so the workers' loads sum up to at least all runs plus one
-    set-up per version, and the largest load is at least their average. The worker that gets a given segment has to
-    set its version up too, so its load is at least that segment's run plus that set-up.
-    """
-    _require_workers(workers)
-    setups = _setups(costs)
-    average = (sum(c.run_seconds for c in costs) + sum(setups.values())) / workers
-    return max([average, *(setups[c.segment.version] + c.run_seconds for c in costs)])
-
-
-def one_row(costs: Iterable[SegmentCost]) -> list[SegmentCost]:
-    """All segments in a row, version by version and by epoch: an order that cutting segments does not change."""
-    return sorted(costs, key=lambda c: (c.segment.version, *_by_epoch(c)))
+def lower_bound(costs: Sequence[SegmentCost], workers: Workers) -> float:
+    """Seconds below which no schedule of these segments, uncut, can end; see `bounds`. Raises ValueError as `pack`."""
+    return _bound(Work(costs), slots_of(workers))
 
 
 def validate(schedule: Schedule, costs: Iterable[SegmentCost]) -> None:
@@ -85,16 +85,17 @@ def validate(schedule: Schedule, costs: Iterable[SegmentCost]) -> None:
     wrong = []
     if Counter(placed) != Counter(expected):
         wrong.append(f"{len(expected)} segments were given and {len(placed)} placed, or not the same ones")
-    longest = {c.segment.version: 0.0 for c in placed}
-    for c in expected:
-        longest[c.segment.version] = max(c.setup_seconds, longest.get(c.segment.version, 0.0))
+    slots = schedule.slots or (Slot(),) * len(schedule.assignments)
+    if len(slots) != len(schedule.assignments):
+        wrong.append(f"there are {len(slots)} workers and {len(schedule.assignments)} assignments")
+    setups = _setups([*expected, *placed])
     loads = [0.0]
-    for number, assignment in enumerate(schedule.assignments):
+    for number, (assignment, slot) in enumerate(zip(schedule.assignments, slots, strict=False)):
         versions = [c.segment.version for c in assignment]
         changes = sum(before != after for before, after in pairwise(versions))
         if versions and changes + 1 != len(set(versions)):
             wrong.append(f"worker {number} comes back to a version: {versions}")
-        loads.append(sum(c.run_seconds for c in assignment) + sum(longest[v] for v in set(versions)))
+        loads.append(load(assignment, slot, setups))
     if not isclose(max(loads), schedule.makespan_seconds, rel_tol=1e-9, abs_tol=1e-9):
         wrong.append(f"the longest load is {max(loads)} s and the makespan {schedule.makespan_seconds} s")
     if schedule.makespan_seconds < schedule.lower_bound_seconds * (1 - 1e-9) - 1e-9:
@@ -103,152 +104,113 @@ def validate(schedule: Schedule, costs: Iterable[SegmentCost]) -> None:
         raise ValueError("; ".join(wrong))
 
 
-class _Bins:
-    """Workers being filled: their segments, loads, and which versions each has to set up."""
-
-    def __init__(self, workers: int, setups: dict[str, float]) -> None:
-        self.setups = setups
-        self.segments: list[list[SegmentCost]] = [[] for _ in range(workers)]
-        self.loads = [0.0] * workers
-        self._counts: list[dict[str, int]] = [{} for _ in range(workers)]  # version -> its segments here
-
-    @property
-    def makespan(self) -> float:
-        return max(self.loads)
-
-    @property
-    def busy(self) -> float:
-        """Seconds of all workers together: less means fewer set-ups."""
-        return sum(self.loads)
-
-    def added(self, worker: int, version: str, run_seconds: float) -> float:
-        """The worker's load with so much more of a version."""
-        setup = 0.0 if version in self._counts[worker] else self.setups[version]
-        return self.loads[worker] + run_seconds + setup
-
-    def removed(self, worker: int, cost: SegmentCost) -> float:
-        """The worker's load without one of its segments."""
-        setup = self.setups[cost.segment.version] if self._counts[worker][cost.segment.version] == 1 else 0.0
-        return self.loads[worker] - cost.run_seconds - setup
-
-    def first_to_end(self, version: str, run_seconds: float) -> int:
-        """The worker that would be ready first with so much more of a version; the lowest number wins ties."""
-        return min(range(len(self.loads)), key=lambda worker: self.added(worker, version, run_seconds))
-
-    def add(self, worker: int, cost: SegmentCost) -> None:
-        version = cost.segment.version
-        self.loads[worker] = self.added(worker, version, cost.run_seconds)
-        self.segments[worker].append(cost)
-        self._counts[worker][version] = self._counts[worker].get(version, 0) + 1
-
-    def remove(self, worker: int, cost: SegmentCost) -> None:
-        version = cost.segment.version
-        self.loads[worker] = self.removed(worker, cost)
-        self.segments[worker].remove(cost)
-        self._counts[worker][version] -= 1
-        if not self._counts[worker][version]:
-            del self._counts[worker][version]
-
-
-def _plain_lpt(costs: Sequence[SegmentCost], workers: int, setups: dict[str, float]) -> _Bins:
-    bins = _Bins(workers, setups)
-    for c in sorted(costs, key=_by_run):
-        bins.add(bins.first_to_end(c.segment.version, c.run_seconds), c)
+def improved(bins: Bins, bound: float, effort: int) -> Bins:
+    """The schedule after exchanges, and after a search if there are few segments."""
+    goal = bound * (1 + _REACHED)
+    improving.exchange(bins, goal, effort)
+    if len(bins.work.costs) <= _SEARCHED_SEGMENTS and bins.makespan > goal:
+        return improving.search(bins, goal, effort // _SEARCH_SHARE)
     return bins
 
 
-def _whole_versions(costs: Sequence[SegmentCost], workers: int, setups: dict[str, float]) -> _Bins:
-    bins = _Bins(workers, setups)
-    for group in _versions(costs, setups):
-        worker = bins.first_to_end(group[0].segment.version, sum(c.run_seconds for c in group))
-        for c in group:
-            bins.add(worker, c)
-    return bins
+def schedule_of(bins: Bins, bound: float, workers: Workers) -> Schedule:
+    costs, slots = bins.work.costs, bins.slots
+    setups = dict(zip(bins.work.names, bins.work.setups, strict=True))
+    assignments = tuple(
+        tuple(in_order([costs[job] for job in jobs], slot, setups)) for jobs, slot in zip(bins.jobs, slots, strict=True)
+    )
+    makespan = max(load(assignment, slot, setups) for assignment, slot in zip(assignments, slots, strict=True))
+    return Schedule(assignments, makespan, bound, () if isinstance(workers, int) else tuple(slots))
 
 
-def _version_by_version(costs: Sequence[SegmentCost], workers: int, setups: dict[str, float]) -> _Bins:
-    bins = _Bins(workers, setups)
-    for group in _versions(costs, setups):
-        for c in sorted(group, key=_by_run):
-            bins.add(bins.first_to_end(c.segment.version, c.run_seconds), c)
-    return bins
+def in_order(costs: Iterable[SegmentCost], slot: Slot, setups: dict[str, float]) -> list[SegmentCost]:
+    """The order in which a worker runs its segments.
 
-
-def _in_line(costs: Sequence[SegmentCost], workers: int, setups: dict[str, float]) -> _Bins:
-    """Fills worker after worker up to the smallest limit that leaves nothing over, found by bisection."""
-    row = one_row(costs)
-    low = lower_bound(costs, workers)
-    longest = max((setups[c.segment.version] + c.run_seconds for c in costs), default=0.0)
-    # A worker is left for the next one when less than `longest` is free, and that adds one set-up.
-    high = low + 2 * longest
-    bins = _filled(row, workers, setups, high)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        tighter = _filled(row, workers, setups, middle)
-        if tighter.makespan <= middle:
-            bins, high = tighter, middle
-        else:
-            low = middle
-    return bins
-
-
-def _filled(row: Sequence[SegmentCost], workers: int, setups: dict[str, float], limit: float) -> _Bins:
-    """The row on workers, each filled up to the limit; the last one takes what is left over."""
-    bins = _Bins(workers, setups)
-    worker = 0
-    for c in row:
-        if worker + 1 < workers and bins.added(worker, c.segment.version, c.run_seconds) > limit:
-            worker += 1
-        bins.add(worker, c)
-    return bins
-
-
-def _improve(bins: _Bins) -> None:
-    """Moves segments off the busiest worker, each to where its new load is least, while both loads stay below it."""
-    for _ in range(_MOVES_PER_SEGMENT * sum(map(len, bins.segments))):
-        busiest = max(range(len(bins.loads)), key=lambda worker: (bins.loads[worker], -worker))
-        move = _best_move(bins, busiest)
-        if move is None:
-            return
-        cost, worker = move
-        bins.remove(busiest, cost)
-        bins.add(worker, cost)
-
-
-def _best_move(bins: _Bins, busiest: int) -> tuple[SegmentCost, int] | None:
-    others = [worker for worker in range(len(bins.loads)) if worker != busiest]
-    limit = bins.loads[busiest] * (1 - 1e-9)  # gains below rounding would let segments wander for ever
-    best: tuple[float, SegmentCost, int] | None = None
-    for c in sorted(bins.segments[busiest], key=_by_run) if others else ():
-        version = c.segment.version
-        worker = min(others, key=lambda other: bins.added(other, version, c.run_seconds))
-        longer = max(bins.added(worker, version, c.run_seconds), bins.removed(busiest, c))
-        if longer < (limit if best is None else best[0]):
-            best = longer, c, worker
-    return best and (best[1], best[2])
-
-
-def _schedule(bins: _Bins, bound: float) -> Schedule:
-    assignments = tuple(tuple(_in_order(segments, bins.setups)) for segments in bins.segments)
-    loads = (_load(segments, bins.setups) for segments in assignments)
-    return Schedule(assignments, max(loads), bound)
-
-
-def _in_order(segments: Sequence[SegmentCost], setups: dict[str, float]) -> list[SegmentCost]:
-    """One version after the other, longest first; in one by epoch, and DP last: its process ends with the suffix."""
-    return [c for group in _versions(segments, setups) for c in sorted(group, key=_by_epoch)]
-
-
-def _load(segments: Sequence[SegmentCost], setups: dict[str, float]) -> float:
-    return sum(c.run_seconds for c in segments) + sum(setups[v] for v in {c.segment.version for c in segments})
-
-
-def _versions(costs: Iterable[SegmentCost], setups: dict[str, float]) -> list[list[SegmentCost]]:
-    """Segments by version, the version that takes longest first."""
+    One version after the other: warm ones first, while their process lives; then by their lowest rank, and longest
+    first. Within a version what runs on from the start comes first and DP last, since its process ends with the
+    suffix; the others by rank, then by epoch.
+    """
     groups: dict[str, list[SegmentCost]] = {}
     for c in costs:
         groups.setdefault(c.segment.version, []).append(c)
-    return [groups[v] for v in sorted(groups, key=lambda v: (-_load(groups[v], setups), v))]
+
+    def turn(version: str) -> tuple[bool, float, float, str]:
+        group = groups[version]
+        seconds = setups[version] + sum(c.run_seconds for c in group)
+        return version not in slot.warm, min(c.rank for c in group), -seconds, version
+
+    return [c for version in sorted(groups, key=turn) for c in sorted(groups[version], key=_by_epoch)]
+
+
+def _by_epoch(cost: SegmentCost) -> tuple[bool, bool, float, str]:
+    return cost.segment.operator is Operator.DP, not cost.segment.from_prefix, cost.rank, cost.segment.id
+
+
+def _best_start(work: Work, slots: Sequence[Slot], bound: float, plain: Bins) -> Bins:
+    """The best of all ways to build a schedule; of equals the one with least set-ups, then the first."""
+    best = plain
+    for build in (_whole_versions, _version_by_version, _in_a_row, _in_batches):
+        if best.makespan <= bound * (1 + _REACHED):
+            break
+        bins = build(work, slots, bound, best.makespan)
+        if bins is not None and (bins.makespan, bins.busy) < (best.makespan, best.busy):
+            best = bins
+    return best
+
+
+def _whole_versions(work: Work, slots: Sequence[Slot], bound: float, until: float) -> Bins | None:
+    return constructing.whole_versions(work, slots)
+
+
+def _version_by_version(work: Work, slots: Sequence[Slot], bound: float, until: float) -> Bins | None:
+    return constructing.version_by_version(work, slots)
+
+
+def _in_a_row(work: Work, slots: Sequence[Slot], bound: float, until: float) -> Bins | None:
+    if until <= bound * (1 + _CLOSE):
+        return None
+    strips = [
+        filling.strip(work.setups[version], [work.run[job] for job in jobs], work.names[version])
+        for version, jobs in enumerate(work.jobs)
+    ]
+    until, filled = filling.earliest(filling.fill, strips, slots, bound, until, _CLOSE)
+    if len(work.costs) <= _COMPLETED_SEGMENTS and until > bound * (1 + _CLOSE):
+        _, closer = filling.earliest(completing.complete, strips, slots, bound, until, _CLOSE)
+        filled = closer or filled
+    if filled is None:
+        return None
+    bins = Bins(work, slots)
+    for worker, stretches in enumerate(filled):
+        for version, begin, end in stretches:
+            for job in work.jobs[version][begin:end]:
+                bins.add(worker, job)
+    return bins
+
+
+def _in_batches(work: Work, slots: Sequence[Slot], bound: float, until: float) -> Bins | None:
+    """Batches for the earliest deadline found; None where workers differ, or when the result would be no better."""
+    if set(slots) != {Slot()} or until <= bound * (1 + _REACHED):
+        return None
+    best = constructing.in_batches(work, len(slots), bound * (1 + 1e-9))
+    low, high = bound, until
+    for _ in range(_DEADLINES if best is None else 0):
+        middle = (low + high) / 2
+        bins = constructing.in_batches(work, len(slots), middle)
+        if bins is None:
+            low = middle
+        else:
+            best, high = bins, middle
+    return best
+
+
+def _bound(work: Work, slots: Sequence[Slot]) -> float:
+    warm = {version for slot in slots for version in slot.warm}
+    held = {version for slot in slots for version in slot.held}
+    demands = []
+    for version, (name, jobs) in enumerate(zip(work.names, work.jobs, strict=True)):
+        runs = [work.run[job] - work.read[job] if name in held else work.run[job] for job in jobs]
+        demands.append(Demand(0.0 if name in warm else work.setups[version], sorted(runs)))
+    return least_makespan(demands, slots)
 
 
 def _setups(costs: Iterable[SegmentCost]) -> dict[str, float]:
@@ -256,16 +218,3 @@ def _setups(costs: Iterable[SegmentCost]) -> dict[str, float]:
     for c in costs:
         setups[c.segment.version] = max(c.setup_seconds, setups.get(c.segment.version, 0.0))
     return setups
-
-
-def _by_run(cost: SegmentCost) -> tuple[float, str, str]:
-    return -cost.run_seconds, cost.segment.version, cost.segment.id
-
-
-def _by_epoch(cost: SegmentCost) -> tuple[bool, str]:
-    return cost.segment.operator is Operator.DP, cost.segment.id
-
-
-def _require_workers(workers: int) -> None:
-    if workers < 1:
-        raise ValueError(f"workers is {workers}; at least one is needed")

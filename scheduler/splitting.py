@@ -1,223 +1,318 @@
-"""Long segments -> pieces, so that n workers can share them.
+"""Long segments -> pieces, so that n workers can share them, and the schedule of these pieces.
 
-Pure. Cutting helps the makespan and costs set-ups: every further piece of a version that runs on another worker
-prepares the data there again. How short the pieces should be depends on what else there is to run, so several ways to
-cut are tried, and no cut at all; the pieces that pack best are taken, of equals the fewest. The ways:
+Pure. Cutting helps the makespan and costs time: every further piece restores a state, and on another worker it prepares
+its version's data again. So whole segments are packed first; that is the schedule if it ends as early as anything can.
+Else every version becomes a strip of atoms, which cannot be cut (epochs between the points), and workers are filled up
+to the earliest deadline by which everything fits (`filling`, and closer but with more cuts `completing`); the pieces
+are then exchanged like any segments (`improving`), and neighbours that end up on one worker are one segment again. Few
+atoms are also packed one by one. Of schedules that are about equally good the one with the fewest pieces is taken.
 
-    even       Everything is cut for one deadline T, each piece filling it as far as its points allow. The smallest T
-               worth a try is the one at which all work fits into n workers times T:
+Versions of long atoms are scheduled first, and the others on top of them, if that ends as early: what a worker runs
+last is then short, so that costs which are not as expected can still be evened out while the schedule is carried out.
 
-                   run seconds + set-ups of all versions + (restore and set-up) of every further piece  <=  n T
-
-               The left side falls and the right side grows with T, so bisection finds it. That sum ignores that
-               pieces are whole: multiples of T waste less set-up, and fractions fill what others leave.
-    in line    All segments in a row, version after version, and worker after worker filled up to the smallest limit
-               that leaves nothing over (McNaughton's wrap-around rule, 1959). Cuts lie where one worker is full and
-               the next one goes on, so there are less than n of them.
+The lower bound holds however segments are cut at the points: it is that of the atoms, each without a restore.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from flor_ray.records import Segment, SegmentCost
-from flor_ray.scheduler.packing import one_row, pack
+from flor_ray.records import Operator, Segment, SegmentCost
+from flor_ray.scheduler import bounds, completing, filling
+from flor_ray.scheduler.bins import Bins, Work, load
+from flor_ray.scheduler.cutting import Cutting
+from flor_ray.scheduler.packing import EFFORT, Schedule, Workers, improved, pack, schedule_of
+from flor_ray.scheduler.slots import Slot, slots_of
 
-_HALVINGS = 40  # of the deadline's interval: ends far below a microsecond for any replay
-_LINE_HALVINGS = 12  # of the limit in line; less than a thousandth of what cutting can gain is left
-_STRETCHES = (0.125, 0.25, 0.5, 1.0, 1.125, 1.25, 1.5, 2.0)  # of T without set-up; packing never needs much over 2 T
-_GOOD_ENOUGH = 1.02  # times the share: estimates are not more exact than that
-_RULED_POINTS = 20_000  # cost estimates spent on measuring pieces, a second or so; over many segments that is coarse
+_GOOD_ENOUGH = 1.002  # schedules that differ by less are equally good
+_LONG = 0.01  # times the bound: an atom that is longer is felt if it is what a worker ends with
+_FEW_ATOMS = 40  # for so few the pieces are packed from scratch, too
+_CLOSE = 1e-3  # relative; how near the earliest deadline is found by trying
+_RULED_POINTS = 40_000  # points measured; of more, evenly spaced ones are used
 
 
-def split(
-    costs: Sequence[SegmentCost],
-    points: Mapping[Segment, Sequence[int]],
-    workers: int,
-    cost: Callable[[Segment], SegmentCost],
-    cut: Callable[[Segment, Sequence[int]], Sequence[Segment]],
-) -> tuple[SegmentCost, ...]:
-    """The costs with long segments replaced by those of their pieces, order kept.
+def schedule(costs: Sequence[SegmentCost], workers: Workers, cutting: Cutting, effort: int = EFFORT) -> Schedule:
+    """Cuts segments where that helps, and packs the pieces. `lower_bound_seconds` holds for any way to cut them.
 
-    `points` are the epochs at which each segment may be cut (none if missing), `cut` does it, and `cost` estimates a
-    piece. The stand-in seconds of a segment of unknown cost are divided among its pieces by their epochs. Raises
-    ValueError for less than one worker.
+    The stand-in seconds of a segment of unknown cost are divided among its pieces by their epochs. Raises ValueError
+    when there is no worker, and for seconds that are negative or no number.
     """
-    if workers < 1:
-        raise ValueError(f"workers is {workers}; at least one is needed")
-    whole = pack(costs, workers)
-    cuttable = [c for c in costs if points.get(c.segment)]
-    if not cuttable or whole.makespan_seconds <= _GOOD_ENOUGH * _share(costs, workers):
-        return tuple(costs)
-    each = max(16, _RULED_POINTS // len(cuttable))
-    rulers = {c.segment: _ruler(c, _thinned(points[c.segment], each), cost, cut) for c in cuttable}
-    deadline = _deadline(costs, rulers, workers)
-    ways: list[Mapping[Segment, Sequence[int]]] = [_even_cuts(rulers, deadline, stretch) for stretch in _STRETCHES]
-    ways.append(_cuts_in_line(costs, rulers, workers, deadline, whole.makespan_seconds))
-    candidates = [tuple(costs), *(_pieces(costs, rulers, way, cost, cut) for way in ways)]
-    return min(candidates, key=lambda pieces: (pack(pieces, workers).makespan_seconds, len(pieces)))
+    made = _schedule(costs, workers, cutting, effort)
+    layered = _in_layers(costs, made, slots_of(workers), cutting, effort)
+    return made if layered is None else layered
 
 
-def _pieces(
-    costs: Sequence[SegmentCost],
-    rulers: Mapping[Segment, _Ruler],
-    cuts: Mapping[Segment, Sequence[int]],
-    cost: Callable[[Segment], SegmentCost],
-    cut: Callable[[Segment, Sequence[int]], Sequence[Segment]],
-) -> tuple[SegmentCost, ...]:
-    pieces: list[SegmentCost] = []
+def _in_layers(
+    costs: Sequence[SegmentCost], made: Schedule, slots: Sequence[Slot], cutting: Cutting, effort: int
+) -> Schedule | None:
+    """A schedule that is about as good, whose workers end with short atoms; None if there is none."""
+    if len(set(slots)) > 1 or len(slots) < 2 or slots[0].warm or slots[0].held:
+        return None
+    longest = _longest_atoms(costs, cutting)
+    lasting = {version for version, seconds in longest.items() if seconds > _LONG * made.lower_bound_seconds}
+    if not lasting or len(lasting) == len(longest):
+        return None
+    under = _schedule([c for c in costs if c.segment.version in lasting], slots, cutting, effort)
+    busy = [replace(slot, ready_seconds=seconds) for slot, seconds in zip(slots, _ends(under, slots), strict=True)]
+    over = _schedule([c for c in costs if c.segment.version not in lasting], busy, cutting, effort)
+    if max(under.makespan_seconds, over.makespan_seconds) > made.makespan_seconds * _GOOD_ENOUGH:
+        return None
+    assignments = tuple((*one, *two) for one, two in zip(under.assignments, over.assignments, strict=True))
+    return replace(made, assignments=assignments, makespan_seconds=max(under.makespan_seconds, over.makespan_seconds))
+
+
+def _longest_atoms(costs: Sequence[SegmentCost], cutting: Cutting) -> dict[str, float]:
+    """Seconds of the longest atom of each version, without what restoring a state takes."""
+    longest: dict[str, float] = {}
+    rulers = _rulers(costs, cutting)
     for c in costs:
-        points = [rulers[c.segment].points[index] for index in cuts.get(c.segment, ())]
-        pieces += [_piece_cost(piece, c, cost) for piece in cut(c.segment, points)] if points else [c]
-    return tuple(pieces)
+        ruler = rulers.get(c.segment)
+        atoms = [c.run_seconds] if ruler is None else [after - before for before, after in pairwise(ruler.sums)]
+        longest[c.segment.version] = max(longest.get(c.segment.version, 0.0), *atoms)
+    return longest
 
 
-def _piece_cost(piece: Segment, whole: SegmentCost, cost: Callable[[Segment], SegmentCost]) -> SegmentCost:
-    if whole.known:
-        return cost(piece)
-    part, all_ = (segment.last - (segment.restore or 0) for segment in (piece, whole.segment))
-    return replace(whole, segment=piece, run_seconds=whole.run_seconds * part / all_)
+def _ends(made: Schedule, slots: Sequence[Slot]) -> list[float]:
+    setups: dict[str, float] = {}
+    for c in (c for assignment in made.assignments for c in assignment):
+        setups[c.segment.version] = max(c.setup_seconds, setups.get(c.segment.version, 0.0))
+    loads = (load(one, slot, setups) for one, slot in zip(made.assignments, slots, strict=True))
+    return [max(seconds, slot.ready_seconds) for seconds, slot in zip(loads, slots, strict=True)]
 
 
-def _even_cuts(rulers: Mapping[Segment, _Ruler], deadline: float, stretch: float) -> dict[Segment, tuple[int, ...]]:
-    return {segment: ruler.cuts(stretch * (deadline - ruler.setup_seconds)) for segment, ruler in rulers.items()}
-
-
-def _cuts_in_line(
-    costs: Sequence[SegmentCost], rulers: Mapping[Segment, _Ruler], workers: int, low: float, high: float
-) -> Mapping[Segment, Sequence[int]]:
-    """Cuts for the smallest limit between low and high that bisection finds; none if only high will do."""
-    row = one_row(costs)
-    best: Mapping[Segment, Sequence[int]] = {}
-    for _ in range(_LINE_HALVINGS):
-        middle = (low + high) / 2
-        cuts = _filled(row, rulers, workers, middle)
-        if cuts is None:
-            low = middle
-        else:
-            best, high = cuts, middle
-    return best
-
-
-def _filled(
-    row: Sequence[SegmentCost], rulers: Mapping[Segment, _Ruler], workers: int, limit: float
-) -> dict[Segment, list[int]] | None:
-    """Where the row is cut when worker after worker is filled up to the limit; None if it does not fit."""
-    cuts: dict[Segment, list[int]] = {}
-    used, room, warm = 1, limit, ""
-    for c in row:
-        ruler = rulers.get(c.segment) or _Ruler(c.setup_seconds, (0,), (c.run_seconds,), (0.0, c.run_seconds))
-        begin, end = 0, len(ruler.points)
-        while begin < end:
-            setup = 0.0 if c.segment.version == warm else c.setup_seconds
-            until = ruler.furthest(begin, room - setup)
-            if until == begin and room == limit:
-                return None  # not even an empty worker can take what cannot be cut
-            if until > begin:
-                room, warm = room - setup - ruler.seconds(begin, until), c.segment.version
-            if until < end:
-                used, room, warm = used + 1, limit, ""
-                cuts.setdefault(c.segment, []).extend([until] if until > begin else [])
-            begin = until
-        if used > workers:
-            return None
-    return cuts
+def _schedule(costs: Sequence[SegmentCost], workers: Workers, cutting: Cutting, effort: int) -> Schedule:
+    slots = slots_of(workers)
+    whole = pack(costs, workers, effort)
+    average = bounds.average(_least_work(costs, slots), slots)
+    if whole.makespan_seconds <= average * _GOOD_ENOUGH:
+        return replace(whole, lower_bound_seconds=average)
+    rulers = _rulers(costs, cutting)
+    if not rulers:
+        return whole
+    bound = max(average, bounds.least_makespan(_demands(costs, rulers, slots), slots))
+    whole = replace(whole, lower_bound_seconds=bound)
+    if whole.makespan_seconds <= bound * _GOOD_ENOUGH:
+        return whole
+    rows = _rows(costs, rulers)
+    strips = [row.strip for row in rows]
+    until, filled = filling.earliest(filling.fill, strips, slots, bound, whole.makespan_seconds)
+    if until > bound * _GOOD_ENOUGH:
+        _, closer = filling.earliest(completing.complete, strips, slots, bound, until / _GOOD_ENOUGH, _CLOSE)
+        filled = closer or filled
+    made = [whole]
+    if filled is not None:
+        made.append(_improved(_Pieces(rows, filled, cutting), bound, workers, effort))
+    if sum(strip.atoms for strip in strips) <= _FEW_ATOMS:
+        made.append(_finest(rows, cutting, bound, workers, effort))
+    latest = min(one.makespan_seconds for one in made) * _GOOD_ENOUGH
+    good = [one for one in made if one.makespan_seconds <= latest]
+    return min(good, key=lambda one: (sum(map(len, one.assignments)), one.makespan_seconds))
 
 
 @dataclass(frozen=True, slots=True)
 class _Ruler:
     """Seconds of any piece of one segment, from two runs of partial sums.
 
-    A segment that begins at `points[i]` and one that ends just before it together run longer than the whole by the
-    restore at that point. So a piece from points[i] to before points[j] takes
-    from_seconds[i] + to_seconds[j] - total, and no piece has to be measured by itself.
+    A piece that begins at points[i] and one that ends just before it together run longer than the whole by the restore
+    at that point. So a piece from points[i] to before points[j] takes restores[i] + sums[j] - sums[i], and no piece has
+    to be measured by itself.
     """
 
-    setup_seconds: float
     points: tuple[int, ...]  # points[0] is the segment's begin
-    from_seconds: tuple[float, ...]  # of the piece from points[i] to the end
-    to_seconds: tuple[float, ...]  # of the piece from the begin to before points[j]; one more, which is the whole
-
-    def cuts(self, limit_seconds: float) -> tuple[int, ...]:
-        """Indices of the fewest points to cut at, so that only pieces without a point in them exceed the limit."""
-        chosen: list[int] = []
-        begin, end = 0, len(self.points)
-        while (begin := max(begin + 1, self.furthest(begin, limit_seconds))) < end:
-            chosen.append(begin)
-        return tuple(chosen)
-
-    def furthest(self, begin: int, limit_seconds: float) -> int:
-        """Index of the end of the longest piece from points[begin] within the limit; `begin` if there is none."""
-        reach = limit_seconds - self.from_seconds[begin] + self.to_seconds[-1]
-        return bisect_right(self.to_seconds, reach, begin + 1) - 1
-
-    def seconds(self, begin: int, end: int) -> float:
-        return self.from_seconds[begin] + self.to_seconds[end] - self.to_seconds[-1]
-
-    @property
-    def longest_atom_seconds(self) -> float:
-        """Set-up and run of the longest piece that has no point in it."""
-        return self.setup_seconds + max(self.seconds(index, index + 1) for index in range(len(self.points)))
-
-    def restore_seconds(self, cuts: Sequence[int]) -> float:
-        """What the pieces run longer than the whole."""
-        return sum(self.from_seconds[index] + self.to_seconds[index] - self.to_seconds[-1] for index in cuts)
+    sums: tuple[float, ...]  # seconds of the piece from the begin to before points[j]; one more, which is the whole
+    dry_sums: tuple[float, ...]  # the same without reading
+    restores: tuple[float, ...]  # what a piece from points[i] takes more than its atoms; 0 for the first
+    every: bool  # all points are in it, so that nothing between them can be cut
 
 
-def _thinned(points: Sequence[int], most: int) -> list[int]:
-    """At most so many of the points, evenly spaced."""
-    begins = sorted(set(points))
-    return begins[:: -(-len(begins) // most)]
+def _rulers(costs: Sequence[SegmentCost], cutting: Cutting) -> dict[Segment, _Ruler]:
+    points = {c.segment: sorted(set(cutting.points(c.segment))) for c in costs}
+    stride = -(-sum(map(len, points.values())) // _RULED_POINTS)
+    return {c.segment: _ruler(c, points[c.segment], stride, cutting) for c in costs if points[c.segment]}
 
 
-def _ruler(
-    whole: SegmentCost,
-    points: Sequence[int],
-    cost: Callable[[Segment], SegmentCost],
-    cut: Callable[[Segment, Sequence[int]], Sequence[Segment]],
-) -> _Ruler:
-    halves = [[_piece_cost(half, whole, cost).run_seconds for half in cut(whole.segment, (p,))] for p in points]
-    return _Ruler(
-        setup_seconds=whole.setup_seconds,
-        points=(whole.segment.first, *points),
-        from_seconds=(whole.run_seconds, *(later for _, later in halves)),
-        to_seconds=(0.0, *(earlier for earlier, _ in halves), whole.run_seconds),
-    )
+def _ruler(whole: SegmentCost, points: Sequence[int], stride: int, cutting: Cutting) -> _Ruler:
+    used = points[::stride]
+    sums, dry_sums, restores = [0.0], [0.0], [0.0]
+    for point in used:
+        earlier, later = (_piece_cost(half, whole, cutting) for half in cutting.cut(whole.segment, (point,)))
+        sums.append(max(earlier.run_seconds, sums[-1]))
+        dry_sums.append(max(_dry(earlier), dry_sums[-1]))
+        restores.append(max(0.0, earlier.run_seconds + later.run_seconds - whole.run_seconds))
+    sums.append(max(whole.run_seconds, sums[-1]))
+    dry_sums.append(max(_dry(whole), dry_sums[-1]))
+    return _Ruler((whole.segment.first, *used), tuple(sums), tuple(dry_sums), tuple(restores), stride == 1)
 
 
-def _share(costs: Sequence[SegmentCost], workers: int) -> float:
-    """Seconds per worker if nothing were cut and everything could be divided at will."""
-    setups: dict[str, float] = {}
+def _dry(cost: SegmentCost) -> float:
+    return max(0.0, cost.run_seconds - cost.read_seconds)
+
+
+def _piece_cost(piece: Segment, whole: SegmentCost, cutting: Cutting) -> SegmentCost:
+    """What a piece costs; its rank is the whole's."""
+    if whole.known:
+        return replace(cutting.cost(piece), rank=whole.rank)
+    part, all_ = (segment.last - (segment.restore or 0) for segment in (piece, whole.segment))
+    return replace(whole, segment=piece, run_seconds=whole.run_seconds * part / all_)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A version's segments one after the other, as one strip of atoms."""
+
+    costs: tuple[SegmentCost, ...]
+    ends: tuple[int, ...]  # atoms up to the end of each segment
+    points: tuple[int, ...]  # epoch that each atom begins with
+    strip: filling.Strip
+    dry: tuple[float, ...]  # seconds of each atom without reading
+
+
+def _rows(costs: Iterable[SegmentCost], rulers: Mapping[Segment, _Ruler]) -> list[_Row]:
+    versions: dict[str, list[SegmentCost]] = {}
     for c in costs:
-        setups[c.segment.version] = max(c.setup_seconds, setups.get(c.segment.version, 0.0))
-    return (sum(c.run_seconds for c in costs) + sum(setups.values())) / workers
+        versions.setdefault(c.segment.version, []).append(c)
+    return [_row(sorted(versions[version], key=_by_epoch), rulers) for version in sorted(versions)]
 
 
-def _deadline(costs: Sequence[SegmentCost], rulers: Mapping[Segment, _Ruler], workers: int) -> float:
-    """The smallest T of the module docstring, but not below what cannot be cut: no schedule ends before that."""
-    share = _share(costs, workers)
-    fixed = [c.setup_seconds + c.run_seconds for c in costs if c.segment not in rulers]
-    low = max(share, *fixed, *(ruler.longest_atom_seconds for ruler in rulers.values()))
-    high = max(low, *(c.setup_seconds + c.run_seconds for c in costs))
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if share + _extra_seconds(rulers, middle, workers) / workers <= middle:
-            high = middle
-        else:
-            low = middle
-    return high
+def _row(costs: Sequence[SegmentCost], rulers: Mapping[Segment, _Ruler]) -> _Row:
+    sums, restores, points = [0.0], list[float](), list[int]()
+    ends, dry = list[int](), list[float]()
+    for c in costs:
+        ruler = rulers.get(c.segment) or _Ruler((c.segment.first,), (0.0, c.run_seconds), (0.0, _dry(c)), (0.0,), True)
+        before = sums[-1]
+        sums += [before + seconds for seconds in ruler.sums[1:]]
+        dry += (after - before for before, after in pairwise(ruler.dry_sums))
+        restores += ruler.restores
+        points += ruler.points
+        ends.append(len(points))
+    setup = max(c.setup_seconds for c in costs)
+    strip = filling.Strip(setup, sums, restores, costs[0].segment.version)
+    return _Row(tuple(costs), tuple(ends), tuple(points), strip, tuple(dry))
 
 
-def _extra_seconds(rulers: Mapping[Segment, _Ruler], deadline: float, workers: int) -> float:
-    """Restores and set-ups that cutting for a deadline adds; no worker sets a version up twice."""
-    extra = 0.0
-    pieces: dict[str, int] = {}
-    for segment, ruler in rulers.items():
-        cuts = ruler.cuts(deadline - ruler.setup_seconds)
-        extra += ruler.restore_seconds(cuts)
-        paid = pieces.get(segment.version, 0)
-        pieces[segment.version] = min(workers - 1, paid + len(cuts))
-        extra += ruler.setup_seconds * (pieces[segment.version] - paid)
-    return extra
+def _by_epoch(cost: SegmentCost) -> tuple[bool, str]:
+    return cost.segment.operator is Operator.DP, cost.segment.id
+
+
+class _Pieces:
+    """Stretches of rows on workers -> pieces as segments, and back to whole segments where neighbours meet."""
+
+    def __init__(self, rows: Sequence[_Row], filled: Sequence[Sequence[filling.Stretch]], cutting: Cutting) -> None:
+        self.cutting = cutting
+        self.wholes: dict[Segment, SegmentCost] = {}  # of each piece
+        self.costs: list[SegmentCost] = []
+        self.workers: list[int] = []
+        cuts: dict[Segment, set[int]] = {}
+        places: dict[tuple[Segment, int], int] = {}  # worker of the piece that begins with an epoch
+        for worker, stretches in enumerate(filled):
+            for index, begin, end in stretches:
+                row = rows[index]
+                number = bisect_left(row.ends, begin + 1)
+                while begin < end:
+                    segment, until = row.costs[number].segment, min(end, row.ends[number])
+                    places[segment, row.points[begin]] = worker
+                    if row.points[begin] != segment.first:
+                        cuts.setdefault(segment, set()).add(row.points[begin])
+                    begin, number = until, number + 1
+        for row in rows:
+            for whole in row.costs:
+                for piece in self._pieces(whole, sorted(cuts.get(whole.segment, ()))):
+                    self.costs.append(piece)
+                    self.workers.append(places[whole.segment, piece.segment.first])
+                    self.wholes[piece.segment] = whole
+
+    def _pieces(self, whole: SegmentCost, cuts: Sequence[int]) -> list[SegmentCost]:
+        if not cuts:
+            return [whole]
+        return [_piece_cost(piece, whole, self.cutting) for piece in self.cutting.cut(whole.segment, cuts)]
+
+    def merged(self, assignments: Iterable[Iterable[SegmentCost]]) -> _Pieces:
+        """The same with every two neighbours that are on one worker made one piece."""
+        places = {c.segment: worker for worker, assignment in enumerate(assignments) for c in assignment}
+        merged = _Pieces((), (), self.cutting)
+        cuts: dict[Segment, dict[int, int]] = {}  # whole segment -> first epoch of a piece -> its worker
+        for c in self.costs:
+            whole = self.wholes[c.segment].segment
+            begun = cuts.setdefault(whole, {})
+            worker = places[c.segment]
+            if not begun or begun[next(reversed(begun))] != worker:
+                begun[c.segment.first] = worker
+        done: set[Segment] = set()
+        for c in self.costs:
+            whole_cost = self.wholes[c.segment]
+            if whole_cost.segment in done:
+                continue
+            done.add(whole_cost.segment)
+            begun = cuts[whole_cost.segment]
+            for piece, worker in zip(self._pieces(whole_cost, list(begun)[1:]), begun.values(), strict=True):
+                merged.costs.append(piece)
+                merged.workers.append(worker)
+                merged.wholes[piece.segment] = whole_cost
+        return merged
+
+    def bins(self, slots: Sequence[Slot]) -> Bins:
+        bins = Bins(Work(self.costs), slots)
+        for job, worker in enumerate(self.workers):
+            bins.add(worker, job)
+        return bins
+
+
+def _improved(pieces: _Pieces, bound: float, workers: Workers, effort: int) -> Schedule:
+    slots = slots_of(workers)
+    pieces = pieces.merged(_assignments(pieces.bins(slots)))
+    better = improved(pieces.bins(slots), bound, effort)
+    merged = pieces.merged(_assignments(better))
+    return schedule_of(merged.bins(slots), bound, workers)
+
+
+def _finest(rows: Sequence[_Row], cutting: Cutting, bound: float, workers: Workers, effort: int) -> Schedule:
+    """Everything cut everywhere and packed; then what stays together is one segment again."""
+    everywhere = [(index, atom, atom + 1) for index, row in enumerate(rows) for atom in range(row.strip.atoms)]
+    pieces = _Pieces(rows, [everywhere], cutting)
+    packed = pack(pieces.costs, workers, effort)
+    return schedule_of(pieces.merged(packed.assignments).bins(slots_of(workers)), bound, workers)
+
+
+def _assignments(bins: Bins) -> list[list[SegmentCost]]:
+    return [[bins.work.costs[job] for job in jobs] for jobs in bins.jobs]
+
+
+def _demands(
+    costs: Sequence[SegmentCost], rulers: Mapping[Segment, _Ruler], slots: Sequence[Slot]
+) -> list[bounds.Demand]:
+    """What versions need however they are cut at the points. Needs all points: with some left out pieces could be
+    shorter than the atoms, so those versions count as dividable."""
+    if not all(ruler.every for ruler in rulers.values()):
+        return []
+    warm, held = _affine(slots)
+    demands = []
+    for row in _rows(costs, rulers):
+        strip = row.strip
+        if strip.version in held:
+            demands.append(bounds.Demand(0.0 if strip.version in warm else strip.setup_seconds, sorted(row.dry)))
+            continue
+        sizes = sorted(after - before for before, after in pairwise(strip.sums))
+        restores = [seconds for seconds in strip.restores if seconds > 0]
+        setup = 0.0 if strip.version in warm else strip.setup_seconds
+        demands.append(bounds.Demand(setup, sizes, len(row.costs), min(restores, default=0.0)))
+    return demands
+
+
+def _least_work(costs: Iterable[SegmentCost], slots: Sequence[Slot]) -> float:
+    """Seconds of all runs and one set-up per version; cutting only adds to them."""
+    warm, held = _affine(slots)
+    setups: dict[str, float] = {}
+    runs = 0.0
+    for c in costs:
+        version = c.segment.version
+        runs += c.run_seconds - (c.read_seconds if version in held else 0.0)
+        setups[version] = max(setups.get(version, 0.0), 0.0 if version in warm else c.setup_seconds)
+    return runs + sum(setups.values())
+
+
+def _affine(slots: Sequence[Slot]) -> tuple[set[str], set[str]]:
+    """Versions that some worker has warm, and of which some worker holds the checkpoints."""
+    return {v for slot in slots for v in slot.warm}, {v for slot in slots for v in slot.held}

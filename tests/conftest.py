@@ -86,8 +86,9 @@ class Lab:
         self, names: Sequence[str], where: str | None = None, workers: int = 1, again: bool = False
     ) -> Prepared:
         from flor_ray import pipeline
+        from flor_ray.terms import Terms
 
-        return pipeline.prepare(self.project, names, where, workers, again)
+        return pipeline.prepare(self.project, names, where, Terms(workers), again)
 
     def replay(
         self, names: Sequence[str], where: str | None = None, workers: int = 1, again: bool = False

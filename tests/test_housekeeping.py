@@ -193,7 +193,7 @@ def test_files_that_killed_writers_left_half_written_go_after_a_day(store: Store
 
 
 def test_the_default_grace_is_the_one_that_writers_count_on() -> None:
-    from flor_ray.cli import gc as command
+    from flor_ray.storage_commands import gc as command
 
     (grace,) = [option for option in command.params if option.name == "grace"]
     assert parse_seconds(str(grace.default)) == GRACE_SECONDS

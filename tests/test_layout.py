@@ -86,6 +86,7 @@ def test_no_module_has_the_name_of_a_public_function() -> None:
 def test_public_names_are_these_and_all_of_them_load() -> None:
     assert flor_ray.__all__ == [
         "MTK",
+        "Query",
         "arg",
         "autolog",
         "checkpointing",
@@ -96,5 +97,6 @@ def test_public_names_are_these_and_all_of_them_load() -> None:
         "loop",
         "propagate",
         "replay",
+        "replay_all",
     ]
     assert all(getattr(flor_ray, name).__doc__ for name in flor_ray.__all__)

@@ -16,13 +16,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from flor_ray import pipeline, plan, reports
-from flor_ray.cluster.executors import failure
+from flor_ray.cluster.executors import WorkerCalibrated, calibrated, failure
 from flor_ray.cluster.worker import VersionJob, Worker
 from flor_ray.errors import FlorError
 from flor_ray.prepared import Prepared
 from flor_ray.project import Project
 from flor_ray.records import Checkpoint, Operator, Segment, SegmentCost
-from flor_ray.scheduler.dispatch import Event, SegmentDone, WorkerJoined
+from flor_ray.scheduler.messages import Event, SegmentDone, WorkerJoined
 
 
 class Serial:
@@ -31,19 +31,28 @@ class Serial:
     def __init__(self, worker: Worker) -> None:
         self.seconds: dict[Segment, float] = {}  # from order to answer
         self._worker = worker
-        self._events: deque[Event] = deque()
+        self._events: deque[Event | WorkerCalibrated] = deque()
         self._ordered: deque[tuple[str, VersionJob, Segment]] = deque()
 
-    def start(self, workers: int) -> None:
+    def start(self, workers: int, first: VersionJob | None) -> None:
         self._events.append(WorkerJoined("worker"))
 
     def submit(self, worker: str, job: VersionJob, segment: Segment) -> None:
         self._ordered.append((worker, job, segment))
 
+    def calibrate(self, worker: str, job: VersionJob) -> None:
+        self._events.append(WorkerCalibrated(worker, calibrated(self._worker, job)))
+
+    def shorten(self, worker: str, segment: Segment, last: int) -> None:
+        raise RuntimeError("There is no other worker that could take the rest.")
+
+    def cancel(self, worker: str, segment: Segment) -> None:
+        raise RuntimeError("There is no other worker that could be faster.")
+
     def retire(self, worker: str) -> None:
         """The worker is its owner's to close."""
 
-    def wait(self, timeout_seconds: float) -> list[Event]:
+    def wait(self, timeout_seconds: float) -> list[Event | WorkerCalibrated]:
         if not self._events and self._ordered:
             self._events.append(self._run(*self._ordered.popleft()))
         events = list(self._events)

@@ -119,6 +119,13 @@ class _Channel:
     segments: list[Segment]
     results: list[SegmentResult] = field(default_factory=list)
 
+    def claim(self, epoch: int) -> bool:
+        return True
+
+    @property
+    def last(self) -> None:
+        return None
+
     def next(self) -> Segment | None:
         return self.segments.pop(0) if self.segments else None
 

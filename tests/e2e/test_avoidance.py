@@ -8,6 +8,7 @@ import pytest
 
 from flor_ray import pipeline, reports
 from flor_ray.cluster.executors import ThreadExecutor
+from flor_ray.cluster.worker import VersionJob
 from flor_ray.records import Outcome
 from tests.conftest import Lab
 
@@ -55,7 +56,7 @@ NOISY = added(SCRIPT, '    flor.log("noise", noise)', 'flor.log("squared", noise
 class NoExecutor(ThreadExecutor):
     """Fails if anything is run."""
 
-    def start(self, workers: int) -> None:
+    def start(self, workers: int, first: VersionJob | None) -> None:
         raise AssertionError("something was run")
 
 
@@ -94,7 +95,7 @@ def test_it_is_said_that_nothing_runs_and_why(lab: Lab) -> None:
     lab.record(SCRIPT, "--kwargs", "rate=0.5")
     lab.write("train.py", KNOWN)
     prepared = lab.prepare(["rate2", "w"])
-    said = reports.explain(prepared)
+    said = str(pipeline.explained(prepared))
     assert "Nothing has to run for rate2, w." in said
     assert "rate2 of 2 versions" in said
     assert "is known without running: it is computed from constants and arguments" in said
@@ -172,7 +173,7 @@ def test_the_same_run_is_replayed_once(lab: Lab) -> None:
     assert {copy.version: copy.source for copy in prepared.copies} == dict.fromkeys(versions[1:], versions[0])
     assert {cost.segment.version for cost in prepared.costs} == {versions[0], other}
     assert outcome.failures == []
-    said = reports.explain(prepared)
+    said = str(pipeline.explained(prepared))
     assert f"are the same run as version {versions[0][:8]}: its values are copied" in said
     truth = [value * value + 1 for *_, value in lab.values("noise", versions[0])]
     for version in versions:

@@ -15,6 +15,7 @@ from flor_ray.cluster.actors import RayExecutor
 from flor_ray.cluster.executors import ThreadExecutor
 from flor_ray.environment import Environments, Expected
 from flor_ray.errors import UsageError
+from flor_ray.terms import Terms
 from tests.conftest import Lab
 
 SECRET = "wordThatNobodyMayRead"
@@ -134,7 +135,7 @@ def test_versions_are_replayed_with_the_packages_that_they_were_recorded_with(
     assert "--env recorded replays with the recorded packages" in told
     told = lab.cli("explain", "seen", "--workers", "2", "--env", "recorded").stdout
     assert "what can be is installed for the replay" in told
-    prepared = pipeline.prepare(lab.project, ["seen"], workers=2, env="recorded")
+    prepared = pipeline.prepare(lab.project, ["seen"], terms=Terms(2), env="recorded")
     assert prepared.environments.packages == {first.version: (OLD,), second.version: ("florunknown==1.0",)}
     with pytest.raises(UsageError, match="Replay on Ray"):
         pipeline.run(prepared, ThreadExecutor())

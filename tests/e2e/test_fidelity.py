@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flor_ray import inputs, reports
+from flor_ray import inputs, pipeline, reports
 from flor_ray.errors import FlorWarning
 from flor_ray.records import Fidelity, Variant
 from tests.conftest import Lab
@@ -76,7 +76,7 @@ def test_a_changed_data_file_is_named_before_and_after(lab: Lab) -> None:
     short = lab.experiments()[-1].version[:8]
     lab.write("train.py", with_inner_statement(script("rate(step)", before)))
     note = f"data/rates.txt has changed since version {short} was recorded: replayed values may differ"
-    assert note in reports.explain(lab.prepare(["part"]))
+    assert note in str(pipeline.explained(lab.prepare(["part"])))
     found, said, prepared, outcome = judged(lab, script("rate(step)", before))
     assert found["verdict"] == "diverged"
     assert found["cause"].startswith("data/rates.txt has changed")

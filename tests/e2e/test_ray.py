@@ -19,6 +19,7 @@ from flor_ray.cluster.actors import RayExecutor
 from flor_ray.cluster.driver import Progress
 from flor_ray.errors import UsageError
 from flor_ray.records import Outcome
+from flor_ray.terms import Terms
 from tests.conftest import Lab, environment
 
 SCRIPT = """
@@ -68,7 +69,7 @@ def one_worker(recorded: Path, tmp_path_factory: pytest.TempPathFactory, ray_clu
 def run_on_ray(root: Path, meanwhile: Callable[[RayExecutor, Progress], None]) -> Outcome:
     from flor_ray.project import Project
 
-    prepared = pipeline.prepare(Project.open(str(root)), ["before"], workers=2)
+    prepared = pipeline.prepare(Project.open(str(root)), ["before"], terms=Terms(2))
     executor = RayExecutor()
     return pipeline.run(prepared, executor, lambda progress: meanwhile(executor, progress))
 
@@ -103,7 +104,7 @@ def test_killing_a_worker_in_mid_replay_changes_nothing_in_the_table(
     killed: list[int] = []
 
     def kill_one(executor: RayExecutor, progress: Progress) -> None:
-        if progress.segments_done >= 1 and not killed:
+        if progress.answered >= 1 and not killed:
             killed.append(next(iter(executor.pids.values())))
             os.kill(killed[0], signal.SIGKILL)
 
@@ -120,7 +121,7 @@ def test_killing_the_script_s_own_process_runs_its_segment_again(
     killed: list[int] = []
 
     def kill_one(executor: RayExecutor, progress: Progress) -> None:
-        if progress.segments_done < 1 or killed:
+        if progress.answered < 1 or killed:
             return
         servers = [server for worker in executor.pids.values() for server in children(worker)]
         for process in (process for server in servers for process in children(server)):
@@ -140,7 +141,7 @@ def test_killing_the_server_that_scripts_are_forked_from_runs_their_segments_aga
     killed: list[int] = []
 
     def kill_all(executor: RayExecutor, progress: Progress) -> None:
-        if progress.segments_done < 1 or killed:
+        if progress.answered < 1 or killed:
             return
         for server in (server for worker in executor.pids.values() for server in children(worker)):
             os.kill(server, signal.SIGKILL)
@@ -187,12 +188,15 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on_with_the_res
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if re.match(r"Replaying: [1-5] of", line):
+        if found := re.match(r"Replaying: [1-9]\d* of (\d+) rows", line):
             break
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors.splitlines()[-1]) == (130, "Stopped. What was finished is kept.")
     assert 0 < table(root)["before"].notna().sum() < len(one_worker)
     again = subprocess.run(command, cwd=root, env=variables, capture_output=True, text=True, check=True, timeout=100)
-    assert re.search(r"Replaying: 0 of [1-5] segments", again.stdout)
+    rest = re.search(r"Replaying: 0 of (\d+) rows", again.stdout)
+    assert found is not None
+    assert rest is not None
+    assert 0 < int(rest[1]) < int(found[1])
     pd.testing.assert_frame_equal(table(root), one_worker)

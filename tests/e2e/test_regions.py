@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flor_ray.pipeline import Explanation
+from flor_ray.explaining import Explanation
 from flor_ray.records import Operator, Variant
 from tests.conftest import Lab
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from flor_ray import reports
+from flor_ray import pipeline, reports
 from flor_ray.errors import BadWhere, FlorWarning, NothingRecorded, UnknownFeature
 from flor_ray.records import Operator, Variant
 from tests.conftest import Lab
@@ -385,7 +385,7 @@ def test_what_depends_on_a_variable_that_no_checkpoint_could_keep_is_marked(lab:
     assert outcome.failures == []
     assert prepared.doubtful == {version: {"words": "near"}}
     sentence = "words depends on 'near', which could not be kept in checkpoints"
-    assert sentence in reports.explain(prepared)
+    assert sentence in str(pipeline.explained(prepared))
     assert any(sentence in problem for problem in reports.problems(prepared, outcome))
     with pytest.warns(FlorWarning, match=sentence):
         frame = lab.frame("words", "twice")

@@ -1,0 +1,37 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import click
+
+where_option = click.option(
+    "--where", metavar="QUERY", help='pandas query over features, e.g. "accuracy < 95 and epoch >= 3".'
+)
+workers_option = click.option(
+    "--workers", "-n", type=click.IntRange(1), help="How many; default: one per GPU, or per CPU."
+)
+budget_option = click.option(
+    "--budget", metavar="SPAN", help="Time of all workers together, such as 2h; as much is replayed as fits."
+)
+deadline_option = click.option(
+    "--deadline", metavar="SPAN", help="Time until the end, such as 30m; as much is replayed as fits."
+)
+first_option = click.option(
+    "--first",
+    metavar="WORDS",
+    help="What is answered first: end, peak:NAME, peak:-NAME, coarse, newest; several with commas. With a limit, the "
+    "default is each version's last epoch, then coarse to fine.",
+)
+price_option = click.option(
+    "--price", type=click.FloatRange(0), metavar="X", envvar="FLOR_RAY_PRICE", help="Price of a worker's hour."
+)
+env_option = click.option(
+    "--env",
+    type=click.Choice(["current", "recorded"]),
+    default="current",
+    show_default=True,
+    help="Replay with the packages that are installed, or with those that a version was recorded with.",
+)
+store_option = click.option(
+    "--store", metavar="URL", envvar="FLOR_RAY_STORE", help="Store; default: .flor in the repository."
+)

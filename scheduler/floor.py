@@ -1,0 +1,393 @@
+"""The floor of a replay: its segments, queues and workers, what is expected of them, and how they change.
+
+Mechanics only: `dispatch` says which event changes what, `helping` who helps whom.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from itertools import count, groupby
+from math import inf, log
+
+from flor_ray.records import Segment, SegmentCost
+from flor_ray.scheduler.cutting import Cutting
+from flor_ray.scheduler.jobs import BAND, Job, Queue, SegmentState, Worker, WorkerState, rows, speed_of_all
+from flor_ray.scheduler.messages import EstimateCorrected, Retire, Run
+from flor_ray.scheduler.packing import Schedule
+
+PRESENT = (WorkerState.IDLE, WorkerState.BUSY, WorkerState.LEAVING)
+_STALE = 0.002  # of the time that is left: estimates of others' ends are used again for so long
+GONE = (WorkerState.RETIRED, WorkerState.LOST)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When help is thought to pay."""
+
+    slow_after: float = 2.0  # times the estimate to the end of its first epoch, and a segment is looked at
+    slow_after_spreads: float = 3.0  # and so many standard deviations of its set-up more
+    slow_after_unknown: float = 5.0  # times the stand-in for an estimate
+    least_gain_seconds: float = 0.05  # by which help has to end earlier: about what a message takes
+    least_gain: float = 0.02  # and this share of what the helper spends
+    look_again: float = 0.1  # of the time that a late segment has taken, later
+    clone_gain: float = 0.7  # a clone takes at most this share of what the original is thought to need still
+    clone_share: float = 0.05  # of all planned seconds, which clones may take together
+
+
+DEFAULT_POLICY = Policy()
+
+
+class Floor:
+    """See the module. All times are seconds of the clock that `Dispatcher.handle` is given."""
+
+    def __init__(self, schedule: Schedule, cutting: Cutting, slowness: Mapping[str, float], policy: Policy) -> None:
+        self.cutting, self.policy = cutting, policy
+        self.jobs: dict[Segment, Job] = {}
+        self.workers: dict[str, Worker] = {}
+        self.idle: list[tuple[float, int, Worker]] = []  # by slowness; without those that wait for an answer
+        self.fresh: list[Worker] = []  # idle since this event, their own queues not looked at yet
+        self.busy = 0  # workers with a segment
+        self.waiting = 0  # segments
+        self.left: list[int] = []  # pieces that are not settled, of each of the schedule's segments
+        self.unsettled = 0
+        self.rows = self.rows_answered = 0
+        self.busy_seconds = 0.0  # of runs that have ended
+        self.suspects: dict[Worker, float] = {}  # late ones, and when to look at them next
+        self.wanted: list[Job] = []  # to be run by a second worker
+        self.clones = self.steals = 0
+        self.clone_seconds = 0.0
+        self.speed = speed_of_all()
+        self._others_end = (-inf, -inf)  # when found out, and what
+        self._slowness = dict(slowness)
+        self._numbers = count()
+        self._late: list[tuple[float, int, Worker]] = []  # heap by end, the last first; old entries are skipped
+        self._free: dict[
+            float, list[tuple[float, int, Queue]]
+        ] = {}  # heaps of queues without a worker, the longest first
+        self._factors: dict[str, float] = {}  # of run seconds, by version, as corrected last
+        self._base = {cost.segment: cost for assignment in schedule.assignments for cost in assignment}
+        self._slots = [self._queue(schedule, number) for number in range(len(schedule.assignments))]
+        self.planned_seconds = sum(queue.seconds for queue in self._slots)
+        self._prepared = schedule.slots
+        self._planned_makespan = self.planned_end = schedule.makespan_seconds  # the end: once somebody has joined
+
+    def _queue(self, schedule: Schedule, number: int) -> Queue:
+        queue = Queue(schedule.slots[number].slowness if schedule.slots else 1.0)
+        jobs = []
+        for cost in schedule.assignments[number]:
+            job = Job(cost.segment, cost, cost, len(self.left), tuple(self.cutting.points(cost.segment)))
+            self.jobs[job.segment] = job
+            jobs.append(job)
+            self.left.append(1)
+            self.rows += rows(cost.segment)
+            self.unsettled += 1
+            self.waiting += 1
+        for job in _longest_stretches_first(jobs):
+            queue.add(job)
+        self.release(queue)
+        return queue
+
+    # -- workers -----------------------------------------------------------------------------------------------------
+
+    def join(self, name: str, kind: str, slot: int | None, now: float) -> None:
+        if not self.workers:
+            self.planned_end = now + self._planned_makespan
+        self.workers.pop(name, None)  # whoever comes back is the last to have joined, and cold
+        of_kind = self._slowness.get(kind, 1.0)
+        worker = Worker(name, next(self._numbers), Queue(of_kind), kind, slowness=of_kind, of_kind=of_kind)
+        self.workers[name] = worker
+        if slot is not None and 0 <= slot < len(self._slots):
+            worker.warm |= self._prepared[slot].warm if self._prepared else frozenset()
+            if self._slots[slot].owner is None and len(self._slots[slot]):
+                self.take_queue(worker, self._slots[slot])
+        self.fresh.append(worker)
+
+    def rest(self, worker: Worker) -> None:
+        """It is idle, and nothing is in its queue."""
+        worker.state = WorkerState.IDLE
+        insort(self.idle, (worker.slowness, worker.order, worker))
+
+    def unrest(self, worker: Worker) -> None:
+        self.idle = [entry for entry in self.idle if entry[2] is not worker]
+        self.fresh = [other for other in self.fresh if other is not worker]
+
+    def leave(self, worker: Worker, state: WorkerState) -> None:
+        self.unrest(worker)
+        self.release_queue(worker)
+        worker.state, worker.awaits = state, None
+        worker.draining = False
+        worker.stamp = -1
+
+    def retire(self, worker: Worker) -> Retire:
+        self.leave(worker, WorkerState.RETIRED)
+        return Retire(worker.name)
+
+    def warm(self, worker: Worker, version: str) -> None:
+        worker.warm.add(version)
+        worker.queue.warmed(version)
+
+    def cool(self, worker: Worker, version: str) -> None:
+        worker.warm.discard(version)
+        worker.queue.cooled(version)
+
+    def observe(self, worker: Worker, job: Job, run_seconds: float) -> None:
+        """Learn from a segment that has ended."""
+        version, estimated = job.segment.version, job.cost.run_seconds * worker.of_kind
+        worker.speed.observe(version, worker.kind, run_seconds, estimated)
+        self.speed.observe(version, worker.kind, run_seconds, estimated)
+        self._judge(worker)
+
+    def observe_left(self, worker: Worker, now: float) -> None:
+        """Learn from a segment that was left, if it had taken longer than it should already."""
+        measured, estimated = worker.taken(now)
+        if worker.job is not None and measured * worker.of_kind > estimated * worker.slowness:
+            worker.speed.observe(worker.job.segment.version, worker.kind, measured, estimated)
+            self._judge(worker)
+
+    def advance(self, worker: Worker, epoch: int, now: float) -> None:
+        worker.epoch = epoch, now
+        worker.first_epoch = worker.first_epoch or worker.epoch
+        worker.refused = False
+        self._judge(worker)
+        self.update(worker, now)
+        if not worker.slow:
+            self.suspects.pop(worker, None)
+
+    def _judge(self, worker: Worker) -> None:
+        own, all_ = worker.speed.ratio(*worker.seen()), self.speed.ratio()
+        worker.slow = own > BAND * all_
+        worker.slowness = worker.of_kind * (own if worker.slow or own * BAND < all_ else all_)
+
+    def update(self, worker: Worker, now: float) -> None:
+        """Note when it will have ended all that it has."""
+        worker.stamp = next(self._numbers)
+        heappush(self._late, (-worker.end(now), worker.stamp, worker))
+
+    def latest(self, most: int) -> list[Worker]:
+        """Workers that would end last, the last one first."""
+        found: list[tuple[float, int, Worker]] = []
+        while self._late and len(found) < most:
+            entry = heappop(self._late)
+            if entry[1] == entry[2].stamp:
+                found.append(entry)
+        for entry in found:
+            heappush(self._late, entry)
+        return [worker for _, _, worker in found]
+
+    # -- queues ------------------------------------------------------------------------------------------------------
+
+    def release(self, queue: Queue) -> None:
+        queue.own(None)
+        if len(queue):
+            queue.stamp = next(self._numbers)
+            heappush(self._free.setdefault(queue.slowness, []), (-queue.seconds, queue.stamp, queue))
+
+    def release_queue(self, worker: Worker) -> None:
+        """Leaves what waits in the worker's queue to others."""
+        if len(worker.queue):
+            self.release(worker.queue)
+            worker.queue = Queue(worker.slowness)
+            worker.queue.own(worker)
+
+    def free_queue(self, worker: Worker) -> Queue | None:
+        """Of the queues without a worker one that was made for its speed, of those the longest."""
+        for slowness in sorted(self._free, key=lambda s: (abs(log(s / worker.of_kind)), s)):
+            heap = self._free[slowness]
+            while heap and heap[0][1] != heap[0][2].stamp:
+                heappop(heap)
+            if heap:
+                return heap[0][2]
+            del self._free[slowness]
+        return None
+
+    def take_queue(self, worker: Worker, queue: Queue) -> None:
+        worker.queue, queue.stamp = queue, -1
+        queue.own(worker)
+
+    def loose(self, job: Job) -> None:
+        """It waits for whoever is idle first."""
+        queue = Queue()
+        queue.add(job)
+        self.release(queue)
+
+    def free_seconds(self) -> float:
+        return sum(queue.seconds for queue in self._free_queues())
+
+    def _free_queues(self) -> list[Queue]:
+        return [queue for heap in self._free.values() for _, stamp, queue in heap if stamp == queue.stamp]
+
+    # -- segments ----------------------------------------------------------------------------------------------------
+
+    def start(self, worker: Worker, job: Job, now: float) -> Run:
+        cost, setup = job.cost, worker.setup_of(job)
+        if job.state is SegmentState.WAITING:
+            self.waiting -= 1
+        else:
+            self.clones += 1
+            self.clone_seconds += worker.cost(job)
+        job.state = SegmentState.RUNNING
+        job.runners.append(worker)
+        worker.state = WorkerState.BUSY
+        worker.job, worker.told, worker.began, worker.setup_seconds = job, job.segment, now, setup
+        job.measure(self.cutting)
+        worker.queue.warmed(job.segment.version)
+        self.busy += 1
+        self.update(worker, now)
+        policy = self.policy
+        slow = policy.slow_after if cost.known else policy.slow_after_unknown
+        slow = slow * worker.slowness * worker.first_seconds() + policy.slow_after_spreads * cost.setup_spread
+        return Run(worker.name, job.segment, slow, worker.slowness * (setup + cost.run_seconds))
+
+    def end_run(self, worker: Worker, now: float) -> Job | None:
+        """The worker's segment has ended, however; the job, if it ran one."""
+        job = worker.job
+        if job is None:
+            return None
+        self.busy -= 1
+        self.busy_seconds += now - worker.began
+        if worker in job.runners:
+            job.runners.remove(worker)
+        if worker.asked is not None:
+            worker.owed.add(("shorten", job.segment))
+            self.answered(worker)
+        if job.segment.version not in worker.warm:
+            worker.queue.cooled(job.segment.version)
+        worker.job = worker.told = worker.epoch = worker.first_epoch = None
+        worker.refused = False
+        worker.stamp = -1
+        self.suspects.pop(worker, None)
+        return job
+
+    def answered(self, worker: Worker) -> Worker | None:
+        """The question is settled; who waited for the answer is idle again."""
+        thief, worker.thief, worker.asked = worker.thief, None, None
+        if thief is None or thief.awaits is not worker:
+            return None
+        thief.awaits = None
+        self.fresh.append(thief)
+        return thief
+
+    def take_tail(self, worker: Worker, job: Job, point: int) -> Job:
+        """What is left of a running segment without the epochs from `point` on, which go to who asked for them."""
+        head, tail = self._cut(job, point)
+        head.state, head.runners, head.failures = SegmentState.RUNNING, [worker], job.failures
+        worker.job = head
+        self.waiting += 1
+        thief = self.answered(worker)
+        if thief is None:
+            self.loose(tail)
+        else:
+            thief.queue.add(tail, front=True)
+            self.steals += 1
+        return head
+
+    def cut_waiting(self, job: Job, point: int) -> tuple[Job, Job]:
+        head, tail = self._cut(job, point)
+        head.failures = tail.failures = job.failures
+        self.waiting += 1
+        return head, tail
+
+    def _cut(self, job: Job, point: int) -> tuple[Job, Job]:
+        pieces = job.cut(point, self.cutting)
+        del self.jobs[job.segment]
+        self.jobs |= {piece.segment: piece for piece in pieces}
+        self.left[job.root] += 1
+        self.unsettled += 1
+        return pieces
+
+    def wait_again(self, job: Job, queue: Queue, front: bool) -> None:
+        job.state = SegmentState.WAITING
+        self.waiting += 1
+        queue.add(job, front)
+
+    def settle(self, job: Job, state: SegmentState) -> None:
+        job.state = state
+        self.unsettled -= 1
+        self.left[job.root] -= 1
+        self.rows_answered += rows(job.segment) if state is SegmentState.DONE else 0
+
+    # -- estimates ---------------------------------------------------------------------------------------------------
+
+    def correct(self, event: EstimateCorrected, now: float) -> None:
+        """New estimates for all that is not settled; pieces that are not named follow their version."""
+        given = {cost.segment: cost for cost in event.costs}
+        changes = _changes(self._base, event.costs)
+        for job in self.jobs.values():
+            if job.state in (SegmentState.WAITING, SegmentState.RUNNING):
+                job.cost = given.get(job.segment) or _changed(job.base, changes, job.cost)
+        versions = {v: factor / self._factors.get(v, 1.0) for v, (factor, _) in changes.items() if factor > 0}
+        self._factors |= {version: factor for version, (factor, _) in changes.items() if factor > 0}
+        kinds = {kind: slowness / self._slowness.get(kind, 1.0) for kind, slowness in event.slowness.items()}
+        self._slowness |= event.slowness
+        self.speed.corrected(versions, kinds)
+        for worker in self.workers.values():
+            if worker.state not in GONE:
+                worker.of_kind = self._slowness.get(worker.kind, 1.0)
+                worker.speed.corrected(versions, kinds)
+                self._judge(worker)
+                worker.queue.recount()
+                if worker.job is not None:
+                    self.update(worker, now)
+        self.idle = sorted((worker.slowness, order, worker) for _, order, worker in self.idle)
+        free, self._free = self._free_queues(), {}
+        for queue in free:
+            self.release(queue)
+
+    def remaining(self, now: float) -> float:
+        present = [w for w in self.workers.values() if w.state in PRESENT or w.state is WorkerState.DRAINING]
+        own = [worker.end(now) - now for worker in present]
+        return max([0.0, *own, (sum(own) + self.free_seconds()) / max(1, len(present))])
+
+    def others_end(self, now: float) -> float:
+        """When workers that are not slow will have ended all that there is, but for what slow ones run; infinite
+        without such workers."""
+        moment, end = self._others_end
+        if end == inf or not now - moment <= _STALE * (end - now):
+            self._others_end = now, self._others_end_now(now)
+        return self._others_end[1]
+
+    def _others_end_now(self, now: float) -> float:
+        quick = [w for w in self.workers.values() if w.state in PRESENT and not w.slow and not w.draining]
+        if not any(worker.job for worker in quick):
+            return inf
+        slow = (w.queue.seconds for w in self.workers.values() if w.slow and w.state not in GONE)
+        seconds = sum(worker.end(now) - now for worker in quick) + self.free_seconds() + sum(slow)
+        return now + seconds / len(quick)
+
+
+def _longest_stretches_first(jobs: Sequence[Job]) -> list[Job]:
+    """Where ranks do not matter, versions that take long from one border to the next come first: with the others at the
+    end, what estimates got wrong is evened out to less. A version's segments stay together and in order."""
+    groups = [list(group) for _, group in groupby(jobs, key=lambda job: job.segment.version)]
+    if len({job.cost.rank for job in jobs}) > 1 or len(groups) > len({job.segment.version for job in jobs}):
+        return list(jobs)
+    stretch = {id(group): max(job.cost.run_seconds / (len(job.points) + 1) for job in group) for group in groups}
+    return [job for group in sorted(groups, key=lambda group: -stretch[id(group)]) for job in group]
+
+
+def _changes(bases: Mapping[Segment, SegmentCost], costs: Iterable[SegmentCost]) -> dict[str, tuple[float, float]]:
+    """By version: factor of the run seconds, and set-up seconds."""
+    sums: dict[str, tuple[float, float, float]] = {}
+    for cost in costs:
+        base = bases.get(cost.segment)
+        if base is not None:
+            new, old, _ = sums.get(cost.segment.version, (0.0, 0.0, 0.0))
+            sums[cost.segment.version] = new + cost.run_seconds, old + base.run_seconds, cost.setup_seconds
+    return {version: (new / old, setup) for version, (new, old, setup) in sums.items() if old > 0}
+
+
+def _changed(base: SegmentCost, changes: Mapping[str, tuple[float, float]], now: SegmentCost) -> SegmentCost:
+    change = changes.get(base.segment.version)
+    if change is None:
+        return now
+    factor, setup = change
+    return replace(
+        base,
+        setup_seconds=setup,
+        run_seconds=base.run_seconds * factor,
+        run_spread=now.run_spread,
+        setup_spread=now.setup_spread,
+    )

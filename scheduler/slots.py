@@ -1,0 +1,34 @@
+"""Workers as the scheduler sees them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A worker to be, or one that is there. Raises ValueError for seconds that no worker can have."""
+
+    slowness: float = 1.0  # its seconds per estimated second; set-ups and runs alike
+    ready_seconds: float = 0.0  # before it can begin: start, imports, what it still runs
+    warm: frozenset[str] = frozenset()  # versions with a live process: no set-up
+    held: frozenset[str] = frozenset()  # versions whose checkpoints it holds: nothing to read
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.slowness) and self.slowness > 0):
+            raise ValueError(f"slowness is {self.slowness}; it must be a positive number")
+        if not (isfinite(self.ready_seconds) and self.ready_seconds >= 0):
+            raise ValueError(f"ready_seconds is {self.ready_seconds}; it must be a number, and not negative")
+
+
+Workers = int | Sequence[Slot]  # a number: as many equal ones
+
+
+def slots_of(workers: Workers) -> tuple[Slot, ...]:
+    """One slot per worker. Raises ValueError when there is none."""
+    slots = (Slot(),) * workers if isinstance(workers, int) else tuple(workers)
+    if not slots:
+        raise ValueError(f"workers is {workers}; at least one is needed")
+    return slots
