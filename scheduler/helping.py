@@ -13,7 +13,7 @@ from flor_ray.scheduler.messages import Instruction, Run, Shorten
 _VICTIMS = 16  # that are looked at for one thief: who would end early is not worth helping
 _PASSED_OVER = 64  # at most, of which nothing can be taken
 _THIEVES = 32  # that are compared; they are sorted by speed and differ only in which versions are warm
-_RELIEVED = 8  # victims that are compared before a worker goes on with its own queue
+_RELIEVED = 64  # victims that are compared before a worker goes on with its own queue
 _SHORT = 0.7  # own stretches are at most this share of what a late worker is relieved of
 _LATE = 0.1  # of that stretch, after the others, would the late worker end
 _LATEST = 8  # waiting segments of a victim that are compared

@@ -75,7 +75,9 @@ def measure(quick: bool, say: Callable[[str], None]) -> dict[str, object]:
         record(root, sizes)
         project = Project.open(str(root))
         most = max(sizes.workers)
-        ray.init(num_gpus=most, num_cpus=most, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(
+            num_gpus=most, num_cpus=most, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+        )
         try:
             measured = calibrations.calibrate(project.store, project.name, os.environ)
             calibrations.keep(project.store.files, {hardware.kind_here(): measured})
