@@ -99,6 +99,7 @@ class Floor:
         of_kind = self._slowness.get(kind, 1.0)
         worker = Worker(name, next(self._numbers), Queue(of_kind), kind, slowness=of_kind, of_kind=of_kind)
         self.workers[name] = worker
+        self._others_end = (-inf, -inf)  # with one more, all ends earlier than was thought
         if slot is not None and 0 <= slot < len(self._slots):
             worker.warm |= self._prepared[slot].warm if self._prepared else frozenset()
             if self._slots[slot].owner is None and len(self._slots[slot]):
