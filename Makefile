@@ -43,6 +43,7 @@ bench: $(INSTALLED) ## Measure; results are printed, and kept with --keep under 
 	$(BIN)/python bench/kills.py
 	$(BIN)/python bench/propagation.py
 	$(BIN)/python bench/replay.py
+	$(BIN)/python bench/schedule.py
 
 clean: ## Remove what was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -12,7 +12,7 @@ from flor_ray.records import Operator, Segment, SegmentCost
 from flor_ray.scheduler.packing import longest_first, pack
 
 _PER_VERSION = 10
-_QUICK = ((10_000, 1_000), (30_000, 3_000))
+_QUICK = [(10_000, 1_000), (20_000, 2_000)]
 _ALL = ((1_000, 100), (3_000, 300), (10_000, 1_000), (30_000, 3_000), (100_000, 10_000), (100_000, 1_000))
 
 

@@ -15,10 +15,12 @@ import pandas as pd
 import pytest
 
 from flor_ray import pipeline
+from flor_ray.cluster import actors
 from flor_ray.cluster.actors import RayExecutor
 from flor_ray.cluster.driver import Progress
 from flor_ray.errors import UsageError
 from flor_ray.records import Outcome
+from flor_ray.scheduler.messages import WorkerDraining
 from flor_ray.terms import Terms
 from tests.conftest import Lab, environment
 
@@ -200,3 +202,18 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on_with_the_res
     assert rest is not None
     assert 0 < int(rest[1]) < int(found[1])
     pd.testing.assert_frame_equal(table(root), one_worker)
+
+
+def test_workers_on_nodes_that_are_drained_are_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which nodes these are is Ray's to say; a cluster of several nodes would take half a minute."""
+    executor = RayExecutor.__new__(RayExecutor)
+    executor._looked = 0.0
+    executor._nodes = {"worker-0": "a", "worker-1": "b"}
+    monkeypatch.setattr(actors, "draining_nodes", lambda: frozenset({"b"}))
+    monkeypatch.setattr(actors, "_DRAIN_SECONDS", 0.0)
+    assert executor._drained() == [WorkerDraining("worker-1")]
+    assert executor._drained() == []
+
+
+def test_no_node_of_a_quiet_cluster_is_drained(ray_cluster: None) -> None:
+    assert actors.draining_nodes() == frozenset()
