@@ -66,7 +66,10 @@ def _keep(result: dict[str, object]) -> None:
     stamp = f"{platform.machine()}-{os.cpu_count()}cores-{time.strftime('%Y-%m-%d')}"
     folder = Path(__file__).parent / "results"
     folder.mkdir(exist_ok=True)
-    (folder / f"schedule-{stamp}.json").write_text(json.dumps(result, indent=1) + "\n")
+    path = folder / f"schedule-{stamp}.json"
+    if path.exists():  # parts that are measured one by one are kept together
+        result = json.loads(path.read_text()) | result
+    path.write_text(json.dumps(result, indent=1) + "\n")
     for name, drawing in figures.drawn(result).items():
         (folder / f"schedule-{name}-{stamp}.svg").write_text(drawing)
 

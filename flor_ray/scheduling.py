@@ -80,11 +80,12 @@ def scheduled(
     found = budget.within(
         estimates,
         cutting,
-        gpu_seconds=None if terms.gpu_seconds is None else terms.gpu_seconds / max(1.0, high),
-        deadline_seconds=None if terms.deadline_seconds is None else terms.deadline_seconds / max(1.0, high),
+        gpu_seconds=terms.gpu_seconds,
+        deadline_seconds=terms.deadline_seconds,
         workers=workers,
         ranks=by_epoch,
         safety=_SAFETY,
+        margin=max(1.0, high),
     )
     return Scheduled(found.schedule, found.costs, cutting, model, (found.note,) if found.note else ())
 

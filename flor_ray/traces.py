@@ -137,15 +137,6 @@ def replay(
     return TracedReplay(recorded, tuple(map(cost, segments)), Cutting(between, plan.cut, cost))
 
 
-def single_epochs(traced: TracedReplay) -> tuple[SegmentCost, ...]:
-    """The same, cut at every point: segments of one epoch."""
-    cutting = traced.cutting
-    return tuple(
-        cutting.cost(piece)
-        for whole in traced.costs
-        for piece in cutting.cut(whole.segment, cutting.points(whole.segment))
-    )
-
 
 def _experiment(version: str, trace: Trace) -> Experiment:
     times = tuple(EpochTimes(number, 0.0, seconds, 0.0) for number, seconds in enumerate(trace.epoch_seconds, start=1))

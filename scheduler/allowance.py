@@ -20,6 +20,7 @@ class Allowance:
     deadline_seconds: float | None  # until the last segment has ended; None: no limit
     slots: tuple[Slot, ...]
     safety: float = 0.0  # standard deviations to keep clear of both
+    margin: float = 1.0  # both are kept even if everything takes so many times as long
 
     def __post_init__(self) -> None:
         for name, limit in (("gpu_seconds", self.gpu_seconds), ("deadline_seconds", self.deadline_seconds)):
@@ -27,14 +28,16 @@ class Allowance:
                 raise ValueError(f"{name} is {limit}; it must be a positive number, or None for no limit")
         if not (self.safety >= 0 and isfinite(self.safety)):
             raise ValueError(f"safety is {self.safety}; it must be a number that is not negative")
+        if not (self.margin >= 1 and isfinite(self.margin)):
+            raise ValueError(f"margin is {self.margin}; it must be a number, and at least 1")
 
     @property
     def gpu(self) -> float:
-        return inf if self.gpu_seconds is None else self.gpu_seconds
+        return inf if self.gpu_seconds is None else self.gpu_seconds / self.margin
 
     @property
     def deadline(self) -> float:
-        return inf if self.deadline_seconds is None else self.deadline_seconds
+        return inf if self.deadline_seconds is None else self.deadline_seconds / self.margin
 
     @property
     def workers(self) -> Workers:

@@ -49,10 +49,11 @@ class NothingFits(UsageError):
     def __init__(self, needed_seconds: float, allowance: Allowance, cheapest: Segment) -> None:
         self.needed_seconds, self.cheapest = needed_seconds, cheapest
         first, last = cheapest.first, cheapest.last
+        takes = f"takes {'up to ' if allowance.margin > 1 else ''}{span(needed_seconds * allowance.margin)}"
         epochs = f"epochs {first}-{last}" if last > first else f"epoch {last}"
         super().__init__(
             f"Nothing can be replayed in {allowance}: the least, {epochs if last else 'what is outside the main loop'} "
-            f"of version {cheapest.version[:8]}, takes {span(needed_seconds)}, set-up included. Allow more than that."
+            f"of version {cheapest.version[:8]}, {takes}, set-up included. Allow more than that."
         )
 
 
@@ -65,6 +66,7 @@ def within(
     workers: Workers = 1,
     ranks: Ranks | None = None,
     safety: float = 0.0,
+    margin: float = 1.0,
 ) -> Chosen:
     """The segments, or the pieces of them, that fit; all of them, whole, if they do.
 
@@ -74,12 +76,13 @@ def within(
         deadline_seconds: from now to the end of the last segment; None: no limit.
         ranks: of epochs, by version (`priorities.ranks`); None: the last epoch, then coarse to fine.
         safety: standard deviations to keep clear of both limits.
+        margin: both are kept even if everything takes so many times as long.
 
     Raises:
         NothingFits: not even the cheapest atom does.
         ValueError: a limit that is not positive, a negative safety, or no worker.
     """
-    allowance = Allowance(gpu_seconds, deadline_seconds, slots_of(workers), safety)
+    allowance = Allowance(gpu_seconds, deadline_seconds, slots_of(workers), safety, margin)
     ranks = priorities.ranks(priorities.wanted(costs)) if ranks is None else ranks
     costs = priorities.ranked(costs, ranks)
     cutting = cutting or Cutting()

@@ -40,7 +40,7 @@ RestoreBytes = Mapping[tuple[int, Point], int]  # by epoch and point
 NOISE = 0.1  # standard deviation of an epoch's seconds when it runs again, as a share of them
 _UNMEASURED = 0.5  # the same for a set-up of which nobody knows how much of it was imports
 # What a statement that was added takes, with what keeps it from disturbing the run: each time, and by bytes of state.
-_STATEMENT_SECONDS = 1e-3
+_STATEMENT_SECONDS = 3e-4
 _STATEMENT_SECONDS_PER_BYTE = 1.5e-10
 _ORDER = (Region.HEAD, Region.INNER, Region.TAIL)
 # A replayer compares the state at a segment's end with the record where reading it costs little beside the segment.
