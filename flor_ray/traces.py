@@ -137,7 +137,6 @@ def replay(
     return TracedReplay(recorded, tuple(map(cost, segments)), Cutting(between, plan.cut, cost))
 
 
-
 def _experiment(version: str, trace: Trace) -> Experiment:
     times = tuple(EpochTimes(number, 0.0, seconds, 0.0) for number, seconds in enumerate(trace.epoch_seconds, start=1))
     return Experiment(
