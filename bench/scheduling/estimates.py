@@ -123,7 +123,7 @@ def measure(quick: bool, say: Say) -> dict[str, object]:
 
 def _scripts(quick: bool) -> list[Script]:
     if quick:
-        return [_demo(2, epochs=3, copies=3)]
+        return [_demo(1, epochs=4, copies=3)]
     return [
         _demo(2, epochs=6, copies=24),
         _case(CNN, "grads", [{"epochs": 60, "batch_size": size, "lr": 0.05} for size in (64, 32)]),
