@@ -314,10 +314,12 @@ class RayExecutor:
 
 
 def draining_nodes() -> frozenset[str]:
-    """Ids of the nodes that will soon be taken away. Ray tells it in no public function; Ray Serve asks like this."""
+    """Ids of the nodes that will soon be taken away. Ray tells it in no public function; where a release has none at
+    all, such a node is noticed when it is gone."""
     from ray._private.state import state
 
-    return frozenset(state.get_draining_nodes())
+    ask = getattr(state, "get_draining_nodes", None)
+    return frozenset() if ask is None else frozenset(ask())
 
 
 def why_unbuildable(packages: Sequence[str], error: str) -> str:

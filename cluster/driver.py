@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from flor_ray.cluster.executors import Executor, WorkerCalibrated
 from flor_ray.cluster.ledger import Ledger
 from flor_ray.cluster.worker import VersionJob
-from flor_ray.errors import ReplayError
+from flor_ray.errors import FlorError, ReplayError
 from flor_ray.records import Outcome, Segment, SegmentReport
 from flor_ray.scheduler.calibration import Calibration, CostModel
 from flor_ray.scheduler.cutting import Cutting
@@ -106,9 +106,7 @@ class Driver:
     def _happens(self, event: Event | WorkerCalibrated) -> None:
         now = self._now()
         if isinstance(event, WorkerCalibrated):
-            if isinstance(event.found, Calibration):
-                self.model = self.model.calibrated(self._ledger.kind(event.worker), event.found)
-                self._correct(now)
+            self._calibrated(self._ledger.kind(event.worker), event.found, now)
             return
         if isinstance(event, WorkerJoined):
             self._calibrate(event)
@@ -138,6 +136,13 @@ class Driver:
         if job is not None and joined.kind not in self._asked and self.model.unknown_kinds([joined.kind]):
             self._asked.add(joined.kind)
             self._executor.calibrate(joined.worker, job)
+
+    def _calibrated(self, kind: str, found: Calibration | FlorError, now: float) -> None:
+        if isinstance(found, Calibration):
+            self.model = self.model.calibrated(kind, found)
+            self._correct(now)
+        else:
+            self.outcome.notes.append(f"What workers of class {kind!r} take could not be measured beforehand: {found}")
 
     def _perform(self, instructions: tuple[Instruction, ...], now: float) -> None:
         for instruction in instructions:

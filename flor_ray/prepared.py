@@ -68,12 +68,3 @@ class Prepared:
     @property
     def costs(self) -> tuple[SegmentCost, ...]:
         return tuple(cost for assignment in self.schedule.assignments for cost in assignment)
-
-    @property
-    def work_seconds(self) -> float:
-        """Worker time that the replay takes: what it would cost in GPU-seconds."""
-        total = 0.0
-        for assignment in self.schedule.assignments:
-            set_up = {cost.segment.version: cost.setup_seconds for cost in assignment}
-            total += sum(set_up.values()) + sum(cost.run_seconds for cost in assignment)
-        return total

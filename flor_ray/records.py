@@ -411,3 +411,4 @@ class Outcome:
     reports: list[SegmentReport] = field(default_factory=list)
     failures: list[tuple[Segment, str]] = field(default_factory=list)
     stints: list[Stint] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what the user should know of the replay as a whole

@@ -153,6 +153,7 @@ def problems(prepared: Prepared, outcome: Outcome) -> list[str]:
     found += [*doubtful_places(prepared), *hints(prepared)]
     found += [f"version {skipped.version[:8]}: {skipped.reason}" for skipped in prepared.skipped]
     found += [f"version {segment.version[:8]}, {span(segment)}: {error}" for segment, error in outcome.failures]
+    found += outcome.notes
     for report in outcome.reports:
         version = f"version {report.segment.version[:8]}: "
         found += [version + warning for warning in report.warnings]

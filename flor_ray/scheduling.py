@@ -14,7 +14,7 @@ from flor_ray.errors import UsageError
 from flor_ray.patching import Patched
 from flor_ray.prepared import Scheduled
 from flor_ray.project import Project
-from flor_ray.records import Checkpoint, Experiment, Gap, Segment, SegmentCost
+from flor_ray.records import Checkpoint, Experiment, Gap, Operator, Segment, SegmentCost
 from flor_ray.scheduler import budget, priorities, splitting
 from flor_ray.scheduler.calibration import Calibration, CostModel
 from flor_ray.scheduler.cutting import Cutting
@@ -106,7 +106,7 @@ def _answers(segment: Segment, gaps: Sequence[Gap]) -> bool:
     return any(
         gap.version == segment.version
         and not set(gap.names).isdisjoint(segment.names)
-        and (segment.last == 0 or not set(gap.epochs).isdisjoint(range(segment.first, segment.last + 1)))
+        and (segment.operator is not Operator.DP_I or any(segment.first <= e <= segment.last for e in gap.epochs))
         for gap in gaps
     )
 

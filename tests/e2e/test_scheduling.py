@@ -69,7 +69,7 @@ def test_a_worker_without_work_takes_the_rest_of_a_running_segment(recorded: Lab
 
 def test_a_budget_takes_what_comes_first_and_the_same_call_goes_on_with_the_rest(recorded: Lab) -> None:
     quick, slow = (experiment.version for experiment in recorded.experiments())
-    everything = recorded.prepare(["seen"]).work_seconds
+    everything = pipeline.explained(recorded.prepare(["seen"])).totals.gpu_seconds
     terms = Terms(1, gpu_seconds=0.8 * everything, first=First((Peak("height"),)))
     prepared = pipeline.prepare(recorded.project, ["seen"], terms=terms)
     chosen = [cost.segment for cost in prepared.costs]
