@@ -27,7 +27,7 @@ import ray
 from ray.exceptions import RayActorError, RuntimeEnvSetupError
 
 from flor_ray.cluster.executors import WorkerCalibrated, calibrated, failure
-from flor_ray.cluster.worker import VersionJob, Worker
+from flor_ray.cluster.worker import Worker
 from flor_ray.errors import FlorError, UsageError
 from flor_ray.records import Segment, SegmentReport
 from flor_ray.scheduler.calibration import Calibration
@@ -41,6 +41,7 @@ from flor_ray.scheduler.messages import (
     WorkerJoined,
     WorkerLost,
 )
+from flor_ray.version_job import VersionJob
 
 _MAX_REPLACEMENTS = 3  # new actors per worker slot before the slot is given up
 _CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # where ray.init finds a cluster that runs on this machine

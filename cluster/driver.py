@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from flor_ray.cluster.executors import Executor, WorkerCalibrated
 from flor_ray.cluster.ledger import Ledger
-from flor_ray.cluster.worker import VersionJob
 from flor_ray.errors import FlorError, ReplayError
 from flor_ray.records import Outcome, Segment, SegmentReport
 from flor_ray.scheduler.calibration import Calibration, CostModel
@@ -33,6 +32,7 @@ from flor_ray.scheduler.messages import (
     WorkerJoined,
 )
 from flor_ray.scheduler.packing import Schedule
+from flor_ray.version_job import VersionJob
 
 _TICK_SECONDS = 0.5  # how often progress is told while nothing happens
 _CORRECTIONS = 50  # of all estimates in one replay, beside those after the first reports

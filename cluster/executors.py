@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from flor_ray.cluster.worker import VersionJob, Worker
+from flor_ray.cluster.worker import Worker
 from flor_ray.errors import Cancelled, FlorError, ProcessKilled, UsageError
 from flor_ray.records import Segment
 from flor_ray.scheduler.calibration import Calibration
@@ -29,6 +29,7 @@ from flor_ray.scheduler.messages import (
     SegmentShortened,
     WorkerJoined,
 )
+from flor_ray.version_job import VersionJob
 
 
 @dataclass(frozen=True, slots=True)

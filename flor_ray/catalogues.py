@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from flor_ray import dependence, frame, inputs, propagating, reports
+from flor_ray import causes, dependence, frame, inputs, propagating
 from flor_ray.errors import BadWhere
 from flor_ray.fragments import RECORDED
 from flor_ray.marking import Texts
@@ -17,6 +17,7 @@ from flor_ray.project import Project
 from flor_ray.query import Request
 from flor_ray.records import Checkpoint, Experiment, Gap, Level, Operator, Segment
 from flor_ray.terms import Query
+from flor_ray.wording import some_versions
 
 
 def select(
@@ -116,7 +117,7 @@ def input_notes(project: Project, experiments: Mapping[str, Experiment], gaps: S
     """Input files that are not what they were when the versions were recorded that are to be replayed."""
     comparer = inputs.Comparer(project.repository.root)
     changes = {gap.version: comparer.changes(experiments[gap.version].environment) for gap in gaps}
-    return reports.describe_changes({v: list(map(str, found)) for v, found in changes.items() if found})
+    return describe_changes({v: list(map(str, found)) for v, found in changes.items() if found})
 
 
 def doubtful(
@@ -135,3 +136,15 @@ def doubtful(
             depending = dependence.features_that_depend(opaque, *files.values())
             found[version] = {name: depending[name] for name in names if name in depending}
     return {version: doubts for version, doubts in found.items() if doubts}
+
+
+def describe_changes(changes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Notes on the input files of versions: by version, what has become of each."""
+    groups: dict[str, list[str]] = {}
+    for version, found in changes.items():
+        groups.setdefault(causes.some(found), []).append(version)
+    return [
+        f"{found} since {some_versions(versions)} {'was' if len(versions) == 1 else 'were'} recorded: replayed values "
+        "may differ"
+        for found, versions in groups.items()
+    ]

@@ -11,10 +11,10 @@ from flor_ray import forecasts, pages, reports, timeline_reports, timelines
 from flor_ray.forecasts import Basis, Row, Totals
 from flor_ray.prepared import Prepared
 from flor_ray.records import Operator, Segment
-from flor_ray.reports import duration, operator_in_words, render, some_versions, span
+from flor_ray.reports import render
 from flor_ray.scheduler import tradeoff
 from flor_ray.scheduler.tradeoff import TradeOff
-from flor_ray.storage_reports import counted, size
+from flor_ray.wording import counted, duration, operator_in_words, size, some_versions, span
 
 if TYPE_CHECKING:
     import pandas as pd

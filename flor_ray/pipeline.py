@@ -41,12 +41,7 @@ from flor_ray.forecasts import Basis
 from flor_ray.limits import parse_limits
 from flor_ray.prepared import Prepared
 from flor_ray.project import Project
-from flor_ray.records import (
-    DEFAULT_LIMITS,
-    Fidelity,
-    Limits,
-    Outcome,
-)
+from flor_ray.records import DEFAULT_LIMITS, Fidelity, Limits, Outcome
 from flor_ray.results import origin_id
 from flor_ray.terms import Query, Terms, parse_budget, parse_first
 from flor_ray.timelines import Timeline
@@ -174,7 +169,7 @@ def _replayed(
 ) -> Outcome:
     """What became of the segments that run."""
     from flor_ray.cluster.driver import Driver
-    from flor_ray.cluster.worker import VersionJob
+    from flor_ray.version_job import VersionJob
 
     if not prepared.project.store.files.shared:
         raise UsageError(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
-from flor_ray import script
 from flor_ray.errors import NothingRecorded
 from flor_ray.records import Experiment
 from flor_ray.store import Store
 from flor_ray.versions import Repository
+
+STORE_VARIABLE = "FLOR_RAY_STORE"  # URL of the store; default: .flor in the repository's root
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Project:
             StoreError: the store cannot be read.
         """
         repository = Repository.open(path)
-        store = Store(store_url or script.store_url(repository.root))
+        store = Store(store_url or url_for(repository.root))
         return cls(repository, store, _name(repository, store))
 
     def experiments(self) -> tuple[Experiment, ...]:
@@ -41,7 +44,17 @@ class Project:
 
 def _name(repository: Repository, store: Store) -> str:
     """The repository's name; but a folder that was renamed or copied with its store goes on under its old one."""
-    if store.url != script.default_store_url(repository.root):
+    if store.url != default_url(repository.root):
         return repository.name
     recorded = store.projects()
     return recorded[0] if len(recorded) == 1 else repository.name
+
+
+def url_for(root: str) -> str:
+    """URL of the store of the repository at `root`."""
+    return os.environ.get(STORE_VARIABLE) or default_url(root)
+
+
+def default_url(root: str) -> str:
+    """Where the store is if nothing else is said: in the repository."""
+    return str(Path(root, ".flor"))

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from flor_ray.patching import DOUBTFUL_BELOW, Finding, Patched, Verdict
 from flor_ray.propagating import Pinning, Propagated
 from flor_ray.records import PinnedPlace
-from flor_ray.reports import pin_hint, render, some_versions
+from flor_ray.reports import pin_hint, render
+from flor_ray.wording import some_versions
 
 _WORDS = {
     Verdict.PLACED: "placed",

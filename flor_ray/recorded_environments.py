@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from flor_ray import reports
+from flor_ray import wording
 from flor_ray.environment import (
     Difference,
     Environments,
@@ -94,7 +94,7 @@ def _package_notes(
             groups.setdefault((of_packages, version in packages), []).append(version)
     notes = []
     for (differing, installs), versions in groups.items():
-        were = f"{reports.some_versions(versions)}: {_were(versions)} recorded with"
+        were = f"{wording.some_versions(versions)}: {_were(versions)} recorded with"
         if installs:
             notes.append(f"{were} {_pairs(differing)}; what can be is installed for the replay, which takes a while")
         else:
@@ -116,7 +116,7 @@ def _left_out_notes(wanted: Mapping[str, Requirements]) -> list[str]:
         if one.left_out:
             groups.setdefault(one.left_out, []).append(version)
     return [
-        f"{reports.some_versions(versions)}: no package index has {', '.join(left_out)}; replayed with what is here"
+        f"{wording.some_versions(versions)}: no package index has {', '.join(left_out)}; replayed with what is here"
         for left_out, versions in groups.items()
     ]
 
@@ -126,7 +126,7 @@ def _unknown_notes(versions: Sequence[str]) -> list[str]:
         return []
     run = "its run was killed before it" if len(versions) == 1 else "their runs were killed before they"
     return [
-        f"{reports.some_versions(versions)}: {run} could say which packages had been imported; replayed with what is "
+        f"{wording.some_versions(versions)}: {run} could say which packages had been imported; replayed with what is "
         "here"
     ]
 
@@ -139,7 +139,7 @@ def _other_notes(found: Mapping[str, Sequence[Difference]]) -> list[str]:
                 groups.setdefault(one, []).append(version)
     notes = []
     for one, versions in groups.items():
-        were = f"{reports.some_versions(versions)}: {_were(versions)} recorded"
+        were = f"{wording.some_versions(versions)}: {_were(versions)} recorded"
         if one.kind == "python":
             notes.append(
                 f"{were} with Python {one.recorded}, and {one.here} runs here: replayed values may differ "

@@ -123,7 +123,7 @@ def replay(
       flor-ray replay grad_norm --time-limit 10m --memory-limit 8GB
       flor-ray replay grad_norm --env recorded
     """
-    from flor_ray import pipeline, progress, reports
+    from flor_ray import pipeline, progress, reports, wording
     from flor_ray.limits import parse_limits
     from flor_ray.project import Project
 
@@ -136,7 +136,7 @@ def replay(
     if not prepared.is_empty:
         seconds = prepared.schedule.makespan_seconds
         if seconds > _ASK_SECONDS and not yes:
-            click.confirm(f"Spend about {reports.duration(seconds)}?", abort=True)
+            click.confirm(f"Spend about {wording.duration(seconds)}?", abort=True)
         outcome = terminal.run_with_progress(prepared, limits)
         frame = reports.summary(prepared, outcome)
         frame["version"] = frame["version"].str[:8]

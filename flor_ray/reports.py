@@ -9,19 +9,9 @@ from typing import TYPE_CHECKING
 from flor_ray import causes
 from flor_ray.patching import Finding
 from flor_ray.prepared import Prepared
-from flor_ray.records import (
-    Checkpoint,
-    EpochTimes,
-    Experiment,
-    Fidelity,
-    Operator,
-    Outcome,
-    Point,
-    Segment,
-    SegmentReport,
-    Skip,
-)
+from flor_ray.records import Checkpoint, EpochTimes, Experiment, Fidelity, Outcome, Point, SegmentReport, Skip
 from flor_ray.results import Judgement, judged, report_json
+from flor_ray.wording import duration, some_versions, span
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,24 +21,6 @@ _WIDTH = 118  # of tables where there is no terminal
 _MAX_DECISIONS = 24  # rows; in longer runs the first and the last ones tell enough
 
 
-def duration(seconds: float) -> str:
-    """1.2 s, 3 min 20 s, 5 h 10 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def some_versions(versions: Sequence[str], limit: int = 3) -> str:
-    """version a1b2c3d4; 12 versions: a1b2c3d4, 5e6f7a8b, 9c0d1e2f, ..."""
-    shown = ", ".join(version[:8] for version in versions[:limit])
-    if len(versions) == 1:
-        return f"version {shown}"
-    return f"{len(versions)} versions: {shown}{', ...' if len(versions) > limit else ''}"
-
-
 def pin_hint(name: str, version: str, guess: int | None = None, has_file: bool = True) -> str:
     """Where to look at a place that is doubtful or refused, and how to decide by hand."""
     command, short = f"flor-ray propagate {name}", version[:8]
@@ -56,18 +28,6 @@ def pin_hint(name: str, version: str, guess: int | None = None, has_file: bool =
         f"See {command} --versions {short} --diff, or pin the place with {command} --version {short} "
         f"--line {guess or 'N'}{'' if has_file else ' --file PATH'} (it goes after that line of the version's file)."
     )
-
-
-def describe_changes(changes: Mapping[str, Sequence[str]]) -> list[str]:
-    """Notes on the input files of versions: by version, what has become of each."""
-    groups: dict[str, list[str]] = {}
-    for version, found in changes.items():
-        groups.setdefault(causes.some(found), []).append(version)
-    return [
-        f"{found} since {some_versions(versions)} {'was' if len(versions) == 1 else 'were'} recorded: replayed values "
-        "may differ"
-        for found, versions in groups.items()
-    ]
 
 
 def refusals(prepared: Prepared) -> list[tuple[str, str, str]]:
@@ -258,23 +218,3 @@ def render(columns: Iterable[str], rows: Iterable[Iterable[str]], width: int = _
     text = io.StringIO()
     Console(file=text, width=width, color_system=None, highlight=False, markup=False).print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
-
-
-def span(segment: Segment) -> str:
-    """3-7, 3, all, or outside the loop."""
-    runs_nothing = segment.operator in (Operator.KNOWN, Operator.COPIED)
-    if segment.operator is Operator.DP_I or (runs_nothing and segment.last):
-        return f"{segment.first}-{segment.last}" if segment.first != segment.last else str(segment.first)
-    return "all" if segment.operator is Operator.DP_STAR else "outside the loop"
-
-
-def place(segment: Segment) -> str:
-    """version a1b2c3d4, epochs 3-7."""
-    epochs = span(segment)
-    words = f"epoch{'s' if '-' in epochs else ''} {epochs}" if epochs[0].isdigit() else epochs
-    return f"version {segment.version[:8]}, {words}"
-
-
-def operator_in_words(segment: Segment) -> str:
-    """DP_i inner, DP*, ..."""
-    return f"{segment.operator} {segment.variant}" if segment.operator is Operator.DP_I else segment.operator.value

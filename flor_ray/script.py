@@ -17,7 +17,6 @@ from typing import Any
 
 from flor_ray.variables import LoopNames, iteration_names, loop_names
 
-STORE_VARIABLE = "FLOR_RAY_STORE"  # URL of the store; default: .flor in the repository's root
 _CHECKPOINTING_CALL = re.compile(r"\b(checkpointing|checkpoints)\s*\(")
 
 
@@ -122,16 +121,6 @@ def users_code(root: Path) -> Callable[[Any], bool]:
         return known[name]
 
     return test
-
-
-def store_url(root: str) -> str:
-    """URL of the store of the repository at `root`."""
-    return os.environ.get(STORE_VARIABLE) or default_store_url(root)
-
-
-def default_store_url(root: str) -> str:
-    """Where the store is if nothing else is said: in the repository."""
-    return str(Path(root, ".flor"))
 
 
 def is_compiled_from(frame: FrameType, text: str, filename: str) -> bool:

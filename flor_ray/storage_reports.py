@@ -7,22 +7,9 @@ from collections.abc import Iterable
 from flor_ray.housekeeping import Done
 from flor_ray.reports import render
 from flor_ray.retention import Plan, Storage, VersionPlan
+from flor_ray.wording import counted, size
 
 _EPOCHS_SHOWN = 40  # characters of a list of epochs in a table
-
-
-def size(count: int) -> str:
-    """Bytes in decimal units, as disks and buckets are sold: 0 B, 999 B, 1.5 kB, 12.3 GB."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 999.95 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def storage(found: Storage, damage: Iterable[str] = ()) -> str:

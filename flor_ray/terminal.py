@@ -12,7 +12,8 @@ import click
 from flor_ray import pipeline
 from flor_ray.prepared import Prepared
 from flor_ray.records import DEFAULT_LIMITS, Limits, Outcome
-from flor_ray.reports import duration, render
+from flor_ray.reports import render
+from flor_ray.wording import duration
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from flor_ray import pages, timelines
 from flor_ray.records import Ending, Stint
-from flor_ray.reports import duration, operator_in_words, place, span
 from flor_ray.timelines import Timeline
+from flor_ray.wording import duration, operator_in_words, place, span
 
 _LINES = 40  # workers that have a line of their own; more are shown in groups
 _TABLE_ROWS = 2000  # of stints on a page; tooltips have all

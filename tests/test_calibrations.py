@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from flor_ray import calibrations, pipeline
-from flor_ray.cluster.worker import VersionJob, Worker
+from flor_ray import calibrations, measuring, pipeline
+from flor_ray.cluster.worker import Worker
 from flor_ray.errors import FlorWarning
 from flor_ray.files import Files
 from flor_ray.records import Operator, Region, Segment, SegmentReport, Variant
 from flor_ray.scheduler.calibration import Calibration, CostModel, Learned
+from flor_ray.version_job import VersionJob
 from tests.conftest import Lab
 
 KNOWN = Calibration(prepare=Learned(0.25, 0.1, 3), slowness={"GPU Y": Learned(2.0, 0.3, 5)})
@@ -125,7 +126,7 @@ def test_a_workers_reports_add_up_to_its_time_and_are_as_estimated(lab: Lab) -> 
 def test_a_new_class_is_calibrated_in_seconds(lab: Lab) -> None:
     lab.record(SCRIPT)
     began = time.perf_counter()
-    found = calibrations.calibrate(lab.project.store, lab.project.name, os.environ)
+    found = measuring.calibrate(lab.project.store, lab.project.name, os.environ)
     assert time.perf_counter() - began < 10
     assert found.measured
     assert found.prepare.count == 3

@@ -11,7 +11,6 @@ import pytest
 
 from flor_ray.cluster.actors import why_unbuildable
 from flor_ray.cluster.executors import ThreadExecutor
-from flor_ray.cluster.worker import VersionJob
 from flor_ray.environment import (
     Expected,
     Here,
@@ -32,6 +31,7 @@ from flor_ray.packages import imported_distributions, installed, lock_text, pars
 from flor_ray.recorded_environments import choose, grouped
 from flor_ray.records import Experiment, Operator, Segment, SegmentCost, Status
 from flor_ray.scheduler.packing import Schedule
+from flor_ray.version_job import VersionJob
 
 HERE = Here("3.11.7", "EPYC", (), {"torch": "2.13.0+cpu", "numpy": "2.4.6", "toolz": "1.0.0", "mine": "0.2 (local)"})
 

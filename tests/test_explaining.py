@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from flor_ray import explaining, forecasts, plan, reports
+from flor_ray import explaining, forecasts, plan, wording
 from flor_ray.explaining import Explanation
 from flor_ray.forecasts import Basis, Interval
 from flor_ray.patching import Patched
@@ -205,4 +205,4 @@ def test_a_recorded_run_is_explained_in_all_three_ways(lab: Lab) -> None:
     assert set(frame["version"]) == {recorded.version}
     assert set(frame["region"]) == {"inner"}
     assert recorded.version[:8] in explanation.to_html()
-    assert reports.span(found.costs[0].segment)
+    assert wording.span(found.costs[0].segment)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from flor_ray import housekeeping, manifests, progress, replay_marks, retention, schema, storage_reports
+from flor_ray import housekeeping, manifests, progress, replay_marks, retention, schema, storage_reports, wording
 from flor_ray.errors import StoreError, UsageError
 from flor_ray.housekeeping import Done
 from flor_ray.manifests import Manifest, Part
@@ -554,7 +554,7 @@ def test_damage_is_told_by_storage_and_does_not_stop_it(store: Store) -> None:
 
 def test_sizes_are_in_decimal_units() -> None:
     figures = {0: "0 B", 999: "999 B", 1000: "1.0 kB", 999_949: "999.9 kB", 999_950: "1.0 MB", 5 * 10**15: "5000.0 TB"}
-    assert {count: storage_reports.size(count) for count in figures} == figures
+    assert {count: wording.size(count) for count in figures} == figures
 
 
 def test_long_lists_of_epochs_are_cut_in_the_middle() -> None:

@@ -17,12 +17,13 @@ from typing import Any, Self
 
 from flor_ray import pipeline, plan, reports
 from flor_ray.cluster.executors import WorkerCalibrated, calibrated, failure
-from flor_ray.cluster.worker import VersionJob, Worker
+from flor_ray.cluster.worker import Worker
 from flor_ray.errors import FlorError
 from flor_ray.prepared import Prepared
 from flor_ray.project import Project
 from flor_ray.records import Checkpoint, Operator, Segment, SegmentCost
 from flor_ray.scheduler.messages import Event, SegmentDone, WorkerJoined
+from flor_ray.version_job import VersionJob
 
 
 class Serial:

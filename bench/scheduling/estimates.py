@@ -27,12 +27,13 @@ from replaying.cases import CNN, GAN, LANGUAGE_MODEL, SCRIPT, Case, insert
 from replaying.recording import Repository, ScriptBroke
 from replaying.speed import sized_up
 
-from flor_ray import calibrations, pipeline, plan
-from flor_ray.cluster.worker import VersionJob, Worker
+from flor_ray import calibrations, measuring, pipeline, plan
+from flor_ray.cluster.worker import Worker
 from flor_ray.prepared import Prepared
 from flor_ray.records import Segment, SegmentReport
 from flor_ray.scheduler.calibration import Calibration, CostModel
 from flor_ray.scheduler.costs import epochs_run
+from flor_ray.version_job import VersionJob
 
 Say = Callable[[str], None]
 
@@ -171,7 +172,7 @@ def _measured(script: Script, folder: Path, repeats: int, say: Say) -> tuple[lis
     worker = Worker()
     try:
         store = prepared.project.store
-        calibration = calibrations.calibrate(store, prepared.project.name, os.environ)
+        calibration = measuring.calibrate(store, prepared.project.name, os.environ)
         model = _model(prepared, worker.kind, calibration)
         rows, start = _replayed(script, prepared, worker, model)
     finally:

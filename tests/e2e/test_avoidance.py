@@ -8,8 +8,8 @@ import pytest
 
 from flor_ray import pipeline, reports
 from flor_ray.cluster.executors import ThreadExecutor
-from flor_ray.cluster.worker import VersionJob
 from flor_ray.records import Outcome
+from flor_ray.version_job import VersionJob
 from tests.conftest import Lab
 
 SCRIPT = """
