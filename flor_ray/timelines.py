@@ -19,7 +19,8 @@ from flor_ray.files import Files
 from flor_ray.fragments import quote, unquoted
 from flor_ray.records import Ending, Operator, Segment, Stint, Variant
 from flor_ray.reports import place
-from flor_ray.scheduler.packing import Schedule, Slot
+from flor_ray.scheduler.packing import Schedule
+from flor_ray.scheduler.problem import Slot
 
 T = TypeVar("T")
 

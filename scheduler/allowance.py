@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import inf, isfinite, sqrt
 
 from flor_ray.records import SegmentCost
-from flor_ray.scheduler.slots import Slot, Workers
+from flor_ray.scheduler.problem import Slot, Workers
 
 ROUNDING = 1 + 1e-9  # sums of seconds that differ by less are equal
 

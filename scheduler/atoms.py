@@ -22,9 +22,8 @@ from math import inf, sqrt
 
 from flor_ray.records import Segment, SegmentCost, Variant
 from flor_ray.scheduler.allowance import ROUNDING, Allowance, run, setups
-from flor_ray.scheduler.cutting import Cutting
 from flor_ray.scheduler.priorities import Ranks, rank_of, ranked
-from flor_ray.scheduler.slots import Slot
+from flor_ray.scheduler.problem import Cutting, Slot
 
 
 class Atoms:

@@ -42,7 +42,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from math import ceil
 
-from flor_ray.scheduler.slots import Slot
+from flor_ray.scheduler.problem import Slot
 
 _MARGIN = 1e-9  # relative; rounding never rejects what is possible
 _CLOSE = 1e-9  # relative; how far bisection goes

@@ -21,10 +21,9 @@ from flor_ray.records import Segment, SegmentCost
 from flor_ray.scheduler import priorities, splitting
 from flor_ray.scheduler.allowance import ROUNDING, Allowance, counted, gpu_span, load, span
 from flor_ray.scheduler.atoms import Atoms
-from flor_ray.scheduler.cutting import Cutting
 from flor_ray.scheduler.packing import Schedule
 from flor_ray.scheduler.priorities import Ranks
-from flor_ray.scheduler.slots import Workers, slots_of
+from flor_ray.scheduler.problem import Cutting, Workers, slots_of
 
 _TRIES = 8  # schedules made on one number of workers to find how much keeps the limits
 _NEAR = 1.01  # numbers of GPU-seconds as near as that are not told apart

@@ -59,7 +59,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from flor_ray.records import Operator, Segment
-from flor_ray.scheduler.cutting import Cutting
 from flor_ray.scheduler.floor import DEFAULT_POLICY, GONE, PRESENT, Floor, Policy
 from flor_ray.scheduler.helping import help_late, look_after_idle, look_at_late, shorten_to_leave
 from flor_ray.scheduler.jobs import Job, SegmentState, Worker, WorkerState
@@ -81,6 +80,7 @@ from flor_ray.scheduler.messages import (
     WorkerLost,
 )
 from flor_ray.scheduler.packing import Schedule
+from flor_ray.scheduler.problem import Cutting
 
 _HISTORY = 100  # events and instructions kept for `BadTransition`; enough to see both ends of a mix-up
 

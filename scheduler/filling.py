@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from flor_ray.scheduler.slots import Slot
+from flor_ray.scheduler.problem import Slot
 
 _CHOICES = 32  # versions looked at for the one to cut
 _CUTS = 2  # versions that one worker begins without ending them

@@ -13,10 +13,10 @@ from itertools import count, groupby
 from math import inf, log
 
 from flor_ray.records import Segment, SegmentCost
-from flor_ray.scheduler.cutting import Cutting
 from flor_ray.scheduler.jobs import BAND, Job, Queue, SegmentState, Worker, WorkerState, rows, speed_of_all
 from flor_ray.scheduler.messages import EstimateCorrected, Retire, Run
 from flor_ray.scheduler.packing import Schedule
+from flor_ray.scheduler.problem import Cutting
 
 PRESENT = (WorkerState.IDLE, WorkerState.BUSY, WorkerState.LEAVING)
 _STALE = 0.002  # of the time that is left: estimates of others' ends are used again for so long

@@ -10,7 +10,7 @@ from enum import StrEnum
 from itertools import accumulate
 
 from flor_ray.records import Operator, Segment, SegmentCost
-from flor_ray.scheduler.cutting import Cutting
+from flor_ray.scheduler.problem import Cutting
 
 BAND = 1.5  # a worker's seconds may differ from the estimate by this factor, either way, before it counts as its speed
 _TELLING_SECONDS = 0.1  # shorter runs are mostly overhead

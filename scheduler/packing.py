@@ -26,9 +26,7 @@ from flor_ray.records import Operator, SegmentCost
 from flor_ray.scheduler import completing, constructing, filling, improving
 from flor_ray.scheduler.bins import Bins, Work, load
 from flor_ray.scheduler.bounds import Demand, least_makespan
-from flor_ray.scheduler.slots import Slot as Slot
-from flor_ray.scheduler.slots import Workers as Workers
-from flor_ray.scheduler.slots import slots_of
+from flor_ray.scheduler.problem import Slot, Workers, slots_of
 
 EFFORT = 150_000  # exchanges looked at by `pack`; some 0.1 s
 _SEARCHED_SEGMENTS = 14  # `search` is tried for so few

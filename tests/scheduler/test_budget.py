@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 from flor_ray.plan import cut
 from flor_ray.records import Operator, Segment, SegmentCost, Variant
 from flor_ray.scheduler.budget import Chosen, NothingFits, within
-from flor_ray.scheduler.cutting import Cutting
 from flor_ray.scheduler.packing import validate
 from flor_ray.scheduler.priorities import Ranks, order, ranks, wanted
-from flor_ray.scheduler.slots import Slot
+from flor_ray.scheduler.problem import Cutting, Slot
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from flor_ray import plan
 from flor_ray.records import Operator, Segment, SegmentCost, SegmentReport
-from flor_ray.scheduler.cutting import Cutting
 from flor_ray.scheduler.dispatch import BadTransition, Dispatcher
 from flor_ray.scheduler.jobs import SegmentState, WorkerState
 from flor_ray.scheduler.messages import (
@@ -34,6 +33,7 @@ from flor_ray.scheduler.messages import (
     WorkerLost,
 )
 from flor_ray.scheduler.packing import Schedule, pack
+from flor_ray.scheduler.problem import Cutting, Slot
 
 EPOCH_SECONDS, SETUP_SECONDS = 10.0, 1.0
 
@@ -128,8 +128,6 @@ def test_of_equal_rank_versions_with_long_stretches_run_first_and_ranks_come_bef
 
 
 def test_a_worker_takes_a_queue_that_was_made_for_its_speed() -> None:
-    from flor_ray.scheduler.slots import Slot
-
     made = replace(schedule([A1, A2], [B1]), slots=(Slot(slowness=1.0), Slot(slowness=3.0)))
     d = Dispatcher(made, slowness={"old": 3.0})
     assert told(d.handle(WorkerJoined("x", "old"), 0)) == [("x", B1.segment)]

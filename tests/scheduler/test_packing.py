@@ -14,7 +14,8 @@ from flor_ray.records import Operator, Segment, SegmentCost
 from flor_ray.scheduler.bins import Work
 from flor_ray.scheduler.bounds import Demand, rejects
 from flor_ray.scheduler.constructing import in_batches
-from flor_ray.scheduler.packing import Schedule, Slot, longest_first, lower_bound, pack, validate
+from flor_ray.scheduler.packing import Schedule, longest_first, lower_bound, pack, validate
+from flor_ray.scheduler.problem import Slot
 
 FEW_STEPS = 5_000
 

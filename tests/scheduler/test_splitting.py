@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from flor_ray.plan import cut
 from flor_ray.records import Operator, Segment, SegmentCost
-from flor_ray.scheduler.cutting import Cutting
-from flor_ray.scheduler.packing import Schedule, Slot, pack, validate
+from flor_ray.scheduler.packing import Schedule, pack, validate
+from flor_ray.scheduler.problem import Cutting, Slot
 from flor_ray.scheduler.splitting import schedule
 
 
