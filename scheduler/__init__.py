@@ -3,7 +3,7 @@
 costs        a segment + what was recorded -> work: epochs, reads, seconds of the recorded run
 calibration  work -> seconds on a class of workers, learned from the segments that come back
 priorities   epochs, versions, queries -> ranks: what comes first
-budget       segments, ranks, a budget or a deadline -> as much of them as fits (`atoms`, `allowance`)
+budget       segments, ranks, a budget or a deadline -> as much of them as fits (`allowance`)
 problem      what a schedule is made for: workers (slots), and where and how segments can be cut
 splitting    long segments -> pieces that can be balanced, packed
 packing      pieces -> a schedule (`constructing`, `filling`, `completing`, `improving`, `bins`)

@@ -1,6 +1,6 @@
 """As much as fits into a GPU budget, a deadline, or both.
 
-Pure. What is taken for a given number of GPU-seconds is decided in `atoms`: the lowest ranks first. A deadline, and a
+Pure. What is taken for a given number of GPU-seconds is decided by `Atoms`: the lowest ranks first. A deadline, and a
 budget on several workers, where a version may be set up more than once, are kept by looking: atoms are taken for so
 many GPU-seconds and scheduled; if the schedule takes too long or too much, they are taken for less, by bisection. Where
 set-ups of one version on several workers would eat more than a tenth of what there is to spend, half as many workers
@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from flor_ray.errors import UsageError
 from flor_ray.records import Segment, SegmentCost
 from flor_ray.scheduler import priorities, splitting
-from flor_ray.scheduler.allowance import ROUNDING, Allowance, counted, gpu_span, load, span
-from flor_ray.scheduler.atoms import Atoms
+from flor_ray.scheduler.allowance import ROUNDING, Allowance, Atoms, counted, gpu_span, load, span
 from flor_ray.scheduler.packing import Schedule
 from flor_ray.scheduler.priorities import Ranks
 from flor_ray.scheduler.problem import Cutting, Workers, slots_of
