@@ -36,7 +36,6 @@ class Chosen:
     costs: tuple[SegmentCost, ...]  # with ranks
     left_out: tuple[Segment, ...]
     spent_seconds: float  # GPU-seconds of the schedule, as estimated: set-ups and runs
-    makespan_seconds: float
     schedule: Schedule  # of the costs; on fewer workers than there are if the budget needs that
     note: str = ""  # what is left out, in a sentence; "" if nothing is
 
@@ -87,11 +86,11 @@ def within(
     ranked = priorities.ranked_cutting(cutting, ranks)
     schedule, _ = _fitting(costs, ranked, allowance)
     if schedule is not None:
-        return Chosen(costs, (), _spent(schedule, allowance)[0], schedule.makespan_seconds, schedule)
+        return Chosen(costs, (), _spent(schedule, allowance)[0], schedule)
     found = _largest(Atoms(costs, cutting, ranks, allowance), ranked, allowance)
     note = _note(costs, found, ranks, allowance) if found.left_out else ""
     spent, _ = _spent(found.schedule, found.allowance)
-    return Chosen(found.costs, found.left_out, spent, found.schedule.makespan_seconds, found.schedule, note)
+    return Chosen(found.costs, found.left_out, spent, found.schedule, note)
 
 
 @dataclass(frozen=True, slots=True)
