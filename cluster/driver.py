@@ -16,7 +16,6 @@ from flor_ray.cluster.ledger import Ledger
 from flor_ray.errors import FlorError, ReplayError
 from flor_ray.records import Outcome, Segment, SegmentReport
 from flor_ray.scheduler.calibration import Calibration, CostModel
-from flor_ray.scheduler.cutting import Cutting
 from flor_ray.scheduler.dispatch import Dispatcher
 from flor_ray.scheduler.jobs import WorkerState
 from flor_ray.scheduler.messages import (
@@ -32,6 +31,7 @@ from flor_ray.scheduler.messages import (
     WorkerJoined,
 )
 from flor_ray.scheduler.packing import Schedule
+from flor_ray.scheduler.problem import Cutting
 from flor_ray.version_job import VersionJob
 
 _TICK_SECONDS = 0.5  # how often progress is told while nothing happens

@@ -11,8 +11,8 @@ from math import sqrt
 
 from flor_ray import timelines
 from flor_ray.records import SegmentCost, Stint
-from flor_ray.scheduler.cutting import Cutting
 from flor_ray.scheduler.packing import Schedule
+from flor_ray.scheduler.problem import Cutting
 
 _SURE = 1.645  # standard deviations on either side: nine of ten cases, as `CostModel.interval` has it
 

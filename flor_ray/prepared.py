@@ -12,8 +12,8 @@ from flor_ray.patching import Patched
 from flor_ray.project import Project
 from flor_ray.records import Checkpoint, Experiment, SegmentCost
 from flor_ray.scheduler.calibration import CostModel
-from flor_ray.scheduler.cutting import Cutting
 from flor_ray.scheduler.packing import Schedule
+from flor_ray.scheduler.problem import Cutting
 from flor_ray.terms import Terms
 from flor_ray.twins import Copy
 

@@ -17,8 +17,7 @@ from flor_ray.project import Project
 from flor_ray.records import Checkpoint, Experiment, Gap, Operator, Segment, SegmentCost
 from flor_ray.scheduler import budget, priorities, splitting
 from flor_ray.scheduler.calibration import Calibration, CostModel
-from flor_ray.scheduler.cutting import Cutting
-from flor_ray.scheduler.slots import Slot
+from flor_ray.scheduler.problem import Cutting, Slot
 from flor_ray.terms import First, Terms
 
 _SAFETY = 1.0  # standard deviations to keep clear of a budget and a deadline, for what segments have of their own

@@ -13,8 +13,8 @@ from flor_ray.errors import UsageError
 from flor_ray.prepared import Prepared
 from flor_ray.records import SegmentCost, SegmentReport, Stint
 from flor_ray.scheduler.calibration import CostModel
-from flor_ray.scheduler.cutting import Cutting
 from flor_ray.scheduler.messages import EstimateCorrected
+from flor_ray.scheduler.problem import Cutting
 from flor_ray.scheduler.simulate import Learn, simulate
 from flor_ray.scheduler.splitting import schedule
 from flor_ray.scheduler.world import World

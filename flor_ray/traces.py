@@ -28,7 +28,7 @@ from flor_ray.records import (
     SegmentCost,
     Status,
 )
-from flor_ray.scheduler.cutting import Cutting
+from flor_ray.scheduler.problem import Cutting
 
 COLUMNS = ("model", "run", "prep_seconds", "epoch", "epoch_seconds", "eval_seconds")
 CHECKPOINT_BYTES = 400_000_000  # BERT-base's weights; traces do not tell

@@ -1,4 +1,4 @@
-"""The process in which a version is replayed, in its folder, and the warm servers that such processes are forked from."""
+"""The process in which a version is replayed, and the warm servers that such processes are forked from."""
 
 from __future__ import annotations
 

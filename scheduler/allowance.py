@@ -1,13 +1,28 @@
-"""What may be spent, on which workers, and what segments take of it. Pure."""
+"""What may be spent, on which workers, and taking as much of a replay as a limit allows, in the order of ranks.
+
+Pure. An *atom* is a stretch of a segment from one point at which it can be cut to the next; a segment that cannot be
+cut is one atom. Its rank is the lowest of its epochs (`priorities`). Atoms are taken rank after rank; in one rank the
+cheapest first, until one does not fit; then the next rank goes on with what is cheaper. An atom costs its run, its
+version's set-up if it is the first one of it, and less what is saved where it joins a neighbour that was taken before:
+that is a restore.
+
+So of two limits, at the first rank where the answers differ the larger limit has answered more: costs within a rank do
+not depend on each other, since its atoms are of different versions, and each limit takes the first so many of them in
+the same order. (This needs costs that add up, as those of an estimate from recorded epochs do. It is greedy: leaving
+an expensive epoch of a low rank out could pay for several of a higher one, and is not done, since ranks say what
+matters.)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import inf, isfinite, sqrt
 
-from flor_ray.records import SegmentCost
-from flor_ray.scheduler.slots import Slot, Workers
+from flor_ray.records import Segment, SegmentCost, Variant
+from flor_ray.scheduler.priorities import Ranks, rank_of, ranked
+from flor_ray.scheduler.problem import Cutting, Slot, Workers
 
 ROUNDING = 1 + 1e-9  # sums of seconds that differ by less are equal
 
@@ -72,6 +87,121 @@ class Allowance:
         if self.deadline_seconds is not None:
             given.append(f"{span(self.deadline_seconds)} on {counted(len(self.slots), 'worker')}")
         return " and ".join(given)
+
+
+class Atoms:
+    """All atoms of a replay. Their costs are those on the best worker there could be (`Allowance.ideal`)."""
+
+    def __init__(self, costs: Sequence[SegmentCost], cutting: Cutting, ranks: Ranks, allowance: Allowance) -> None:
+        """`costs` are not empty."""
+        self._allowance = allowance
+        ideal = allowance.ideal
+        self._setups = setups(costs, ideal)
+        self._ranks = ranks
+        self._rows = [_Row(c, cutting, ideal) for c in costs]
+        self.least_seconds, self.cheapest = inf, costs[0].segment
+        by_rank: dict[float, list[tuple[_Row, int]]] = {}
+        longest = (allowance.deadline - ideal.ready_seconds) * ROUNDING
+        for row in self._rows:
+            setup, setup_variance = self._setups[row.version]
+            for number, (seconds, variance) in enumerate(row.runs):
+                alone = allowance.upper(setup + seconds, setup_variance + variance)
+                if alone < self.least_seconds:
+                    self.least_seconds, self.cheapest = alone, row.atoms[number]
+                if alone <= longest:
+                    by_rank.setdefault(rank_of(row.atoms[number], ranks), []).append((row, number))
+        self._by_rank = [by_rank[rank] for rank in sorted(by_rank)]
+
+    def take(self, limit_seconds: float) -> tuple[tuple[SegmentCost, ...], tuple[Segment, ...]]:
+        """The atoms that fit into so many GPU-seconds, and the others; neighbours are joined."""
+        for row in self._rows:
+            row.taken = [False] * len(row.atoms)
+        warm: set[str] = set()
+        seconds = variance = 0.0
+        for atoms in self._by_rank:
+            for more, more_variance, row, number in self._cheapest_first(atoms, warm):
+                if self._allowance.upper(seconds + more, variance + more_variance) > limit_seconds * ROUNDING:
+                    break
+                seconds, variance = seconds + more, variance + more_variance
+                warm.add(row.version)
+                row.taken[number] = True
+        pieces = [row.pieces() for row in self._rows]
+        chosen = ranked((c for taken, _ in pieces for c in taken), self._ranks)
+        return chosen, tuple(s for _, left_out in pieces for s in left_out)
+
+    def _cheapest_first(
+        self, atoms: Sequence[tuple[_Row, int]], warm: Collection[str]
+    ) -> list[tuple[float, float, _Row, int]]:
+        each = []
+        for row, number in atoms:
+            seconds, variance = row.marginal(number)
+            if row.version not in warm:
+                setup, setup_variance = self._setups[row.version]
+                seconds, variance = seconds + setup, variance + setup_variance
+            each.append((seconds, variance, row, number))
+        if len(each) > 1:
+            each.sort(key=lambda atom: (self._allowance.upper(atom[0], atom[1]), atom[2].version))
+        return each
+
+
+class _Row:
+    """One segment as a row of atoms."""
+
+    def __init__(self, whole: SegmentCost, cutting: Cutting, slot: Slot) -> None:
+        self.version = whole.segment.version
+        self._whole = whole
+        self._cutting = cutting
+        self._slot = slot
+        self._points = sorted(set(cutting.points(whole.segment)))
+        self.atoms = cutting.cut(whole.segment, self._points) if self._points else (whole.segment,)
+        self.taken = [False] * len(self.atoms)
+        self.runs = [run(self._cost(atom) if self._points else whole, slot) for atom in self.atoms]
+        self._savings: dict[int, float] = {}
+
+    def marginal(self, number: int) -> tuple[float, float]:
+        """What taking an atom adds to what its segment runs: seconds and variance."""
+        seconds, variance = self.runs[number]
+        if number > 0 and self.taken[number - 1]:
+            seconds -= self._saving(number)
+        if number + 1 < len(self.atoms) and self.taken[number + 1]:
+            seconds -= self._saving(number + 1)
+        return seconds, variance
+
+    def pieces(self) -> tuple[list[SegmentCost], list[Segment]]:
+        """What is taken and what is not, neighbours joined."""
+        if all(self.taken):
+            return [self._whole], []
+        if not any(self.taken):
+            return [], [self._whole.segment]
+        borders = [p for p, (before, after) in zip(self._points, pairwise(self.taken), strict=True) if before != after]
+        pieces = self._cutting.cut(self._whole.segment, borders)
+        others, mine = (pieces[1::2], pieces[::2]) if self.taken[0] else (pieces[::2], pieces[1::2])
+        return [self._cost(piece) for piece in mine], list(others)
+
+    def _saving(self, number: int) -> float:
+        """Seconds that an atom and the one before it take less together: the restore between them."""
+        if number not in self._savings:
+            both = replace(self.atoms[number - 1], last=self.atoms[number].last)
+            together, _ = run(self._cost(both), self._slot)
+            self._savings[number] = self.runs[number - 1][0] + self.runs[number][0] - together
+        return self._savings[number]
+
+    def _cost(self, piece: Segment) -> SegmentCost:
+        if self._whole.known:
+            return self._cutting.cost(piece)
+        share = _epochs_run(piece) / _epochs_run(self._whole.segment)  # stand-in seconds say nothing of restores
+        return replace(
+            self._whole,
+            segment=piece,
+            run_seconds=self._whole.run_seconds * share,
+            run_spread=self._whole.run_spread * sqrt(share),
+            read_seconds=self._whole.read_seconds * share,
+        )
+
+
+def _epochs_run(segment: Segment) -> int:
+    begin = segment.first - 1 if segment.variant is Variant.END else segment.restore or 0
+    return max(1, segment.last - begin)
 
 
 def load(costs: Sequence[SegmentCost], slot: Slot) -> tuple[float, float]:

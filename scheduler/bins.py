@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import isfinite
 
 from flor_ray.records import SegmentCost
-from flor_ray.scheduler.slots import Slot
+from flor_ray.scheduler.problem import Slot
 
 
 class Work:

@@ -42,7 +42,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from math import ceil
 
-from flor_ray.scheduler.slots import Slot
+from flor_ray.scheduler.problem import Slot
 
 _MARGIN = 1e-9  # relative; rounding never rejects what is possible
 _CLOSE = 1e-9  # relative; how far bisection goes
@@ -70,9 +70,10 @@ class Demand:
 
 def least_makespan(demands: Iterable[Demand], slots: Sequence[Slot]) -> float:
     """The bound for all of these jobs, each run whole by one of the workers; 0 for none."""
-    test = _Test([d for d in demands if d.sizes], slots)
-    if not test.demands:
+    given = [d for d in demands if d.sizes]
+    if not given:
         return 0.0
+    test = DualTest(given, slots)
     low = test.plain_bound()
     if not test.rejects(low * (1 + 2 * _MARGIN)):
         return low
@@ -89,12 +90,6 @@ def least_makespan(demands: Iterable[Demand], slots: Sequence[Slot]) -> float:
     return low
 
 
-def rejects(demands: Iterable[Demand], slots: Sequence[Slot], guess: float) -> bool:
-    """Whether the tests above show that nothing ends by this time."""
-    test = _Test([d for d in demands if d.sizes], slots)
-    return bool(test.demands) and (guess < test.plain_bound() or test.rejects(guess))
-
-
 def average(seconds: float, slots: Sequence[Slot]) -> float:
     """When so much work is done if it can be divided at will: all workers that are ready by then end together."""
     speed = waited = 0.0
@@ -108,8 +103,10 @@ def average(seconds: float, slots: Sequence[Slot]) -> float:
     return ended
 
 
-class _Test:
-    def __init__(self, demands: list[Demand], slots: Sequence[Slot]) -> None:
+class DualTest:
+    """Rejects guesses of when these demands, one at least and each of one job at least, can end on these workers."""
+
+    def __init__(self, demands: Sequence[Demand], slots: Sequence[Slot]) -> None:
         self.slots = slots
         self.equal = all((s.slowness, s.ready_seconds) == (slots[0].slowness, slots[0].ready_seconds) for s in slots)
         self.demands = sorted(demands, key=lambda d: d.setup_seconds + d.total)

@@ -1,6 +1,6 @@
 """As much as fits into a GPU budget, a deadline, or both.
 
-Pure. What is taken for a given number of GPU-seconds is decided in `atoms`: the lowest ranks first. A deadline, and a
+Pure. What is taken for a given number of GPU-seconds is decided by `Atoms`: the lowest ranks first. A deadline, and a
 budget on several workers, where a version may be set up more than once, are kept by looking: atoms are taken for so
 many GPU-seconds and scheduled; if the schedule takes too long or too much, they are taken for less, by bisection. Where
 set-ups of one version on several workers would eat more than a tenth of what there is to spend, half as many workers
@@ -19,12 +19,10 @@ from dataclasses import dataclass
 from flor_ray.errors import UsageError
 from flor_ray.records import Segment, SegmentCost
 from flor_ray.scheduler import priorities, splitting
-from flor_ray.scheduler.allowance import ROUNDING, Allowance, counted, gpu_span, load, span
-from flor_ray.scheduler.atoms import Atoms
-from flor_ray.scheduler.cutting import Cutting
+from flor_ray.scheduler.allowance import ROUNDING, Allowance, Atoms, counted, gpu_span, load, span
 from flor_ray.scheduler.packing import Schedule
 from flor_ray.scheduler.priorities import Ranks
-from flor_ray.scheduler.slots import Workers, slots_of
+from flor_ray.scheduler.problem import Cutting, Workers, slots_of
 
 _TRIES = 8  # schedules made on one number of workers to find how much keeps the limits
 _NEAR = 1.01  # numbers of GPU-seconds as near as that are not told apart
@@ -38,7 +36,6 @@ class Chosen:
     costs: tuple[SegmentCost, ...]  # with ranks
     left_out: tuple[Segment, ...]
     spent_seconds: float  # GPU-seconds of the schedule, as estimated: set-ups and runs
-    makespan_seconds: float
     schedule: Schedule  # of the costs; on fewer workers than there are if the budget needs that
     note: str = ""  # what is left out, in a sentence; "" if nothing is
 
@@ -89,11 +86,11 @@ def within(
     ranked = priorities.ranked_cutting(cutting, ranks)
     schedule, _ = _fitting(costs, ranked, allowance)
     if schedule is not None:
-        return Chosen(costs, (), _spent(schedule, allowance)[0], schedule.makespan_seconds, schedule)
+        return Chosen(costs, (), _spent(schedule, allowance)[0], schedule)
     found = _largest(Atoms(costs, cutting, ranks, allowance), ranked, allowance)
     note = _note(costs, found, ranks, allowance) if found.left_out else ""
     spent, _ = _spent(found.schedule, found.allowance)
-    return Chosen(found.costs, found.left_out, spent, found.schedule.makespan_seconds, found.schedule, note)
+    return Chosen(found.costs, found.left_out, spent, found.schedule, note)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 
 from flor_ray.scheduler.filling import Stretch, Strip, capacities_of
-from flor_ray.scheduler.slots import Slot
+from flor_ray.scheduler.problem import Slot
 
 _MARGIN = 1e-9  # relative; rounding of sums
 _NEAR = 3  # stretches looked at below the room that is left

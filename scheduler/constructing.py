@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from heapq import heapify, heappush, heapreplace
 
 from flor_ray.scheduler.bins import Bins, Work
-from flor_ray.scheduler.slots import Slot
+from flor_ray.scheduler.problem import Slot
 
 _MARGIN = 1e-9  # relative; what a deadline may be missed by for rounding
 

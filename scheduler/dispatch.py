@@ -59,7 +59,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from flor_ray.records import Operator, Segment
-from flor_ray.scheduler.cutting import Cutting
 from flor_ray.scheduler.floor import DEFAULT_POLICY, GONE, PRESENT, Floor, Policy
 from flor_ray.scheduler.helping import help_late, look_after_idle, look_at_late, shorten_to_leave
 from flor_ray.scheduler.jobs import Job, SegmentState, Worker, WorkerState
@@ -81,6 +80,7 @@ from flor_ray.scheduler.messages import (
     WorkerLost,
 )
 from flor_ray.scheduler.packing import Schedule
+from flor_ray.scheduler.problem import Cutting
 
 _HISTORY = 100  # events and instructions kept for `BadTransition`; enough to see both ends of a mix-up
 
@@ -96,14 +96,11 @@ class BadTransition(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far a replay is. A segment that was cut counts as one, done when all its pieces are."""
+    """How far a replay is."""
 
-    segments_done: int
-    segments: int
     rows_answered: int  # one for each wanted epoch, one for what is outside a version's main loop
     rows: int
-    busy_seconds: float  # that workers have spent on segments, also on what had to be run again
-    remaining_seconds: float
+    remaining_seconds: float  # estimated, until the last segment ends; on one worker if none is there
     steals: int  # waiting segments, and tails of running ones, that have gone to another worker
     clones: int
 
@@ -156,23 +153,11 @@ class Dispatcher:
         """Segment in flight by worker, without what has been taken away from it."""
         return {name: w.job.segment for name, w in self._floor.workers.items() if w.job is not None}
 
-    def remaining(self, now: float) -> float:
-        """Estimated seconds until the last segment ends, with the workers that are there (one, if none is).
-
-        At least the longest of the workers' own remains, and at least the average: queues without a worker are shared.
-        """
-        return self._floor.remaining(now)
-
     def standing(self, now: float) -> Standing:
         floor = self._floor
-        done = len(floor.left) - sum(1 for left in floor.left if left)
-        running = sum(now - w.began for w in floor.workers.values() if w.job is not None)
         return Standing(
-            segments_done=done,
-            segments=len(floor.left),
             rows_answered=floor.rows_answered,
             rows=floor.rows,
-            busy_seconds=floor.busy_seconds + running,
             remaining_seconds=floor.remaining(now),
             steals=floor.steals,
             clones=floor.clones,
@@ -237,7 +222,7 @@ class Dispatcher:
         if worker.state is WorkerState.LOST:
             return []
         left = worker.state is WorkerState.LEAVING
-        job = self._floor.end_run(worker, now)
+        job = self._floor.end_run(worker)
         instructions: list[Instruction] = []
         if job is not None and not left and not job.runners:
             error = f"worker {worker.name} was lost while it ran this; {job.failures + 1} attempts were made"
@@ -273,7 +258,7 @@ class Dispatcher:
             self._floor.cool(worker, job.segment.version)  # the process ran to the script's end
         else:
             self._floor.warm(worker, job.segment.version)
-        self._floor.end_run(worker, now)
+        self._floor.end_run(worker)
         self._floor.settle(job, SegmentState.DONE)
         for other in job.runners:
             other.state = WorkerState.LEAVING
@@ -287,7 +272,7 @@ class Dispatcher:
             return self._left(worker, job, now)
         if event.segment.last < job.segment.last:
             job = self._taken(worker, job, event.segment.last)
-        self._floor.end_run(worker, now)
+        self._floor.end_run(worker)
         instructions: list[Instruction] = []
         if not job.runners:  # else its clone goes on
             instructions = self._again(job, worker, event.error, retryable=event.retryable)
@@ -320,7 +305,7 @@ class Dispatcher:
             return []
         self._floor.cool(worker, event.segment.version)
         self._floor.observe_left(worker, now)
-        self._floor.end_run(worker, now)
+        self._floor.end_run(worker)
         return self._next(worker)
 
     def _news(self, worker: Worker, now: float, slow: bool = False) -> list[Instruction]:
@@ -344,7 +329,7 @@ class Dispatcher:
         """It has ended a segment that another one had done; it may say that it has left it, too."""
         worker.owed.add(("cancelled", job.segment))
         self._floor.observe_left(worker, now)
-        self._floor.end_run(worker, now)
+        self._floor.end_run(worker)
         return self._next(worker)
 
     def _next(self, worker: Worker) -> list[Instruction]:

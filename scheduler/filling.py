@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from flor_ray.scheduler.slots import Slot
+from flor_ray.scheduler.problem import Slot
 
 _CHOICES = 32  # versions looked at for the one to cut
 _CUTS = 2  # versions that one worker begins without ending them
@@ -74,7 +74,7 @@ def earliest(
 
 def fill(strips: Sequence[Strip], slots: Sequence[Slot], deadline: float) -> list[list[Stretch]] | None:
     """Stretches per worker that end by the deadline; None if not everything fits this way."""
-    filling = _Filling(strips, deadline)
+    filling = _Filling(strips)
     capacities = capacities_of(slots, deadline)
     for worker, slot in enumerate(slots):
         for version in sorted(slot.warm | slot.held):
@@ -97,7 +97,7 @@ def capacities_of(slots: Sequence[Slot], deadline: float) -> list[float]:
 
 
 class _Filling:
-    def __init__(self, strips: Sequence[Strip], deadline: float) -> None:
+    def __init__(self, strips: Sequence[Strip]) -> None:
         self.strips = strips
         self.begins = [0] * len(strips)  # first atom that is left
         self.pool = sorted((s.setup_seconds + s.seconds(0, s.atoms), i) for i, s in enumerate(strips) if s.atoms)

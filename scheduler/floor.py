@@ -13,10 +13,10 @@ from itertools import count, groupby
 from math import inf, log
 
 from flor_ray.records import Segment, SegmentCost
-from flor_ray.scheduler.cutting import Cutting
 from flor_ray.scheduler.jobs import BAND, Job, Queue, SegmentState, Worker, WorkerState, rows, speed_of_all
 from flor_ray.scheduler.messages import EstimateCorrected, Retire, Run
 from flor_ray.scheduler.packing import Schedule
+from flor_ray.scheduler.problem import Cutting
 
 PRESENT = (WorkerState.IDLE, WorkerState.BUSY, WorkerState.LEAVING)
 _STALE = 0.002  # of the time that is left: estimates of others' ends are used again for so long
@@ -51,10 +51,8 @@ class Floor:
         self.fresh: list[Worker] = []  # idle since this event, their own queues not looked at yet
         self.busy = 0  # workers with a segment
         self.waiting = 0  # segments
-        self.left: list[int] = []  # pieces that are not settled, of each of the schedule's segments
-        self.unsettled = 0
+        self.unsettled = 0  # segments, of those that were cut their pieces
         self.rows = self.rows_answered = 0
-        self.busy_seconds = 0.0  # of runs that have ended
         self.suspects: dict[Worker, float] = {}  # late ones, and when to look at them next
         self.wanted: list[Job] = []  # to be run by a second worker
         self.clones = self.steals = 0
@@ -78,10 +76,9 @@ class Floor:
         queue = Queue(schedule.slots[number].slowness if schedule.slots else 1.0)
         jobs = []
         for cost in schedule.assignments[number]:
-            job = Job(cost.segment, cost, cost, len(self.left), tuple(self.cutting.points(cost.segment)))
+            job = Job(cost.segment, cost, cost, tuple(self.cutting.points(cost.segment)))
             self.jobs[job.segment] = job
             jobs.append(job)
-            self.left.append(1)
             self.rows += rows(cost.segment)
             self.unsettled += 1
             self.waiting += 1
@@ -242,13 +239,12 @@ class Floor:
         slow = slow * worker.slowness * worker.first_seconds() + policy.slow_after_spreads * cost.setup_spread
         return Run(worker.name, job.segment, slow, worker.slowness * (setup + cost.run_seconds))
 
-    def end_run(self, worker: Worker, now: float) -> Job | None:
+    def end_run(self, worker: Worker) -> Job | None:
         """The worker's segment has ended, however; the job, if it ran one."""
         job = worker.job
         if job is None:
             return None
         self.busy -= 1
-        self.busy_seconds += now - worker.began
         if worker in job.runners:
             job.runners.remove(worker)
         if worker.asked is not None:
@@ -295,7 +291,6 @@ class Floor:
         pieces = job.cut(point, self.cutting)
         del self.jobs[job.segment]
         self.jobs |= {piece.segment: piece for piece in pieces}
-        self.left[job.root] += 1
         self.unsettled += 1
         return pieces
 
@@ -307,7 +302,6 @@ class Floor:
     def settle(self, job: Job, state: SegmentState) -> None:
         job.state = state
         self.unsettled -= 1
-        self.left[job.root] -= 1
         self.rows_answered += rows(job.segment) if state is SegmentState.DONE else 0
 
     # -- estimates ---------------------------------------------------------------------------------------------------
@@ -338,6 +332,8 @@ class Floor:
             self.release(queue)
 
     def remaining(self, now: float) -> float:
+        """Seconds until the last segment ends: at least the longest of the workers' own remains, and at least the
+        average, since queues without a worker are shared."""
         present = [w for w in self.workers.values() if w.state in PRESENT or w.state is WorkerState.DRAINING]
         own = [worker.end(now) - now for worker in present]
         return max([0.0, *own, (sum(own) + self.free_seconds()) / max(1, len(present))])

@@ -10,7 +10,7 @@ from enum import StrEnum
 from itertools import accumulate
 
 from flor_ray.records import Operator, Segment, SegmentCost
-from flor_ray.scheduler.cutting import Cutting
+from flor_ray.scheduler.problem import Cutting
 
 BAND = 1.5  # a worker's seconds may differ from the estimate by this factor, either way, before it counts as its speed
 _TELLING_SECONDS = 0.1  # shorter runs are mostly overhead
@@ -41,7 +41,6 @@ class Job:
     segment: Segment
     base: SegmentCost  # as first estimated
     cost: SegmentCost  # as estimated now
-    root: int  # which of the schedule's segments it is a piece of
     points: tuple[int, ...]  # epochs that a piece can begin with
     state: SegmentState = SegmentState.WAITING
     failures: int = 0
@@ -89,7 +88,7 @@ class Job:
         low = bisect_right(self.points, segment.first)
         points = self.points[low : bisect_right(self.points, segment.last)]
         base, cost = (_piece_cost(whole, segment, cutting) for whole in (self.base, self.cost))
-        return Job(segment, base, cost, self.root, points)
+        return Job(segment, base, cost, points)
 
 
 def rows(segment: Segment) -> int:
@@ -249,7 +248,6 @@ class Worker:
     of_kind: float = 1.0
     slow: bool = False  # clearly more than its kind's
     speed: Speed = field(default_factory=lambda: Speed(_LATEST))
-    busy_seconds: float = 0.0
     # What it runs:
     job: Job | None = None
     told: Segment | None = None  # the job's segment when it was told to run it

@@ -10,25 +10,20 @@ live process per version, so it prepares a version's data once however many of i
     search       all assignments, if there are few segments
 
 A schedule is never worse than plain LPT, at most 3/2 of the best possible on equal cold workers, and says how far from
-the best possible it can be: `lower_bound`. Effort is counted in steps, so the same input gives the same schedule
+the best possible it can be (`bounds`). Effort is counted in steps, so the same input gives the same schedule
 everywhere.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from math import isclose
 
 from flor_ray.records import Operator, SegmentCost
 from flor_ray.scheduler import completing, constructing, filling, improving
 from flor_ray.scheduler.bins import Bins, Work, load
 from flor_ray.scheduler.bounds import Demand, least_makespan
-from flor_ray.scheduler.slots import Slot as Slot
-from flor_ray.scheduler.slots import Workers as Workers
-from flor_ray.scheduler.slots import slots_of
+from flor_ray.scheduler.problem import Slot, Workers, slots_of
 
 EFFORT = 150_000  # exchanges looked at by `pack`; some 0.1 s
 _SEARCHED_SEGMENTS = 14  # `search` is tried for so few
@@ -64,44 +59,6 @@ def pack(costs: Sequence[SegmentCost], workers: Workers, effort: int = EFFORT) -
     return min(
         schedules, key=lambda schedule: schedule.makespan_seconds
     )  # loads that were kept up to date may be rounded
-
-
-def longest_first(costs: Sequence[SegmentCost], workers: Workers) -> Schedule:
-    """Plain LPT, for comparison. Raises ValueError as `pack` does."""
-    slots = slots_of(workers)
-    work = Work(costs)
-    return schedule_of(constructing.plain_lpt(work, slots), _bound(work, slots), workers)
-
-
-def lower_bound(costs: Sequence[SegmentCost], workers: Workers) -> float:
-    """Seconds below which no schedule of these segments, uncut, can end; see `bounds`. Raises ValueError as `pack`."""
-    return _bound(Work(costs), slots_of(workers))
-
-
-def validate(schedule: Schedule, costs: Iterable[SegmentCost]) -> None:
-    """Checks a schedule from scratch: raises ValueError that lists all that is wrong with it."""
-    expected = list(costs)
-    placed = [c for assignment in schedule.assignments for c in assignment]
-    wrong = []
-    if Counter(placed) != Counter(expected):
-        wrong.append(f"{len(expected)} segments were given and {len(placed)} placed, or not the same ones")
-    slots = schedule.slots or (Slot(),) * len(schedule.assignments)
-    if len(slots) != len(schedule.assignments):
-        wrong.append(f"there are {len(slots)} workers and {len(schedule.assignments)} assignments")
-    setups = _setups([*expected, *placed])
-    loads = [0.0]
-    for number, (assignment, slot) in enumerate(zip(schedule.assignments, slots, strict=False)):
-        versions = [c.segment.version for c in assignment]
-        changes = sum(before != after for before, after in pairwise(versions))
-        if versions and changes + 1 != len(set(versions)):
-            wrong.append(f"worker {number} comes back to a version: {versions}")
-        loads.append(load(assignment, slot, setups))
-    if not isclose(max(loads), schedule.makespan_seconds, rel_tol=1e-9, abs_tol=1e-9):
-        wrong.append(f"the longest load is {max(loads)} s and the makespan {schedule.makespan_seconds} s")
-    if schedule.makespan_seconds < schedule.lower_bound_seconds * (1 - 1e-9) - 1e-9:
-        wrong.append(f"makespan {schedule.makespan_seconds} s is below the bound {schedule.lower_bound_seconds} s")
-    if wrong:
-        raise ValueError("; ".join(wrong))
 
 
 def improved(bins: Bins, bound: float, effort: int) -> Bins:
@@ -211,10 +168,3 @@ def _bound(work: Work, slots: Sequence[Slot]) -> float:
         runs = [work.run[job] - work.read[job] if name in held else work.run[job] for job in jobs]
         demands.append(Demand(0.0 if name in warm else work.setups[version], sorted(runs)))
     return least_makespan(demands, slots)
-
-
-def _setups(costs: Iterable[SegmentCost]) -> dict[str, float]:
-    setups: dict[str, float] = {}
-    for c in costs:
-        setups[c.segment.version] = max(c.setup_seconds, setups.get(c.segment.version, 0.0))
-    return setups

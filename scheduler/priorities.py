@@ -31,7 +31,7 @@ from math import inf, isfinite
 from types import MappingProxyType
 
 from flor_ray.records import Segment, SegmentCost
-from flor_ray.scheduler.cutting import Cutting
+from flor_ray.scheduler.problem import Cutting
 
 Ranks = Mapping[str, Mapping[int, float]]  # by version and epoch; epoch 0 is what is outside the main loop
 _NO_PEAKS: Mapping[str, Collection[int]] = MappingProxyType({})

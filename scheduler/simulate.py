@@ -14,7 +14,6 @@ from math import inf
 from random import Random
 
 from flor_ray.records import Ending, Operator, Segment, SegmentCost, SegmentReport, Stint
-from flor_ray.scheduler.cutting import Cutting
 from flor_ray.scheduler.dispatch import Dispatcher
 from flor_ray.scheduler.floor import DEFAULT_POLICY, Policy
 from flor_ray.scheduler.jobs import rows
@@ -36,6 +35,7 @@ from flor_ray.scheduler.messages import (
     WorkerLost,
 )
 from flor_ray.scheduler.packing import Schedule
+from flor_ray.scheduler.problem import Cutting
 from flor_ray.scheduler.world import Storage, TrueRun, Truth, World
 
 Learn = Callable[[SegmentReport], EstimateCorrected | None]

@@ -23,9 +23,8 @@ from itertools import pairwise
 from flor_ray.records import Operator, Segment, SegmentCost
 from flor_ray.scheduler import bounds, completing, filling
 from flor_ray.scheduler.bins import Bins, Work, load
-from flor_ray.scheduler.cutting import Cutting
-from flor_ray.scheduler.packing import EFFORT, Schedule, Workers, improved, pack, schedule_of
-from flor_ray.scheduler.slots import Slot, slots_of
+from flor_ray.scheduler.packing import EFFORT, Schedule, improved, pack, schedule_of
+from flor_ray.scheduler.problem import Cutting, Slot, Workers, slots_of
 
 _GOOD_ENOUGH = 1.002  # schedules that differ by less are equally good
 _LONG = 0.01  # times the bound: an atom that is longer is felt if it is what a worker ends with

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from flor_ray.records import SegmentCost
-from flor_ray.scheduler.cutting import Cutting
 from flor_ray.scheduler.packing import Schedule
+from flor_ray.scheduler.problem import Cutting
 from flor_ray.scheduler.splitting import schedule
 
 MOST_WORKERS = 1024  # of a table without a limit of its own

@@ -11,8 +11,8 @@ from random import Random
 from typing import Generic, TypeVar
 
 from flor_ray.records import Operator, Segment, SegmentCost
-from flor_ray.scheduler.cutting import Cutting
 from flor_ray.scheduler.jobs import first_run
+from flor_ray.scheduler.problem import Cutting
 
 Reader = TypeVar("Reader")
 

@@ -16,8 +16,8 @@ from flor_ray.patching import Patched
 from flor_ray.prepared import Prepared, Scheduled
 from flor_ray.records import Experiment, Operator, Region, Segment, SegmentCost, Status
 from flor_ray.scheduler.calibration import CostModel
-from flor_ray.scheduler.cutting import Cutting
 from flor_ray.scheduler.packing import Schedule, pack
+from flor_ray.scheduler.problem import Cutting
 from flor_ray.scheduler.tradeoff import TradeOff
 from flor_ray.terms import Terms
 from tests.conftest import Lab

@@ -11,7 +11,7 @@ from flor_ray.errors import UsageError
 from flor_ray.records import EpochTimes, Operator, Profile, Segment, SegmentCost
 from flor_ray.scheduler.calibration import CostModel
 from flor_ray.scheduler.costs import Recorded
-from flor_ray.scheduler.cutting import Cutting
+from flor_ray.scheduler.problem import Cutting
 from flor_ray.scheduler.world import World
 
 TRACES = Path(__file__).parent / "cases" / "traces" / "flordb_runs.csv"

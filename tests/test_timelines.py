@@ -13,7 +13,8 @@ import pytest
 from flor_ray import housekeeping, replay_marks, timeline_reports, timelines
 from flor_ray.errors import FlorWarning, StoreError, UsageError
 from flor_ray.records import Ending, Operator, Segment, SegmentCost, Stint
-from flor_ray.scheduler.packing import Slot, pack
+from flor_ray.scheduler.packing import pack
+from flor_ray.scheduler.problem import Slot
 from flor_ray.store import Store
 from flor_ray.timelines import Timeline, Use
 

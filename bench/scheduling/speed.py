@@ -9,7 +9,10 @@ from statistics import median
 from time import process_time
 
 from flor_ray.records import Operator, Segment, SegmentCost
-from flor_ray.scheduler.packing import longest_first, pack
+from flor_ray.scheduler.bins import Work
+from flor_ray.scheduler.constructing import plain_lpt
+from flor_ray.scheduler.packing import pack
+from flor_ray.scheduler.problem import slots_of
 
 _PER_VERSION = 10
 _QUICK = [(10_000, 1_000), (20_000, 2_000)]
@@ -29,9 +32,10 @@ def measure(quick: bool, say: Callable[[str], None]) -> dict[str, object]:
             seconds[size].append(process_time() - begin)
     say(f"{'segments':>9}{'workers':>9}{'seconds':>9}{'ratio to bound':>16}{'LPT':>8}")
     for (number, workers), measured in seconds.items():
-        made, plain = pack(problems[number, workers], workers), longest_first(problems[number, workers], workers)
+        costs = problems[number, workers]
+        made, plain = pack(costs, workers), plain_lpt(Work(costs), slots_of(workers)).makespan
         bound = made.lower_bound_seconds
-        ratios = f"{made.makespan_seconds / bound:>16.4f}{plain.makespan_seconds / bound:>8.3f}"
+        ratios = f"{made.makespan_seconds / bound:>16.4f}{plain / bound:>8.3f}"
         say(f"{number:>9}{workers:>9}{median(measured):>9.3f}{ratios}")
     alike = [size for size in sizes if size[0] == 10 * size[1] and size[0] >= 10_000]
     first, last = alike[0], alike[-1]

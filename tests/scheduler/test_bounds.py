@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flor_ray.scheduler.bounds import Demand, average, least_makespan
-from flor_ray.scheduler.slots import Slot
+from flor_ray.scheduler.problem import Slot
 
 
 def least(workers: int, *versions: tuple[float, list[float]]) -> float:

@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 from flor_ray.plan import cut
 from flor_ray.records import Operator, Segment, SegmentCost, Variant
 from flor_ray.scheduler.budget import Chosen, NothingFits, within
-from flor_ray.scheduler.cutting import Cutting
-from flor_ray.scheduler.packing import validate
 from flor_ray.scheduler.priorities import Ranks, order, ranks, wanted
-from flor_ray.scheduler.slots import Slot
+from flor_ray.scheduler.problem import Cutting, Slot
+from tests.scheduler.checking import wrongs
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def test_what_fits_is_replayed_whole() -> None:
     replay = Replay()
     found = replay.within(85.0)
     assert [c.segment for c in found.costs] == [c.segment for c in replay.costs]
-    assert (found.left_out, found.note, found.spent_seconds, found.makespan_seconds) == ((), "", 85.0, 85.0)
+    assert (found.left_out, found.note, found.spent_seconds, found.schedule.makespan_seconds) == ((), "", 85.0, 85.0)
     assert replay.within().left_out == ()  # no limit at all
 
 
@@ -199,7 +198,7 @@ def test_a_deadline_is_kept_on_the_workers_that_there_are() -> None:
     assert len(answered(one)) == 2
     assert answered(four) > {(v, 8) for v in "abcd"} | {(v, 1) for v in "abcd"}
     for found, workers in ((one, 1), (four, 4)):
-        assert found.makespan_seconds <= 40.0
+        assert found.schedule.makespan_seconds <= 40.0
         assert len(found.schedule.assignments) == workers
     assert replay.within(deadline=85.0, workers=4).note == ""
 
@@ -215,7 +214,7 @@ def test_a_budget_pays_for_the_set_ups_that_workers_share_a_version_by() -> None
     found = replay.within(300.0, workers=4)
     assert found.spent_seconds <= 300.0
     assert len(found.schedule.assignments) == 4
-    assert found.makespan_seconds < 100.0
+    assert found.schedule.makespan_seconds < 100.0
 
 
 def test_where_set_ups_would_eat_a_budget_fewer_workers_are_used() -> None:
@@ -295,7 +294,7 @@ def test_a_choice_keeps_its_budget_and_holds_all_that_was_asked_for(replay: Repl
     assert {(c.segment.version, e) for c in planned for e in range(c.segment.first, c.segment.last + 1)} == answered(
         found
     )
-    validate(found.schedule, planned)
+    assert not wrongs(found.schedule, planned)
 
 
 @settings(max_examples=80, deadline=None)
@@ -306,7 +305,7 @@ def test_a_choice_keeps_its_deadline(replay: Replay, share: float, workers: int)
     if isinstance(found, NothingFits):
         assert found.needed_seconds > deadline
         return
-    assert found.makespan_seconds <= deadline * (1 + 1e-6)
+    assert found.schedule.makespan_seconds <= deadline * (1 + 1e-6)
     assert found.costs
 
 
@@ -327,7 +326,7 @@ def test_limits_are_kept_on_unequal_workers(replay: Replay, share: float, worker
     if isinstance(found, NothingFits):
         return
     assert found.spent_seconds <= limit * (1 + 1e-6)
-    assert found.makespan_seconds <= limit / len(workers) * (1 + 1e-6)
+    assert found.schedule.makespan_seconds <= limit / len(workers) * (1 + 1e-6)
     assert found.costs
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from flor_ray.plan import cut
 from flor_ray.records import Operator, Segment, SegmentCost
-from flor_ray.scheduler.cutting import Cutting
 from flor_ray.scheduler.priorities import Share, fair, order, rank_of, ranked, ranked_cutting, ranks, wanted
+from flor_ray.scheduler.problem import Cutting
 
 
 def segment(version: str, first: int, last: int, names: tuple[str, ...] = ()) -> Segment:

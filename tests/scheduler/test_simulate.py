@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from flor_ray import plan
 from flor_ray.records import Ending, Operator, Segment, SegmentCost, SegmentReport
-from flor_ray.scheduler.cutting import Cutting
 from flor_ray.scheduler.messages import EstimateCorrected
 from flor_ray.scheduler.packing import Schedule, pack
+from flor_ray.scheduler.problem import Cutting
 from flor_ray.scheduler.simulate import Simulation, simulate
 from flor_ray.scheduler.world import Storage, Truth, World
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from flor_ray.plan import cut
 from flor_ray.records import Operator, Segment, SegmentCost
-from flor_ray.scheduler.cutting import Cutting
-from flor_ray.scheduler.packing import Schedule, Slot, pack, validate
+from flor_ray.scheduler.packing import Schedule, pack
+from flor_ray.scheduler.problem import Cutting, Slot
 from flor_ray.scheduler.splitting import schedule
+from tests.scheduler.checking import wrongs
 
 
 def segment(version: str, last: int, first: int = 1) -> Segment:
@@ -119,7 +120,7 @@ def test_pieces_go_to_the_worker_that_is_warm_for_them_and_to_fast_ones() -> Non
     costs = [cost(segment("a", 12)), cost(segment("b", 12))]
     slots = [Slot(warm=frozenset({"b"})), Slot(slowness=0.5), Slot(ready_seconds=100.0)]
     made = schedule(costs, slots, Cutting(everywhere, cut, cost))
-    validate(made, pieces(made))
+    assert not wrongs(made, pieces(made))
     assert [c.segment.version for c in made.assignments[0]] == ["b"]
     assert made.assignments[2] == ()
     assert made.makespan_seconds <= 12.0
@@ -142,7 +143,7 @@ def test_pieces_cover_the_same_epochs_and_never_end_later_than_the_whole(
         own = [c.segment for c in pieces(made) if c.segment.version == whole.version]
         assert [e for p in own for e in range(p.first, p.last + 1)] == list(range(1, whole.last + 1))
         assert all(p.first in points[whole] for p in own[1:])
-    validate(made, [cost(c.segment) for c in pieces(made)])
+    assert not wrongs(made, [cost(c.segment) for c in pieces(made)])
     for assignment in made.assignments:
         ends = {(c.segment.version, c.segment.last + 1) for c in assignment}
         assert not ends & {(c.segment.version, c.segment.first) for c in assignment}  # neighbours are one segment

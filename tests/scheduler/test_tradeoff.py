@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flor_ray import plan
 from flor_ray.records import Operator, Segment, SegmentCost
-from flor_ray.scheduler.cutting import Cutting
+from flor_ray.scheduler.problem import Cutting
 from flor_ray.scheduler.tradeoff import TradeOff, tradeoff
 
 WHOLE = Cutting()
