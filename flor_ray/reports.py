@@ -167,16 +167,13 @@ def _judgements(outcome: Outcome) -> dict[str, Judgement]:
     return judged(report_json(report) | {"version": report.segment.version} for report in outcome.reports)
 
 
-_OUTCOMES = {(True, False): "replayed", (False, True): "copied", (False, False): "known"}  # replayed?, copied?
-
-
 def summary(prepared: Prepared, outcome: Outcome) -> pd.DataFrame:
     """One row per version that was to be replayed, in the order in which they were recorded."""
     import pandas as pd
 
     failed = {segment.version for segment, _ in outcome.failures}
     judgements = _judgements(outcome)
-    replayed, copied = ({cost.segment.version for cost in prepared.costs}, {copy.version for copy in prepared.copies})
+    replayed = {cost.segment.version for cost in prepared.costs}
     rows = []
     for version, experiment in prepared.experiments.items():
         if version not in prepared.versions:
@@ -185,7 +182,7 @@ def summary(prepared: Prepared, outcome: Outcome) -> pd.DataFrame:
         seconds = sum(report.setup_seconds + report.run_seconds for report in done)
         judgement = judgements.get(version, Judgement())
         diverged = judgement.verdict is Fidelity.DIVERGED
-        done_how = _OUTCOMES[version in replayed, version in copied]
+        done_how = "replayed" if version in replayed else "known"
         state = "failed" if version in failed else "diverged" if diverged else done_how
         started = pd.Timestamp(experiment.started, unit="s", tz="UTC")
         count = sum(report.rows for report in done)
@@ -262,8 +259,7 @@ def render(columns: Iterable[str], rows: Iterable[Iterable[str]], width: int = _
 
 def span(segment: Segment) -> str:
     """3-7, 3, all, or outside the loop."""
-    runs_nothing = segment.operator in (Operator.KNOWN, Operator.COPIED)
-    if segment.operator is Operator.DP_I or (runs_nothing and segment.last):
+    if segment.operator is Operator.DP_I or (segment.operator is Operator.KNOWN and segment.last):
         return f"{segment.first}-{segment.last}" if segment.first != segment.last else str(segment.first)
     return "all" if segment.operator is Operator.DP_STAR else "outside the loop"
 
