@@ -19,6 +19,9 @@ from flor_ray.records import Checkpoint, Experiment, Gap, Level, Operator, Segme
 from flor_ray.terms import Query
 from flor_ray.wording import some_versions
 
+# Operators of reports of which nothing ran; "copied" is in older stores, where equal runs got each other's values.
+_RUN_NOTHING = (Operator.KNOWN.value, "copied")
+
 
 def select(
     project: Project, names: Sequence[str], where: str | None, experiments: Sequence[Experiment]
@@ -66,8 +69,7 @@ def have(project: Project, names: Sequence[str], again: bool) -> dict[tuple[str,
             found.setdefault((version, name), set()).add(epoch)
     for report in [] if again else project.store.replay_reports(project.name):
         operator = report["operator"]
-        runs_nothing = operator in (Operator.KNOWN.value, Operator.COPIED.value)
-        is_outside = operator == Operator.DP.value or (runs_nothing and not report["last"])
+        is_outside = operator == Operator.DP.value or (operator in _RUN_NOTHING and not report["last"])
         places: list[int | None] = [] if is_outside else _range(report)
         if is_outside or operator == Operator.DP_STAR.value:
             places.append(None)

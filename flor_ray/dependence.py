@@ -24,8 +24,9 @@ def features_that_depend(variables: Iterable[str], *sources: str) -> dict[str, s
 
 
 def read_from_the_clock(source: str) -> frozenset[str]:
-    """Variables of `source` that depend on the time of day, or on how long something took, and features as `>name`."""
-    return frozenset(_reached([source], CLOCKS | DATES)) - CLOCKS - DATES
+    """Variables of `source` that depend on the time of day, or on how long something took."""
+    reached = frozenset(_reached([source], CLOCKS | DATES)) - CLOCKS - DATES
+    return frozenset(name for name in reached if not name.startswith(">"))
 
 
 def _reached(sources: Iterable[str], variables: Iterable[str]) -> dict[str, str]:

@@ -165,7 +165,7 @@ def figures(totals: Totals, basis: Basis) -> list[str]:
 
 def remarks(prepared: Prepared) -> list[str]:
     """What is answered without running, what is in doubt, and what will not be answered."""
-    lines = [f"Note: {note}" for note in [*_avoided(prepared), *prepared.notes]]
+    lines = [f"Note: {note}" for note in [*_known(prepared), *prepared.notes]]
     for version, doubts in prepared.doubtful.items():
         lines += [f"Note: version {version[:8]}: {reports.describe_doubt(*doubt)}" for doubt in doubts.items()]
     lines += [f"Note: {sentence}" for sentence in reports.doubtful_places(prepared)]
@@ -182,22 +182,14 @@ def tradeoff_text(rows: Sequence[TradeOff], at_hand: int, basis: Basis) -> str:
     return f"{render(columns, cells)}\n{_knee(rows)}"
 
 
-def _avoided(prepared: Prepared) -> list[str]:
+def _known(prepared: Prepared) -> list[str]:
     """What is answered without running anything."""
     known: dict[tuple[str, str], list[str]] = {}
     for answer in prepared.known:
         known.setdefault((answer.name, answer.why), []).append(answer.version)
-    copies: dict[str, list[str]] = {}
-    for copy in prepared.copies:
-        copies.setdefault(copy.source, []).append(copy.version)
-    found = [
+    return [
         f"{name} of {some_versions(versions)} is known without running: {why}"
         for (name, why), versions in known.items()
-    ]
-    return found + [
-        f"{some_versions(versions)} {'is' if len(versions) == 1 else 'are'} the same run as version {source[:8]}: its "
-        "values are copied"
-        for source, versions in copies.items()
     ]
 
 

@@ -7,6 +7,10 @@ and the parts that torch imports at its first use. An import inside a function i
       └ import numpy      <- audit events tell that it is still going on; the last one before the frame moves on is
         └ ...                taken for its end
 
+It is measured since nothing else tells: of set-ups that replays do in 0.2 s, scripts that import torch record 3 to 11.
+What a warm server's own imports take is no substitute: they would have to be done before the first estimate, and are
+off by up to six seconds where a machine is busy.
+
 Nothing here may raise: it runs inside the user's imports.
 """
 

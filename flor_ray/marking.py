@@ -69,7 +69,7 @@ def marking(script: str, texts: Texts, files: Texts, names: Sequence[str], ends:
         },
         {name: stop.line for name, stop in stops.items()},
         answered.needs,
-        frozenset(name for name in dependence.read_from_the_clock(files.get(script, "")) if not name.startswith(">")),
+        dependence.read_from_the_clock(files.get(script, "")),
     )
 
 

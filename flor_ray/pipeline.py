@@ -95,9 +95,7 @@ def prepare_all(
     catalogue = query.Catalogue(by_version, catalogues.have(project, names, again), regions)
     requests, where_notes = catalogues.requests(project, queries, experiments)
     lacking = [query.gaps(request, catalogue) for request in requests]
-    avoided = avoidance.avoid(
-        project, query.merged(chain(*lacking)), by_version, propagated.texts, patched, catalogue.have
-    )
+    avoided = avoidance.avoid(project.store, query.merged(chain(*lacking)), by_version, propagated.texts, patched)
     gaps = avoided.gaps
 
     checkpoints, notes = catalogues.usable_checkpoints(project, {gap.version for gap in gaps})
@@ -135,7 +133,6 @@ def prepare_all(
         catalogues.doubtful(names, planned.segments, propagated.texts, patched, checkpoints),
         environments,
         avoided.known,
-        avoided.copies,
     )
 
 
@@ -153,10 +150,7 @@ def run(
     project = prepared.project
     at_once = avoidance.write_known(project.store, project.name, origin, prepared.known)
     outcome = _replayed(prepared, origin, executor, tell, limits) if prepared.costs else Outcome()
-    copied, not_copied = avoidance.write_copies(project.store, project.name, origin, prepared.copies, outcome)
     outcome.reports[:0] = at_once
-    outcome.reports += copied
-    outcome.failures += not_copied
     return outcome
 
 

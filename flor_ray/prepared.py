@@ -15,7 +15,6 @@ from flor_ray.scheduler.calibration import CostModel
 from flor_ray.scheduler.packing import Schedule
 from flor_ray.scheduler.problem import Cutting
 from flor_ray.terms import Terms
-from flor_ray.twins import Copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +46,11 @@ class Prepared:
     doubtful: Mapping[str, Mapping[str, str]]  # by version: features that depend on a variable no checkpoint could keep
     environments: Environments = field(default_factory=Environments)
     known: tuple[Answer, ...] = ()  # values that need no run
-    copies: tuple[Copy, ...] = ()  # versions that get the values of another one, which is the same run
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.costs or self.known or self.copies)
+        return not (self.costs or self.known)
 
     @property
     def workers(self) -> int:
@@ -62,8 +60,7 @@ class Prepared:
     @property
     def versions(self) -> frozenset[str]:
         """All that will get values."""
-        found = {cost.segment.version for cost in self.costs} | {answer.version for answer in self.known}
-        return frozenset(found | {copy.version for copy in self.copies})
+        return frozenset([*(cost.segment.version for cost in self.costs), *(answer.version for answer in self.known)])
 
     @property
     def costs(self) -> tuple[SegmentCost, ...]:

@@ -52,9 +52,8 @@ class Operator(StrEnum):
     DP = "DP"  # prefix, and suffix from the final checkpoint
     DP_STAR = "DP*"  # the whole script, nothing skipped
     DP_I = "DP_i"  # a range of epochs from the checkpoint before it
-    # Nothing runs. With last epoch 0 these are for what is outside the main loop.
-    KNOWN = "known"  # computed from arguments, or recorded under another name
-    COPIED = "copied"  # from a version that is the same run
+    # Nothing runs: computed from arguments, or recorded under another name. Last epoch 0: outside the main loop.
+    KNOWN = "known"
 
 
 class Variant(StrEnum):

@@ -181,10 +181,8 @@ def timeline(replay: str | None, html: Path | None, listed: bool, store: str | N
 
 
 @click.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, required=True)
 @where_option
-@click.option("--traces", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="CSV of epoch times.")
-@click.option("--versions", type=click.IntRange(1), help="So many runs of the traces, the given ones again and again.")
 @click.option("--workers", "-n", default="1,2,4,8,16,32,64", show_default=True, help="Numbers with commas between.")
 @click.option("--latency", type=click.FloatRange(0), default=0.0, help="Seconds of a call to a worker.")
 @click.option("--start", type=click.FloatRange(0), default=0.0, help="Seconds until a worker is there.")
@@ -198,8 +196,6 @@ def timeline(replay: str | None, html: Path | None, listed: bool, store: str | N
 def simulate(
     names: tuple[str, ...],
     where: str | None,
-    traces: Path | None,
-    versions: int | None,
     workers: str,
     latency: float,
     start: float,
@@ -213,33 +209,26 @@ def simulate(
 ) -> None:
     """How long the same replay would take on other numbers of workers. Runs nothing.
 
-    What is simulated is the replay of NAMES, by what the store knows of its costs; or of --traces, a file with the
-    columns model, run, prep_seconds, epoch, epoch_seconds. Its scheduler is the one of real replays.
+    What is simulated is the replay of NAMES, by what the store knows of its costs. Its scheduler is the one of real
+    replays.
 
     \b
     Examples:
       flor-ray simulate grad_norm --workers 1,4,16
       flor-ray simulate grad_norm --workers 64 --stragglers 0.05 --failures 0.1 --html simulated.html
-      flor-ray simulate --traces runs.csv --versions 500 --workers 16,64 --noise 0.2
     """
     from flor_ray import pipeline, progress, simulating, timeline_reports
     from flor_ray.project import Project
     from flor_ray.scheduler.world import World
     from flor_ray.timelines import Timeline
 
-    if (traces is None) == (not names):
-        raise UsageError("Name features whose replay is to be simulated, or give a file with --traces; one of them.")
     try:
         numbers = [int(word) for word in workers.split(",")]
     except ValueError:
         raise UsageError(f"--workers {workers}: write numbers with commas between, as in 1,4,16.") from None
-    if traces is not None:
-        work = simulating.of_traces(traces, versions, seed)
-    else:
-        with progress.counting() as tell:
-            terms = pipeline.parse_terms(1)
-            prepared = pipeline.prepare(Project.open(store_url=store), names, where, terms, again=True, tell=tell)
-        work = simulating.of_prepared(prepared)
+    with progress.counting() as tell:
+        terms = pipeline.parse_terms(1)
+        prepared = pipeline.prepare(Project.open(store_url=store), names, where, terms, again=True, tell=tell)
     world = World(
         latency_seconds=latency,
         start_seconds=start,
@@ -248,7 +237,7 @@ def simulate(
         straggler_share=stragglers,
         failures_per_hour=failures,
     )
-    found = simulating.simulated(work, numbers, world, seed)
+    found = simulating.simulated(simulating.of_prepared(prepared), numbers, world, seed)
     click.echo(str(found))
     if html is not None:
         row, stints = found.rows[-1], found.stints[max(numbers)]

@@ -127,16 +127,13 @@ def _judgements(outcome: Outcome) -> dict[str, Judgement]:
     return judged(report_json(report) | {"version": report.segment.version} for report in outcome.reports)
 
 
-_OUTCOMES = {(True, False): "replayed", (False, True): "copied", (False, False): "known"}  # replayed?, copied?
-
-
 def summary(prepared: Prepared, outcome: Outcome) -> pd.DataFrame:
     """One row per version that was to be replayed, in the order in which they were recorded."""
     import pandas as pd
 
     failed = {segment.version for segment, _ in outcome.failures}
     judgements = _judgements(outcome)
-    replayed, copied = ({cost.segment.version for cost in prepared.costs}, {copy.version for copy in prepared.copies})
+    replayed = {cost.segment.version for cost in prepared.costs}
     rows = []
     for version, experiment in prepared.experiments.items():
         if version not in prepared.versions:
@@ -145,7 +142,7 @@ def summary(prepared: Prepared, outcome: Outcome) -> pd.DataFrame:
         seconds = sum(report.setup_seconds + report.run_seconds for report in done)
         judgement = judgements.get(version, Judgement())
         diverged = judgement.verdict is Fidelity.DIVERGED
-        done_how = _OUTCOMES[version in replayed, version in copied]
+        done_how = "replayed" if version in replayed else "known"
         state = "failed" if version in failed else "diverged" if diverged else done_how
         started = pd.Timestamp(experiment.started, unit="s", tz="UTC")
         count = sum(report.rows for report in done)

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flor_ray import traces
 from flor_ray.errors import UsageError
 from flor_ray.prepared import Prepared
 from flor_ray.records import SegmentCost, SegmentReport, Stint
@@ -93,16 +91,6 @@ def _cell(row: Row, name: str) -> str:
     value = getattr(row, name)
     digits = {"ratio": 3, "gpu_hours": 2}.get(name, 1)
     return str(value) if isinstance(value, int) else f"{value:.{digits}f}"
-
-
-def of_traces(path: Path, versions: int | None = None, seed: int = 0) -> Work:
-    """The replay of a column of the inner loop, over all epochs of the runs in a file of traces (`flor_ray.traces`);
-    with `versions`, of so many runs, the given ones again and again. Raises UsageError for a file that is no such."""
-    runs = traces.read(path)
-    if versions is not None and versions < 1:
-        raise UsageError(f"versions is {versions}; at least one is needed.")
-    traced = traces.replay(runs if versions is None else traces.replicated(runs, versions, seed))
-    return Work(traced.costs, traced.cutting)
 
 
 def of_prepared(prepared: Prepared) -> Work:

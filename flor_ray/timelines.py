@@ -18,7 +18,7 @@ from flor_ray.errors import FlorWarning, StoreError, UsageError
 from flor_ray.files import Files
 from flor_ray.fragments import quote, unquoted
 from flor_ray.records import Ending, Operator, Segment, Stint, Variant
-from flor_ray.scheduler.packing import Schedule, Slot
+from flor_ray.scheduler.packing import Schedule
 from flor_ray.scheduler.problem import Slot
 from flor_ray.wording import place
 

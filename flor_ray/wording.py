@@ -27,8 +27,7 @@ def some_versions(versions: Sequence[str], limit: int = 3) -> str:
 
 def span(segment: Segment) -> str:
     """3-7, 3, all, or outside the loop."""
-    runs_nothing = segment.operator in (Operator.KNOWN, Operator.COPIED)
-    if segment.operator is Operator.DP_I or (runs_nothing and segment.last):
+    if segment.operator is Operator.DP_I or (segment.operator is Operator.KNOWN and segment.last):
         return f"{segment.first}-{segment.last}" if segment.first != segment.last else str(segment.first)
     return "all" if segment.operator is Operator.DP_STAR else "outside the loop"
 

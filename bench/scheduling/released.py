@@ -1,13 +1,8 @@
-"""Traces of real training runs -> versions, segments and costs, as if they had been recorded here.
-
-The format is that of the runs that FlorDB's authors released: CSV with one row per epoch and the columns
-model, run, prep_seconds, epoch, epoch_seconds, eval_seconds.
-"""
+"""The epoch times that FlorDB's authors released -> versions, segments and costs, as if they had been recorded here."""
 
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -15,7 +10,6 @@ from pathlib import Path
 from random import Random
 
 from flor_ray import plan
-from flor_ray.errors import UsageError
 from flor_ray.records import (
     Checkpoint,
     EpochTimes,
@@ -30,7 +24,7 @@ from flor_ray.records import (
 )
 from flor_ray.scheduler.problem import Cutting
 
-COLUMNS = ("model", "run", "prep_seconds", "epoch", "epoch_seconds", "eval_seconds")
+FILE = Path(__file__).resolve().parents[2] / "tests" / "cases" / "traces" / "flordb_runs.csv"
 CHECKPOINT_BYTES = 400_000_000  # BERT-base's weights; traces do not tell
 READ_BYTES_PER_SECOND = 1e9
 _COLUMN = "hindsight"
@@ -47,41 +41,18 @@ class Trace:
     eval_seconds: float | None = None  # after it; None: not measured
 
 
-def read(path: Path) -> tuple[Trace, ...]:
-    """All runs of a file, in its order. Raises UsageError for a file that cannot be read or is not such a table."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The traces {path} cannot be read: {error}") from error
-    table = csv.DictReader(text.splitlines())
-    missing = [column for column in COLUMNS if column not in (table.fieldnames or ())]
-    if missing:
-        raise UsageError(f"{path} has no column {', '.join(missing)}; a file of traces has {', '.join(COLUMNS)}.")
+def read() -> tuple[Trace, ...]:
+    """All runs, in the file's order. Raises ValueError for a row that is not the next epoch of a run."""
     runs: dict[tuple[str, str], Trace] = {}
-    for row in table:
-        key, where = (row["model"], row["run"]), f"{path}, line {table.line_num}"
-        before = runs.get(key)
-        epochs = before.epoch_seconds if before else ()
-        if row["epoch"] != str(len(epochs) + 1):
-            raise UsageError(
-                f"{where}: epoch {row['epoch']} of {row['model']} {row['run']} should be {len(epochs) + 1}."
-            )
-        prep, seconds = (_seconds(row[column], column, where) for column in ("prep_seconds", "epoch_seconds"))
-        suffix = _seconds(row["eval_seconds"], "eval_seconds", where) if row["eval_seconds"] else None
-        runs[key] = Trace(*key, prep, (*epochs, seconds), suffix)
-    if not runs:
-        raise UsageError(f"{path} has no runs in it.")
+    with FILE.open(encoding="utf-8", newline="") as rows:
+        for row in csv.DictReader(rows):
+            key = row["model"], row["run"]
+            epochs = runs[key].epoch_seconds if key in runs else ()
+            if int(row["epoch"]) != len(epochs) + 1:
+                raise ValueError(f"epoch {row['epoch']} of {row['model']} {row['run']} should be {len(epochs) + 1}")
+            suffix = float(row["eval_seconds"]) if row["eval_seconds"] else None
+            runs[key] = Trace(*key, float(row["prep_seconds"]), (*epochs, float(row["epoch_seconds"])), suffix)
     return tuple(runs.values())
-
-
-def _seconds(text: str | None, column: str, where: str) -> float:
-    try:
-        seconds = float(text or "")
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise UsageError(f"{where}: {column} is {text!r}, and should be seconds.")
-    return seconds
 
 
 def replicated(traces: Sequence[Trace], versions: int, seed: int = 0) -> tuple[Trace, ...]:
