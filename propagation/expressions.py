@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from flor_ray.propagation.calls import FACES, PACKAGES
+from flor_ray.propagation.operands import BY_NAME, HARMLESS, Operand, operands
 from flor_ray.propagation.outline import Call, Load, Log, Mention, Outline, Ref, Statement
-from flor_ray.propagation.syntax import is_not, is_own_names, last_label, parts_of, words_in
+from flor_ray.propagation.syntax import is_own_names, last_label, words_in
 
-_CONSUMERS = frozenset({"sum", "max", "min", "any", "all", "list", "tuple", "set", "dict", "sorted", "frozenset"})
-_LOOKERS = frozenset({"isinstance", "issubclass", "super", "print", "str", "repr", "len", "id", "callable", "type"})
-_BY_NAME = frozenset({"getattr", "hasattr", "attrgetter", "methodcaller"})
 _LOADERS = frozenset(
     [
         "import_module",
@@ -31,19 +28,6 @@ _LOADERS = frozenset(
         "load_source",
     ]
 )
-_RUNNERS = frozenset({"run", "run_until_complete"})  # of coroutines
-_HARMLESS = frozenset({"callee", "base", "test", "looked at", "alone"})  # nothing gets hold of the value
-
-
-@dataclass(frozen=True, slots=True)
-class _Spot:
-    """An expression that is about to be read, and how it stands in what is around it."""
-
-    node: ast.AST
-    role: str  # "callee", "base" (of an attribute), "test", "looked at", "awaited", "consumed", "alone", or ""
-    optional: bool = False
-    lazy: str = ""
-    is_done: bool = False  # what is in it has been read
 
 
 class Scope:
@@ -149,7 +133,7 @@ class Expressions:
 
     def _expression(self, root: ast.AST, part: Part, role: str) -> None:
         """Calls in the order in which they are made, and mentions. On a stack: expressions may be deep."""
-        stack = [_Spot(root, role)]
+        stack = [Operand(root, role)]
         while stack:
             spot = stack.pop()
             node = spot.node
@@ -162,80 +146,28 @@ class Expressions:
                 self._attribute(node, spot, part)
             elif isinstance(node, ast.Subscript) and is_own_names(node.value):
                 self._mention(Ref("file"), spot, part, node.lineno, "may be looked up by its name")
-            below = list(self._below(spot))
+            below = list(operands(spot))
             if isinstance(node, ast.Call):
-                below.append(_Spot(node, spot.role, spot.optional, spot.lazy, True))
+                below.append(Operand(node, spot.role, spot.optional, spot.lazy, True))
             stack.extend(reversed(below))
 
-    def _below(self, spot: _Spot) -> Iterator[_Spot]:
-        """What an expression consists of, in the order of evaluation."""
-        node, optional, lazy = spot.node, spot.optional, spot.lazy
-        if isinstance(node, ast.Name | ast.Constant):
-            return
-        if isinstance(node, ast.Call):
-            label = "" if isinstance(node.func, ast.Call) else last_label(node.func)
-            yield _Spot(node.func, "callee", optional, lazy)
-            looks = isinstance(node.func, ast.Name) and label in _LOOKERS
-            given = "looked at" if looks else "awaited" if label in _RUNNERS else ""
-            for number, argument in enumerate((*node.args, *(keyword.value for keyword in node.keywords))):
-                role = "looked at" if label in _BY_NAME and number == 0 else given
-                if isinstance(argument, ast.GeneratorExp) and label in (*_CONSUMERS, "join"):
-                    role = "consumed"
-                yield _Spot(argument, role, optional, lazy)
-        elif isinstance(node, ast.Lambda):
-            for default in (*node.args.defaults, *node.args.kw_defaults):
-                if default is not None:
-                    yield _Spot(default, "", optional, lazy)
-            yield _Spot(node.body, "", optional, "a lambda")
-        elif isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
-            inside = lazy
-            if isinstance(node, ast.GeneratorExp) and spot.role != "consumed":
-                inside = "a generator expression"
-            for number, one in enumerate(node.generators):
-                yield _Spot(one.iter, "", optional or number > 0, inside if number else lazy)
-                yield from (_Spot(test, "test", True, inside) for test in one.ifs)
-            parts = (node.key, node.value) if isinstance(node, ast.DictComp) else (node.elt,)
-            yield from (_Spot(each, "", True, inside) for each in parts)
-        elif isinstance(node, ast.IfExp):
-            yield _Spot(node.test, "test", optional, lazy)
-            yield _Spot(node.body, spot.role, True, lazy)
-            yield _Spot(node.orelse, spot.role, True, lazy)
-        elif isinstance(node, ast.BoolOp):
-            for number, value in enumerate(node.values):
-                yield _Spot(value, spot.role, optional or number > 0, lazy)
-        else:
-            role = ""
-            if isinstance(node, ast.Attribute | ast.Subscript):
-                role = "base"
-            elif isinstance(node, ast.Compare | ast.FormattedValue) or is_not(node):
-                role = "test"
-            elif isinstance(node, ast.Await):
-                role = "awaited"
-            elif (spot.role == "looked at" and not isinstance(node, ast.expr)) or (
-                spot.role == "looked at" and isinstance(node, ast.Tuple | ast.List | ast.BinOp | ast.Starred)
-            ):
-                role = "looked at"
-            for child in parts_of(node):
-                is_index = isinstance(node, ast.Subscript) and child is node.slice
-                yield _Spot(child, "" if is_index else role, optional, lazy)
-
-    def _named(self, node: ast.Name, spot: _Spot, part: Part) -> None:
+    def _named(self, node: ast.Name, spot: Operand, part: Part) -> None:
         self._spoken.add(node.id)
         if isinstance(node.ctx, ast.Load):
             self._note_read(node.id, part.scope, self.outline.statements[part.index])
-            if spot.role not in _HARMLESS:
+            if spot.role not in HARMLESS:
                 for ref in self._refs(node.id, part.scope):
                     self._mention(ref, spot, part, node.lineno, "is passed around as a value")
 
-    def _attribute(self, node: ast.Attribute, spot: _Spot, part: Part) -> None:
+    def _attribute(self, node: ast.Attribute, spot: Operand, part: Part) -> None:
         self.outline.statements[part.index].attributes.add(node.attr)
-        if isinstance(node.ctx, ast.Load) and spot.role not in _HARMLESS:
+        if isinstance(node.ctx, ast.Load) and spot.role not in HARMLESS:
             for ref in self._chain_refs(node, part.scope):
                 self._mention(ref, spot, part, node.lineno, "is passed around as a value")
         if node.attr in ("get", "pop", "values", "__getitem__") and is_own_names(node.value):
             self._mention(Ref("file"), spot, part, node.lineno, "may be looked up by its name")
 
-    def _mention(self, ref: Ref, spot: _Spot, part: Part, line: int, why: str) -> None:
+    def _mention(self, ref: Ref, spot: Operand, part: Part, line: int, why: str) -> None:
         self.outline.mentions.append(Mention(ref, line, why))
 
     def _note_read(self, name: str, scope: Scope, statement: Statement) -> None:
@@ -243,7 +175,7 @@ class Expressions:
         own = owner is not None and owner.unit == scope.unit and (owner.kind != "module" or scope.unit == 0)
         (statement.own_reads if own else statement.reads).add(name)
 
-    def _called(self, node: ast.Call, spot: _Spot, part: Part) -> None:
+    def _called(self, node: ast.Call, spot: Operand, part: Part) -> None:
         function, scope = node.func, part.scope
         what = self._recording(function, scope)
         if what == "log":
@@ -268,21 +200,21 @@ class Expressions:
                 self._mention(ref, spot, part, node.lineno, f"is called in {spot.lazy}")
         elif refs:
             part.calls.append(Call(refs, node.lineno, spot.optional, spot.role == "awaited"))
-        if label in _BY_NAME:
+        if label in BY_NAME:
             self._by_name(node, spot, part)
         if label in _LOADERS and (isinstance(function, ast.Name) or label not in ("exec", "eval")):
             texts = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
             words = frozenset(word for text in texts for word in words_in(text))
             self.outline.loads.append(Load(node.lineno, words, label in ("exec", "eval")))
 
-    def _by_name(self, node: ast.Call, spot: _Spot, part: Part) -> None:
+    def _by_name(self, node: ast.Call, spot: Operand, part: Part) -> None:
         """getattr(x, "name") is x.name; where the name is computed, it may be any."""
         said = node.args[1:2] if last_label(node.func) in ("getattr", "hasattr") else node.args[:1]
         base = node.args[0] if node.args and said != node.args[:1] else None
         if said and isinstance(said[0], ast.Constant):
             names = str(said[0].value).split(".")
             self.outline.statements[part.index].attributes.update(names)
-            if spot.role not in _HARMLESS - {"callee", "base"}:
+            if spot.role not in HARMLESS - {"callee", "base"}:
                 refs = [Ref("method", names=(names[-1],))]
                 for ref in self._refs(base.id, part.scope) if isinstance(base, ast.Name) else ():
                     refs.append(Ref(ref.kind, ref.index, ref.module, ref.level, (*ref.names, *names)))
@@ -300,7 +232,7 @@ class Expressions:
                     Ref("method") if ref.kind == "class" else ref, spot, part, node.lineno, "may be looked up"
                 )
 
-    def _log(self, node: ast.Call, spot: _Spot, part: Part) -> None:
+    def _log(self, node: ast.Call, spot: Operand, part: Part) -> None:
         given = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "name")]
         text = given[0].value if given and isinstance(given[0], ast.Constant) else None
         line = self.outline.statements[part.index].line
