@@ -20,6 +20,7 @@ import pytest
 import torch
 from torch import nn
 
+from flor_ray import choosing
 from flor_ray.checkpoints import Capturer, LoadedState
 from flor_ray.choosing import Chooser, Scope
 from flor_ray.errors import ReplayError, StoreError
@@ -214,8 +215,8 @@ def test_large_data_is_kept_once_it_has_changed_and_refused_where_it_cannot_be_p
 
 
 def test_what_is_too_large_to_keep_is_reported(script: Callable[..., Script], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flor_ray.choosing._STATE_BYTES", 10_000)
-    monkeypatch.setattr("flor_ray.choosing._VARIABLE_BYTES", 10_000)
+    monkeypatch.setattr(choosing, "_STATE_BYTES", 10_000)
+    monkeypatch.setattr(choosing, "_VARIABLE_BYTES", 10_000)
     running = script("v = v + 1", v=torch.zeros(5000))
     assert running.take().uncaptured == {"v"}
 

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from flor_ray import objects
 from flor_ray.errors import ObjectCorrupt, ObjectMissing
 from flor_ray.files import Files
 from flor_ray.objects import GRACE_SECONDS, Objects
@@ -216,8 +217,9 @@ def test_objects_are_listed_by_key_with_size_and_age(url: str) -> None:
     assert {key: info.bytes for key, info in objects.infos().items()} == {HELLO: 11, other: 5}
 
 
-def later(seconds: float) -> SimpleNamespace:
-    return SimpleNamespace(time=lambda: time.time() + seconds)
+def move_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """For the object store it is now so many seconds later than it is."""
+    monkeypatch.setattr(objects, "time", SimpleNamespace(time=lambda: time.time() + seconds))
 
 
 def test_an_object_is_made_young_before_it_is_used_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,10 +228,10 @@ def test_an_object_is_made_young_before_it_is_used_again(url: str, monkeypatch: 
     objects.put(b"hello world")
     written = objects.infos()[HELLO].modified
     time.sleep(1.1)
-    monkeypatch.setattr("flor_ray.objects.time", later(GRACE_SECONDS / 2 - 600))
+    move_clock(monkeypatch, GRACE_SECONDS / 2 - 600)
     assert Objects(files).store(b"hello world") == (HELLO, False)
     assert objects.infos()[HELLO].modified == written
-    monkeypatch.setattr("flor_ray.objects.time", later(GRACE_SECONDS / 2 + 600))
+    move_clock(monkeypatch, GRACE_SECONDS / 2 + 600)
     assert Objects(files).store(b"hello world") == (HELLO, False)
     assert objects.infos()[HELLO].modified > written
     assert objects.get(HELLO) == b"hello world"
@@ -239,7 +241,7 @@ def test_a_long_run_does_not_trust_what_it_saw_long_ago(url: str, monkeypatch: p
     objects = Objects(Files(url))
     objects.put(b"hello world")
     Objects(Files(url)).delete(HELLO)  # by garbage collection, elsewhere
-    monkeypatch.setattr("flor_ray.objects.time", later(GRACE_SECONDS / 2 + 600))
+    move_clock(monkeypatch, GRACE_SECONDS / 2 + 600)
     assert objects.store(b"hello world") == (HELLO, True)
     assert objects.get(HELLO) == b"hello world"
 
