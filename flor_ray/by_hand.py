@@ -15,6 +15,7 @@ import secrets
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -24,6 +25,7 @@ from flor_ray.causes import Evidence
 from flor_ray.errors import NothingRecorded, UsageError
 from flor_ray.fidelity import RecordedValues
 from flor_ray.flags import Flags
+from flor_ray.marking import Marking
 from flor_ray.project import Project
 from flor_ray.records import Checkpoint, Experiment, Gap, Operator, Point, Region, Segment, Status
 from flor_ray.replay_task import ReplayTask
@@ -109,18 +111,9 @@ def start(given: Flags) -> Replayer:
     if segments[0].operator is Operator.DP_I:
         recorded = set(store.logs(project.name, versions=[experiment.version])["name"].to_pylist())
         segments = _least_for(segments[0], experiment, listed, texts, recorded) or segments
-    task = ReplayTask(
-        store_url=store.url,
-        root=repository.root,
-        original_root=repository.root,
-        script=name,
-        argv=tuple(sys.argv[1:]),
-        cwd=experiment.cwd,
-        args=experiment.args,
-        checkpoints={(c.epoch, c.point): c.key for c in listed},
-        rng=rng if isinstance(rng := experiment.environment.get("rng"), str) else None,
-        sizes={(c.epoch, c.point): c.bytes for c in listed},
-        clocked=marking.marking(name, texts, texts, [], {}).clocked,
+    clocked = Marking(clocked=marking.marking(name, texts, texts, [], {}).clocked)
+    task = replace(
+        ReplayTask.of(store.url, repository.root, experiment, listed, clocked), script=name, argv=tuple(sys.argv[1:])
     )
     waits = scripts.calls_checkpointing(script.read_text(errors="replace"))
     channel = _ByHand(project, experiment, listed, segments, texts)
@@ -167,8 +160,7 @@ def _least_for(
         [Gap(version, tuple(names), tuple(range(part.first, part.last + 1)))],
         {version: experiment},
         {version: listed},
-        {(version, name): regions[name] for name in names},
-        {version: patched.tail_reads},
+        {version: replace(patched, marking=Marking())},  # it runs as it is: nothing marks where an epoch ends
     )
     return list(planned.segments)
 

@@ -14,6 +14,7 @@ import secrets
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -100,10 +101,7 @@ def prepare_all(
 
     checkpoints, notes = catalogues.usable_checkpoints(project, {gap.version for gap in gaps})
     changes = catalogues.input_notes(project, by_version, gaps)
-    tail_reads = {version: patch.tail_reads for version, patch in patched.items()}
-    whys = {(v, name): why for v, patch in patched.items() for name, why in patch.whys.items()}
-    from_end = {version: patch.marking.from_end for version, patch in patched.items()}
-    planned = plan.plan(gaps, by_version, checkpoints, regions, tail_reads, whys, from_end)
+    planned = plan.plan(gaps, by_version, checkpoints, patched)
     versions = dict.fromkeys(segment.version for segment in planned.segments)
     environments = recorded_environments.choose(env, by_version, versions, project.store.objects)
     shares = [(asked.share, found) for asked, found in zip(queries, lacking, strict=True)]
@@ -124,12 +122,11 @@ def prepare_all(
         by_version,
         patched,
         checkpoints,
-        recorded_environments.grouped(scheduled.schedule, environments.packages),
         (*propagated.notes, *where_notes, *notes, *changes, *planned.notes, *environments.notes, *scheduled.notes),
         refusals,
         tuple(dict.fromkeys(one for request in requests for one in query.skipped(request, catalogue))),
         terms,
-        scheduled,
+        replace(scheduled, schedule=recorded_environments.grouped(scheduled.schedule, environments.packages)),
         catalogues.doubtful(names, planned.segments, propagated.texts, patched, checkpoints),
         environments,
         avoided.known,

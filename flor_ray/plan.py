@@ -28,8 +28,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
+from flor_ray.patching import Patched
 from flor_ray.records import GRADIENTS, Checkpoint, Experiment, Gap, Operator, Point, Region, Segment, Status, Variant
 
 _LOOP_REGIONS = (Region.HEAD, Region.INNER, Region.TAIL)
@@ -47,27 +47,23 @@ def plan(
     gaps: Sequence[Gap],
     experiments: Mapping[str, Experiment],
     checkpoints: Mapping[str, Sequence[Checkpoint]],
-    regions: Mapping[tuple[str, str], Region],
-    tail_reads: Mapping[str, frozenset[str] | None],
-    whys: Mapping[tuple[str, str], str] = MappingProxyType({}),
-    from_end: Mapping[str, Mapping[str, frozenset[str]]] = MappingProxyType({}),
+    patched: Mapping[str, Patched],
 ) -> Plan:
     """Segments that together answer all gaps, each wanted (epoch, name) by exactly one.
 
-    All mappings are by version (`regions`: by version and name; a name without a region counts as WHOLE).
-    `tail_reads` holds the variables that the tail of the main loop reads; None, or no entry, means unknown. `whys` says
-    of names, by version and name, why their region is larger than their place. `from_end` holds, by version, the
-    features that the state at an epoch's end can answer, with the variables that it must hold. A version that needs
-    DP* gets that one segment. Else its DP_i segments come in epoch order and DP last, since its process ends with the
-    suffix. Raises KeyError for a gap whose version is not in `experiments`.
+    All mappings are by version. Of `patched` is read in which region each name is logged (one without a region may be
+    logged anywhere), why that is more than its place, what the tail of the main loop reads, and what the state at an
+    epoch's end can answer; of a version that it lacks, nothing is known. A version that needs DP* gets that one
+    segment. Else its DP_i segments come in epoch order and DP last, since its process ends with the suffix. Raises
+    KeyError for a gap whose version is not in `experiments`.
     """
     segments: list[Segment] = []
     notes: list[str] = []
     for version in dict.fromkeys(gap.version for gap in gaps):
-        wants = _wants([gap for gap in gaps if gap.version == version], regions)
-        states = _States(checkpoints.get(version, ()), tail_reads.get(version), from_end.get(version))
-        own_whys = {name: why for (v, name), why in whys.items() if v == version}
-        new_segments, new_notes = _plan_version(experiments[version], wants, states, own_whys)
+        patch = patched.get(version, Patched())
+        wants = _wants([gap for gap in gaps if gap.version == version], patch.regions)
+        states = _States(checkpoints.get(version, ()), patch.tail_reads, patch.marking.from_end)
+        new_segments, new_notes = _plan_version(experiments[version], wants, states, patch.whys)
         segments += new_segments
         notes += [f"version {version[:8]}: {note}" for note in new_notes]
     return Plan(tuple(segments), tuple(notes))
@@ -143,13 +139,13 @@ class _Wants:
         return tuple(sorted({*self.prefix, *self.suffix, *self.whole, *looped}))
 
 
-def _wants(gaps: Sequence[Gap], regions: Mapping[tuple[str, str], Region]) -> _Wants:
+def _wants(gaps: Sequence[Gap], regions: Mapping[str, Region]) -> _Wants:
     outside: dict[Region, dict[str, None]] = {Region.PREFIX: {}, Region.SUFFIX: {}, Region.WHOLE: {}}
     epochs: dict[int, set[str]] = {}
     inner: set[int] = set()
     for gap in gaps:
         for name in gap.names:
-            region = regions.get((gap.version, name), Region.WHOLE)
+            region = regions.get(name, Region.WHOLE)
             if region in _LOOP_REGIONS:
                 for epoch in gap.epochs:
                     epochs.setdefault(epoch, set()).add(name)

@@ -21,7 +21,7 @@ from flor_ray.terms import Terms
 class Scheduled:
     """A schedule, and what it was made of."""
 
-    schedule: Schedule
+    schedule: Schedule  # with the segments of one environment together
     estimates: tuple[SegmentCost, ...]  # of the segments that are run, before they were cut
     cutting: Cutting
     model: CostModel
@@ -37,7 +37,6 @@ class Prepared:
     experiments: Mapping[str, Experiment]
     patched: Mapping[str, Patched]
     checkpoints: Mapping[str, tuple[Checkpoint, ...]]
-    schedule: Schedule  # with the segments of one environment together
     notes: tuple[str, ...]
     refusals: tuple[tuple[str, str, str], ...]  # version, name, reason
     skipped: tuple[query.Skipped, ...]
@@ -61,6 +60,10 @@ class Prepared:
     def versions(self) -> frozenset[str]:
         """All that will get values."""
         return frozenset([*(cost.segment.version for cost in self.costs), *(answer.version for answer in self.known)])
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.scheduled.schedule
 
     @property
     def costs(self) -> tuple[SegmentCost, ...]:

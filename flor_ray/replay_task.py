@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from flor_ray.instrument import Marks
-from flor_ray.records import Point, Segment
+from flor_ray.marking import Marking
+from flor_ray.records import Checkpoint, Experiment, Point, Segment
 from flor_ray.results import SegmentResult
 
 T = TypeVar("T")
@@ -33,6 +34,28 @@ class ReplayTask:
     clocked: frozenset[str] = frozenset()  # variables that are different in every run
     leave: frozenset[int] = frozenset()  # epochs whose end is restored sooner than what comes after a stop has run
     claims: str | None = None  # file by which a segment's rest can be taken away; see flor_ray.claims
+
+    @classmethod
+    def of(
+        cls, store_url: str, root: str, experiment: Experiment, checkpoints: Sequence[Checkpoint], marking: Marking
+    ) -> ReplayTask:
+        """That of a recorded version whose files are in `root`, where they were recorded or put since."""
+        rng = experiment.environment.get("rng")
+        return cls(
+            store_url=store_url,
+            root=root,
+            original_root=root,
+            script=experiment.script,
+            argv=experiment.argv,
+            cwd=experiment.cwd,
+            args=experiment.args,
+            checkpoints={(c.epoch, c.point): c.key for c in checkpoints},
+            rng=rng if isinstance(rng, str) else None,
+            marks=marking.marks,
+            stops=marking.stops,
+            sizes={(c.epoch, c.point): c.bytes for c in checkpoints},
+            clocked=marking.clocked,
+        )
 
 
 class Channel(Protocol):

@@ -144,24 +144,12 @@ class VersionProcess:
         self._connection.send(task)
 
     def _task(self) -> ReplayTask:
-        experiment = self.job.experiment
-        rng = experiment.environment.get("rng")
-        return ReplayTask(
-            store_url=self.job.store_url,
-            root=str(self._folder.root),
-            original_root=self.job.original_root or str(self._folder.root),
-            script=experiment.script,
-            argv=experiment.argv,
-            cwd=experiment.cwd,
-            args=experiment.args,
-            checkpoints={(c.epoch, c.point): c.key for c in self.job.checkpoints},
-            rng=rng if isinstance(rng, str) else None,
-            sys_path=path_of(experiment.environment),
-            marks=self.job.marking.marks,
-            stops=self.job.marking.stops,
-            leave=self.job.leave,
-            sizes={(c.epoch, c.point): c.bytes for c in self.job.checkpoints},
-            clocked=self.job.marking.clocked,
+        job, root = self.job, str(self._folder.root)
+        return replace(
+            ReplayTask.of(job.store_url, root, job.experiment, job.checkpoints, job.marking),
+            original_root=job.original_root or root,
+            sys_path=path_of(job.experiment.environment),
+            leave=job.leave,
             claims=self._claims,
         )
 

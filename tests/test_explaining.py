@@ -48,19 +48,17 @@ def prepared(lab: Lab, costs: list[SegmentCost], workers: int) -> Prepared:
         v: Experiment("project", v, None, "train.py", f"run{n}", float(n), n + 1.0, Status.FINISHED)
         for n, v in enumerate(versions)
     }
-    schedule = pack(costs, workers)
     return Prepared(
         project=lab.project,
         names=("norm",),
         experiments=experiments,
         patched={v: Patched(regions={"norm": Region.INNER}) for v in versions},
         checkpoints={},
-        schedule=schedule,
         notes=("a note",),
         refusals=(),
         skipped=(),
         terms=Terms(workers),
-        scheduled=Scheduled(schedule, tuple(costs), Cutting(), CostModel({})),
+        scheduled=Scheduled(pack(costs, workers), tuple(costs), Cutting(), CostModel({})),
         doubtful={},
     )
 

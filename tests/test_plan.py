@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flor_ray.patching import Patched
 from flor_ray.plan import Plan, cut, plan, split_points
 from flor_ray.records import Checkpoint, Experiment, Gap, Operator, Point, Region, Segment, Status, Variant
 
@@ -43,9 +44,8 @@ def planned(
     tail_reads: Iterable[str] | None = (),
     recorded: Experiment | None = None,
 ) -> Plan:
-    reads = None if tail_reads is None else frozenset(tail_reads)
-    by_version = {(V, name): region for name, region in regions.items()}
-    return plan(gaps, {V: recorded or experiment()}, {V: checkpoints}, by_version, {V: reads})
+    patched = Patched(regions=regions, tail_reads=None if tail_reads is None else frozenset(tail_reads))
+    return plan(gaps, {V: recorded or experiment()}, {V: checkpoints}, {V: patched})
 
 
 def dp_i(first: int, last: int, variant: Variant, restore: int | None, names: tuple[str, ...] = ("m",)) -> Segment:
@@ -222,8 +222,8 @@ def test_a_script_without_a_main_loop_is_replayed_whole() -> None:
 
 def test_versions_keep_the_order_of_their_gaps() -> None:
     gaps = [Gap("w", ("m",), (), True), Gap("v", ("m",), (), True)]
-    regions = {("v", "m"): Region.PREFIX, ("w", "m"): Region.PREFIX}
-    made = plan(gaps, {"v": experiment(version="v"), "w": experiment(version="w")}, {}, regions, {})
+    patched = dict.fromkeys("vw", Patched(regions={"m": Region.PREFIX}))
+    made = plan(gaps, {"v": experiment(version="v"), "w": experiment(version="w")}, {}, patched)
     assert [segment.version for segment in made.segments] == ["w", "v"]
 
 

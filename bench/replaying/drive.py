@@ -131,7 +131,7 @@ def shuffled(prepared: Prepared, draw: random.Random) -> Prepared:
         (loops if cost.segment.operator is Operator.DP_I else rest).extend(replace(cost, segment=p) for p in pieces)
     draw.shuffle(loops)
     schedule = replace(prepared.schedule, assignments=((*loops, *rest),))
-    return replace(prepared, schedule=schedule)
+    return replace(prepared, scheduled=replace(prepared.scheduled, schedule=schedule))
 
 
 def _pieces(segment: Segment, checkpoints: Sequence[Checkpoint]) -> Sequence[Segment]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 
 from flor_ray import plan
+from flor_ray.patching import Patched
 from flor_ray.records import (
     Checkpoint,
     EpochTimes,
@@ -85,8 +86,8 @@ def replay(
     recorded = {version: _experiment(version, trace) for version, trace in experiments.items()}
     checkpoints = {version: _checkpoints(e, checkpoint_bytes) for version, e in recorded.items()}
     gaps = [Gap(version, (_COLUMN,), tuple(range(1, e.epochs + 1))) for version, e in recorded.items()]
-    regions = {(version, _COLUMN): Region.INNER for version in recorded}
-    segments = [s for gap in gaps for s in plan.plan([gap], recorded, checkpoints, regions, {}).segments]
+    patched = dict.fromkeys(recorded, Patched(regions={_COLUMN: Region.INNER}))
+    segments = [s for gap in gaps for s in plan.plan([gap], recorded, checkpoints, patched).segments]
     points = {segment.version: plan.split_points(segment, checkpoints[segment.version]) for segment in segments}
     sums = {version: (0.0, *accumulate(t.seconds for t in e.profile.epochs)) for version, e in recorded.items()}
     read_seconds = checkpoint_bytes / read_bytes_per_second

@@ -26,6 +26,7 @@ from flor_ray.errors import FlorWarning
 from flor_ray.files import Files
 from flor_ray.instrument import Marks
 from flor_ray.journal import Journal, PendingCheckpoint
+from flor_ray.marking import Marking
 from flor_ray.objects import Objects
 from flor_ray.plan import plan
 from flor_ray.recorder import Recorder
@@ -226,8 +227,7 @@ class StateLab:
             gaps,
             {VERSION: run.experiment},
             {VERSION: run.checkpoints},
-            {(VERSION, name): region for name, region in patched.regions.items()},
-            {VERSION: patched.tail_reads},
+            {VERSION: replace(patched, marking=Marking())},
         )
         return list(planned.segments)
 
