@@ -37,8 +37,8 @@ from rich.progress import track
 from flor_ray import pipeline, reports, snapshots
 from flor_ray.cluster.executors import ThreadExecutor
 from flor_ray.project import Project
-from flor_ray.records import Experiment, Status
-from flor_ray.schema import VALUE_COLUMNS, Value, decode
+from flor_ray.records import Experiment, Status, Value
+from flor_ray.schema import VALUE_COLUMNS, decode
 
 MOMENTS = ("start", "training", "end")
 FLUSH_SECONDS = 1.0  # what a kill may cost, by promise

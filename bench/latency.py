@@ -31,8 +31,7 @@ from pathlib import Path
 
 from flor_ray import demo, reports
 from flor_ray.project import Project
-from flor_ray.records import Experiment, Level, LogRecord, Point, Status
-from flor_ray.schema import Value
+from flor_ray.records import Experiment, Level, LogRecord, Point, Status, Value
 
 PASS = "python -c pass"
 
@@ -137,7 +136,7 @@ def rows_of(project: Project, experiment: Experiment) -> list[LogRecord]:
 def changed(row: LogRecord, index: int) -> LogRecord:
     """A record with a number of its own, so that no two runs are the same."""
     value = row.value
-    if not isinstance(value, Value) or value.number is None:
+    if value.number is None:
         return row
     return replace(row, value=replace(value, number=value.number * (1 + index / 1e4)))
 

@@ -16,9 +16,19 @@ from flor_ray import known
 from flor_ray.fragments import RECORDED
 from flor_ray.known import Answer, Recorded
 from flor_ray.patching import Patched
-from flor_ray.records import Experiment, Fidelity, Gap, Level, LogRecord, Operator, Region, Segment, SegmentReport
+from flor_ray.records import (
+    Experiment,
+    Fidelity,
+    Gap,
+    Level,
+    LogRecord,
+    Operator,
+    Region,
+    Segment,
+    SegmentReport,
+    Value,
+)
 from flor_ray.results import report_json
-from flor_ray.schema import Value
 from flor_ray.store import Store
 
 Texts = Mapping[str, str]  # repository-relative path -> source text

@@ -19,8 +19,7 @@ import blake3
 
 from flor_ray import schema
 from flor_ray.fragments import RECORDED
-from flor_ray.records import Fidelity, LogRecord, Mismatch
-from flor_ray.schema import Value
+from flor_ray.records import Fidelity, LogRecord, Mismatch, Value
 from flor_ray.store import Store
 
 Key = tuple[int | None, int | None, str, int]  # epoch, step, name, iteration

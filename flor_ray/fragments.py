@@ -29,8 +29,7 @@ import pyarrow.parquet as pq
 from flor_ray import columns
 from flor_ray.columns import SYMBOL
 from flor_ray.errors import StoreError
-from flor_ray.records import Checkpoint, EpochTimes, LogRecord, Point, Skip
-from flor_ray.schema import Value
+from flor_ray.records import Checkpoint, EpochTimes, LogRecord, Point, Skip, Value
 
 LOG_FILE_SCHEMA = pa.schema(
     [

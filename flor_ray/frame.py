@@ -24,8 +24,7 @@ import pandas as pd
 from flor_ray import schema
 from flor_ray.errors import BadWhere
 from flor_ray.fragments import combine
-from flor_ray.records import Experiment
-from flor_ray.schema import Value
+from flor_ray.records import Experiment, Value
 from flor_ray.store import Store
 
 Integers = npt.NDArray[np.int64]

@@ -23,8 +23,7 @@ from itertools import takewhile
 from flor_ray import schema
 from flor_ray.evaluating import FUNCTIONS, NoValue, evaluate, is_plain
 from flor_ray.instrument import only_reads
-from flor_ray.records import Experiment, Level, LogRecord, Region, Status
-from flor_ray.schema import Value
+from flor_ray.records import Experiment, Level, LogRecord, Region, Status, Value
 from flor_ray.script_reading import Script, calls_named, imported_words, parsed, reads_whole_script
 
 Texts = Mapping[str, str]  # repository-relative path -> source text

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping
 from flor_ray import propagating, schema
 from flor_ray.errors import UsageError
 from flor_ray.project import Project
-from flor_ray.records import Experiment
+from flor_ray.records import Experiment, Value
 from flor_ray.scheduler import priorities
-from flor_ray.schema import Value
 from flor_ray.terms import Best, First
 
 

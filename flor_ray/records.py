@@ -79,6 +79,17 @@ GRADIENTS = "<gradients>"
 
 
 @dataclass(frozen=True, slots=True)
+class Value:
+    """A value as the store keeps it: one of the fields is set, according to `type`."""
+
+    type: str
+    number: float | None = None  # float
+    integer: int | None = None  # int, bool
+    text: str | None = None  # str, escaped, bigint, json, repr; the key in S of a blob that was read back
+    blob: bytes | None = None  # BLOB_TYPES, before it is in S
+
+
+@dataclass(frozen=True, slots=True)
 class LogRecord:
     """One logged value [row of F, without p and v]. Its key within a version is (epoch, step, name, iteration)."""
 
@@ -87,7 +98,7 @@ class LogRecord:
     step: int | None  # from 0; None outside nested loops
     name: str
     iteration: int  # ordinal of this name within (epoch, step), from 0
-    value: object
+    value: Value
     timestamp: float  # unix seconds
 
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flor_ray.errors import FlorWarning, StoreError
+from flor_ray.records import Value
 
 FORMAT_VERSION = 2  # raise it when an older flor_ray would misread a store that this one wrote
 _OLDEST_FORMAT = 2  # that this one reads
@@ -50,25 +51,15 @@ _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
-    """A value as the store keeps it: one of the fields is set, according to `type`."""
-
-    type: str
-    number: float | None = None  # float
-    integer: int | None = None  # int, bool
-    text: str | None = None  # str, escaped, bigint, json, repr; the key in S of a blob that was read back
-    blob: bytes | None = None  # BLOB_TYPES, before it is in S
-
-
-@dataclass(frozen=True, slots=True)
-class Deferred:
+class Deferred(Value):
     """A tensor on its way from a CUDA device to pinned memory: the script does not wait for it, who stores it does."""
 
-    copy: Any
-    copied: Any  # CUDA event
-    blob: None = None
+    type: str = "deferred"
+    copy: Any = None
+    copied: Any = None  # CUDA event
 
-    def value(self) -> Value:
+    def arrived(self) -> Value:
+        """Waits for the device."""
         self.copied.synchronize()
         return encode(self.copy)
 
@@ -124,7 +115,7 @@ def encode(value: object) -> Value:
         return _repr(value, error)
 
 
-def encode_later(value: object) -> Value | Deferred:
+def encode_later(value: object) -> Value:
     """Like `encode`, without waiting for a CUDA device: a training loop must not be held up by what it logs."""
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(value, torch.Tensor) or not value.is_cuda or value.layout is not torch.strided:
@@ -134,7 +125,7 @@ def encode_later(value: object) -> Value | Deferred:
     with torch.cuda.device(plain.device):
         copy.copy_(plain, non_blocking=True)
         copied = torch.cuda.current_stream().record_event()
-    return Deferred(copy, copied)
+    return Deferred(copy=copy, copied=copied)
 
 
 def _int(value: int) -> Value:

@@ -25,7 +25,7 @@ from typing import Any, TypeVar, cast
 import blake3
 import pyarrow as pa
 
-from flor_ray import columns, experiments, fragments, schema
+from flor_ray import columns, experiments, fragments, records, schema
 from flor_ray.errors import SourcesMissing, StoreError
 from flor_ray.files import Files
 from flor_ray.fragments import (
@@ -184,7 +184,7 @@ class Store:
         return rebuilt
 
     def _decoded(self, row: Mapping[str, Any]) -> object:
-        return schema.decode(schema.Value(*(row[column] for column in schema.VALUE_COLUMNS)), self.objects.get)
+        return schema.decode(records.Value(*(row[column] for column in schema.VALUE_COLUMNS)), self.objects.get)
 
     # --- F ----------------------------------------------------------------------------------------------------------
 
@@ -478,10 +478,8 @@ def _place(path: str) -> tuple[str, str]:
     return unquoted(project), unquoted(name.partition(".")[0])
 
 
-def _value(logged: object) -> schema.Value:
-    if isinstance(logged, schema.Deferred):
-        return logged.value()
-    return logged if isinstance(logged, schema.Value) else schema.encode(logged)
+def _value(logged: records.Value) -> records.Value:
+    return logged.arrived() if isinstance(logged, schema.Deferred) else logged
 
 
 def _run_path(project: str, version: str, what: str) -> str:

@@ -107,7 +107,8 @@ class Lab:
 
     def values(self, name: str, version: str | None = None) -> list[tuple[Any, ...]]:
         """(epoch, step, iteration, value) of a feature, in order, of the newest version unless another is named."""
-        from flor_ray.schema import Value, decode
+        from flor_ray.records import Value
+        from flor_ray.schema import decode
 
         store = self.project.store
         version = version or self.experiments()[-1].version

@@ -51,7 +51,7 @@ def test_recording_imports_neither_pandas_nor_the_compute_functions() -> None:
 import sys
 from flor_ray import fragments
 from flor_ray.records import *
-record = LogRecord(Level.INNER, 1, 2, "loss", 0, 0.5, 3.0)
+record = LogRecord(Level.INNER, 1, 2, "loss", 0, Value("float", 0.5), 3.0)
 checkpoint = Checkpoint("v", "train.py", 1, 1, Point.EPOCH_END, "k", 1, 0.1)
 for table in (fragments.log_table([], [], []), fragments.checkpoint_table(checkpoint, None)):
     fragments.from_bytes(fragments.to_bytes(table), table.schema, "x")

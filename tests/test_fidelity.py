@@ -13,9 +13,9 @@ import pytest
 from flor_ray import hardware, reports
 from flor_ray.causes import UNKNOWN, Evidence, likely_cause
 from flor_ray.fidelity import Comparison, RecordedValues, compare, judge
-from flor_ray.records import Fidelity, Level, LogRecord, Mismatch
+from flor_ray.records import Fidelity, Level, LogRecord, Mismatch, Value
 from flor_ray.results import Judgement, judged
-from flor_ray.schema import Value, encode
+from flor_ray.schema import encode
 
 LOSS = Mismatch("loss", 2, None, "0.5", "0.7")
 STATE = Mismatch("net.0.weight", 2, None, "Tensor(3,)", "another, by up to 0.1", of_state=True)

@@ -15,7 +15,17 @@ from typing import Any
 
 import pytest
 
-from flor_ray import housekeeping, manifests, progress, replay_marks, retention, schema, storage_reports, wording
+from flor_ray import (
+    housekeeping,
+    manifests,
+    progress,
+    records,
+    replay_marks,
+    retention,
+    schema,
+    storage_reports,
+    wording,
+)
 from flor_ray.errors import StoreError, UsageError
 from flor_ray.housekeeping import Done
 from flor_ray.manifests import Manifest, Part
@@ -88,7 +98,7 @@ def check_whole(store: Store) -> None:
             for c in store.checkpoints(project, experiment.version):
                 store.objects.get_many(manifests.references(store.objects.get(c.key)))
         for row in store.logs(project).to_pylist():
-            schema.decode(schema.Value(row["type"], text=row["text"]), store.objects.get)
+            schema.decode(records.Value(row["type"], text=row["text"]), store.objects.get)
     for keys in store.blob_keys().values():
         store.objects.get_many(keys)
 

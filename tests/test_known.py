@@ -13,8 +13,7 @@ import pytest
 from flor_ray import known, schema
 from flor_ray.evaluating import FUNCTIONS, NoValue, evaluate
 from flor_ray.known import Answer, Recorded
-from flor_ray.records import Experiment, Level, Region, Status
-from flor_ray.schema import Value
+from flor_ray.records import Experiment, Level, Region, Status, Value
 
 PYTHON = platform.python_version()
 VALUES: Mapping[str, object] = {"lr": 0.1, "n": 7, "name": "adam", "flag": True, "nothing": None, "sizes": (3, 4)}
@@ -207,7 +206,7 @@ def answer(
 
 def values(found: Answer | None) -> list[tuple[int | None, int | None, object]]:
     assert found is not None
-    return [(r.epoch, r.step, schema.decode(r.value, lambda key: b"")) for r in found.records]  # type: ignore[arg-type]
+    return [(r.epoch, r.step, schema.decode(r.value, lambda key: b"")) for r in found.records]
 
 
 @pytest.mark.parametrize(

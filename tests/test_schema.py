@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 
 from flor_ray import schema
 from flor_ray.errors import FlorWarning, ObjectMissing, StoreError
-from flor_ray.schema import Value, decode, encode
+from flor_ray.records import Value
+from flor_ray.schema import decode, encode
 
 
 class Pair(NamedTuple):

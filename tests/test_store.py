@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flor_ray import schema
+from flor_ray import records, schema
 from flor_ray.errors import ObjectMissing, StoreError
 from flor_ray.fragments import Fragment, combine, mergeable, parse, quote, unquoted, visible
 from flor_ray.records import Checkpoint, Experiment, Level, LogRecord, Point, SourceFile, Status
@@ -22,7 +22,7 @@ from flor_ray.store import Store
 
 A = "a" * 40
 RUN = Experiment("digits", A, None, "train.py", "", 1000.0, None, Status.RUNNING)
-ROW = LogRecord(Level.DATA_PREP, None, None, "lr", 0, schema.Value("float", 0.1), 5.0)
+ROW = LogRecord(Level.DATA_PREP, None, None, "lr", 0, records.Value("float", 0.1), 5.0)
 
 
 @pytest.fixture

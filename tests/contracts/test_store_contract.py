@@ -12,19 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flor_ray import schema
+from flor_ray import records, schema
 from flor_ray.errors import StoreError
-from flor_ray.records import (
-    Checkpoint,
-    EpochTimes,
-    Experiment,
-    Level,
-    LogRecord,
-    Point,
-    Profile,
-    SourceFile,
-    Status,
-)
+from flor_ray.records import Checkpoint, EpochTimes, Experiment, Level, LogRecord, Point, Profile, SourceFile, Status
 from flor_ray.store import Store
 
 A, B = "a" * 40, "b" * 40
@@ -189,7 +179,7 @@ def test_logs_have_all_columns_and_typed_values(url: str) -> None:
         ("digits", A, "recorded", "o", 1, None, "n", 0, "int", None, 3, None, 5.0),
         ("digits", A, "recorded", "i", 1, 0, "m", 2, "array", None, None, key, 5.0),
     ]
-    assert schema.decode(schema.Value("array", text=key), store.objects.get).tolist() == [0, 1, 2]
+    assert schema.decode(records.Value("array", text=key), store.objects.get).tolist() == [0, 1, 2]
 
 
 def test_logs_can_be_narrowed_to_names_and_versions(url: str) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from flor_ray import instrument, marking, patching, rng, schema, script, session
+from flor_ray import instrument, marking, patching, rng, script, session
 from flor_ray.environment import Surroundings
 from flor_ray.errors import FlorWarning
 from flor_ray.files import Files
@@ -246,7 +246,7 @@ def values_of(records: Sequence[LogRecord], objects: Objects) -> dict[Key, objec
 def _values(records: Sequence[LogRecord], objects: Objects) -> dict[Key, object]:
     found: dict[Key, object] = {}
     for record in records:
-        value = cast(schema.Value, record.value)
+        value = record.value
         number = value.number
         exact = number.hex() if number is not None and not math.isnan(number) else str(number)
         name = record.name.removeprefix("again_")
