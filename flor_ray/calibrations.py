@@ -33,7 +33,7 @@ from flor_ray.records import Checkpoint, Experiment, Operator, Region, Segment
 from flor_ray.replay_task import ReplayTask
 from flor_ray.results import SegmentResult
 from flor_ray.scheduler.calibration import Calibration, Learned
-from flor_ray.scheduler.costs import Recorded, restore_bytes
+from flor_ray.scheduler.costs import RecordedVersion, restore_bytes
 from flor_ray.store import Store
 from flor_ray.warm import WarmServer
 
@@ -51,10 +51,10 @@ _SCRIPT = "import flor_ray as flor\nfor _ in flor.loop('epoch', [0]):\n    pass\
 
 def recorded(
     experiment: Experiment, checkpoints: Iterable[Checkpoint], patched: Patched, calibration: Calibration
-) -> Recorded:
+) -> RecordedVersion:
     """What is known of a version, for a `CostModel`. `calibration` is that of the workers it will run on."""
     found = tuple(checkpoints)
-    return Recorded(
+    return RecordedVersion(
         experiment.profile,
         restore_bytes(found),
         kind_of(experiment.environment),

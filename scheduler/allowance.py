@@ -98,9 +98,9 @@ class Atoms:
         ideal = allowance.ideal
         self._setups = setups(costs, ideal)
         self._ranks = ranks
-        self._rows = [_Row(c, cutting, ideal) for c in costs]
+        self._rows = [_RowOfAtoms(c, cutting, ideal) for c in costs]
         self.least_seconds, self.cheapest = inf, costs[0].segment
-        by_rank: dict[float, list[tuple[_Row, int]]] = {}
+        by_rank: dict[float, list[tuple[_RowOfAtoms, int]]] = {}
         longest = (allowance.deadline - ideal.ready_seconds) * ROUNDING
         for row in self._rows:
             setup, setup_variance = self._setups[row.version]
@@ -130,8 +130,8 @@ class Atoms:
         return chosen, tuple(s for _, left_out in pieces for s in left_out)
 
     def _cheapest_first(
-        self, atoms: Sequence[tuple[_Row, int]], warm: Collection[str]
-    ) -> list[tuple[float, float, _Row, int]]:
+        self, atoms: Sequence[tuple[_RowOfAtoms, int]], warm: Collection[str]
+    ) -> list[tuple[float, float, _RowOfAtoms, int]]:
         each = []
         for row, number in atoms:
             seconds, variance = row.marginal(number)
@@ -144,7 +144,7 @@ class Atoms:
         return each
 
 
-class _Row:
+class _RowOfAtoms:
     """One segment as a row of atoms."""
 
     def __init__(self, whole: SegmentCost, cutting: Cutting, slot: Slot) -> None:

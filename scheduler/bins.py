@@ -9,7 +9,7 @@ from flor_ray.records import SegmentCost
 from flor_ray.scheduler.problem import Slot
 
 
-class Work:
+class JobColumns:
     """Segments as columns: fast to compute with. Raises ValueError for seconds that are negative or no number."""
 
     def __init__(self, costs: Sequence[SegmentCost]) -> None:
@@ -36,7 +36,7 @@ class Work:
 class Bins:
     """Workers being filled. Loads are seconds until a worker is done with all it has; until it is ready, if nothing."""
 
-    def __init__(self, work: Work, slots: Sequence[Slot]) -> None:
+    def __init__(self, work: JobColumns, slots: Sequence[Slot]) -> None:
         self.work, self.slots = work, slots
         self.jobs: list[list[int]] = [[] for _ in slots]
         self.loads = [slot.ready_seconds for slot in slots]

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 
 from flor_ray.records import Operator, Segment, SegmentCost, SegmentReport
-from flor_ray.scheduler.costs import NOISE, Recorded, Work, typical_epoch_seconds, work
+from flor_ray.scheduler.costs import NOISE, RecordedVersion, SegmentWork, typical_epoch_seconds, work
 
 _TELLING_SECONDS = 0.1  # shorter computing is mostly overhead, which tells nothing of other segments
 _NINETY = 1.645  # standard deviations on either side, that hold 90 %
@@ -92,7 +92,7 @@ class Calibration:
         """To read and restore so many states of so many bytes together."""
         return reads * self.latency.value + read_bytes / self.bandwidth.value
 
-    def observe(self, found: Work, report: SegmentReport, own_ratio: float) -> Calibration:
+    def observe(self, found: SegmentWork, report: SegmentReport, own_ratio: float) -> Calibration:
         """With one more report; `found` is the work of the reported segment, `own_ratio` the expected slowness."""
         changed = self
         if report.setup_seconds > 0:
@@ -135,16 +135,16 @@ class _Factor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Evidence:
+class _OwnReports:
     """What a version's own reports on one class say: the logarithm of its ratio, and how sure that is."""
 
     mean: float = 0.0
     precision: float = 0.0
 
-    def more(self, measured: float, variance: float) -> _Evidence:
+    def more(self, measured: float, variance: float) -> _OwnReports:
         before = self.precision * _FORGETTING
         precision = before + 1 / variance
-        return _Evidence((self.mean * before + measured / variance) / precision, precision)
+        return _OwnReports((self.mean * before + measured / variance) / precision, precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,16 +167,18 @@ class CostModel:
     median epoch of the others (1 second if there is none: then only the proportions matter).
     """
 
-    recorded: Mapping[str, Recorded]
+    recorded: Mapping[str, RecordedVersion]
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     kind: str = ""
     _factors: Mapping[_Key, _Factor] = field(default_factory=dict)
-    _own: Mapping[_Key, Mapping[str, _Evidence]] = field(default_factory=dict)  # of (version, statement), by kind
+    _own: Mapping[_Key, Mapping[str, _OwnReports]] = field(default_factory=dict)  # of (version, statement), by kind
     _history: tuple[_Seen, ...] = ()
     _kinds: frozenset[str] = frozenset()  # whose segments have come back
     _stand_in: float = 0.0  # seconds of an epoch of which nothing is known
     _recorded_on: frozenset[str] = frozenset()
-    _works: dict[Segment, Work] = field(default_factory=dict, compare=False, repr=False)  # a cache, for all its models
+    _works: dict[Segment, SegmentWork] = field(
+        default_factory=dict, compare=False, repr=False
+    )  # a cache, for all its models
 
     def __post_init__(self) -> None:
         if not self._stand_in:
@@ -304,7 +306,7 @@ class CostModel:
             found[kind] = replace(calibration, slowness=slowness)
         return found
 
-    def _learn(self, segment: Segment, kind: str, found: Work, measured: float, expected: float) -> CostModel:
+    def _learn(self, segment: Segment, kind: str, found: SegmentWork, measured: float, expected: float) -> CostModel:
         """Move the factors by the logarithm of measured over expected seconds."""
         keys: list[_Key] = [("version", segment.version)]
         if found.known:
@@ -321,13 +323,13 @@ class CostModel:
         moved = {key: factor.moved(innovation, total) for key, factor in factors.items()}
         place = segment.version, _statement(segment)
         by_kind = self._own.get(place, {})
-        own = {**by_kind, kind: by_kind.get(kind, _Evidence()).more(measured, noise)}
+        own = {**by_kind, kind: by_kind.get(kind, _OwnReports()).more(measured, noise)}
         history = (*self._history, _Seen(kind, segment.version, measured))[-_HISTORY:]
         return replace(self, _factors={**self._factors, **moved}, _own={**self._own, place: own}, _history=history)
 
     # parts
 
-    def _work(self, segment: Segment) -> Work:
+    def _work(self, segment: Segment) -> SegmentWork:
         if segment not in self._works:
             found = work(segment, self.recorded[segment.version])
             if not found.known:

@@ -61,7 +61,7 @@ from dataclasses import dataclass, replace
 from flor_ray.records import Operator, Segment
 from flor_ray.scheduler.floor import DEFAULT_POLICY, GONE, PRESENT, Floor, Policy
 from flor_ray.scheduler.helping import help_late, look_after_idle, look_at_late, shorten_to_leave
-from flor_ray.scheduler.jobs import Job, SegmentState, Worker, WorkerState
+from flor_ray.scheduler.jobs import FloorWorker, Job, SegmentState, WorkerState
 from flor_ray.scheduler.messages import (
     Cancel,
     EpochBegun,
@@ -308,7 +308,7 @@ class Dispatcher:
         self._floor.end_run(worker)
         return self._next(worker)
 
-    def _news(self, worker: Worker, now: float, slow: bool = False) -> list[Instruction]:
+    def _news(self, worker: FloorWorker, now: float, slow: bool = False) -> list[Instruction]:
         """How far a worker is has changed what is expected of it."""
         instructions = help_late(self._floor, worker, now)
         if not instructions and worker.draining:
@@ -320,19 +320,19 @@ class Dispatcher:
 
     # -- what becomes of them ----------------------------------------------------------------------------------------
 
-    def _taken(self, worker: Worker, job: Job, last: int) -> Job:
+    def _taken(self, worker: FloorWorker, job: Job, last: int) -> Job:
         """The worker's segment has ended after epoch `last`; the answer that said so may come still."""
         worker.owed.add(("shorten", job.segment))
         return self._floor.take_tail(worker, job, last + 1)
 
-    def _left(self, worker: Worker, job: Job, now: float) -> list[Instruction]:
+    def _left(self, worker: FloorWorker, job: Job, now: float) -> list[Instruction]:
         """It has ended a segment that another one had done; it may say that it has left it, too."""
         worker.owed.add(("cancelled", job.segment))
         self._floor.observe_left(worker, now)
         self._floor.end_run(worker)
         return self._next(worker)
 
-    def _next(self, worker: Worker) -> list[Instruction]:
+    def _next(self, worker: FloorWorker) -> list[Instruction]:
         if worker.draining:
             return [self._floor.retire(worker)]
         worker.state = WorkerState.IDLE
@@ -340,7 +340,7 @@ class Dispatcher:
         return []
 
     def _again(
-        self, job: Job, worker: Worker, error: str, front: bool = False, retryable: bool = True
+        self, job: Job, worker: FloorWorker, error: str, front: bool = False, retryable: bool = True
     ) -> list[Instruction]:
         """It waits for another attempt, if one is left."""
         job.failures += 1
@@ -352,13 +352,13 @@ class Dispatcher:
 
     # -- checks ------------------------------------------------------------------------------------------------------
 
-    def _worker(self, event: Event, name: str) -> Worker:
+    def _worker(self, event: Event, name: str) -> FloorWorker:
         worker = self._floor.workers.get(name)
         if worker is None:
             raise BadTransition(event, "the worker is unknown", self._history)
         return worker
 
-    def _job(self, event: Event, worker: Worker, segment: Segment) -> Job:
+    def _job(self, event: Event, worker: FloorWorker, segment: Segment) -> Job:
         """What the worker runs, if it can end as this segment."""
         job = worker.job
         if job is None:
@@ -370,7 +370,7 @@ class Dispatcher:
             raise BadTransition(event, f"the worker runs {job.segment}", self._history)
         return job
 
-    def _check_owed(self, event: Event, worker: Worker, segment: Segment) -> None:
+    def _check_owed(self, event: Event, worker: FloorWorker, segment: Segment) -> None:
         question = "shorten" if isinstance(event, SegmentShortened) else "cancelled"
         if (question, segment) not in worker.owed:
             raise BadTransition(event, f"nobody has asked it; the worker is {worker.state}", self._history)

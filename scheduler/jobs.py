@@ -44,7 +44,7 @@ class Job:
     points: tuple[int, ...]  # epochs that a piece can begin with
     state: SegmentState = SegmentState.WAITING
     failures: int = 0
-    runners: list[Worker] = field(default_factory=list)  # two: one of them is a clone
+    runners: list[FloorWorker] = field(default_factory=list)  # two: one of them is a clone
     shares: tuple[float, ...] = ()  # of its run seconds, before each of `points`: filled when it runs
 
     @property
@@ -119,7 +119,7 @@ class Queue:
 
     def __init__(self, slowness: float = 1.0) -> None:
         self.slowness = slowness  # of the worker that it was made for
-        self.owner: Worker | None = None
+        self.owner: FloorWorker | None = None
         self.stamp = -1  # of its entry among the queues without an owner
         self._jobs: deque[Job] = deque()
         self._versions: Counter[str] = Counter()
@@ -166,7 +166,7 @@ class Queue:
         self._count(self._jobs.pop(), -1)
         self.add(job)
 
-    def own(self, owner: Worker | None) -> None:
+    def own(self, owner: FloorWorker | None) -> None:
         self.owner = owner
         self.recount()
 
@@ -236,7 +236,7 @@ def speed_of_all() -> Speed:
 
 
 @dataclass(slots=True, eq=False)
-class Worker:
+class FloorWorker:
     name: str
     order: int  # in which they joined
     queue: Queue
@@ -257,8 +257,8 @@ class Worker:
     epoch: tuple[int, float] | None = None
     asked: int | None = None  # to end after this epoch; not answered yet
     refused: bool = False  # nothing could be taken while it is in this epoch
-    thief: Worker | None = None  # that asked
-    awaits: Worker | None = None  # whom it has asked
+    thief: FloorWorker | None = None  # that asked
+    awaits: FloorWorker | None = None  # whom it has asked
     owed: set[tuple[str, Segment]] = field(default_factory=set)  # answers that may come still, and mean nothing
     stamp: int = 0  # of its latest entry in the dispatcher's heap
 

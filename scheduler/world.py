@@ -128,7 +128,7 @@ def _lognormal(random: Random, relative: float) -> float:
     return exp(random.gauss(0.0, sigma) - sigma**2 / 2) if sigma else 1.0
 
 
-class Storage(Generic[Reader]):
+class SharedStorage(Generic[Reader]):
     """Storage that all readers share evenly, none getting more than its limit."""
 
     def __init__(self, world: World) -> None:

@@ -10,7 +10,7 @@ from flor_ray import simulating, traces
 from flor_ray.errors import UsageError
 from flor_ray.records import EpochTimes, Operator, Profile, Segment, SegmentCost
 from flor_ray.scheduler.calibration import CostModel
-from flor_ray.scheduler.costs import Recorded
+from flor_ray.scheduler.costs import RecordedVersion
 from flor_ray.scheduler.problem import Cutting
 from flor_ray.scheduler.world import World
 
@@ -89,7 +89,7 @@ def test_without_trouble_a_simulation_takes_what_is_planned() -> None:
 
 def test_estimates_of_a_store_learn_while_its_replay_is_simulated() -> None:
     profile = Profile(2.0, tuple(EpochTimes(epoch, 0.0, 10.0, 0.0) for epoch in range(1, 5)))
-    model = CostModel({f"v{n}": Recorded(profile) for n in range(6)})
+    model = CostModel({f"v{n}": RecordedVersion(profile) for n in range(6)})
     segments = [Segment(version, 1, 4, Operator.DP_I, restore=0) for version in model.recorded]
     work = simulating.Work(tuple(map(model.cost, segments)), Cutting(cost=model.cost), model)
     (row,) = simulating.simulated(work, [2], World(noise=0.1)).rows
