@@ -116,7 +116,9 @@ class Truth:
 
     def _factor(self, version: str, number: int) -> float:
         """Of the version's seconds (0) or of one of its epochs'; 1 on average."""
-        random, factors = self._factors.setdefault(version, (Random(f"{self._seed}/{version}"), []))
+        if version not in self._factors:
+            self._factors[version] = Random(f"{self._seed}/{version}"), []
+        random, factors = self._factors[version]
         while len(factors) <= number:
             factors.append(_lognormal(random, self._world.noise if factors else self._world.segment_noise))
         return factors[number]
