@@ -48,19 +48,22 @@ class Allowance:
 
     @property
     def gpu(self) -> float:
+        """GPU-seconds that estimates may add up to: the limit divided by the margin; infinite without one."""
         return inf if self.gpu_seconds is None else self.gpu_seconds / self.margin
 
     @property
     def deadline(self) -> float:
+        """Seconds by which estimates have to end: the limit divided by the margin; infinite without one."""
         return inf if self.deadline_seconds is None else self.deadline_seconds / self.margin
 
     @property
     def workers(self) -> Workers:
+        """The slots as `splitting.schedule` takes them: a number, if they are equal, cold and ready."""
         return len(self.slots) if set(self.slots) == {Slot()} else self.slots
 
     @property
     def most_seconds(self) -> float:
-        """GPU-seconds that nothing that keeps the limits can exceed."""
+        """GPU-seconds that no schedule within the limits can exceed."""
         return min(self.gpu, sum(max(0.0, self.deadline - slot.ready_seconds) for slot in self.slots))
 
     @property
@@ -74,12 +77,12 @@ class Allowance:
         )
 
     def on_fewer(self, workers: int) -> Allowance:
-        """The same on so many of the workers: the fastest, and of those the first that are ready."""
+        """These limits on so many of the workers: the fastest, and of those the first that are ready."""
         quickest = sorted(self.slots, key=lambda slot: (slot.slowness, slot.ready_seconds))
         return replace(self, slots=tuple(quickest[:workers]))
 
     def upper(self, seconds: float, variance: float) -> float:
-        """What is held against the limits of something that should take so many seconds."""
+        """So many seconds with the safety on top: what is held against a limit."""
         return seconds + self.safety * sqrt(max(0.0, variance))
 
     def __str__(self) -> str:
@@ -90,7 +93,8 @@ class Allowance:
 
 
 class Atoms:
-    """All atoms of a replay. Their costs are those on the best worker there could be (`Allowance.ideal`)."""
+    """All atoms of a replay, and which of them a number of GPU-seconds pays for. Their costs are those on the best
+    worker there could be (`Allowance.ideal`)."""
 
     def __init__(self, costs: Sequence[SegmentCost], cutting: Cutting, ranks: Ranks, allowance: Allowance) -> None:
         """`costs` are not empty."""
@@ -234,9 +238,11 @@ def span(seconds: float) -> str:
 
 
 def gpu_span(seconds: float) -> str:
+    """Seconds of worker time as one reads them: "45 GPU-seconds", "2.0 GPU-hours"."""
     number, unit = span(seconds).split()
     return f"{number} GPU-{ {'s': 'seconds', 'min': 'minutes', 'h': 'hours'}[unit] }"
 
 
 def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 worker", "3 workers"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -31,7 +31,7 @@ _WORTH_SPREADING = 0.9  # of what could be spent has to be left for answers, or 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What fits, and what does not. Both are in the order of the segments that they are pieces of."""
+    """What fits into a budget or a deadline, and what does not; both in the order of the segments that were given."""
 
     costs: tuple[SegmentCost, ...]  # with ranks
     left_out: tuple[Segment, ...]
@@ -65,7 +65,7 @@ def within(
     safety: float = 0.0,
     margin: float = 1.0,
 ) -> Chosen:
-    """The segments, or the pieces of them, that fit; all of them, whole, if they do.
+    """The segments, or the pieces of them, that fit into a budget, a deadline or both; all of them, whole, if they do.
 
     Args:
         costs: of segments that are not cut yet; their own ranks are not used.

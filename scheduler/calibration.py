@@ -49,8 +49,8 @@ class Learned:
     count: int = 0
 
     def learn(self, measured: float, weight: float = 1.0) -> Learned:
-        """With one more measurement; `weight` is at most 1. What is far off counts as three standard deviations off,
-        unless nothing was measured before: then the value is only a guess."""
+        """This quantity with one more measurement; `weight` is at most 1. What is far off counts as three standard
+        deviations off, unless nothing was measured before: then the value is only a guess."""
         if not (math.isfinite(measured) and weight > 0):
             return self
         if self.count == 0 and weight < 0.1:
@@ -79,7 +79,7 @@ class Calibration:
 
     @property
     def measured(self) -> bool:
-        """Whether anything of it was."""
+        """Whether anything of it was measured, or all of it is a guess."""
         return any(learned.count for learned in (self.prepare, self.latency, self.bandwidth, self.overhead))
 
     def ratio(self, recorded_on: str, here: str) -> Learned:
@@ -89,11 +89,11 @@ class Calibration:
         return self.slowness.get(recorded_on, Learned(1.0, _OTHER_MACHINE))
 
     def read_seconds(self, reads: int, read_bytes: int) -> float:
-        """To read and restore so many states of so many bytes together."""
+        """Seconds to read and restore so many states, which have so many bytes together."""
         return reads * self.latency.value + read_bytes / self.bandwidth.value
 
     def observe(self, found: SegmentWork, report: SegmentReport, own_ratio: float) -> Calibration:
-        """With one more report; `found` is the work of the reported segment, `own_ratio` the expected slowness."""
+        """This calibration with one more report, on a segment of this work; `own_ratio` is its expected slowness."""
         changed = self
         if report.setup_seconds > 0:
             own = found.setup_seconds * own_ratio
@@ -189,7 +189,7 @@ class CostModel:
     # what it says
 
     def cost(self, segment: Segment) -> SegmentCost:
-        """Estimated seconds, with all that was learned so far. Raises KeyError for a version that it does not know."""
+        """What a segment is thought to cost, by all that was learned so far. Raises KeyError for an unknown version."""
         found, calibration = self._work(segment), self._calibration(self.kind)
         usual = calibration.ratio(self.recorded[segment.version].kind, self.kind).value
         machine, ratio = usual * math.exp(self._machine()), usual * math.exp(self._ratio(segment, found.known))
@@ -207,11 +207,11 @@ class CostModel:
         )
 
     def corrected(self, costs: Iterable[SegmentCost]) -> tuple[SegmentCost, ...]:
-        """The same segments, in the same ranks, with what they are thought to cost now."""
+        """What segments are thought to cost now, from what they were thought to cost; their ranks stay."""
         return tuple(replace(self.cost(cost.segment), rank=cost.rank) for cost in costs)
 
     def start_seconds(self) -> float:
-        """What a worker takes once, before its first set-up: importing the versions' libraries."""
+        """Seconds that a worker takes once, before its first set-up: importing the versions' libraries."""
         imports = max((r.profile.import_seconds for r in self.recorded.values()), default=0.0)
         return self._calibration(self.kind).imports.value * imports
 
@@ -222,7 +222,7 @@ class CostModel:
         return {kind: self._slowness(kind) / ours for kind in sorted(kinds)}
 
     def interval(self, of: float | Iterable[SegmentCost]) -> tuple[float, float]:
-        """Seconds between which the true ones are in nine of ten cases.
+        """The lowest and the highest seconds between which the true ones are in nine of ten cases.
 
         Of costs: one worker does all of it, each version set up once. Of a number: any estimate that was made of this
         model's costs, such as what remains. What costs have in common does not average out, what is their own does.
@@ -261,17 +261,17 @@ class CostModel:
         return None
 
     def unknown_kinds(self, kinds: Iterable[str]) -> tuple[str, ...]:
-        """Those of which no calibration is known."""
+        """Of these classes of workers those that were never measured."""
         return tuple(kind for kind in dict.fromkeys(kinds) if not self._calibration(kind).measured)
 
     # what it learns
 
     def calibrated(self, kind: str, calibration: Calibration) -> CostModel:
-        """With what was just measured of a class of workers."""
+        """This model with what was just measured of a class of workers."""
         return replace(self, calibrations={**self.calibrations, kind: calibration})
 
     def observe(self, report: SegmentReport, kind: str = "") -> CostModel:
-        """With one more report, of the segment as it ended; `kind`: of the worker, else as the report says.
+        """This model with one more report, of the segment as it ended; `kind`: of the worker, else as the report says.
 
         A segment of a version that the model does not know, or that ran nothing, teaches nothing.
         """

@@ -38,7 +38,7 @@ from flor_ray.records import (
 RestoreBytes = Mapping[tuple[int, Point], int]  # by epoch and point
 
 NOISE = 0.1  # standard deviation of an epoch's seconds when it runs again, as a share of them
-_UNMEASURED = 0.5  # the same for a set-up of which nobody knows how much of it was imports
+_UNMEASURED = 0.5  # that share for a set-up of which nobody knows how much of it was imports
 # What a statement that was added takes, with what keeps it from disturbing the run: each time, and by bytes of state.
 _STATEMENT_SECONDS = 3e-4
 _STATEMENT_SECONDS_PER_BYTE = 1.5e-10
@@ -51,7 +51,7 @@ _COMPARE_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class RecordedVersion:
-    """What is known of a version before it is replayed."""
+    """What its recorded run, and the statements added since, tell of a version before it is replayed."""
 
     profile: Profile
     sizes: RestoreBytes = field(default_factory=dict)
@@ -84,7 +84,7 @@ def restore_bytes(checkpoints: Iterable[Checkpoint]) -> dict[tuple[int, Point], 
 
 
 def work(segment: Segment, recorded: RecordedVersion) -> SegmentWork:
-    """What the segment does again of the recorded run.
+    """What a segment does again of the recorded run.
 
     An epoch that was not measured (a crashed run) counts as the median of the measured ones; the first epoch is left
     out of that median unless it is all there is.
@@ -122,13 +122,13 @@ def work(segment: Segment, recorded: RecordedVersion) -> SegmentWork:
 
 
 def typical_epoch_seconds(profile: Profile) -> float | None:
-    """Of an epoch after the first; None if none was measured."""
+    """Median seconds of the epochs after the first (or of that, if it is all there is); None if none was measured."""
     typical = _measured(profile, Variant.INNER)[1]
     return typical.seconds if profile.epochs else None
 
 
 def epochs_run(segment: Segment) -> range:
-    """Epochs that are run, wanted or to warm up."""
+    """Epochs that a segment runs, because they are wanted or on the way to those; none if it only restores states."""
     if segment.operator is Operator.DP or segment.variant is Variant.END:
         return range(0)
     begin = 1 if segment.operator is Operator.DP_STAR else (segment.restore or 0) + 1

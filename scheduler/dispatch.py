@@ -131,6 +131,7 @@ class Dispatcher:
 
     @property
     def finished(self) -> bool:
+        """Whether every segment is done or given up."""
         return not self._floor.unsettled
 
     @property
@@ -141,11 +142,12 @@ class Dispatcher:
 
     @property
     def segments(self) -> Mapping[Segment, SegmentState]:
-        """All segments, those that were cut in their pieces."""
+        """State of every segment; of one that was cut, of each piece."""
         return {segment: job.state for segment, job in self._floor.jobs.items()}
 
     @property
     def workers(self) -> Mapping[str, WorkerState]:
+        """State of each worker that has ever joined, by name."""
         return {name: worker.state for name, worker in self._floor.workers.items()}
 
     @property
@@ -154,6 +156,7 @@ class Dispatcher:
         return {name: w.job.segment for name, w in self._floor.workers.items() if w.job is not None}
 
     def standing(self, now: float) -> Standing:
+        """How far the replay is at this time, which is of the clock that `handle` is given."""
         floor = self._floor
         return Standing(
             rows_answered=floor.rows_answered,
@@ -164,7 +167,7 @@ class Dispatcher:
         )
 
     def handle(self, event: Event, now: float) -> tuple[Instruction, ...]:
-        """What to do now that this has happened. Raises BadTransition, and then has changed nothing."""
+        """What is to be done now that this has happened. Raises BadTransition, and then has changed nothing."""
         match event:
             case WorkerJoined():
                 instructions = self._joined(event, now)

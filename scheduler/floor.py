@@ -41,7 +41,8 @@ DEFAULT_POLICY = Policy()
 
 
 class Floor:
-    """See the module. All times are seconds of the clock that `Dispatcher.handle` is given."""
+    """Segments, queues and workers of one replay, and every way in which they change. All times are seconds of the
+    clock that `Dispatcher.handle` is given."""
 
     def __init__(self, schedule: Schedule, cutting: Cutting, slowness: Mapping[str, float], policy: Policy) -> None:
         self.cutting, self.policy = cutting, policy
@@ -90,6 +91,7 @@ class Floor:
     # -- workers -----------------------------------------------------------------------------------------------------
 
     def join(self, name: str, kind: str, slot: int | None, now: float) -> None:
+        """A worker is there. It gets the queue of its slot, if that is free; `look_after_idle` sees to the rest."""
         if not self.workers:
             self.planned_end = now + self._planned_makespan
         self.workers.pop(name, None)  # whoever comes back is the last to have joined, and cold
@@ -104,15 +106,17 @@ class Floor:
         self.fresh.append(worker)
 
     def rest(self, worker: FloorWorker) -> None:
-        """It is idle, and nothing is in its queue."""
+        """A worker is idle, and nothing is in its queue: it is one of those that may help others."""
         worker.state = WorkerState.IDLE
         insort(self.idle, (worker.slowness, worker.order, worker))
 
     def unrest(self, worker: FloorWorker) -> None:
+        """A worker is no longer one of the idle: it has something to do, or waits for an answer."""
         self.idle = [entry for entry in self.idle if entry[2] is not worker]
         self.fresh = [other for other in self.fresh if other is not worker]
 
     def leave(self, worker: FloorWorker, state: WorkerState) -> None:
+        """A worker takes no more segments; what waited in its queue goes to others. `state` is RETIRED or LOST."""
         self.unrest(worker)
         self.release_queue(worker)
         worker.state, worker.awaits = state, None
@@ -120,14 +124,17 @@ class Floor:
         worker.stamp = -1
 
     def retire(self, worker: FloorWorker) -> Retire:
+        """A worker is not needed any more; answers with what it is to be told."""
         self.leave(worker, WorkerState.RETIRED)
         return Retire(worker.name)
 
     def warm(self, worker: FloorWorker, version: str) -> None:
+        """A worker has a live process of a version: no set-up from now on."""
         worker.warm.add(version)
         worker.queue.warmed(version)
 
     def cool(self, worker: FloorWorker, version: str) -> None:
+        """A worker's process of a version has ended: the next segment sets it up again."""
         worker.warm.discard(version)
         worker.queue.cooled(version)
 
@@ -146,6 +153,7 @@ class Floor:
             self._judge(worker)
 
     def advance(self, worker: FloorWorker, epoch: int, now: float) -> None:
+        """A worker has begun with an epoch: what that says of its speed, and of when it ends."""
         worker.epoch = epoch, now
         worker.first_epoch = worker.first_epoch or worker.epoch
         worker.refused = False
@@ -160,7 +168,7 @@ class Floor:
         worker.slowness = worker.of_kind * (own if worker.slow or own * BAND < all_ else all_)
 
     def update(self, worker: FloorWorker, now: float) -> None:
-        """Note when it will have ended all that it has."""
+        """Note anew when a worker will have ended all that it has."""
         worker.stamp = next(self._numbers)
         heappush(self._late, (-worker.end(now), worker.stamp, worker))
 
@@ -178,6 +186,7 @@ class Floor:
     # -- queues ------------------------------------------------------------------------------------------------------
 
     def release(self, queue: Queue) -> None:
+        """Leaves a queue to whichever worker takes it."""
         queue.own(None)
         if len(queue):
             queue.stamp = next(self._numbers)
@@ -202,16 +211,18 @@ class Floor:
         return None
 
     def take_queue(self, worker: FloorWorker, queue: Queue) -> None:
+        """Gives a queue that had no worker to this one."""
         worker.queue, queue.stamp = queue, -1
         queue.own(worker)
 
     def loose(self, job: Job) -> None:
-        """It waits for whoever is idle first."""
+        """A segment that belongs to no queue waits for whoever is idle first."""
         queue = Queue()
         queue.add(job)
         self.release(queue)
 
     def free_seconds(self) -> float:
+        """Estimated seconds of all that waits in queues without a worker."""
         return sum(queue.seconds for queue in self._free_queues())
 
     def _free_queues(self) -> list[Queue]:
@@ -220,6 +231,7 @@ class Floor:
     # -- segments ----------------------------------------------------------------------------------------------------
 
     def start(self, worker: FloorWorker, job: Job, now: float) -> Run:
+        """A worker begins with a segment, alone or as a clone; answers with what it is to be told."""
         cost, setup = job.cost, worker.setup_of(job)
         if job.state is SegmentState.WAITING:
             self.waiting -= 1
@@ -282,6 +294,7 @@ class Floor:
         return head
 
     def cut_waiting(self, job: Job, point: int) -> tuple[Job, Job]:
+        """A waiting segment as two: what ends before epoch `point`, and the rest. Neither is in a queue yet."""
         head, tail = self._cut(job, point)
         head.failures = tail.failures = job.failures
         self.waiting += 1
@@ -295,11 +308,13 @@ class Floor:
         return pieces
 
     def wait_again(self, job: Job, queue: Queue, front: bool) -> None:
+        """A segment that ran, and did not come to its end, waits for another attempt."""
         job.state = SegmentState.WAITING
         self.waiting += 1
         queue.add(job, front)
 
     def settle(self, job: Job, state: SegmentState) -> None:
+        """A segment is DONE or GIVEN_UP; nothing more becomes of it."""
         job.state = state
         self.unsettled -= 1
         self.rows_answered += rows(job.segment) if state is SegmentState.DONE else 0

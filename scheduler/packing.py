@@ -36,7 +36,8 @@ _DEADLINES = 12  # halvings of the interval between the bound and 3/2 of it, to 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What each worker runs, in order. Workers are numbered; who they are is known when they join."""
+    """Which segments each worker runs, and in which order. Workers are numbered; who they are is known when they
+    join."""
 
     assignments: tuple[tuple[SegmentCost, ...], ...]
     makespan_seconds: float
@@ -71,6 +72,7 @@ def improved(bins: Bins, bound: float, effort: int) -> Bins:
 
 
 def schedule_of(bins: Bins, bound: float, workers: Workers) -> Schedule:
+    """Filled bins as a schedule: each worker's segments in order, and the makespan added up anew."""
     costs, slots = bins.work.costs, bins.slots
     setups = dict(zip(bins.work.names, bins.work.setups, strict=True))
     assignments = tuple(

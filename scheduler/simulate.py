@@ -43,7 +43,7 @@ Learn = Callable[[SegmentReport], EstimateCorrected | None]
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """What happened. Seconds of the virtual clock, from when the workers were wanted."""
+    """What happened in a simulated replay. Seconds are of the virtual clock, from when the workers were wanted."""
 
     stints: tuple[Stint, ...]
     makespan_seconds: float
@@ -57,7 +57,7 @@ class Simulation:
 
     @property
     def extra_share(self) -> float:
-        """Wasted seconds for each useful one."""
+        """Worker seconds that were wasted, for each useful one."""
         useful = self.busy_seconds - self.wasted_seconds
         return self.wasted_seconds / useful if useful else 0.0
 

@@ -122,7 +122,7 @@ class _Ruler:
 
     points: tuple[int, ...]  # points[0] is the segment's begin
     sums: tuple[float, ...]  # seconds of the piece from the begin to before points[j]; one more, which is the whole
-    dry_sums: tuple[float, ...]  # the same without reading
+    dry_sums: tuple[float, ...]  # those seconds without reading
     restores: tuple[float, ...]  # what a piece from points[i] takes more than its atoms; 0 for the first
     every: bool  # all points are in it, so that nothing between them can be cut
 
@@ -231,7 +231,7 @@ class _Pieces:
         return [_piece_cost(piece, whole, self.cutting) for piece in self.cutting.cut(whole.segment, cuts)]
 
     def merged(self, assignments: Iterable[Iterable[SegmentCost]]) -> _Pieces:
-        """The same with every two neighbours that are on one worker made one piece."""
+        """These pieces, with every two neighbours that are on one worker made one."""
         places = {c.segment: worker for worker, assignment in enumerate(assignments) for c in assignment}
         merged = _Pieces((), (), self.cutting)
         cuts: dict[Segment, dict[int, int]] = {}  # whole segment -> first epoch of a piece -> its worker
