@@ -25,7 +25,7 @@ from flor_ray.hardware import kind as kind_of
 from flor_ray.patching import Patched
 from flor_ray.records import Checkpoint, Experiment, Region
 from flor_ray.scheduler.calibration import Calibration, Learned
-from flor_ray.scheduler.costs import Recorded, restore_bytes
+from flor_ray.scheduler.costs import RecordedVersion, restore_bytes
 
 _FOLDER = "calibrations"
 _QUANTITIES = ("prepare", "imports", "latency", "bandwidth", "overhead", "epoch_overhead")
@@ -34,10 +34,10 @@ _LOOP = (Region.HEAD, Region.INNER, Region.TAIL)
 
 def recorded(
     experiment: Experiment, checkpoints: Iterable[Checkpoint], patched: Patched, calibration: Calibration
-) -> Recorded:
+) -> RecordedVersion:
     """What is known of a version, for a `CostModel`. `calibration` is that of the workers it will run on."""
     found = tuple(checkpoints)
-    return Recorded(
+    return RecordedVersion(
         experiment.profile,
         restore_bytes(found),
         kind_of(experiment.environment),

@@ -48,19 +48,22 @@ class Allowance:
 
     @property
     def gpu(self) -> float:
+        """GPU-seconds that estimates may add up to: the limit divided by the margin; infinite without one."""
         return inf if self.gpu_seconds is None else self.gpu_seconds / self.margin
 
     @property
     def deadline(self) -> float:
+        """Seconds by which estimates have to end: the limit divided by the margin; infinite without one."""
         return inf if self.deadline_seconds is None else self.deadline_seconds / self.margin
 
     @property
     def workers(self) -> Workers:
+        """The slots as `splitting.schedule` takes them: a number, if they are equal, cold and ready."""
         return len(self.slots) if set(self.slots) == {Slot()} else self.slots
 
     @property
     def most_seconds(self) -> float:
-        """GPU-seconds that nothing that keeps the limits can exceed."""
+        """GPU-seconds that no schedule within the limits can exceed."""
         return min(self.gpu, sum(max(0.0, self.deadline - slot.ready_seconds) for slot in self.slots))
 
     @property
@@ -74,12 +77,12 @@ class Allowance:
         )
 
     def on_fewer(self, workers: int) -> Allowance:
-        """The same on so many of the workers: the fastest, and of those the first that are ready."""
+        """These limits on so many of the workers: the fastest, and of those the first that are ready."""
         quickest = sorted(self.slots, key=lambda slot: (slot.slowness, slot.ready_seconds))
         return replace(self, slots=tuple(quickest[:workers]))
 
     def upper(self, seconds: float, variance: float) -> float:
-        """What is held against the limits of something that should take so many seconds."""
+        """So many seconds with the safety on top: what is held against a limit."""
         return seconds + self.safety * sqrt(max(0.0, variance))
 
     def __str__(self) -> str:
@@ -90,7 +93,8 @@ class Allowance:
 
 
 class Atoms:
-    """All atoms of a replay. Their costs are those on the best worker there could be (`Allowance.ideal`)."""
+    """All atoms of a replay, and which of them a number of GPU-seconds pays for. Their costs are those on the best
+    worker there could be (`Allowance.ideal`)."""
 
     def __init__(self, costs: Sequence[SegmentCost], cutting: Cutting, ranks: Ranks, allowance: Allowance) -> None:
         """`costs` are not empty."""
@@ -98,9 +102,9 @@ class Atoms:
         ideal = allowance.ideal
         self._setups = setups(costs, ideal)
         self._ranks = ranks
-        self._rows = [_Row(c, cutting, ideal) for c in costs]
+        self._rows = [_RowOfAtoms(c, cutting, ideal) for c in costs]
         self.least_seconds, self.cheapest = inf, costs[0].segment
-        by_rank: dict[float, list[tuple[_Row, int]]] = {}
+        by_rank: dict[float, list[tuple[_RowOfAtoms, int]]] = {}
         longest = (allowance.deadline - ideal.ready_seconds) * ROUNDING
         for row in self._rows:
             setup, setup_variance = self._setups[row.version]
@@ -130,8 +134,8 @@ class Atoms:
         return chosen, tuple(s for _, left_out in pieces for s in left_out)
 
     def _cheapest_first(
-        self, atoms: Sequence[tuple[_Row, int]], warm: Collection[str]
-    ) -> list[tuple[float, float, _Row, int]]:
+        self, atoms: Sequence[tuple[_RowOfAtoms, int]], warm: Collection[str]
+    ) -> list[tuple[float, float, _RowOfAtoms, int]]:
         each = []
         for row, number in atoms:
             seconds, variance = row.marginal(number)
@@ -144,7 +148,7 @@ class Atoms:
         return each
 
 
-class _Row:
+class _RowOfAtoms:
     """One segment as a row of atoms."""
 
     def __init__(self, whole: SegmentCost, cutting: Cutting, slot: Slot) -> None:
@@ -234,9 +238,11 @@ def span(seconds: float) -> str:
 
 
 def gpu_span(seconds: float) -> str:
+    """Seconds of worker time as one reads them: "45 GPU-seconds", "2.0 GPU-hours"."""
     number, unit = span(seconds).split()
     return f"{number} GPU-{ {'s': 'seconds', 'min': 'minutes', 'h': 'hours'}[unit] }"
 
 
 def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 worker", "3 workers"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

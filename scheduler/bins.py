@@ -9,7 +9,7 @@ from flor_ray.records import SegmentCost
 from flor_ray.scheduler.problem import Slot
 
 
-class Work:
+class JobColumns:
     """Segments as columns: fast to compute with. Raises ValueError for seconds that are negative or no number."""
 
     def __init__(self, costs: Sequence[SegmentCost]) -> None:
@@ -34,9 +34,10 @@ class Work:
 
 
 class Bins:
-    """Workers being filled. Loads are seconds until a worker is done with all it has; until it is ready, if nothing."""
+    """Workers being filled with segments, both by number. Loads are seconds until a worker is done with all it has;
+    until it is ready, if nothing."""
 
-    def __init__(self, work: Work, slots: Sequence[Slot]) -> None:
+    def __init__(self, work: JobColumns, slots: Sequence[Slot]) -> None:
         self.work, self.slots = work, slots
         self.jobs: list[list[int]] = [[] for _ in slots]
         self.loads = [slot.ready_seconds for slot in slots]
@@ -49,6 +50,7 @@ class Bins:
 
     @property
     def makespan(self) -> float:
+        """Seconds until the last worker that has anything is done; 0 if none has."""
         return max((load for load, jobs in zip(self.loads, self.jobs, strict=True) if jobs), default=0.0)
 
     @property
@@ -57,22 +59,23 @@ class Bins:
         return sum(self.loads)
 
     def seconds(self, worker: int, job: int) -> float:
-        """What a segment runs there, without set-up."""
+        """Seconds that a segment (by number) runs on a worker (by number), without set-up."""
         work = self.work
         read = work.read[job] if work.version[job] in self.held[worker] else 0.0
         return self.slowness[worker] * (work.run[job] - read)
 
     def setup(self, worker: int, version: int) -> float:
-        """What a version's first segment there adds to its run."""
+        """Seconds that a version's first segment on a worker takes beside its run; 0 if the version is warm there."""
         return 0.0 if version in self.warm[worker] else self.slowness[worker] * self.work.setups[version]
 
     def added(self, worker: int, job: int) -> float:
-        """The worker's load with one more segment."""
+        """What a worker's load would be with one more segment."""
         version = self.work.version[job]
         setup = 0.0 if version in self.counts[worker] else self.setup(worker, version)
         return self.loads[worker] + setup + self.seconds(worker, job)
 
     def add(self, worker: int, job: int) -> None:
+        """Gives a segment to a worker: its run, and its version's set-up if that is new there."""
         version = self.work.version[job]
         self.loads[worker] = self.added(worker, job)
         self.jobs[worker].append(job)
@@ -84,6 +87,7 @@ class Bins:
             self.where[version].add(worker)
 
     def remove(self, worker: int, job: int) -> None:
+        """Takes a segment from a worker that has it. Raises ValueError if it has not."""
         version = self.work.version[job]
         self.jobs[worker].remove(job)
         self.loads[worker] -= self.seconds(worker, job)

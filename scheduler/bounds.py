@@ -52,7 +52,7 @@ _MOST_PER_WORKER = 48  # jobs in the counting test; with more the average is wit
 
 @dataclass(slots=True)
 class Demand:
-    """What one version needs at least."""
+    """What one version needs of the workers at least, however its jobs are distributed."""
 
     setup_seconds: float
     sizes: list[float]  # of its jobs that cannot be divided, ascending
@@ -65,11 +65,12 @@ class Demand:
 
     @property
     def total(self) -> float:
+        """Seconds that all of its jobs run, without set-up."""
         return self.sums[-1]
 
 
 def least_makespan(demands: Iterable[Demand], slots: Sequence[Slot]) -> float:
-    """The bound for all of these jobs, each run whole by one of the workers; 0 for none."""
+    """Seconds before which no schedule ends that runs each job whole, on one worker; 0 for no jobs."""
     given = [d for d in demands if d.sizes]
     if not given:
         return 0.0
@@ -91,7 +92,7 @@ def least_makespan(demands: Iterable[Demand], slots: Sequence[Slot]) -> float:
 
 
 def average(seconds: float, slots: Sequence[Slot]) -> float:
-    """When so much work is done if it can be divided at will: all workers that are ready by then end together."""
+    """When the workers, all ending together, are done with so many seconds of work, if that can be divided at will."""
     speed = waited = 0.0
     ended = float("inf")
     for slot in sorted(slots, key=lambda slot: slot.ready_seconds):
@@ -119,13 +120,13 @@ class DualTest:
         self.inflated_until = 0.0
 
     def plain_bound(self) -> float:
-        """The average, and the largest job: without any guess."""
+        """The larger of the average and of the largest job: a bound that needs no guess."""
         largest = max(d.setup_seconds + d.sizes[-1] for d in self.demands)
         alone = min(slot.ready_seconds + slot.slowness * largest for slot in self.slots)
         return max(alone, average(self.whole_sums[-1], self.slots))
 
     def rejects(self, guess: float) -> bool:
-        """Whether surely no schedule ends by this time."""
+        """Whether a count or a sum shows that no schedule ends by this time. False proves nothing."""
         slots = self.slots
         caps = [max(0.0, guess - s.ready_seconds) / s.slowness for s in (slots[:1] if self.equal else slots)]
         cap = max(caps) * (1 + _MARGIN)

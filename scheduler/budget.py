@@ -31,7 +31,7 @@ _WORTH_SPREADING = 0.9  # of what could be spent has to be left for answers, or 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What fits, and what does not. Both are in the order of the segments that they are pieces of."""
+    """What fits into a budget or a deadline, and what does not; both in the order of the segments that were given."""
 
     costs: tuple[SegmentCost, ...]  # with ranks
     left_out: tuple[Segment, ...]
@@ -65,7 +65,7 @@ def within(
     safety: float = 0.0,
     margin: float = 1.0,
 ) -> Chosen:
-    """The segments, or the pieces of them, that fit; all of them, whole, if they do.
+    """The segments, or the pieces of them, that fit into a budget, a deadline or both; all of them, whole, if they do.
 
     Args:
         costs: of segments that are not cut yet; their own ranks are not used.
@@ -94,7 +94,7 @@ def within(
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Taken:
     """What was taken for so many GPU-seconds, with a schedule that keeps the limits."""
 
     seconds: float
@@ -104,13 +104,13 @@ class _Found:
     allowance: Allowance
 
 
-def _largest(atoms: Atoms, cutting: Cutting, allowance: Allowance) -> _Found:
+def _largest(atoms: Atoms, cutting: Cutting, allowance: Allowance) -> _Taken:
     """The most GPU-seconds that are found to keep the limits, on as many workers as leave enough of them."""
     needed = atoms.least_seconds
     if needed > allowance.gpu * ROUNDING or needed + allowance.ideal.ready_seconds > allowance.deadline * ROUNDING:
         raise NothingFits(needed, allowance, atoms.cheapest)
     enough = _WORTH_SPREADING * allowance.most_seconds
-    best: _Found | None = None
+    best: _Taken | None = None
     fewer = allowance
     while best is None or fewer.most_seconds > best.seconds * _NEAR:
         found = _searched(atoms, cutting, fewer)
@@ -126,7 +126,7 @@ def _largest(atoms: Atoms, cutting: Cutting, allowance: Allowance) -> _Found:
     return best
 
 
-def _searched(atoms: Atoms, cutting: Cutting, allowance: Allowance) -> _Found | None:
+def _searched(atoms: Atoms, cutting: Cutting, allowance: Allowance) -> _Taken | None:
     """Bisection between nothing and all that these workers could do."""
     low, high = 0.0, allowance.most_seconds
     best, guess = None, high
@@ -142,10 +142,10 @@ def _searched(atoms: Atoms, cutting: Cutting, allowance: Allowance) -> _Found | 
     return best
 
 
-def _tried(atoms: Atoms, cutting: Cutting, allowance: Allowance, seconds: float) -> tuple[_Found | None, float]:
+def _tried(atoms: Atoms, cutting: Cutting, allowance: Allowance, seconds: float) -> tuple[_Taken | None, float]:
     costs, left_out = atoms.take(seconds)
     schedule, excess = _fitting(costs, cutting, allowance)
-    return (_Found(seconds, costs, left_out, schedule, allowance) if schedule and costs else None), excess
+    return (_Taken(seconds, costs, left_out, schedule, allowance) if schedule and costs else None), excess
 
 
 def _fitting(costs: Sequence[SegmentCost], cutting: Cutting, allowance: Allowance) -> tuple[Schedule | None, float]:
@@ -174,7 +174,7 @@ def _spent(schedule: Schedule, allowance: Allowance) -> tuple[float, float]:
 # --- what is told -----------------------------------------------------------------------------------------------------
 
 
-def _note(costs: Sequence[SegmentCost], found: _Found, ranks: Ranks, allowance: Allowance) -> str:
+def _note(costs: Sequence[SegmentCost], found: _Taken, ranks: Ranks, allowance: Allowance) -> str:
     missing, wanted = _places(found.left_out, ranks), _places((c.segment for c in costs), ranks)
     inside, outside = sum(epoch > 0 for _, epoch in missing), sum(epoch == 0 for _, epoch in missing)
     what = [f"{inside} of {sum(epoch > 0 for _, epoch in wanted)} epochs"] if inside else []

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 
 from flor_ray.records import Operator, Segment, SegmentCost, SegmentReport
-from flor_ray.scheduler.costs import NOISE, Recorded, Work, typical_epoch_seconds, work
+from flor_ray.scheduler.costs import NOISE, RecordedVersion, SegmentWork, typical_epoch_seconds, work
 
 _TELLING_SECONDS = 0.1  # shorter computing is mostly overhead, which tells nothing of other segments
 _NINETY = 1.645  # standard deviations on either side, that hold 90 %
@@ -49,8 +49,8 @@ class Learned:
     count: int = 0
 
     def learn(self, measured: float, weight: float = 1.0) -> Learned:
-        """With one more measurement; `weight` is at most 1. What is far off counts as three standard deviations off,
-        unless nothing was measured before: then the value is only a guess."""
+        """This quantity with one more measurement; `weight` is at most 1. What is far off counts as three standard
+        deviations off, unless nothing was measured before: then the value is only a guess."""
         if not (math.isfinite(measured) and weight > 0):
             return self
         if self.count == 0 and weight < 0.1:
@@ -79,7 +79,7 @@ class Calibration:
 
     @property
     def measured(self) -> bool:
-        """Whether anything of it was."""
+        """Whether anything of it was measured, or all of it is a guess."""
         return any(learned.count for learned in (self.prepare, self.latency, self.bandwidth, self.overhead))
 
     def ratio(self, recorded_on: str, here: str) -> Learned:
@@ -89,11 +89,11 @@ class Calibration:
         return self.slowness.get(recorded_on, Learned(1.0, _OTHER_MACHINE))
 
     def read_seconds(self, reads: int, read_bytes: int) -> float:
-        """To read and restore so many states of so many bytes together."""
+        """Seconds to read and restore so many states, which have so many bytes together."""
         return reads * self.latency.value + read_bytes / self.bandwidth.value
 
-    def observe(self, found: Work, report: SegmentReport, own_ratio: float) -> Calibration:
-        """With one more report; `found` is the work of the reported segment, `own_ratio` the expected slowness."""
+    def observe(self, found: SegmentWork, report: SegmentReport, own_ratio: float) -> Calibration:
+        """This calibration with one more report, on a segment of this work; `own_ratio` is its expected slowness."""
         changed = self
         if report.setup_seconds > 0:
             own = found.setup_seconds * own_ratio
@@ -135,16 +135,16 @@ class _Factor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Evidence:
+class _OwnReports:
     """What a version's own reports on one class say: the logarithm of its ratio, and how sure that is."""
 
     mean: float = 0.0
     precision: float = 0.0
 
-    def more(self, measured: float, variance: float) -> _Evidence:
+    def more(self, measured: float, variance: float) -> _OwnReports:
         before = self.precision * _FORGETTING
         precision = before + 1 / variance
-        return _Evidence((self.mean * before + measured / variance) / precision, precision)
+        return _OwnReports((self.mean * before + measured / variance) / precision, precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,16 +167,18 @@ class CostModel:
     median epoch of the others (1 second if there is none: then only the proportions matter).
     """
 
-    recorded: Mapping[str, Recorded]
+    recorded: Mapping[str, RecordedVersion]
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     kind: str = ""
     _factors: Mapping[_Key, _Factor] = field(default_factory=dict)
-    _own: Mapping[_Key, Mapping[str, _Evidence]] = field(default_factory=dict)  # of (version, statement), by kind
+    _own: Mapping[_Key, Mapping[str, _OwnReports]] = field(default_factory=dict)  # of (version, statement), by kind
     _history: tuple[_Seen, ...] = ()
     _kinds: frozenset[str] = frozenset()  # whose segments have come back
     _stand_in: float = 0.0  # seconds of an epoch of which nothing is known
     _recorded_on: frozenset[str] = frozenset()
-    _works: dict[Segment, Work] = field(default_factory=dict, compare=False, repr=False)  # a cache, for all its models
+    _works: dict[Segment, SegmentWork] = field(
+        default_factory=dict, compare=False, repr=False
+    )  # a cache, for all its models
 
     def __post_init__(self) -> None:
         if not self._stand_in:
@@ -187,7 +189,7 @@ class CostModel:
     # what it says
 
     def cost(self, segment: Segment) -> SegmentCost:
-        """Estimated seconds, with all that was learned so far. Raises KeyError for a version that it does not know."""
+        """What a segment is thought to cost, by all that was learned so far. Raises KeyError for an unknown version."""
         found, calibration = self._work(segment), self._calibration(self.kind)
         usual = calibration.ratio(self.recorded[segment.version].kind, self.kind).value
         machine, ratio = usual * math.exp(self._machine()), usual * math.exp(self._ratio(segment, found.known))
@@ -205,11 +207,11 @@ class CostModel:
         )
 
     def corrected(self, costs: Iterable[SegmentCost]) -> tuple[SegmentCost, ...]:
-        """The same segments, in the same ranks, with what they are thought to cost now."""
+        """What segments are thought to cost now, from what they were thought to cost; their ranks stay."""
         return tuple(replace(self.cost(cost.segment), rank=cost.rank) for cost in costs)
 
     def start_seconds(self) -> float:
-        """What a worker takes once, before its first set-up: importing the versions' libraries."""
+        """Seconds that a worker takes once, before its first set-up: importing the versions' libraries."""
         imports = max((r.profile.import_seconds for r in self.recorded.values()), default=0.0)
         return self._calibration(self.kind).imports.value * imports
 
@@ -220,7 +222,7 @@ class CostModel:
         return {kind: self._slowness(kind) / ours for kind in sorted(kinds)}
 
     def interval(self, of: float | Iterable[SegmentCost]) -> tuple[float, float]:
-        """Seconds between which the true ones are in nine of ten cases.
+        """The lowest and the highest seconds between which the true ones are in nine of ten cases.
 
         Of costs: one worker does all of it, each version set up once. Of a number: any estimate that was made of this
         model's costs, such as what remains. What costs have in common does not average out, what is their own does.
@@ -259,17 +261,17 @@ class CostModel:
         return None
 
     def unknown_kinds(self, kinds: Iterable[str]) -> tuple[str, ...]:
-        """Those of which no calibration is known."""
+        """Of these classes of workers those that were never measured."""
         return tuple(kind for kind in dict.fromkeys(kinds) if not self._calibration(kind).measured)
 
     # what it learns
 
     def calibrated(self, kind: str, calibration: Calibration) -> CostModel:
-        """With what was just measured of a class of workers."""
+        """This model with what was just measured of a class of workers."""
         return replace(self, calibrations={**self.calibrations, kind: calibration})
 
     def observe(self, report: SegmentReport, kind: str = "") -> CostModel:
-        """With one more report, of the segment as it ended; `kind`: of the worker, else as the report says.
+        """This model with one more report, of the segment as it ended; `kind`: of the worker, else as the report says.
 
         A segment of a version that the model does not know, or that ran nothing, teaches nothing.
         """
@@ -304,7 +306,7 @@ class CostModel:
             found[kind] = replace(calibration, slowness=slowness)
         return found
 
-    def _learn(self, segment: Segment, kind: str, found: Work, measured: float, expected: float) -> CostModel:
+    def _learn(self, segment: Segment, kind: str, found: SegmentWork, measured: float, expected: float) -> CostModel:
         """Move the factors by the logarithm of measured over expected seconds."""
         keys: list[_Key] = [("version", segment.version)]
         if found.known:
@@ -321,13 +323,13 @@ class CostModel:
         moved = {key: factor.moved(innovation, total) for key, factor in factors.items()}
         place = segment.version, _statement(segment)
         by_kind = self._own.get(place, {})
-        own = {**by_kind, kind: by_kind.get(kind, _Evidence()).more(measured, noise)}
+        own = {**by_kind, kind: by_kind.get(kind, _OwnReports()).more(measured, noise)}
         history = (*self._history, _Seen(kind, segment.version, measured))[-_HISTORY:]
         return replace(self, _factors={**self._factors, **moved}, _own={**self._own, place: own}, _history=history)
 
     # parts
 
-    def _work(self, segment: Segment) -> Work:
+    def _work(self, segment: Segment) -> SegmentWork:
         if segment not in self._works:
             found = work(segment, self.recorded[segment.version])
             if not found.known:

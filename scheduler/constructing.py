@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from heapq import heapify, heappush, heapreplace
 
-from flor_ray.scheduler.bins import Bins, Work
+from flor_ray.scheduler.bins import Bins, JobColumns
 from flor_ray.scheduler.problem import Slot
 
 _MARGIN = 1e-9  # relative; what a deadline may be missed by for rounding
@@ -76,7 +76,7 @@ class _Ends:
         return top
 
 
-def plain_lpt(work: Work, slots: Sequence[Slot]) -> Bins:
+def plain_lpt(work: JobColumns, slots: Sequence[Slot]) -> Bins:
     bins = Bins(work, slots)
     ends = _Ends(bins)
     for job in work.longest_first:
@@ -84,7 +84,7 @@ def plain_lpt(work: Work, slots: Sequence[Slot]) -> Bins:
     return bins
 
 
-def whole_versions(work: Work, slots: Sequence[Slot]) -> Bins:
+def whole_versions(work: JobColumns, slots: Sequence[Slot]) -> Bins:
     bins = Bins(work, slots)
     ends = _Ends(bins)
     for version in _longest(work):
@@ -94,7 +94,7 @@ def whole_versions(work: Work, slots: Sequence[Slot]) -> Bins:
     return bins
 
 
-def version_by_version(work: Work, slots: Sequence[Slot]) -> Bins:
+def version_by_version(work: JobColumns, slots: Sequence[Slot]) -> Bins:
     bins = Bins(work, slots)
     ends = _Ends(bins)
     for version in _longest(work):
@@ -103,7 +103,7 @@ def version_by_version(work: Work, slots: Sequence[Slot]) -> Bins:
     return bins
 
 
-def in_batches(work: Work, workers: int, deadline: float) -> Bins | None:
+def in_batches(work: JobColumns, workers: int, deadline: float) -> Bins | None:
     """A schedule on equal cold workers that ends by 3/2 T, for a deadline T; None if T is too early for that.
 
     With s, t and the kinds of jobs as in `bounds`:
@@ -174,6 +174,6 @@ def _in_a_row(bins: Bins, left: Iterable[tuple[int, list[int]]], deadline: float
     return True
 
 
-def _longest(work: Work) -> list[int]:
+def _longest(work: JobColumns) -> list[int]:
     """Versions, the one that takes longest first."""
     return sorted(range(len(work.names)), key=lambda v: (-work.totals[v] - work.setups[v], v))

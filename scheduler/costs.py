@@ -12,7 +12,7 @@ Pure. A recorded run measures all that its replay does again, so the work of a s
 Set-up is paid once per (version, worker), the run once per segment. Imports are a warm server's, once per worker. What
 a first epoch takes longer than later ones (caches, threads) is paid by whichever epoch a process runs first, so it
 belongs to the set-up. An epoch of which the rest is not wanted is left early: the last of a segment, and those in
-`Recorded.leave`, behind which the next epoch begins with a recorded state.
+`RecordedVersion.leave`, behind which the next epoch begins with a recorded state.
 
 What no record can tell (files and forks, the machine, the statement's own cost) is `calibration`'s.
 """
@@ -24,21 +24,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import median, stdev
 
-from flor_ray.records import (
-    Checkpoint,
-    EpochTimes,
-    Operator,
-    Point,
-    Profile,
-    Region,
-    Segment,
-    Variant,
-)
+from flor_ray.records import Checkpoint, EpochTimes, Operator, Point, Profile, Region, Segment, Variant
 
 RestoreBytes = Mapping[tuple[int, Point], int]  # by epoch and point
 
 NOISE = 0.1  # standard deviation of an epoch's seconds when it runs again, as a share of them
-_UNMEASURED = 0.5  # the same for a set-up of which nobody knows how much of it was imports
+_UNMEASURED = 0.5  # that share for a set-up of which nobody knows how much of it was imports
 # What a statement that was added takes, with what keeps it from disturbing the run: each time, and by bytes of state.
 _STATEMENT_SECONDS = 3e-4
 _STATEMENT_SECONDS_PER_BYTE = 1.5e-10
@@ -50,8 +41,8 @@ _COMPARE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """What is known of a version before it is replayed."""
+class RecordedVersion:
+    """What its recorded run, and the statements added since, tell of a version before it is replayed."""
 
     profile: Profile
     sizes: RestoreBytes = field(default_factory=dict)
@@ -62,7 +53,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class SegmentWork:
     """What a segment does, in seconds of the recorded run. Spreads are standard deviations."""
 
     setup_seconds: float = 0.0  # the script's own, without imports
@@ -83,8 +74,8 @@ def restore_bytes(checkpoints: Iterable[Checkpoint]) -> dict[tuple[int, Point], 
     return sizes
 
 
-def work(segment: Segment, recorded: Recorded) -> Work:
-    """What the segment does again of the recorded run.
+def work(segment: Segment, recorded: RecordedVersion) -> SegmentWork:
+    """What a segment does again of the recorded run.
 
     An epoch that was not measured (a crashed run) counts as the median of the measured ones; the first epoch is left
     out of that median unless it is all there is.
@@ -93,7 +84,7 @@ def work(segment: Segment, recorded: Recorded) -> Work:
     own = max(0.0, profile.setup_seconds - profile.import_seconds)
     blurred = own * (NOISE if profile.import_seconds > 0 else _UNMEASURED)
     if segment.operator is Operator.DP_STAR and not profile.epochs and not segment.last:  # it has no main loop
-        return Work(run_seconds=own + profile.suffix_seconds, run_spread=blurred, known=own > 0)
+        return SegmentWork(run_seconds=own + profile.suffix_seconds, run_spread=blurred, known=own > 0)
     epochs = epochs_run(segment)
     until = _left_after(segment, recorded.ends)
     measured, typical, spread = _measured(profile, segment.variant)
@@ -109,7 +100,7 @@ def work(segment: Segment, recorded: Recorded) -> Work:
     variance += (added / 2) ** 2
     variance += (NOISE * profile.suffix_seconds) ** 2 if segment.suffix else 0.0
     places = _read(segment, recorded, until, run)
-    return Work(
+    return SegmentWork(
         setup_seconds=own + warm_up,
         setup_spread=blurred,
         run_seconds=run,
@@ -122,13 +113,13 @@ def work(segment: Segment, recorded: Recorded) -> Work:
 
 
 def typical_epoch_seconds(profile: Profile) -> float | None:
-    """Of an epoch after the first; None if none was measured."""
+    """Median seconds of the epochs after the first (or of that, if it is all there is); None if none was measured."""
     typical = _measured(profile, Variant.INNER)[1]
     return typical.seconds if profile.epochs else None
 
 
 def epochs_run(segment: Segment) -> range:
-    """Epochs that are run, wanted or to warm up."""
+    """Epochs that a segment runs, because they are wanted or on the way to those; none if it only restores states."""
     if segment.operator is Operator.DP or segment.variant is Variant.END:
         return range(0)
     begin = 1 if segment.operator is Operator.DP_STAR else (segment.restore or 0) + 1
@@ -150,11 +141,11 @@ def _left_after(segment: Segment, ends: Mapping[str, Region]) -> Region | None:
     return max((ends[name] for name in segment.names), key=_ORDER.index)
 
 
-def _is_left(segment: Segment, recorded: Recorded, epoch: int, until: Region | None) -> bool:
+def _is_left(segment: Segment, recorded: RecordedVersion, epoch: int, until: Region | None) -> bool:
     return until is not None and (epoch == segment.last or (epoch >= segment.first and epoch in recorded.leave))
 
 
-def _added(segment: Segment, recorded: Recorded) -> float:
+def _added(segment: Segment, recorded: RecordedVersion) -> float:
     """Seconds of an epoch for the statements that were added. Those in one place run together."""
     regions = {recorded.regions.get(name, Region.PREFIX) for name in segment.names}
     inner = recorded.profile.steps if Region.INNER in regions else 0.0
@@ -190,7 +181,9 @@ def _warm_up(profile: Profile, typical: EpochTimes, variant: Variant) -> float:
     return max(0.0, _part(first, variant, None) - _part(typical, variant, None))
 
 
-def _read(segment: Segment, recorded: Recorded, until: Region | None, run_seconds: float) -> list[tuple[int, Point]]:
+def _read(
+    segment: Segment, recorded: RecordedVersion, until: Region | None, run_seconds: float
+) -> list[tuple[int, Point]]:
     """States that are read: to begin with, in between, and to be compared with what the segment comes to."""
     if segment.variant is Variant.END and segment.operator is Operator.DP_I:
         return [(epoch, Point.EPOCH_END) for epoch in range(segment.first, segment.last + 1)]

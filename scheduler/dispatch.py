@@ -61,7 +61,7 @@ from dataclasses import dataclass, replace
 from flor_ray.records import Operator, Segment
 from flor_ray.scheduler.floor import DEFAULT_POLICY, GONE, PRESENT, Floor, Policy
 from flor_ray.scheduler.helping import help_late, look_after_idle, look_at_late, shorten_to_leave
-from flor_ray.scheduler.jobs import Job, SegmentState, Worker, WorkerState
+from flor_ray.scheduler.jobs import FloorWorker, Job, SegmentState, WorkerState
 from flor_ray.scheduler.messages import (
     Cancel,
     EpochBegun,
@@ -131,6 +131,7 @@ class Dispatcher:
 
     @property
     def finished(self) -> bool:
+        """Whether every segment is done or given up."""
         return not self._floor.unsettled
 
     @property
@@ -141,11 +142,12 @@ class Dispatcher:
 
     @property
     def segments(self) -> Mapping[Segment, SegmentState]:
-        """All segments, those that were cut in their pieces."""
+        """State of every segment; of one that was cut, of each piece."""
         return {segment: job.state for segment, job in self._floor.jobs.items()}
 
     @property
     def workers(self) -> Mapping[str, WorkerState]:
+        """State of each worker that has ever joined, by name."""
         return {name: worker.state for name, worker in self._floor.workers.items()}
 
     @property
@@ -154,6 +156,7 @@ class Dispatcher:
         return {name: w.job.segment for name, w in self._floor.workers.items() if w.job is not None}
 
     def standing(self, now: float) -> Standing:
+        """How far the replay is at this time, which is of the clock that `handle` is given."""
         floor = self._floor
         return Standing(
             rows_answered=floor.rows_answered,
@@ -164,7 +167,7 @@ class Dispatcher:
         )
 
     def handle(self, event: Event, now: float) -> tuple[Instruction, ...]:
-        """What to do now that this has happened. Raises BadTransition, and then has changed nothing."""
+        """What is to be done now that this has happened. Raises BadTransition, and then has changed nothing."""
         match event:
             case WorkerJoined():
                 instructions = self._joined(event, now)
@@ -308,7 +311,7 @@ class Dispatcher:
         self._floor.end_run(worker)
         return self._next(worker)
 
-    def _news(self, worker: Worker, now: float, slow: bool = False) -> list[Instruction]:
+    def _news(self, worker: FloorWorker, now: float, slow: bool = False) -> list[Instruction]:
         """How far a worker is has changed what is expected of it."""
         instructions = help_late(self._floor, worker, now)
         if not instructions and worker.draining:
@@ -320,19 +323,19 @@ class Dispatcher:
 
     # -- what becomes of them ----------------------------------------------------------------------------------------
 
-    def _taken(self, worker: Worker, job: Job, last: int) -> Job:
+    def _taken(self, worker: FloorWorker, job: Job, last: int) -> Job:
         """The worker's segment has ended after epoch `last`; the answer that said so may come still."""
         worker.owed.add(("shorten", job.segment))
         return self._floor.take_tail(worker, job, last + 1)
 
-    def _left(self, worker: Worker, job: Job, now: float) -> list[Instruction]:
+    def _left(self, worker: FloorWorker, job: Job, now: float) -> list[Instruction]:
         """It has ended a segment that another one had done; it may say that it has left it, too."""
         worker.owed.add(("cancelled", job.segment))
         self._floor.observe_left(worker, now)
         self._floor.end_run(worker)
         return self._next(worker)
 
-    def _next(self, worker: Worker) -> list[Instruction]:
+    def _next(self, worker: FloorWorker) -> list[Instruction]:
         if worker.draining:
             return [self._floor.retire(worker)]
         worker.state = WorkerState.IDLE
@@ -340,7 +343,7 @@ class Dispatcher:
         return []
 
     def _again(
-        self, job: Job, worker: Worker, error: str, front: bool = False, retryable: bool = True
+        self, job: Job, worker: FloorWorker, error: str, front: bool = False, retryable: bool = True
     ) -> list[Instruction]:
         """It waits for another attempt, if one is left."""
         job.failures += 1
@@ -352,13 +355,13 @@ class Dispatcher:
 
     # -- checks ------------------------------------------------------------------------------------------------------
 
-    def _worker(self, event: Event, name: str) -> Worker:
+    def _worker(self, event: Event, name: str) -> FloorWorker:
         worker = self._floor.workers.get(name)
         if worker is None:
             raise BadTransition(event, "the worker is unknown", self._history)
         return worker
 
-    def _job(self, event: Event, worker: Worker, segment: Segment) -> Job:
+    def _job(self, event: Event, worker: FloorWorker, segment: Segment) -> Job:
         """What the worker runs, if it can end as this segment."""
         job = worker.job
         if job is None:
@@ -370,7 +373,7 @@ class Dispatcher:
             raise BadTransition(event, f"the worker runs {job.segment}", self._history)
         return job
 
-    def _check_owed(self, event: Event, worker: Worker, segment: Segment) -> None:
+    def _check_owed(self, event: Event, worker: FloorWorker, segment: Segment) -> None:
         question = "shorten" if isinstance(event, SegmentShortened) else "cancelled"
         if (question, segment) not in worker.owed:
             raise BadTransition(event, f"nobody has asked it; the worker is {worker.state}", self._history)

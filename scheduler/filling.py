@@ -33,15 +33,17 @@ class Strip:
     version: str = ""
 
     def seconds(self, begin: int, end: int) -> float:
+        """What the piece from one atom up to another takes, restoring included; without set-up."""
         return self.restores[begin] + self.sums[end] - self.sums[begin]
 
     def furthest(self, begin: int, seconds: float) -> int:
-        """End of the longest piece from there that takes no longer; `begin` if there is none."""
+        """End of the longest piece from an atom on that takes at most so many seconds; `begin` if there is none."""
         reach = seconds - self.restores[begin] + self.sums[begin]
         return bisect_right(self.sums, reach * (1 + _MARGIN), begin) - 1 if reach >= self.sums[begin] else begin
 
     @property
     def atoms(self) -> int:
+        """The number of its atoms."""
         return len(self.restores)
 
 
@@ -92,7 +94,7 @@ def fill(strips: Sequence[Strip], slots: Sequence[Slot], deadline: float) -> lis
 
 
 def capacities_of(slots: Sequence[Slot], deadline: float) -> list[float]:
-    """Estimated seconds that each worker can do by then."""
+    """Estimated seconds of work that each worker can do by the deadline."""
     return [max(0.0, deadline - slot.ready_seconds) / slot.slowness * (1 + _MARGIN) for slot in slots]
 
 

@@ -13,7 +13,7 @@ from itertools import count, groupby
 from math import inf, log
 
 from flor_ray.records import Segment, SegmentCost
-from flor_ray.scheduler.jobs import BAND, Job, Queue, SegmentState, Worker, WorkerState, rows, speed_of_all
+from flor_ray.scheduler.jobs import BAND, FloorWorker, Job, Queue, SegmentState, WorkerState, rows, speed_of_all
 from flor_ray.scheduler.messages import EstimateCorrected, Retire, Run
 from flor_ray.scheduler.packing import Schedule
 from flor_ray.scheduler.problem import Cutting
@@ -41,19 +41,20 @@ DEFAULT_POLICY = Policy()
 
 
 class Floor:
-    """See the module. All times are seconds of the clock that `Dispatcher.handle` is given."""
+    """Segments, queues and workers of one replay, and every way in which they change. All times are seconds of the
+    clock that `Dispatcher.handle` is given."""
 
     def __init__(self, schedule: Schedule, cutting: Cutting, slowness: Mapping[str, float], policy: Policy) -> None:
         self.cutting, self.policy = cutting, policy
         self.jobs: dict[Segment, Job] = {}
-        self.workers: dict[str, Worker] = {}
-        self.idle: list[tuple[float, int, Worker]] = []  # by slowness; without those that wait for an answer
-        self.fresh: list[Worker] = []  # idle since this event, their own queues not looked at yet
+        self.workers: dict[str, FloorWorker] = {}
+        self.idle: list[tuple[float, int, FloorWorker]] = []  # by slowness; without those that wait for an answer
+        self.fresh: list[FloorWorker] = []  # idle since this event, their own queues not looked at yet
         self.busy = 0  # workers with a segment
         self.waiting = 0  # segments
         self.unsettled = 0  # segments, of those that were cut their pieces
         self.rows = self.rows_answered = 0
-        self.suspects: dict[Worker, float] = {}  # late ones, and when to look at them next
+        self.suspects: dict[FloorWorker, float] = {}  # late ones, and when to look at them next
         self.wanted: list[Job] = []  # to be run by a second worker
         self.clones = self.steals = 0
         self.clone_seconds = 0.0
@@ -61,7 +62,7 @@ class Floor:
         self._others_end = (-inf, -inf)  # when found out, and what
         self._slowness = dict(slowness)
         self._numbers = count()
-        self._late: list[tuple[float, int, Worker]] = []  # heap by end, the last first; old entries are skipped
+        self._late: list[tuple[float, int, FloorWorker]] = []  # heap by end, the last first; old entries are skipped
         self._free: dict[
             float, list[tuple[float, int, Queue]]
         ] = {}  # heaps of queues without a worker, the longest first
@@ -90,11 +91,12 @@ class Floor:
     # -- workers -----------------------------------------------------------------------------------------------------
 
     def join(self, name: str, kind: str, slot: int | None, now: float) -> None:
+        """A worker is there. It gets the queue of its slot, if that is free; `look_after_idle` sees to the rest."""
         if not self.workers:
             self.planned_end = now + self._planned_makespan
         self.workers.pop(name, None)  # whoever comes back is the last to have joined, and cold
         of_kind = self._slowness.get(kind, 1.0)
-        worker = Worker(name, next(self._numbers), Queue(of_kind), kind, slowness=of_kind, of_kind=of_kind)
+        worker = FloorWorker(name, next(self._numbers), Queue(of_kind), kind, slowness=of_kind, of_kind=of_kind)
         self.workers[name] = worker
         self._others_end = (-inf, -inf)  # with one more, all ends earlier than was thought
         if slot is not None and 0 <= slot < len(self._slots):
@@ -103,49 +105,55 @@ class Floor:
                 self.take_queue(worker, self._slots[slot])
         self.fresh.append(worker)
 
-    def rest(self, worker: Worker) -> None:
-        """It is idle, and nothing is in its queue."""
+    def rest(self, worker: FloorWorker) -> None:
+        """A worker is idle, and nothing is in its queue: it is one of those that may help others."""
         worker.state = WorkerState.IDLE
         insort(self.idle, (worker.slowness, worker.order, worker))
 
-    def unrest(self, worker: Worker) -> None:
+    def unrest(self, worker: FloorWorker) -> None:
+        """A worker is no longer one of the idle: it has something to do, or waits for an answer."""
         self.idle = [entry for entry in self.idle if entry[2] is not worker]
         self.fresh = [other for other in self.fresh if other is not worker]
 
-    def leave(self, worker: Worker, state: WorkerState) -> None:
+    def leave(self, worker: FloorWorker, state: WorkerState) -> None:
+        """A worker takes no more segments; what waited in its queue goes to others. `state` is RETIRED or LOST."""
         self.unrest(worker)
         self.release_queue(worker)
         worker.state, worker.awaits = state, None
         worker.draining = False
         worker.stamp = -1
 
-    def retire(self, worker: Worker) -> Retire:
+    def retire(self, worker: FloorWorker) -> Retire:
+        """A worker is not needed any more; answers with what it is to be told."""
         self.leave(worker, WorkerState.RETIRED)
         return Retire(worker.name)
 
-    def warm(self, worker: Worker, version: str) -> None:
+    def warm(self, worker: FloorWorker, version: str) -> None:
+        """A worker has a live process of a version: no set-up from now on."""
         worker.warm.add(version)
         worker.queue.warmed(version)
 
-    def cool(self, worker: Worker, version: str) -> None:
+    def cool(self, worker: FloorWorker, version: str) -> None:
+        """A worker's process of a version has ended: the next segment sets it up again."""
         worker.warm.discard(version)
         worker.queue.cooled(version)
 
-    def observe(self, worker: Worker, job: Job, run_seconds: float) -> None:
+    def observe(self, worker: FloorWorker, job: Job, run_seconds: float) -> None:
         """Learn from a segment that has ended."""
         version, estimated = job.segment.version, job.cost.run_seconds * worker.of_kind
         worker.speed.observe(version, worker.kind, run_seconds, estimated)
         self.speed.observe(version, worker.kind, run_seconds, estimated)
         self._judge(worker)
 
-    def observe_left(self, worker: Worker, now: float) -> None:
+    def observe_left(self, worker: FloorWorker, now: float) -> None:
         """Learn from a segment that was left, if it had taken longer than it should already."""
         measured, estimated = worker.taken(now)
         if worker.job is not None and measured * worker.of_kind > estimated * worker.slowness:
             worker.speed.observe(worker.job.segment.version, worker.kind, measured, estimated)
             self._judge(worker)
 
-    def advance(self, worker: Worker, epoch: int, now: float) -> None:
+    def advance(self, worker: FloorWorker, epoch: int, now: float) -> None:
+        """A worker has begun with an epoch: what that says of its speed, and of when it ends."""
         worker.epoch = epoch, now
         worker.first_epoch = worker.first_epoch or worker.epoch
         worker.refused = False
@@ -154,19 +162,19 @@ class Floor:
         if not worker.slow:
             self.suspects.pop(worker, None)
 
-    def _judge(self, worker: Worker) -> None:
+    def _judge(self, worker: FloorWorker) -> None:
         own, all_ = worker.speed.ratio(*worker.seen()), self.speed.ratio()
         worker.slow = own > BAND * all_
         worker.slowness = worker.of_kind * (own if worker.slow or own * BAND < all_ else all_)
 
-    def update(self, worker: Worker, now: float) -> None:
-        """Note when it will have ended all that it has."""
+    def update(self, worker: FloorWorker, now: float) -> None:
+        """Note anew when a worker will have ended all that it has."""
         worker.stamp = next(self._numbers)
         heappush(self._late, (-worker.end(now), worker.stamp, worker))
 
-    def latest(self, most: int) -> list[Worker]:
+    def latest(self, most: int) -> list[FloorWorker]:
         """Workers that would end last, the last one first."""
-        found: list[tuple[float, int, Worker]] = []
+        found: list[tuple[float, int, FloorWorker]] = []
         while self._late and len(found) < most:
             entry = heappop(self._late)
             if entry[1] == entry[2].stamp:
@@ -178,19 +186,20 @@ class Floor:
     # -- queues ------------------------------------------------------------------------------------------------------
 
     def release(self, queue: Queue) -> None:
+        """Leaves a queue to whichever worker takes it."""
         queue.own(None)
         if len(queue):
             queue.stamp = next(self._numbers)
             heappush(self._free.setdefault(queue.slowness, []), (-queue.seconds, queue.stamp, queue))
 
-    def release_queue(self, worker: Worker) -> None:
+    def release_queue(self, worker: FloorWorker) -> None:
         """Leaves what waits in the worker's queue to others."""
         if len(worker.queue):
             self.release(worker.queue)
             worker.queue = Queue(worker.slowness)
             worker.queue.own(worker)
 
-    def free_queue(self, worker: Worker) -> Queue | None:
+    def free_queue(self, worker: FloorWorker) -> Queue | None:
         """Of the queues without a worker one that was made for its speed, of those the longest."""
         for slowness in sorted(self._free, key=lambda s: (abs(log(s / worker.of_kind)), s)):
             heap = self._free[slowness]
@@ -201,17 +210,19 @@ class Floor:
             del self._free[slowness]
         return None
 
-    def take_queue(self, worker: Worker, queue: Queue) -> None:
+    def take_queue(self, worker: FloorWorker, queue: Queue) -> None:
+        """Gives a queue that had no worker to this one."""
         worker.queue, queue.stamp = queue, -1
         queue.own(worker)
 
     def loose(self, job: Job) -> None:
-        """It waits for whoever is idle first."""
+        """A segment that belongs to no queue waits for whoever is idle first."""
         queue = Queue()
         queue.add(job)
         self.release(queue)
 
     def free_seconds(self) -> float:
+        """Estimated seconds of all that waits in queues without a worker."""
         return sum(queue.seconds for queue in self._free_queues())
 
     def _free_queues(self) -> list[Queue]:
@@ -219,7 +230,8 @@ class Floor:
 
     # -- segments ----------------------------------------------------------------------------------------------------
 
-    def start(self, worker: Worker, job: Job, now: float) -> Run:
+    def start(self, worker: FloorWorker, job: Job, now: float) -> Run:
+        """A worker begins with a segment, alone or as a clone; answers with what it is to be told."""
         cost, setup = job.cost, worker.setup_of(job)
         if job.state is SegmentState.WAITING:
             self.waiting -= 1
@@ -239,7 +251,7 @@ class Floor:
         slow = slow * worker.slowness * worker.first_seconds() + policy.slow_after_spreads * cost.setup_spread
         return Run(worker.name, job.segment, slow, worker.slowness * (setup + cost.run_seconds))
 
-    def end_run(self, worker: Worker) -> Job | None:
+    def end_run(self, worker: FloorWorker) -> Job | None:
         """The worker's segment has ended, however; the job, if it ran one."""
         job = worker.job
         if job is None:
@@ -258,7 +270,7 @@ class Floor:
         self.suspects.pop(worker, None)
         return job
 
-    def answered(self, worker: Worker) -> Worker | None:
+    def answered(self, worker: FloorWorker) -> FloorWorker | None:
         """The question is settled; who waited for the answer is idle again."""
         thief, worker.thief, worker.asked = worker.thief, None, None
         if thief is None or thief.awaits is not worker:
@@ -267,7 +279,7 @@ class Floor:
         self.fresh.append(thief)
         return thief
 
-    def take_tail(self, worker: Worker, job: Job, point: int) -> Job:
+    def take_tail(self, worker: FloorWorker, job: Job, point: int) -> Job:
         """What is left of a running segment without the epochs from `point` on, which go to who asked for them."""
         head, tail = self._cut(job, point)
         head.state, head.runners, head.failures = SegmentState.RUNNING, [worker], job.failures
@@ -282,6 +294,7 @@ class Floor:
         return head
 
     def cut_waiting(self, job: Job, point: int) -> tuple[Job, Job]:
+        """A waiting segment as two: what ends before epoch `point`, and the rest. Neither is in a queue yet."""
         head, tail = self._cut(job, point)
         head.failures = tail.failures = job.failures
         self.waiting += 1
@@ -295,11 +308,13 @@ class Floor:
         return pieces
 
     def wait_again(self, job: Job, queue: Queue, front: bool) -> None:
+        """A segment that ran, and did not come to its end, waits for another attempt."""
         job.state = SegmentState.WAITING
         self.waiting += 1
         queue.add(job, front)
 
     def settle(self, job: Job, state: SegmentState) -> None:
+        """A segment is DONE or GIVEN_UP; nothing more becomes of it."""
         job.state = state
         self.unsettled -= 1
         self.rows_answered += rows(job.segment) if state is SegmentState.DONE else 0

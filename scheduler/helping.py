@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 
 from flor_ray.scheduler.floor import Floor
-from flor_ray.scheduler.jobs import BAND, Job, SegmentState, Worker, WorkerState
+from flor_ray.scheduler.jobs import BAND, FloorWorker, Job, SegmentState, WorkerState
 from flor_ray.scheduler.messages import Instruction, Run, Shorten
 
 _VICTIMS = 16  # that are looked at for one thief: who would end early is not worth helping
@@ -64,7 +64,7 @@ def look_at_late(floor: Floor, now: float) -> list[Instruction]:
     return instructions
 
 
-def _second(floor: Floor, worker: Worker, now: float) -> Run | None:
+def _second(floor: Floor, worker: FloorWorker, now: float) -> Run | None:
     """A clone that is wanted, and still pays."""
     if worker.slow or not floor.wanted:
         return None
@@ -79,7 +79,7 @@ def _second(floor: Floor, worker: Worker, now: float) -> Run | None:
     return None
 
 
-def _relieve(floor: Floor, worker: Worker, now: float) -> Instruction | None:
+def _relieve(floor: Floor, worker: FloorWorker, now: float) -> Instruction | None:
     """Before its own queue, if that is of short stretches: a long one of a worker that would end late. At the end
     idle workers can share the short ones out; what is long has to be begun in time."""
     if worker.slow or not len(worker.queue):
@@ -104,13 +104,13 @@ def _relieve(floor: Floor, worker: Worker, now: float) -> Instruction | None:
     return None
 
 
-def help_late(floor: Floor, victim: Worker, now: float) -> list[Instruction]:
+def help_late(floor: Floor, victim: FloorWorker, now: float) -> list[Instruction]:
     """Idle workers help one of whom news have come."""
     help_ = _help(floor, victim, now) if floor.idle else None
     return [] if help_ is None else [help_]
 
 
-def shorten_to_leave(floor: Floor, worker: Worker, now: float) -> list[Instruction]:
+def shorten_to_leave(floor: Floor, worker: FloorWorker, now: float) -> list[Instruction]:
     """One that drains ends its segment at the next border; a slow one at the last that it comes to in time."""
     job = worker.job
     if job is None or worker.asked is not None or len(job.runners) > 1 or worker.state is WorkerState.LEAVING:
@@ -144,7 +144,7 @@ def _take_queues(floor: Floor, now: float) -> list[Instruction]:
     return instructions
 
 
-def _begin(floor: Floor, worker: Worker, now: float) -> Run | None:
+def _begin(floor: Floor, worker: FloorWorker, now: float) -> Run | None:
     """The next segment of its own queue. What a slow worker would not end in time it leaves to others."""
     if not len(worker.queue):
         return None
@@ -167,12 +167,12 @@ def _begin(floor: Floor, worker: Worker, now: float) -> Run | None:
     return floor.start(worker, job, now)
 
 
-def _victims(floor: Floor, now: float) -> Sequence[Worker]:
+def _victims(floor: Floor, now: float) -> Sequence[FloorWorker]:
     late = [worker for worker in floor.latest(_PASSED_OVER) if _can_lose(floor, worker)]
     return sorted(late[:_VICTIMS], key=lambda worker: -worker.end(now))
 
 
-def _can_lose(floor: Floor, worker: Worker) -> bool:
+def _can_lose(floor: Floor, worker: FloorWorker) -> bool:
     if len(worker.queue):
         return True
     job = worker.job
@@ -181,7 +181,7 @@ def _can_lose(floor: Floor, worker: Worker) -> bool:
     return not floor.waiting or bool(not worker.refused and _points_ahead(worker, job))
 
 
-def _help(floor: Floor, victim: Worker, now: float) -> Instruction | None:
+def _help(floor: Floor, victim: FloorWorker, now: float) -> Instruction | None:
     if not _can_lose(floor, victim):
         return None
     end = victim.end(now)
@@ -196,7 +196,7 @@ def _help(floor: Floor, victim: Worker, now: float) -> Instruction | None:
     return shorten or _clone(floor, job, end, now)
 
 
-def _take_waiting(floor: Floor, victim: Worker, end: float, now: float) -> Run | None:
+def _take_waiting(floor: Floor, victim: FloorWorker, end: float, now: float) -> Run | None:
     """The waiting segment that costs least set-up, of those the first in rank, of those the longest."""
     found = []
     for job in victim.queue.latest(_LATEST):
@@ -213,7 +213,7 @@ def _take_waiting(floor: Floor, victim: Worker, end: float, now: float) -> Run |
     return floor.start(thief, job, now)
 
 
-def _cut_waiting(floor: Floor, victim: Worker, end: float, now: float) -> Run | None:
+def _cut_waiting(floor: Floor, victim: FloorWorker, end: float, now: float) -> Run | None:
     """The tail of the last waiting segment, so long that both end as early as can be."""
     job = victim.queue.latest(1)[0]
     if not job.points:
@@ -235,7 +235,7 @@ def _cut_waiting(floor: Floor, victim: Worker, end: float, now: float) -> Run | 
     return floor.start(thief, tail, now)
 
 
-def _take_running(floor: Floor, victim: Worker, job: Job, end: float, now: float) -> Shorten | None:
+def _take_running(floor: Floor, victim: FloorWorker, job: Job, end: float, now: float) -> Shorten | None:
     """The tail of what it runs, so long that both end as early as can be."""
     points = _points_ahead(victim, job)
     if not points:
@@ -252,7 +252,7 @@ def _take_running(floor: Floor, victim: Worker, job: Job, end: float, now: float
     return _ask(floor, victim, job, point, thief, now)
 
 
-def _ask(floor: Floor, worker: Worker, job: Job, point: int, thief: Worker | None, now: float) -> Shorten:
+def _ask(floor: Floor, worker: FloorWorker, job: Job, point: int, thief: FloorWorker | None, now: float) -> Shorten:
     worker.asked, worker.thief = point - 1, thief
     if thief is not None:
         thief.awaits = worker
@@ -272,19 +272,19 @@ def _clone(floor: Floor, job: Job, end: float, now: float) -> Run | None:
     return floor.start(thief, job, now)
 
 
-def _clone_pays(floor: Floor, thief: Worker, job: Job, end: float, now: float) -> bool:
+def _clone_pays(floor: Floor, thief: FloorWorker, job: Job, end: float, now: float) -> bool:
     seconds, policy = thief.cost(job), floor.policy
     if seconds > policy.clone_gain * (end - now) or seconds + policy.least_gain_seconds > end - now:
         return False
     return floor.speed.known and floor.clone_seconds + seconds <= policy.clone_share * floor.planned_seconds
 
 
-def _thief(floor: Floor, job: Job) -> Worker:
+def _thief(floor: Floor, job: Job) -> FloorWorker:
     """The idle worker that would end it first."""
     return min((entry[2] for entry in floor.idle[:_THIEVES]), key=lambda worker: worker.cost(job))
 
 
-def _pays(floor: Floor, thief: Worker, end: float, before: float, spent: float, now: float) -> bool:
+def _pays(floor: Floor, thief: FloorWorker, end: float, before: float, spent: float, now: float) -> bool:
     if thief.slow and now + spent > _in_time(floor, now):
         return False
     return end + max(floor.policy.least_gain_seconds, floor.policy.least_gain * spent) < before
@@ -307,6 +307,6 @@ def _tail_seconds(floor: Floor, job: Job, point: int) -> float:
     return job.piece_seconds(floor.cutting.cut(job.segment, (point,))[1], floor.cutting)
 
 
-def _points_ahead(worker: Worker, job: Job) -> Sequence[int]:
+def _points_ahead(worker: FloorWorker, job: Job) -> Sequence[int]:
     """Epochs that it has not begun, and that another worker could begin with."""
     return job.points[bisect_right(job.points, worker.at) :]

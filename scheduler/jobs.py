@@ -19,6 +19,8 @@ _LATEST, _LATEST_OF_ALL = 3, 64  # segments by which a worker's speed is known, 
 
 
 class WorkerState(StrEnum):
+    """What a worker is doing, as far as the dispatcher knows; `dispatch` has the transitions."""
+
     IDLE = "idle"
     BUSY = "busy"
     LEAVING = "leaving"  # told to leave a segment that another worker has done
@@ -28,6 +30,8 @@ class WorkerState(StrEnum):
 
 
 class SegmentState(StrEnum):
+    """What has become of a segment so far; the last two are final."""
+
     WAITING = "waiting"
     RUNNING = "running"
     DONE = "done"
@@ -36,7 +40,7 @@ class SegmentState(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A segment, or a piece of one, on its way."""
+    """A segment, or a piece of one, on its way through a replay."""
 
     segment: Segment
     base: SegmentCost  # as first estimated
@@ -44,7 +48,7 @@ class Job:
     points: tuple[int, ...]  # epochs that a piece can begin with
     state: SegmentState = SegmentState.WAITING
     failures: int = 0
-    runners: list[Worker] = field(default_factory=list)  # two: one of them is a clone
+    runners: list[FloorWorker] = field(default_factory=list)  # two: one of them is a clone
     shares: tuple[float, ...] = ()  # of its run seconds, before each of `points`: filled when it runs
 
     @property
@@ -64,7 +68,7 @@ class Job:
         return below + (above - below) * (epoch - low) / (high - low)
 
     def measure(self, cutting: Cutting) -> None:
-        """Find out its shares. With very many points epochs count as equal: finding out takes time, too."""
+        """Finds out its `shares`. With very many points epochs count as equal: finding out takes time, too."""
         if self.shares or not 0 < len(self.points) <= _MEASURED_POINTS or self.cost.run_seconds <= 0:
             return
         parts = (cutting.cut(self.segment, (point,))[0] for point in self.points)
@@ -81,7 +85,7 @@ class Job:
         return tuple(self._piece(part, cutting) for part in (head, tail))  # type: ignore[return-value]
 
     def piece_seconds(self, segment: Segment, cutting: Cutting) -> float:
-        """Run seconds of a piece, as estimated now."""
+        """Run seconds of a piece of this job, as estimated now."""
         return _piece_cost(self.cost, segment, cutting).run_seconds
 
     def _piece(self, segment: Segment, cutting: Cutting) -> Job:
@@ -119,7 +123,7 @@ class Queue:
 
     def __init__(self, slowness: float = 1.0) -> None:
         self.slowness = slowness  # of the worker that it was made for
-        self.owner: Worker | None = None
+        self.owner: FloorWorker | None = None
         self.stamp = -1  # of its entry among the queues without an owner
         self._jobs: deque[Job] = deque()
         self._versions: Counter[str] = Counter()
@@ -134,14 +138,15 @@ class Queue:
 
     @property
     def seconds(self) -> float:
-        """At slowness 1, with set-ups; without those of versions that are warm."""
+        """Estimated seconds of all jobs at slowness 1, with the set-ups of versions that are not warm."""
         return max(0.0, self._run_seconds + self._setup_seconds)
 
     def latest(self, count: int) -> list[Job]:
-        """The last few, last first."""
+        """The last few jobs, the last one first."""
         return [self._jobs[-number] for number in range(1, min(count, len(self._jobs)) + 1)]
 
     def add(self, job: Job, front: bool = False) -> None:
+        """Puts a job at the end, or in front of all."""
         if front:
             self._jobs.appendleft(job)
         else:
@@ -149,12 +154,13 @@ class Queue:
         self._count(job, 1)
 
     def pop(self) -> Job:
+        """Takes the first job out. Raises IndexError if none waits."""
         job = self._jobs.popleft()
         self._count(job, -1)
         return job
 
     def remove(self, job: Job) -> None:
-        """Looks from the end."""
+        """Takes a job out, looking from the end. Raises ValueError if it does not wait here."""
         for number in range(len(self._jobs) - 1, -1, -1):
             if self._jobs[number] is job:
                 del self._jobs[number]
@@ -163,15 +169,17 @@ class Queue:
         raise ValueError(f"{job.segment} does not wait here")
 
     def replace_last(self, job: Job) -> None:
+        """Puts what is left of the last job in its place."""
         self._count(self._jobs.pop(), -1)
         self.add(job)
 
-    def own(self, owner: Worker | None) -> None:
+    def own(self, owner: FloorWorker | None) -> None:
+        """Gives the queue to a worker, or to nobody; that decides which versions are warm."""
         self.owner = owner
         self.recount()
 
     def recount(self) -> None:
-        """Estimates or warm versions have changed."""
+        """Adds up anew: estimates or warm versions have changed."""
         jobs, self._jobs = self._jobs, deque()
         self._versions, self._setups, self._run_seconds, self._setup_seconds = Counter(), {}, 0.0, 0.0
         for job in jobs:
@@ -201,7 +209,7 @@ class Queue:
 
 
 class Speed:
-    """Measured against estimated seconds of the latest segments. 1 as long as nothing is known."""
+    """How fast the latest segments were: measured against estimated seconds."""
 
     def __init__(self, latest: int) -> None:
         self._seen: deque[tuple[str, str, float, float]] = deque(maxlen=latest)
@@ -209,9 +217,11 @@ class Speed:
 
     @property
     def known(self) -> bool:
+        """Whether enough was seen for the ratio to tell anything."""
         return self._estimated >= _TELLING_SECONDS
 
     def observe(self, version: str, kind: str, measured: float, estimated: float) -> None:
+        """Takes note of a segment: its version, the class of its worker, and its seconds."""
         self._seen.append((version, kind, measured, estimated))
         self._add_up()
 
@@ -222,7 +232,7 @@ class Speed:
         self._add_up()
 
     def ratio(self, measured: float = 0.0, estimated: float = 0.0) -> float:
-        """With what has been seen of a run that goes on."""
+        """Measured over estimated seconds; with what has been seen of a run that goes on, if that is given."""
         below = self._estimated + estimated
         return (self._measured + measured) / below if below >= _TELLING_SECONDS else 1.0
 
@@ -232,11 +242,14 @@ class Speed:
 
 
 def speed_of_all() -> Speed:
+    """The speed that all workers have in common: of more segments than one worker's own."""
     return Speed(_LATEST_OF_ALL)
 
 
 @dataclass(slots=True, eq=False)
-class Worker:
+class FloorWorker:
+    """A worker as the dispatcher sees it: what it has, what it runs, and how fast it has been."""
+
     name: str
     order: int  # in which they joined
     queue: Queue
@@ -257,16 +270,17 @@ class Worker:
     epoch: tuple[int, float] | None = None
     asked: int | None = None  # to end after this epoch; not answered yet
     refused: bool = False  # nothing could be taken while it is in this epoch
-    thief: Worker | None = None  # that asked
-    awaits: Worker | None = None  # whom it has asked
+    thief: FloorWorker | None = None  # that asked
+    awaits: FloorWorker | None = None  # whom it has asked
     owed: set[tuple[str, Segment]] = field(default_factory=set)  # answers that may come still, and mean nothing
     stamp: int = 0  # of its latest entry in the dispatcher's heap
 
     def cost(self, job: Job) -> float:
-        """Seconds that it would take for a job."""
+        """Seconds that this worker would take for a job, set-up included if it needs one."""
         return self.slowness * (job.cost.run_seconds + self.setup_of(job))
 
     def setup_of(self, job: Job) -> float:
+        """Estimated seconds, at slowness 1, to set the job's version up here; 0 if it is warm."""
         return 0.0 if job.segment.version in self.warm else job.cost.setup_seconds
 
     @property
@@ -275,7 +289,7 @@ class Worker:
         return self.epoch[0] if self.epoch else 0
 
     def runs(self, segment: Segment) -> bool:
-        """Whether that is what it runs, as it was told to it or as it has become since."""
+        """Whether it runs this segment, as it was told to or as that has become since."""
         if self.job is None or self.told is None:
             return False
         now = self.job.segment
@@ -289,12 +303,12 @@ class Worker:
         return at - since, (self.job.share(epoch) - self.job.share(begin)) * self.job.cost.run_seconds * self.of_kind
 
     def taken(self, now: float) -> tuple[float, float]:
-        """The same, with the epoch that it is in, as if that ended now."""
+        """Measured and estimated seconds of the epochs of this run, as if the one that it is in ended now."""
         (since, seconds), (measured, estimated) = self._step(), self.seen()
         return measured + now - since, estimated + seconds * self.of_kind
 
     def first_seconds(self) -> float:
-        """Estimated, from when it began to the end of its first epoch."""
+        """Estimated seconds from when it began with its segment to the end of the first epoch."""
         if self.job is None:
             return 0.0
         share = self.job.share(first_run(self.job.segment) + 1)
@@ -315,7 +329,7 @@ class Worker:
         return self.slow or now - since > BAND * self.slowness * seconds
 
     def run_end(self, now: float) -> float:
-        """When its running segment will end."""
+        """When its running segment will end; `now` if there is none."""
         return now if self.job is None else self.epoch_end(self.job.segment.last, now)
 
     def epoch_end(self, last: int, now: float) -> float:
@@ -334,5 +348,5 @@ class Worker:
         return now + left + after * pace
 
     def end(self, now: float) -> float:
-        """When it will have run all that it has."""
+        """When it will have run all that it has, what waits in its queue included."""
         return self.run_end(now) + self.slowness * self.queue.seconds

@@ -12,6 +12,8 @@ from flor_ray.records import Segment, SegmentCost, SegmentReport
 
 @dataclass(frozen=True, slots=True)
 class WorkerJoined:
+    """A worker is there and idle. One that was lost or retired may come back, cold."""
+
     worker: str
     kind: str = ""  # worker class, such as the GPU's type
     slot: int | None = None  # of the schedule, if it is one that was there when it was made
@@ -26,6 +28,8 @@ class WorkerDraining:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLost:
+    """The worker is gone, and with it what it ran."""
+
     worker: str
 
 
@@ -48,6 +52,8 @@ class SegmentDone:
 
 @dataclass(frozen=True, slots=True)
 class SegmentFailed:
+    """A segment has ended, and its rows are not there."""
+
     worker: str
     segment: Segment
     error: str
@@ -133,6 +139,8 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
+    """The segment will not be tried again; `error` is that of its last attempt."""
+
     segment: Segment
     error: str
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from flor_ray.records import Operator, SegmentCost
 from flor_ray.scheduler import completing, constructing, filling, improving
-from flor_ray.scheduler.bins import Bins, Work, load
+from flor_ray.scheduler.bins import Bins, JobColumns, load
 from flor_ray.scheduler.bounds import Demand, least_makespan
 from flor_ray.scheduler.problem import Slot, Workers, slots_of
 
@@ -36,7 +36,8 @@ _DEADLINES = 12  # halvings of the interval between the bound and 3/2 of it, to 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What each worker runs, in order. Workers are numbered; who they are is known when they join."""
+    """Which segments each worker runs, and in which order. Workers are numbered; who they are is known when they
+    join."""
 
     assignments: tuple[tuple[SegmentCost, ...], ...]
     makespan_seconds: float
@@ -51,7 +52,7 @@ def pack(costs: Sequence[SegmentCost], workers: Workers, effort: int = EFFORT) -
     there is no worker, and for seconds that are negative or no number.
     """
     slots = slots_of(workers)
-    work = Work(costs)
+    work = JobColumns(costs)
     bound = _bound(work, slots)
     plain = constructing.plain_lpt(work, slots)
     best = improved(_best_start(work, slots, bound, plain), bound, effort)
@@ -71,6 +72,7 @@ def improved(bins: Bins, bound: float, effort: int) -> Bins:
 
 
 def schedule_of(bins: Bins, bound: float, workers: Workers) -> Schedule:
+    """Filled bins as a schedule: each worker's segments in order, and the makespan added up anew."""
     costs, slots = bins.work.costs, bins.slots
     setups = dict(zip(bins.work.names, bins.work.setups, strict=True))
     assignments = tuple(
@@ -103,7 +105,7 @@ def _by_epoch(cost: SegmentCost) -> tuple[bool, bool, float, str]:
     return cost.segment.operator is Operator.DP, not cost.segment.from_prefix, cost.rank, cost.segment.id
 
 
-def _best_start(work: Work, slots: Sequence[Slot], bound: float, plain: Bins) -> Bins:
+def _best_start(work: JobColumns, slots: Sequence[Slot], bound: float, plain: Bins) -> Bins:
     """The best of all ways to build a schedule; of equals the one with least set-ups, then the first."""
     best = plain
     for build in (_whole_versions, _version_by_version, _in_a_row, _in_batches):
@@ -115,15 +117,15 @@ def _best_start(work: Work, slots: Sequence[Slot], bound: float, plain: Bins) ->
     return best
 
 
-def _whole_versions(work: Work, slots: Sequence[Slot], bound: float, until: float) -> Bins | None:
+def _whole_versions(work: JobColumns, slots: Sequence[Slot], bound: float, until: float) -> Bins | None:
     return constructing.whole_versions(work, slots)
 
 
-def _version_by_version(work: Work, slots: Sequence[Slot], bound: float, until: float) -> Bins | None:
+def _version_by_version(work: JobColumns, slots: Sequence[Slot], bound: float, until: float) -> Bins | None:
     return constructing.version_by_version(work, slots)
 
 
-def _in_a_row(work: Work, slots: Sequence[Slot], bound: float, until: float) -> Bins | None:
+def _in_a_row(work: JobColumns, slots: Sequence[Slot], bound: float, until: float) -> Bins | None:
     if until <= bound * (1 + _CLOSE):
         return None
     strips = [
@@ -144,7 +146,7 @@ def _in_a_row(work: Work, slots: Sequence[Slot], bound: float, until: float) -> 
     return bins
 
 
-def _in_batches(work: Work, slots: Sequence[Slot], bound: float, until: float) -> Bins | None:
+def _in_batches(work: JobColumns, slots: Sequence[Slot], bound: float, until: float) -> Bins | None:
     """Batches for the earliest deadline found; None where workers differ, or when the result would be no better."""
     if set(slots) != {Slot()} or until <= bound * (1 + _REACHED):
         return None
@@ -160,7 +162,7 @@ def _in_batches(work: Work, slots: Sequence[Slot], bound: float, until: float) -
     return best
 
 
-def _bound(work: Work, slots: Sequence[Slot]) -> float:
+def _bound(work: JobColumns, slots: Sequence[Slot]) -> float:
     warm = {version for slot in slots for version in slot.warm}
     held = {version for slot in slots for version in slot.held}
     demands = []

@@ -129,12 +129,12 @@ def rank_of(segment: Segment, ranks: Ranks) -> float:
 
 
 def ranked(costs: Iterable[SegmentCost], ranks: Ranks) -> tuple[SegmentCost, ...]:
-    """The costs with their segments' ranks."""
+    """The costs with the ranks of their segments in place of their own."""
     return tuple(replace(c, rank=rank_of(c.segment, ranks)) for c in costs)
 
 
 def ranked_cutting(cutting: Cutting, ranks: Ranks) -> Cutting:
-    """The same cutting, whose pieces have their own ranks."""
+    """A cutting that also gives the pieces' costs the ranks of their own epochs."""
 
     def cost(segment: Segment) -> SegmentCost:
         return replace(cutting.cost(segment), rank=rank_of(segment, ranks))

@@ -29,7 +29,8 @@ Workers = int | Sequence[Slot]  # a number: as many equal ones
 
 
 def slots_of(workers: Workers) -> tuple[Slot, ...]:
-    """One slot per worker. Raises ValueError when there is none."""
+    """One slot for each worker; a number stands for equal, cold and ready ones. Raises ValueError when there is
+    none."""
     slots = (Slot(),) * workers if isinstance(workers, int) else tuple(workers)
     if not slots:
         raise ValueError(f"workers is {workers}; at least one is needed")

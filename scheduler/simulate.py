@@ -36,14 +36,14 @@ from flor_ray.scheduler.messages import (
 )
 from flor_ray.scheduler.packing import Schedule
 from flor_ray.scheduler.problem import Cutting
-from flor_ray.scheduler.world import Storage, TrueRun, Truth, World
+from flor_ray.scheduler.world import SharedStorage, TrueRun, Truth, World
 
 Learn = Callable[[SegmentReport], EstimateCorrected | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """What happened. Seconds of the virtual clock, from when the workers were wanted."""
+    """What happened in a simulated replay. Seconds are of the virtual clock, from when the workers were wanted."""
 
     stints: tuple[Stint, ...]
     makespan_seconds: float
@@ -57,7 +57,7 @@ class Simulation:
 
     @property
     def extra_share(self) -> float:
-        """Wasted seconds for each useful one."""
+        """Worker seconds that were wasted, for each useful one."""
         useful = self.busy_seconds - self.wasted_seconds
         return self.wasted_seconds / useful if useful else 0.0
 
@@ -88,13 +88,13 @@ def simulate(
         raise ValueError(f"workers is {workers}; at least one is needed")
     costs = [cost for assignment in schedule.assignments for cost in assignment]
     true = Truth(costs, cutting, truth, world, seed)
-    return _Run(
+    return _VirtualReplay(
         Dispatcher(schedule, cutting, slowness=world.kinds, policy=policy), kinds, true, world, seed, learn
     ).run()
 
 
 @dataclass(slots=True, eq=False)
-class _Worker:
+class _VirtualWorker:
     name: str
     kind: str
     slowness: float
@@ -111,7 +111,7 @@ class _Worker:
     alive: bool = True
 
 
-class _Run:
+class _VirtualReplay:
     def __init__(
         self,
         dispatcher: Dispatcher,
@@ -127,8 +127,8 @@ class _Run:
         self._now = 0.0
         self._numbers = count()
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
-        self._workers: dict[str, _Worker] = {}
-        self._storage: Storage[tuple[_Worker, int]] = Storage(world)
+        self._workers: dict[str, _VirtualWorker] = {}
+        self._storage: SharedStorage[tuple[_VirtualWorker, int]] = SharedStorage(world)
         self._reading = 0
         self._stints: list[Stint] = []
         self._done: set[Segment] = set()
@@ -200,7 +200,7 @@ class _Run:
             case Retire(worker=name):
                 self._workers[name].token += 1
 
-    def _send(self, name: str, do: Callable[[_Worker], None]) -> None:
+    def _send(self, name: str, do: Callable[[_VirtualWorker], None]) -> None:
         worker = self._workers[name]
 
         def arrive() -> None:
@@ -214,7 +214,7 @@ class _Run:
     def _joiner(self, name: str, kind: str, straggles: bool) -> Callable[[], None]:
         def join() -> None:
             slowness = self._world.kinds.get(kind, 1.0) * (self._world.straggler_slowness if straggles else 1.0)
-            worker = self._workers[name] = _Worker(name, kind, slowness)
+            worker = self._workers[name] = _VirtualWorker(name, kind, slowness)
             if self._world.failures_per_hour:
                 life = self._chance.expovariate(self._world.failures_per_hour / 3600)
                 self._at(self._now + life, lambda: self._fail(worker))
@@ -222,7 +222,7 @@ class _Run:
 
         return join
 
-    def _fail(self, worker: _Worker) -> None:
+    def _fail(self, worker: _VirtualWorker) -> None:
         self._failures += 1
         if worker.segment is not None:
             self._end(worker, Ending.LOST)
@@ -231,7 +231,7 @@ class _Run:
         name = f"{worker.name}'"
         self._at(self._now + self._world.replacement_seconds, self._joiner(name, worker.kind, straggles=False))
 
-    def _begin(self, worker: _Worker, run: Run) -> None:
+    def _begin(self, worker: _VirtualWorker, run: Run) -> None:
         worker.segment, worker.told, worker.began, worker.epoch = run.segment, run, self._now, -1
         worker.true = self._truth.run(run.segment)
         cold = run.segment.version not in worker.warm
@@ -241,14 +241,14 @@ class _Run:
             self._at(self._now + run.slow_after_seconds, self._if_still(worker, token, self._tell_slow))
         self._at(self._now + worker.setup_seconds, self._if_still(worker, token, self._read))
 
-    def _if_still(self, worker: _Worker, token: int, do: Callable[[_Worker], None]) -> Callable[[], None]:
+    def _if_still(self, worker: _VirtualWorker, token: int, do: Callable[[_VirtualWorker], None]) -> Callable[[], None]:
         return lambda: do(worker) if worker.token == token and worker.alive else None
 
-    def _tell_slow(self, worker: _Worker) -> None:
+    def _tell_slow(self, worker: _VirtualWorker) -> None:
         if worker.told is not None:
             self._tell(SegmentSlow(worker.name, worker.told.segment))
 
-    def _read(self, worker: _Worker) -> None:
+    def _read(self, worker: _VirtualWorker) -> None:
         worker.run_began = self._now
         true = worker.true
         if true is None:
@@ -277,7 +277,7 @@ class _Run:
 
         self._at(moment, done)
 
-    def _next_epoch(self, worker: _Worker) -> None:
+    def _next_epoch(self, worker: _VirtualWorker) -> None:
         """An epoch, or reading, has ended."""
         true, segment = worker.true, worker.segment
         if true is None or segment is None:
@@ -295,7 +295,7 @@ class _Run:
             seconds = 0.0 if cut else true.rest_seconds * worker.slowness
             self._at(self._now + seconds, self._if_still(worker, worker.token, self._finish))
 
-    def _finish(self, worker: _Worker) -> None:
+    def _finish(self, worker: _VirtualWorker) -> None:
         segment, true = worker.segment, worker.true
         if segment is None or true is None:
             return
@@ -317,7 +317,7 @@ class _Run:
         )
         self._tell(SegmentDone(worker.name, report))
 
-    def _end(self, worker: _Worker, ending: Ending) -> None:
+    def _end(self, worker: _VirtualWorker, ending: Ending) -> None:
         segment, told = worker.segment, worker.told
         if segment is None or told is None:
             return
@@ -346,7 +346,7 @@ class _Run:
         worker.segment = worker.told = worker.true = None
         worker.token += 1
 
-    def _shorten(self, worker: _Worker, shorten: Shorten) -> None:
+    def _shorten(self, worker: _VirtualWorker, shorten: Shorten) -> None:
         segment, true = worker.segment, worker.true
         if segment != shorten.segment or true is None:
             return  # it has ended, and that was told
@@ -355,7 +355,7 @@ class _Run:
         worker.segment = replace(segment, last=last)
         self._tell(SegmentShortened(worker.name, segment, last))
 
-    def _cancel(self, worker: _Worker, cancel: Cancel) -> None:
+    def _cancel(self, worker: _VirtualWorker, cancel: Cancel) -> None:
         if worker.segment == cancel.segment:
             self._end(worker, Ending.CANCELLED)
             self._tell(SegmentCancelled(worker.name, cancel.segment))

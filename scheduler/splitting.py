@@ -22,7 +22,7 @@ from itertools import pairwise
 
 from flor_ray.records import Operator, Segment, SegmentCost
 from flor_ray.scheduler import bounds, completing, filling
-from flor_ray.scheduler.bins import Bins, Work, load
+from flor_ray.scheduler.bins import Bins, JobColumns, load
 from flor_ray.scheduler.packing import EFFORT, Schedule, improved, pack, schedule_of
 from flor_ray.scheduler.problem import Cutting, Slot, Workers, slots_of
 
@@ -122,7 +122,7 @@ class _Ruler:
 
     points: tuple[int, ...]  # points[0] is the segment's begin
     sums: tuple[float, ...]  # seconds of the piece from the begin to before points[j]; one more, which is the whole
-    dry_sums: tuple[float, ...]  # the same without reading
+    dry_sums: tuple[float, ...]  # those seconds without reading
     restores: tuple[float, ...]  # what a piece from points[i] takes more than its atoms; 0 for the first
     every: bool  # all points are in it, so that nothing between them can be cut
 
@@ -159,7 +159,7 @@ def _piece_cost(piece: Segment, whole: SegmentCost, cutting: Cutting) -> Segment
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _VersionStrip:
     """A version's segments one after the other, as one strip of atoms."""
 
     costs: tuple[SegmentCost, ...]
@@ -169,14 +169,14 @@ class _Row:
     dry: tuple[float, ...]  # seconds of each atom without reading
 
 
-def _rows(costs: Iterable[SegmentCost], rulers: Mapping[Segment, _Ruler]) -> list[_Row]:
+def _rows(costs: Iterable[SegmentCost], rulers: Mapping[Segment, _Ruler]) -> list[_VersionStrip]:
     versions: dict[str, list[SegmentCost]] = {}
     for c in costs:
         versions.setdefault(c.segment.version, []).append(c)
     return [_row(sorted(versions[version], key=_by_epoch), rulers) for version in sorted(versions)]
 
 
-def _row(costs: Sequence[SegmentCost], rulers: Mapping[Segment, _Ruler]) -> _Row:
+def _row(costs: Sequence[SegmentCost], rulers: Mapping[Segment, _Ruler]) -> _VersionStrip:
     sums, restores, points = [0.0], list[float](), list[int]()
     ends, dry = list[int](), list[float]()
     for c in costs:
@@ -189,7 +189,7 @@ def _row(costs: Sequence[SegmentCost], rulers: Mapping[Segment, _Ruler]) -> _Row
         ends.append(len(points))
     setup = max(c.setup_seconds for c in costs)
     strip = filling.Strip(setup, sums, restores, costs[0].segment.version)
-    return _Row(tuple(costs), tuple(ends), tuple(points), strip, tuple(dry))
+    return _VersionStrip(tuple(costs), tuple(ends), tuple(points), strip, tuple(dry))
 
 
 def _by_epoch(cost: SegmentCost) -> tuple[bool, str]:
@@ -199,7 +199,9 @@ def _by_epoch(cost: SegmentCost) -> tuple[bool, str]:
 class _Pieces:
     """Stretches of rows on workers -> pieces as segments, and back to whole segments where neighbours meet."""
 
-    def __init__(self, rows: Sequence[_Row], filled: Sequence[Sequence[filling.Stretch]], cutting: Cutting) -> None:
+    def __init__(
+        self, rows: Sequence[_VersionStrip], filled: Sequence[Sequence[filling.Stretch]], cutting: Cutting
+    ) -> None:
         self.cutting = cutting
         self.wholes: dict[Segment, SegmentCost] = {}  # of each piece
         self.costs: list[SegmentCost] = []
@@ -229,7 +231,7 @@ class _Pieces:
         return [_piece_cost(piece, whole, self.cutting) for piece in self.cutting.cut(whole.segment, cuts)]
 
     def merged(self, assignments: Iterable[Iterable[SegmentCost]]) -> _Pieces:
-        """The same with every two neighbours that are on one worker made one piece."""
+        """These pieces, with every two neighbours that are on one worker made one."""
         places = {c.segment: worker for worker, assignment in enumerate(assignments) for c in assignment}
         merged = _Pieces((), (), self.cutting)
         cuts: dict[Segment, dict[int, int]] = {}  # whole segment -> first epoch of a piece -> its worker
@@ -253,7 +255,7 @@ class _Pieces:
         return merged
 
     def bins(self, slots: Sequence[Slot]) -> Bins:
-        bins = Bins(Work(self.costs), slots)
+        bins = Bins(JobColumns(self.costs), slots)
         for job, worker in enumerate(self.workers):
             bins.add(worker, job)
         return bins
@@ -267,7 +269,7 @@ def _improved(pieces: _Pieces, bound: float, workers: Workers, effort: int) -> S
     return schedule_of(merged.bins(slots), bound, workers)
 
 
-def _finest(rows: Sequence[_Row], cutting: Cutting, bound: float, workers: Workers, effort: int) -> Schedule:
+def _finest(rows: Sequence[_VersionStrip], cutting: Cutting, bound: float, workers: Workers, effort: int) -> Schedule:
     """Everything cut everywhere and packed; then what stays together is one segment again."""
     everywhere = [(index, atom, atom + 1) for index, row in enumerate(rows) for atom in range(row.strip.atoms)]
     pieces = _Pieces(rows, [everywhere], cutting)

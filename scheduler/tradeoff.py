@@ -28,7 +28,7 @@ _WORTH_SHOWING = 0.01  # of the makespan; a table ends when the last doubling ha
 
 @dataclass(frozen=True, slots=True)
 class TradeOff:
-    """A replay on so many workers."""
+    """What a replay would take on so many workers, and how well they are used."""
 
     workers: int
     makespan_seconds: float
@@ -41,7 +41,7 @@ class TradeOff:
 def tradeoff(
     costs: Sequence[SegmentCost], cutting: Cutting, workers: int | Sequence[int] = MOST_WORKERS, at_hand: int = 1
 ) -> tuple[TradeOff, ...]:
-    """The table, by number of workers; one row is the knee. Nothing to run: no rows.
+    """A row for each number of workers that is looked at, ascending; one is the knee. Nothing to run: no rows.
 
     Args:
         costs: of whole segments; they are cut anew for each number of workers.

@@ -19,7 +19,8 @@ Reader = TypeVar("Reader")
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The default is perfect: all is as estimated, at once, and nothing fails."""
+    """What is not perfect in a simulated cluster. The default is perfect: all is as estimated, at once, and nothing
+    fails."""
 
     latency_seconds: float = 0.0  # of a call to a worker, and of what it tells
     start_seconds: float = 0.0  # from when a worker is wanted to when it is there
@@ -72,6 +73,7 @@ class Truth:
         self._factors: dict[str, tuple[Random, list[float]]] = {}
 
     def run(self, segment: Segment) -> TrueRun:
+        """What the segment takes, part by part, with this world's noise."""
         cost = self._known(segment)
         epochs = range(first_run(segment), segment.last + 1) if segment.operator is not Operator.DP else range(0)
         read = cost.read_seconds
@@ -91,7 +93,7 @@ class Truth:
         )
 
     def cost(self, segment: Segment) -> SegmentCost:
-        """All of it together, for bounds."""
+        """What the segment takes as one cost, for bounds."""
         run, cost = self.run(segment), self._known(segment)
         seconds = cost.read_seconds + sum(s for _, s in run.epochs) + run.rest_seconds
         return replace(cost, setup_seconds=run.setup_seconds, run_seconds=seconds)
@@ -116,7 +118,9 @@ class Truth:
 
     def _factor(self, version: str, number: int) -> float:
         """Of the version's seconds (0) or of one of its epochs'; 1 on average."""
-        random, factors = self._factors.setdefault(version, (Random(f"{self._seed}/{version}"), []))
+        if version not in self._factors:
+            self._factors[version] = Random(f"{self._seed}/{version}"), []
+        random, factors = self._factors[version]
         while len(factors) <= number:
             factors.append(_lognormal(random, self._world.noise if factors else self._world.segment_noise))
         return factors[number]
@@ -128,7 +132,7 @@ def _lognormal(random: Random, relative: float) -> float:
     return exp(random.gauss(0.0, sigma) - sigma**2 / 2) if sigma else 1.0
 
 
-class Storage(Generic[Reader]):
+class SharedStorage(Generic[Reader]):
     """Storage that all readers share evenly, none getting more than its limit."""
 
     def __init__(self, world: World) -> None:
@@ -143,12 +147,13 @@ class Storage(Generic[Reader]):
         return reader in self._readers
 
     def begin(self, reader: Reader, size: float, now: float) -> None:
+        """A reader wants so many bytes, from now on."""
         self._advance(now)
         self._readers.add(reader)
         heappush(self._ends, (self._read + size, next(self._numbers), reader))
 
     def stop(self, reader: Reader, now: float) -> None:
-        """It does not read any more; done or not."""
+        """A reader does not read any more, be it done or not."""
         self._advance(now)
         self._readers.discard(reader)
 

@@ -8,7 +8,6 @@ from flor_ray import simulating
 from flor_ray.errors import UsageError
 from flor_ray.records import EpochTimes, Operator, Profile, Segment
 from flor_ray.scheduler.calibration import CostModel
-from flor_ray.scheduler.costs import Recorded
 from flor_ray.scheduler.problem import Cutting
 from flor_ray.scheduler.world import World
 

@@ -14,7 +14,7 @@ from math import isclose
 import numpy as np
 
 from flor_ray.records import Operator, Segment, SegmentCost
-from flor_ray.scheduler.bins import Work
+from flor_ray.scheduler.bins import JobColumns
 from flor_ray.scheduler.constructing import plain_lpt
 from flor_ray.scheduler.packing import Schedule, pack
 from flor_ray.scheduler.problem import slots_of
@@ -73,7 +73,7 @@ def _row(chance: random.Random, number: int) -> tuple[str, dict[str, float]]:
         for epoch, owner in enumerate(owners, start=1)
     ]
     best = optimum([c.run_seconds for c in costs], owners, setups, workers)
-    made, plain = pack(costs, workers), plain_lpt(Work(costs), slots_of(workers)).makespan
+    made, plain = pack(costs, workers), plain_lpt(JobColumns(costs), slots_of(workers)).makespan
     check(made, costs, workers)
     if min(made.makespan_seconds, plain) < best * (1 - 1e-9):
         raise RuntimeError(f"{made.makespan_seconds} s, or by LPT {plain} s, is below the optimum {best} s: {costs}")

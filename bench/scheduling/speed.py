@@ -9,7 +9,7 @@ from statistics import median
 from time import process_time
 
 from flor_ray.records import Operator, Segment, SegmentCost
-from flor_ray.scheduler.bins import Work
+from flor_ray.scheduler.bins import JobColumns
 from flor_ray.scheduler.constructing import plain_lpt
 from flor_ray.scheduler.packing import pack
 from flor_ray.scheduler.problem import slots_of
@@ -33,7 +33,7 @@ def measure(quick: bool, say: Callable[[str], None]) -> dict[str, object]:
     say(f"{'segments':>9}{'workers':>9}{'seconds':>9}{'ratio to bound':>16}{'LPT':>8}")
     for (number, workers), measured in seconds.items():
         costs = problems[number, workers]
-        made, plain = pack(costs, workers), plain_lpt(Work(costs), slots_of(workers)).makespan
+        made, plain = pack(costs, workers), plain_lpt(JobColumns(costs), slots_of(workers)).makespan
         bound = made.lower_bound_seconds
         ratios = f"{made.makespan_seconds / bound:>16.4f}{plain / bound:>8.3f}"
         say(f"{number:>9}{workers:>9}{median(measured):>9.3f}{ratios}")

@@ -10,15 +10,15 @@ import pytest
 
 from flor_ray.records import EpochTimes, Operator, Point, Profile, Segment, SegmentReport, Variant
 from flor_ray.scheduler.calibration import Calibration, CostModel, Learned
-from flor_ray.scheduler.costs import Recorded
+from flor_ray.scheduler.costs import RecordedVersion
 
 HERE, THERE = "CPU X", "GPU Y"
 
 
-def recorded(seconds: float = 10.0, epochs: int = 8, kind: str = HERE, imports: float = 20.0) -> Recorded:
+def recorded(seconds: float = 10.0, epochs: int = 8, kind: str = HERE, imports: float = 20.0) -> RecordedVersion:
     times = tuple(EpochTimes(e, 0.0, seconds * 0.9, seconds * 0.1) for e in range(1, epochs + 1))
     sizes = {(e, Point.EPOCH_END): 10**12 for e in range(epochs + 1)}  # too large to be compared
-    return Recorded(Profile(imports + 4.0, times, 0.0, imports), sizes, kind)
+    return RecordedVersion(Profile(imports + 4.0, times, 0.0, imports), sizes, kind)
 
 
 def piece(version: str, epoch: int, variant: Variant = Variant.INNER) -> Segment:
@@ -108,14 +108,14 @@ def test_a_short_segment_says_nothing_of_others() -> None:
 
 
 def test_a_version_of_which_nothing_was_measured_counts_as_the_others_do_and_corrects_only_itself() -> None:
-    start = CostModel({"a": recorded(), "bare": Recorded(Profile(5.0), {}, HERE)}, {}, HERE)
+    start = CostModel({"a": recorded(), "bare": RecordedVersion(Profile(5.0), {}, HERE)}, {}, HERE)
     cost = start.cost(piece("bare", 1))
     assert not cost.known
     assert cost.run_seconds == pytest.approx(10.0, rel=0.02)
     learned = start.observe(report(piece("bare", 1), 60.0))
     assert run_seconds(learned, "bare") == pytest.approx(60.0, rel=0.15)
     assert run_seconds(learned, "a") == run_seconds(start, "a")
-    alone = CostModel({"bare": Recorded(Profile(5.0))})
+    alone = CostModel({"bare": RecordedVersion(Profile(5.0))})
     assert alone.cost(piece("bare", 1)).run_seconds == pytest.approx(1.0, abs=0.1)
 
 
@@ -140,7 +140,7 @@ def test_a_replay_on_another_class_starts_from_what_the_last_one_there_learned()
 
 
 def test_set_ups_tell_what_preparing_takes() -> None:
-    start = CostModel({"a": Recorded(Profile(20.5, recorded().profile.epochs, 0.0, 20.0))}, {}, HERE)
+    start = CostModel({"a": RecordedVersion(Profile(20.5, recorded().profile.epochs, 0.0, 20.0))}, {}, HERE)
     learned = observed(start, [report(piece("a", 1), 10.0, setup_seconds=1.4) for _ in range(9)])
     assert learned.cost(piece("a", 2)).setup_seconds == pytest.approx(1.4, rel=0.05)
     assert learned.unknown_kinds([HERE, THERE]) == (THERE,)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from flor_ray.records import Checkpoint, EpochTimes, Operator, Point, Profile, Region, Segment, Variant
-from flor_ray.scheduler.costs import Recorded, restore_bytes, typical_epoch_seconds, work
+from flor_ray.scheduler.costs import RecordedVersion, restore_bytes, typical_epoch_seconds, work
 
 # Epoch e takes 1 s of head, 10 e of nested loop and 2 s of tail; epoch 1 is slower, as first epochs are.
 PROFILE = Profile(
@@ -18,7 +18,7 @@ PROFILE = Profile(
 )
 WARM_UP = 61.0 - 33.0  # the first epoch, beside the median of the others
 SIZES = {(e, Point.EPOCH_END): 100 for e in range(5)} | {(e, Point.NESTED_EXIT): 40 for e in range(1, 5)}
-RECORDED = Recorded(PROFILE, SIZES)
+RECORDED = RecordedVersion(PROFILE, SIZES)
 NOT_COMPARED = replace(RECORDED, sizes={place: 10**12 + size for place, size in SIZES.items()})
 
 
@@ -71,7 +71,7 @@ def test_the_whole_script_does_all_its_parts() -> None:
 
 
 def test_a_script_without_a_main_loop_runs_all_that_it_does_after_its_imports() -> None:
-    found = work(Segment("v", 0, 0, Operator.DP_STAR, suffix=True), Recorded(Profile(30.0, import_seconds=20.0)))
+    found = work(Segment("v", 0, 0, Operator.DP_STAR, suffix=True), RecordedVersion(Profile(30.0, import_seconds=20.0)))
     assert (found.setup_seconds, found.run_seconds) == (0.0, 10.0)
 
 
@@ -117,22 +117,22 @@ def test_an_epoch_that_was_not_measured_counts_as_the_median_of_the_later_ones_a
 
 
 def test_the_first_epoch_stands_for_all_when_it_is_the_only_measured_one() -> None:
-    crashed = Recorded(replace(PROFILE, epochs=PROFILE.epochs[:1]))
+    crashed = RecordedVersion(replace(PROFILE, epochs=PROFILE.epochs[:1]))
     assert work(dp_i(2, 3, restore=1), crashed).run_seconds == 2 * 61.0
     assert typical_epoch_seconds(crashed.profile) == 61.0
 
 
 def test_without_any_measured_epoch_the_work_is_marked_as_unknown() -> None:
-    bare = Recorded(Profile(setup_seconds=30.0))
+    bare = RecordedVersion(Profile(setup_seconds=30.0))
     assert not work(dp_i(2, 3, restore=1), bare).known
     assert work(Segment("v", 0, 0, Operator.DP), bare).known
-    assert not work(Segment("v", 0, 0, Operator.DP), Recorded(Profile())).known
+    assert not work(Segment("v", 0, 0, Operator.DP), RecordedVersion(Profile())).known
     assert typical_epoch_seconds(bare.profile) is None
 
 
 def test_a_set_up_of_which_nobody_knows_how_much_was_imports_is_not_sure() -> None:
     prefix = Segment("v", 0, 0, Operator.DP)
-    old = work(prefix, Recorded(replace(PROFILE, import_seconds=0.0)))
+    old = work(prefix, RecordedVersion(replace(PROFILE, import_seconds=0.0)))
     assert old.setup_spread / old.setup_seconds > 4 * work(prefix, RECORDED).setup_spread / 10.0
 
 

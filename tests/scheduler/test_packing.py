@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flor_ray.records import Operator, Segment, SegmentCost
-from flor_ray.scheduler.bins import Work
+from flor_ray.scheduler.bins import JobColumns
 from flor_ray.scheduler.bounds import Demand, DualTest
 from flor_ray.scheduler.constructing import in_batches, plain_lpt
 from flor_ray.scheduler.packing import Schedule, pack
@@ -31,7 +31,7 @@ def dp(version: str, run_seconds: float, setup_seconds: float = 0.0) -> SegmentC
 
 def lpt_seconds(costs: list[SegmentCost], workers: Workers) -> float:
     """Makespan of plain LPT; with room for rounding, since its loads are kept up to date and not added up anew."""
-    return plain_lpt(Work(costs), slots_of(workers)).makespan * (1 + 1e-12) + 1e-12
+    return plain_lpt(JobColumns(costs), slots_of(workers)).makespan * (1 + 1e-12) + 1e-12
 
 
 def test_a_set_up_is_paid_once_per_version_and_worker() -> None:
@@ -123,7 +123,7 @@ def test_batches_end_by_three_halves_of_any_deadline_that_is_not_refused(
     costs: list[SegmentCost], workers: int, stretch: float
 ) -> None:
     deadline = stretch * pack(costs, workers, 0).lower_bound_seconds
-    work = Work(costs)
+    work = JobColumns(costs)
     bins = in_batches(work, workers, deadline)
     if bins is None:
         demands = [

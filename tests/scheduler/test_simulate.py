@@ -16,7 +16,7 @@ from flor_ray.scheduler.messages import EstimateCorrected
 from flor_ray.scheduler.packing import Schedule, pack
 from flor_ray.scheduler.problem import Cutting
 from flor_ray.scheduler.simulate import Simulation, simulate
-from flor_ray.scheduler.world import Storage, Truth, World
+from flor_ray.scheduler.world import SharedStorage, Truth, World
 
 
 def price(segment: Segment) -> SegmentCost:
@@ -182,7 +182,7 @@ def test_a_world_that_cannot_be_is_refused() -> None:
 
 
 def test_readers_share_the_storage_evenly_up_to_what_one_can_get() -> None:
-    storage: Storage[str] = Storage(World(bandwidth_bytes_per_second=100, reader_bytes_per_second=80))
+    storage: SharedStorage[str] = SharedStorage(World(bandwidth_bytes_per_second=100, reader_bytes_per_second=80))
     storage.begin("a", 80, now=0.0)
     assert storage.next_done(0.0) == (1.0, "a")
     storage.begin("b", 50, now=0.5)
