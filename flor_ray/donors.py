@@ -8,8 +8,8 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flor_ray.propagation import find_statements
-from flor_ray.records import Region, Statement
+from flor_ray.propagation import find_statements, has_main_loop
+from flor_ray.records import Statement
 
 Texts = Mapping[str, str]  # repository-relative path -> source text
 
@@ -96,14 +96,14 @@ def _find(path: str, text: str) -> tuple[Statement, ...]:
 def applies(script: str, files: Texts, name: str) -> bool:
     """Whether a version itself logs the name, in its script or in a file that its script may import."""
     return bool(statements(script, files.get(script, ""), name)) or any(
-        statements(path, text, name)
-        for path, text in files.items()
-        if path != script and not _has_main_loop(path, text)
+        path != script and statements(path, text, name) and not _trains(text) for path, text in files.items()
     )
 
 
-def _has_main_loop(path: str, text: str) -> bool:
-    return any(statement.region not in (Region.WHOLE,) for statement in _find(path, text))
+@functools.lru_cache(maxsize=4096)
+def _trains(text: str) -> bool:
+    """Whether a file is a script of its own: another one does not import it."""
+    return has_main_loop(text)
 
 
 def target_of(donor: Donor, script: str, files: Texts) -> str | None:

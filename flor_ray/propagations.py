@@ -102,7 +102,15 @@ def engine() -> str:
     for name in ("tree-sitter", "tree-sitter-python"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             digest.update(f"{name} {importlib.metadata.version(name)}".encode())
-    for path in (*sorted(Path(propagation.__file__).parent.glob("*.py")), Path(records.__file__)):
-        data = path.read_bytes()
-        digest.update(f"{path.name} {len(data)} ".encode() + data)
+    digest.update(code(Path(propagation.__file__).parent, Path(records.__file__)))
     return digest.hexdigest()
+
+
+def code(package: Path, *modules: Path) -> bytes:
+    """A digest of a package's sources, those of the packages in it too, and of further modules."""
+    digest = blake3.blake3()
+    paths = {path.relative_to(package).as_posix(): path for path in package.rglob("*.py")}
+    for name, path in [*sorted(paths.items()), *((module.name, module) for module in modules)]:
+        data = path.read_bytes()
+        digest.update(f"{name} {len(data)} ".encode() + data)
+    return digest.digest()

@@ -195,7 +195,6 @@ class Statement:
     filename: str
     line: int  # first line of the statement, from 1
     end_line: int  # last line of the statement, inclusive
-    region: Region
     definitions: tuple[str, ...] = ()  # enclosing functions and classes, outermost first
 
 

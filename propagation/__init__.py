@@ -7,11 +7,12 @@ any source, however broken.
 from flor_ray.propagation.carry import propagate
 from flor_ray.propagation.files import propagate_tree
 from flor_ray.propagation.lineage import propagate_through, propagate_tree_through
-from flor_ray.propagation.statements import find_args, find_statements
+from flor_ray.propagation.statements import find_args, find_statements, has_main_loop
 
 __all__ = [
     "find_args",
     "find_statements",
+    "has_main_loop",
     "propagate",
     "propagate_through",
     "propagate_tree",

@@ -7,8 +7,8 @@ from collections.abc import Set
 from flor_ray.propagation.adaptation import Declined
 from flor_ray.propagation.bottomup import CONTAINERS
 from flor_ray.propagation.effects import MODES, Effects, called_name, receivers
+from flor_ray.propagation.nesting import nesting_of
 from flor_ray.propagation.program import Program
-from flor_ray.propagation.regions import regions_of
 from flor_ray.propagation.renames import Renames, ScopeKey, scope_key
 from flor_ray.propagation.statements import header_end
 from flor_ray.propagation.tree import Node
@@ -20,7 +20,7 @@ class Cargo:
     def __init__(self, newer: Program, older: Program, renames: Renames) -> None:
         self._newer, self._older, self._renames = newer, older, renames
         self._effects = Effects(newer)
-        loop = regions_of(older.written).main_loop
+        loop = nesting_of(older.written).main_loop
         self._switches_back = any(
             called_name(call) == "train"
             and (loop is None or loop.contains(call) or any(a.kind == "function_definition" for a in call.ancestors()))

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import gc
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 
 from flor_ray.propagation.adaptation import Declined
 from flor_ray.propagation.doubts import Doubt, confidence
 from flor_ray.propagation.edits import Carried, apply
+from flor_ray.propagation.nesting import nesting_of
 from flor_ray.propagation.parse import decode, error_count, has_bare_returns, is_python, parse
 from flor_ray.propagation.program import Program, read_program
-from flor_ray.propagation.regions import regions_of
 from flor_ray.propagation.statements import header_end
-from flor_ray.propagation.thresholds import (
-    MAX_CHARACTERS,
-    MAX_HEIGHT,
-    MAX_LINES,
-    MIN_CONFIDENCE,
-)
+from flor_ray.propagation.thresholds import MAX_CHARACTERS, MAX_HEIGHT, MAX_LINES, MIN_CONFIDENCE
 from flor_ray.propagation.transplant import Present, Transplant
 from flor_ray.propagation.tree import Node, Tree
-from flor_ray.records import Pin, Placement, Propagation, Refusal, Region
+from flor_ray.records import Pin, Placement, Propagation, Refusal
 
 
 def propagate(
@@ -140,19 +135,17 @@ class _Run:
         placed: dict[int, Placement] = {}
         for line, statement, result in self._done:
             if line not in placed:
-                placed[line] = self._placement(line, statement, result, source, places)
+                placed[line] = self._placement(line, statement, result, places)
         refused = tuple(each for each in self._refused if each.line not in placed)
         return Propagation(source, tuple(placed.values()), refused)
 
-    def _placement(
-        self, line: int, statement: Node, result: Carried | Present, source: str, places: dict[int, int]
-    ) -> Placement:
+    def _placement(self, line: int, statement: Node, result: Carried | Present, places: dict[int, int]) -> Placement:
         if isinstance(result, Present):
             at = result.line + self._inserted_above(result.line)
             return Placement(line, at, 1.0, why="the older version has it there already", present=True)
         numbers = range(self._transplant.newer.written.line(statement.start), line + len(places) + 1)
         at = next((places[number] for number in numbers if number in places), 1)
-        doubts = set(result.doubts) | self._other_region(source, statement, at, result.doubts)
+        doubts = set(result.doubts) | self._other_part(statement, result)
         why = "; ".join([result.why, *sorted(doubt.words for doubt in doubts if doubt.words)])
         return Placement(line, at, round(confidence(doubts), 3), result.renames, why)
 
@@ -161,23 +154,19 @@ class _Run:
         carried = self._transplant.carried.values()
         return sum(len(each.insertion.lines) for each in carried if each.insertion.offset <= start)
 
-    def _other_region(self, source: str, statement: Node, line: int, doubts: Set[Doubt]) -> set[Doubt]:
+    def _other_part(self, statement: Node, result: Carried) -> set[Doubt]:
         """A doubt about a statement that now runs in another part of the script.
 
-        Between two mapped neighbours of a mapped block it cannot; elsewhere the patched source is looked at.
+        Between two mapped neighbours of a mapped block it cannot.
         """
-        if not doubts & _LOST_BLOCK:
+        if not result.doubts & _LOST_BLOCK:
             return set()
-        before = regions_of(self._transplant.newer.written)
-        if before.main_loop is None:
+        newer, older = nesting_of(self._transplant.newer.written), nesting_of(self._transplant.older.tree)
+        path, there = newer.path(statement), older.path(result.place[0])
+        if path is None or newer.main_loop is None or older.main_loop is None:
             return set()
-        patched = parse(source)
-        after = regions_of(patched)
-        if after.main_loop is None:
-            return set()
-        here = [n for n in patched.nodes if n.is_statement and patched.line(n.start) == line]
-        same = not here or before.of(statement) in {Region.WHOLE, after.of(here[-1])}
-        return set() if same else {Doubt.OTHER_REGION}
+        same = there is not None and newer.part(path, statement.start) == older.part(there, result.insertion.offset)
+        return set() if same else {Doubt.OTHER_PART}
 
 
 _LOST_BLOCK = frozenset({Doubt.ONE_NEIGHBOUR, Doubt.NO_NEIGHBOUR, Doubt.UNMAPPED_BLOCK, Doubt.FOLLOWED, Doubt.TORN})

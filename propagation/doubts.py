@@ -2,7 +2,7 @@
 
 Shares are set by hand, after what the benchmark showed for statements that are no logs: those of RESIDUE,
 ONE_NEIGHBOUR, BETWEEN, NAME and TORN after 15 to 1 000 cases each, most others after fewer than 15, some after
-none (STATE, OTHER_REGION). FACING_NAME was wrong in 1 of 4 cases first and in 0 of 3 later; the demo's logs stand on
+none (STATE, OTHER_PART). FACING_NAME was wrong in 1 of 4 cases first and in 0 of 3 later; the demo's logs stand on
 it. A share of 0.5 and more is a refusal, by MIN_CONFIDENCE. On repositories held out, 1.8 %
 of the placements with a confidence of 0.9 or more were wrong.
 """
@@ -43,7 +43,7 @@ class Doubt(Enum):
     UNREAD = 0.6, "the older version does not use what it sets"
     STRANGE_ONCE = 0.12, "it uses a name that the newer version uses at one more place, and the older nowhere"
     STRANGE = 0.55, "it uses a name that the newer version uses elsewhere too, and the older nowhere"
-    OTHER_REGION = 0.15, "it runs in another part of the script"
+    OTHER_PART = 0.15, "it runs in another part of the script"
 
     @property
     def share(self) -> float:

@@ -13,8 +13,8 @@ from flor_ray.propagation.effects import called_name
 from flor_ray.propagation.gaps import HARMLESS
 from flor_ray.propagation.mapping import Mapping
 from flor_ray.propagation.names import Scope
+from flor_ray.propagation.nesting import nesting_of
 from flor_ray.propagation.program import Program
-from flor_ray.propagation.regions import regions_of
 from flor_ray.propagation.tree import Node
 from flor_ray.propagation.units import mutated
 
@@ -27,7 +27,7 @@ class Needs:
 
     def __init__(self, newer: Program, mapping: Mapping) -> None:
         self._newer, self._mapping = newer, mapping
-        self._main_loop = regions_of(newer.written).main_loop
+        self._main_loop = nesting_of(newer.written).main_loop
 
     def definitions(self, name: str, owner: Scope, reader: Node) -> list[Node]:
         """Identifiers that bind or change a variable, in document order. Raises Declined."""

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from flor_ray.propagation.adaptation import Declined
 from flor_ray.propagation.mapping import Mapping
+from flor_ray.propagation.nesting import function_around, nesting_of
 from flor_ray.propagation.program import LogCall, Program
-from flor_ray.propagation.regions import regions_of
 from flor_ray.propagation.tree import LOOPS, Node
-from flor_ray.records import Region
 
 _REPEATS = LOOPS | {"function_definition"}
 _GUARDS = frozenset({"if_statement", "elif_clause", "else_clause", "except_clause", "case_clause"})
@@ -53,14 +52,22 @@ def _same_context(newer: Program, older: Program, mapping: Mapping, log: LogCall
     left, right = _around(newer, log, _REPEATS), _around(older, other, _REPEATS)
     if len(left) == len(right) and all(mapping.linked(a, b) for a, b in zip(left, right, strict=True)):
         return True
-    mine, theirs = regions_of(newer.written).of(log.call.node), regions_of(older.written).of(other.call.node)
-    return mine == theirs is not Region.WHOLE and _plain_loops(newer, left) == _plain_loops(older, right)
+    mine, theirs = _through_calls(newer, log), _through_calls(older, other)
+    if mine is None or theirs is None or len(mine) != len(theirs):
+        return False
+    return all(mapping.linked(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
-def _plain_loops(program: Program, around: list[Node]) -> int:
-    regions = regions_of(program.written)
-    recorded = {loop.start for loop in (regions.main_loop, regions.nested_loop) if loop is not None}
-    return sum(node.kind in LOOPS and node.start not in recorded for node in around)
+def _through_calls(program: Program, log: LogCall) -> list[Node] | None:
+    """The loops that a log runs in, outermost first, behind the function that nothing in the file calls, if it stands
+    in one. None if nobody knows what calls it."""
+    nesting, statement = nesting_of(program.tree), program.matched(log.statement)
+    path = nesting.path(statement) if statement is not None else None
+    if path is None:
+        return None
+    uncalled = function_around(path[0])
+    loops = [loop for node in path for loop in nesting.loops_around(node)]
+    return loops if uncalled is None else [uncalled, *loops]
 
 
 def _extra_guards(newer: Program, older: Program, mapping: Mapping, log: LogCall, other: LogCall) -> bool:

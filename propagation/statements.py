@@ -1,11 +1,11 @@
-"""Static scan of a source for what it records: log statements, args, and what an epoch's tail reads."""
+"""Static scan of a source for what it records: log statements, args, and whether it has a main loop."""
 
 from __future__ import annotations
 
 from flor_ray.propagation.calls import Call, calls, enclosing
 from flor_ray.propagation.names import names_of
+from flor_ray.propagation.nesting import nesting_of
 from flor_ray.propagation.parse import parse
-from flor_ray.propagation.regions import regions_of
 from flor_ray.propagation.tree import Node, Tree
 from flor_ray.records import Statement
 
@@ -24,16 +24,19 @@ def find_args(source: str, filename: str = "") -> tuple[Statement, ...]:
     return _find(source, filename, "arg")
 
 
+def has_main_loop(source: str) -> bool:
+    """Whether a source trains by itself: its own code, or a function for which it is imported, has a recorded loop."""
+    return nesting_of(parse(source)).main_loop is not None
+
+
 def _find(source: str, filename: str, function: str) -> tuple[Statement, ...]:
     tree = parse(source)
-    regions = regions_of(tree)
     return tuple(
         Statement(
             name=call.feature,
             filename=filename,
             line=lines[0],
             end_line=lines[1],
-            region=regions.of(call.node),
             definitions=_definitions(call),
         )
         for call in calls(names_of(tree))

@@ -35,11 +35,11 @@ from flor_ray.propagation.gumtree import match
 from flor_ray.propagation.imports import header_gap, import_text
 from flor_ray.propagation.names import BUILTINS, Scope
 from flor_ray.propagation.needs import MAX_NEEDS, Needs
+from flor_ray.propagation.nesting import nesting_of
 from flor_ray.propagation.pinned import pinned_place
 from flor_ray.propagation.placement import Flow, NoPlace, Place, Placer
 from flor_ray.propagation.presence import find_present
 from flor_ray.propagation.program import LogCall, Program
-from flor_ray.propagation.regions import regions_of
 from flor_ray.propagation.renames import Renames, ScopeKey, scope_key
 from flor_ray.propagation.thresholds import MAX_CARRIED_LINES
 from flor_ray.propagation.tree import LOOPS, Node, Tree
@@ -450,12 +450,10 @@ class Transplant:
 
 def _same_loops(newer: Program, older: Program) -> Iterable[tuple[Node, Node]]:
     """The main loops of both versions, and their nested loops."""
-    left, right = regions_of(newer.written), regions_of(older.written)
+    left, right = nesting_of(newer.tree), nesting_of(older.tree)
     for mine, other in ((left.main_loop, right.main_loop), (left.nested_loop, right.nested_loop)):
-        a = newer.matched(mine) if mine is not None else None
-        b = older.matched(other) if other is not None else None
-        if a is not None and b is not None:
-            yield a, b
+        if mine is not None and other is not None:
+            yield mine, other
 
 
 def _words(tree: Tree, node: Node, replaced: Mapping[tuple[int, int], bytes]) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -69,6 +70,34 @@ def test_another_engine_gets_no_old_answers(kept: ObjectCache, monkeypatch: pyte
     Propagations(kept, compute, {})("x = 1\n", "x = 1\n", (1,), {})
     assert compute.calls == 2
     assert len(propagations.engine()) > 0
+
+
+def test_any_file_of_the_engine_that_is_changed_added_or_moved_makes_another_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "propagation"
+    copied_from = Path(propagation.__file__).parent
+    shutil.copytree(copied_from, package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "placing" / "inner").mkdir(parents=True)
+    (package / "placing" / "inner" / "deep.py").write_text("x = 1\n")
+    found = [propagations.code(copied_from), propagations.code(package)]
+    for path in sorted(package.rglob("*.py")):
+        text = path.read_bytes()
+        path.write_bytes(text + b"#")
+        found.append(propagations.code(package))
+        path.write_bytes(text)
+    assert propagations.code(package) == found[1]
+    (package / "placing" / "more.py").write_text("")
+    found.append(propagations.code(package))
+    (package / "placing" / "more.py").rename(package / "more.py")
+    found += [propagations.code(package), propagations.code(package, package / "more.py")]
+    assert len(set(found)) == len(found) > 40
+
+    before = propagations.engine()
+    propagations.engine.cache_clear()
+    monkeypatch.setattr(propagation, "__file__", str(package / "__init__.py"))
+    assert propagations.engine() != before
+    propagations.engine.cache_clear()
 
 
 def test_entries_that_are_broken_are_computed_again(kept: ObjectCache, cache_folder: Path) -> None:

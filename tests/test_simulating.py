@@ -8,6 +8,7 @@ from flor_ray import simulating
 from flor_ray.errors import UsageError
 from flor_ray.records import EpochTimes, Operator, Profile, Segment
 from flor_ray.scheduler.calibration import CostModel
+from flor_ray.scheduler.costs import RecordedVersion
 from flor_ray.scheduler.problem import Cutting
 from flor_ray.scheduler.world import World
 
@@ -18,7 +19,7 @@ def work(versions: int) -> simulating.Work:
         f"v{number}": Profile(2.0, tuple(EpochTimes(epoch, 0.0, 10.0 + number, 0.0) for epoch in range(1, 5)))
         for number in range(versions)
     }
-    model = CostModel({version: Recorded(profile) for version, profile in profiles.items()})
+    model = CostModel({version: RecordedVersion(profile) for version, profile in profiles.items()})
     segments = [Segment(version, 1, 4, Operator.DP_I, restore=0) for version in profiles]
     return simulating.Work(tuple(map(model.cost, segments)), Cutting(cost=model.cost), model)
 
