@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from flor_ray import cache, schema
+from flor_ray import cache, processes
 from flor_ray.packages import LOCAL, imported_distributions, installed, lock_text, versions_of_modules
 
 # Variables that change what is computed, or where libraries look. Others are recorded if the run's own code reads them.
@@ -63,7 +63,7 @@ class Surroundings:
             "python": platform.python_version(),
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "pid_started": schema.process_start_ticks(os.getpid()),
+            "pid_started": processes.started(os.getpid()),
             **processors(),
             "sys_path": recorded_path(sys.path, self._root, interpreter_folders()),
             **self._of_variables(),

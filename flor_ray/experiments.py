@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from flor_ray import processes
 from flor_ray.errors import StoreError
 from flor_ray.records import EpochTimes, Experiment, Profile, Status
-from flor_ray.schema import process_start_ticks
 
 HEARTBEAT_LIMIT_SECONDS = 90.0  # a run of another host that was silent for longer is taken for dead
 
@@ -63,18 +62,5 @@ def has_crashed(experiment: Experiment, last_beat: float | None, now: float) -> 
     """Whether a run without an end is over: its process is gone from this host, or its heartbeat has stopped."""
     pid = experiment.environment.get("pid")
     if isinstance(pid, int) and experiment.environment.get("host") == socket.gethostname():
-        return not _runs(pid, experiment.environment.get("pid_started"))
+        return not processes.is_running(pid, experiment.environment.get("pid_started"))
     return now - (experiment.started if last_beat is None else last_beat) > HEARTBEAT_LIMIT_SECONDS
-
-
-def _runs(pid: int, started_ticks: object) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True  # someone else's process; /proc may hide it
-    ticks = process_start_ticks(pid)
-    if ticks is None:
-        return not os.path.exists("/proc/self/stat")  # with /proc: a zombie
-    return started_ticks is None or started_ticks == ticks

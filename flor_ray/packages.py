@@ -13,6 +13,7 @@ LOCAL = " (local)"  # follows, in a lock, a distribution that no package index h
 _STORING = (
     *("flor-ray", "ray", "blake3", "click", "cloudpickle", "fsspec", "gitdb", "gitpython", "pyarrow", "rich", "s3fs"),
     *("smmap", "pip", "setuptools", "wheel", "tree-sitter", "tree-sitter-python", "markdown-it-py", "pygments"),
+    *("msgspec", "psutil"),
 )
 
 

@@ -16,12 +16,11 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from flor_ray import experiments
+from flor_ray import experiments, processes
 from flor_ray.errors import StoreError
 from flor_ray.files import Files
 from flor_ray.fragments import quote, unquoted
 from flor_ray.records import Experiment, Status
-from flor_ray.schema import process_start_ticks
 
 _FOLDER = "replays"
 _ELSEWHERE_SECONDS = 86_400.0  # longer than replays take, short enough not to keep a full bucket full
@@ -51,7 +50,7 @@ def replaying(files: Files, project: str, origin: str, versions: Iterable[str]) 
         "started": time.time(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "pid_started": process_start_ticks(os.getpid()),
+        "pid_started": processes.started(os.getpid()),
     }
     files.write(path, json.dumps(mark).encode())
     try:

@@ -80,19 +80,6 @@ def check_format(found: object, where: str) -> None:
         )
 
 
-def process_start_ticks(pid: int) -> int | None:
-    """When a process of this host began, in clock ticks since boot; None if it is gone or the system does not say.
-
-    With the pid it tells a process from a later one that was given the same number.
-    """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    return int(fields[19]) if fields[0] != b"Z" else None  # a zombie runs no more
-
-
 # --- encode ---------------------------------------------------------------------------------------------------------
 
 

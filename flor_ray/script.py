@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from flor_ray import processes
 from flor_ray.variables import LoopNames, iteration_names, loop_names
 
 _CHECKPOINTING_CALL = re.compile(r"\b(checkpointing|checkpoints)\s*\(")
@@ -134,10 +135,4 @@ def is_compiled_from(frame: FrameType, text: str, filename: str) -> bool:
 
 def process_started() -> float:
     """When this process began, on the clock of `time.perf_counter`: imports are part of what a run costs."""
-    try:
-        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-        uptime = float(Path("/proc/uptime").read_text().split()[0])
-        age = uptime - int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
-        age = time.process_time()  # no /proc: at least the time that this process has computed
-    return time.perf_counter() - max(age, 0.0)
+    return time.perf_counter() - processes.age_seconds()

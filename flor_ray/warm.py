@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import IO, Any, NoReturn, Self
 
-from flor_ray import overlay
+from flor_ray import overlay, processes
 from flor_ray.errors import ProcessKilled
 from flor_ray.preload import NOT_EARLY, Import, Preload
 
@@ -269,6 +269,7 @@ def serve_forks(descriptor: int) -> NoReturn:
     if sys.path[0] == "":
         sys.path[0] = os.devnull  # a script's folder takes this place; until then nothing is found here
     importlib.import_module("flor_ray.replaying")
+    processes.age_seconds()  # imports what it asks: each fork asks it first
     gc.freeze()  # what is there now is never collected, so that forks go on sharing its memory
     server = _Server(socket.socket(fileno=descriptor), Connection(os.dup(descriptor)))
     with contextlib.suppress(EOFError, ConnectionError):  # the client is gone

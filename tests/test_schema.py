@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-import os
 import random
-import subprocess
 import sys
 import types
 import warnings
@@ -331,18 +329,3 @@ def test_a_newer_format_asks_for_an_upgrade() -> None:
         StoreError, match=rf"store/format\.json .* format {schema.FORMAT_VERSION + 1}.*Upgrade flor_ray"
     ):
         schema.check_format(schema.FORMAT_VERSION + 1, "store/format.json")
-
-
-@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
-def test_a_process_is_told_from_a_later_one_by_its_start() -> None:
-    mine = schema.process_start_ticks(os.getpid())
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    its = schema.process_start_ticks(child.pid)
-    assert mine is not None
-    assert its is not None
-    assert mine < its
-    child.kill()
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, but its parent has not looked yet
-    assert schema.process_start_ticks(child.pid) is None
-    child.communicate()
-    assert schema.process_start_ticks(child.pid) is None

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flor_ray import records, schema
+from flor_ray import processes, records
 from flor_ray.errors import ObjectMissing, StoreError
 from flor_ray.fragments import Fragment, combine, mergeable, parse, quote, unquoted, visible
 from flor_ray.records import Checkpoint, Experiment, Level, LogRecord, Point, SourceFile, Status
@@ -101,11 +101,10 @@ def status(store: Store, environment: dict[str, object]) -> Status:
     return store.experiments("digits", now=1e9)[-1].status
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
 def test_a_process_of_this_host_is_looked_up(store: Store) -> None:
-    ticks = schema.process_start_ticks(os.getpid())
-    assert ticks is not None
-    assert status(store, here(pid_started=ticks)) == Status.RUNNING  # however old its heartbeat is
+    began = processes.started(os.getpid())
+    assert began is not None
+    assert status(store, here(pid_started=began)) == Status.RUNNING  # however old its heartbeat is
 
 
 def test_a_process_that_is_gone_has_crashed_at_once(store: Store) -> None:
@@ -117,7 +116,6 @@ def test_a_process_that_is_gone_has_crashed_at_once(store: Store) -> None:
     assert store.experiments("digits", now=1e9)[-1].status == Status.CRASHED
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
 def test_another_process_with_the_same_number_is_not_the_run(store: Store) -> None:
     assert status(store, here(pid_started=1)) == Status.CRASHED
 
@@ -126,7 +124,7 @@ def test_another_process_with_the_same_number_is_not_the_run(store: Store) -> No
 
 WRITER = """
 import sys
-from flor_ray import schema
+from flor_ray import processes, schema
 from flor_ray.records import Level, LogRecord
 from flor_ray.store import Store
 
