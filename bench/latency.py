@@ -29,9 +29,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flor_ray import demo, reports
-from flor_ray.project import Project
+from flor_ray.cli import demo
 from flor_ray.records import Experiment, Level, LogRecord, Point, Status, Value
+from flor_ray.reports import replays
+from flor_ray.store.project import Project
 
 PASS = "python -c pass"
 
@@ -209,7 +210,7 @@ def table(cases: Sequence[Case], seconds: dict[str, list[float]], medians: dict[
         spread = f"{min(found):.3f} to {max(found):.3f}"
         over = medians[case.name] - medians[PASS]
         rows.append([case.name, f"{medians[case.name]:.3f}", spread, f"{over:.3f}", goal])
-    return reports.render(["command", "CPU s", "all turns", f"over {PASS}", "goal"], rows, width=120)
+    return replays.render(["command", "CPU s", "all turns", f"over {PASS}", "goal"], rows, width=120)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from flor_ray.cluster.executors import WorkerCalibrated, calibrated, failure
 from flor_ray.cluster.worker import Worker
 from flor_ray.errors import FlorError, UsageError
 from flor_ray.records import Segment, SegmentReport
+from flor_ray.replaying.job import VersionJob
 from flor_ray.scheduler.calibration import Calibration
 from flor_ray.scheduler.messages import (
     EpochBegun,
@@ -41,7 +42,6 @@ from flor_ray.scheduler.messages import (
     WorkerJoined,
     WorkerLost,
 )
-from flor_ray.version_job import VersionJob
 
 _MAX_REPLACEMENTS = 3  # new actors per worker slot before the slot is given up
 _CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # where ray.init finds a cluster that runs on this machine

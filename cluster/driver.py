@@ -15,6 +15,7 @@ from flor_ray.cluster.executors import Executor, WorkerCalibrated
 from flor_ray.cluster.ledger import Ledger
 from flor_ray.errors import FlorError, ReplayError
 from flor_ray.records import Outcome, Segment, SegmentReport
+from flor_ray.replaying.job import VersionJob
 from flor_ray.scheduler.calibration import Calibration, CostModel
 from flor_ray.scheduler.dispatch import Dispatcher
 from flor_ray.scheduler.jobs import WorkerState
@@ -32,7 +33,6 @@ from flor_ray.scheduler.messages import (
 )
 from flor_ray.scheduler.packing import Schedule
 from flor_ray.scheduler.problem import Cutting
-from flor_ray.version_job import VersionJob
 
 _TICK_SECONDS = 0.5  # how often progress is told while nothing happens
 _CORRECTIONS = 50  # of all estimates in one replay, beside those after the first reports

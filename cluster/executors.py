@@ -19,6 +19,7 @@ from typing import Protocol, Self
 from flor_ray.cluster.worker import Worker
 from flor_ray.errors import Cancelled, FlorError, ProcessKilled, UsageError
 from flor_ray.records import Segment
+from flor_ray.replaying.job import VersionJob
 from flor_ray.scheduler.calibration import Calibration
 from flor_ray.scheduler.messages import (
     EpochBegun,
@@ -29,7 +30,6 @@ from flor_ray.scheduler.messages import (
     SegmentShortened,
     WorkerJoined,
 )
-from flor_ray.version_job import VersionJob
 
 
 @dataclass(frozen=True, slots=True)

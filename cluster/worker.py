@@ -14,16 +14,17 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from flor_ray import hardware, measuring, results
-from flor_ray.claims import Claims
+from flor_ray.environment import hardware
 from flor_ray.errors import ReplayError
-from flor_ray.fidelity import RecordedValues
 from flor_ray.records import Operator, Segment, SegmentReport
+from flor_ray.replaying import measuring, results
+from flor_ray.replaying.claims import Claims
+from flor_ray.replaying.fidelity import RecordedValues
+from flor_ray.replaying.job import VersionJob
+from flor_ray.replaying.version_folder import VersionFolder
+from flor_ray.replaying.version_process import VersionProcess, WarmServers
 from flor_ray.scheduler.calibration import Calibration
-from flor_ray.store import Store
-from flor_ray.version_folder import VersionFolder
-from flor_ray.version_job import VersionJob
-from flor_ray.version_process import VersionProcess, WarmServers
+from flor_ray.store.store import Store
 
 
 class Worker:

@@ -18,34 +18,31 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from flor_ray import (
+from flor_ray.environment import surroundings
+from flor_ray.environment.surroundings import Expected
+from flor_ray.errors import FlorWarning, StoreError, UnknownFeature, UsageError
+from flor_ray.patching import donors, statements
+from flor_ray.planning import (
     avoidance,
     calibrations,
     catalogues,
-    donors,
-    environment,
-    frame,
-    plan,
-    propagating,
-    query,
+    missing,
     recorded_environments,
-    replay_marks,
-    reports,
-    results,
     scheduling,
-    timelines,
+    segmenting,
 )
-from flor_ray.environment import Expected
-from flor_ray.errors import FlorWarning, StoreError, UnknownFeature, UsageError
-from flor_ray.explaining import Explanation
-from flor_ray.forecasts import Basis
-from flor_ray.limits import parse_limits
-from flor_ray.prepared import Prepared
-from flor_ray.project import Project
+from flor_ray.planning.replay_plan import Prepared
+from flor_ray.planning.terms import Query, Terms, parse_budget, parse_first
 from flor_ray.records import DEFAULT_LIMITS, Fidelity, Limits, Outcome
-from flor_ray.results import origin_id
-from flor_ray.terms import Query, Terms, parse_budget, parse_first
-from flor_ray.timelines import Timeline
+from flor_ray.replaying import results
+from flor_ray.replaying.limits import parse_limits
+from flor_ray.replaying.results import origin_id
+from flor_ray.reports import replays, timelines
+from flor_ray.reports.forecasts import Basis
+from flor_ray.reports.plans import Explanation
+from flor_ray.reports.timelines import Timeline
+from flor_ray.store import live_replays, pivots
+from flor_ray.store.project import Project
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +59,7 @@ def prepare(
     where: str | None = None,
     terms: Terms = _ONE_WORKER,
     again: bool = False,
-    tell: propagating.Tell = lambda what, done, total: None,
+    tell: statements.Tell = lambda what, done, total: None,
     env: str = recorded_environments.CURRENT,
 ) -> Prepared:
     """Find what is missing of `names` where `where` holds, and the cheapest way to get it. Runs and changes nothing.
@@ -84,24 +81,24 @@ def prepare_all(
     queries: Sequence[Query],
     terms: Terms = _ONE_WORKER,
     again: bool = False,
-    tell: propagating.Tell = lambda what, done, total: None,
+    tell: statements.Tell = lambda what, done, total: None,
     env: str = recorded_environments.CURRENT,
 ) -> Prepared:
     """The same for several queries at once. What two of them want is replayed once; they get worker time by share."""
     names = tuple(dict.fromkeys(name for asked in queries for name in asked.names))
-    propagated = propagating.propagated(project, names, tell=tell)
+    propagated = statements.propagated(project, names, tell=tell)
     by_version, patched = propagated.experiments, catalogues.with_observed(project, propagated.patched)
     experiments = tuple(by_version.values())
     regions = {(v, name): region for v, patch in patched.items() for name, region in patch.regions.items()}
-    catalogue = query.Catalogue(by_version, catalogues.have(project, names, again), regions)
+    catalogue = missing.Catalogue(by_version, catalogues.have(project, names, again), regions)
     requests, where_notes = catalogues.requests(project, queries, experiments)
-    lacking = [query.gaps(request, catalogue) for request in requests]
-    avoided = avoidance.avoid(project.store, query.merged(chain(*lacking)), by_version, propagated.texts, patched)
+    lacking = [missing.gaps(request, catalogue) for request in requests]
+    avoided = avoidance.avoid(project.store, missing.merged(chain(*lacking)), by_version, propagated.texts, patched)
     gaps = avoided.gaps
 
     checkpoints, notes = catalogues.usable_checkpoints(project, {gap.version for gap in gaps})
     changes = catalogues.input_notes(project, by_version, gaps)
-    planned = plan.plan(gaps, by_version, checkpoints, patched)
+    planned = segmenting.plan(gaps, by_version, checkpoints, patched)
     versions = dict.fromkeys(segment.version for segment in planned.segments)
     environments = recorded_environments.choose(env, by_version, versions, project.store.objects)
     shares = [(asked.share, found) for asked, found in zip(queries, lacking, strict=True)]
@@ -124,7 +121,7 @@ def prepare_all(
         checkpoints,
         (*propagated.notes, *where_notes, *notes, *changes, *planned.notes, *environments.notes, *scheduled.notes),
         refusals,
-        tuple(dict.fromkeys(one for request in requests for one in query.skipped(request, catalogue))),
+        tuple(dict.fromkeys(one for request in requests for one in missing.skipped(request, catalogue))),
         terms,
         replace(scheduled, schedule=recorded_environments.grouped(scheduled.schedule, environments.packages)),
         catalogues.doubtful(names, planned.segments, propagated.texts, patched, checkpoints),
@@ -160,7 +157,7 @@ def _replayed(
 ) -> Outcome:
     """What became of the segments that run."""
     from flor_ray.cluster.driver import Driver
-    from flor_ray.version_job import VersionJob
+    from flor_ray.replaying.job import VersionJob
 
     if not prepared.project.store.files.shared:
         raise UsageError(
@@ -192,7 +189,7 @@ def _replayed(
     driver = Driver(prepared.schedule, scheduled.cutting, scheduled.model, jobs, executor, tell)
     complete = False
     try:
-        with replay_marks.replaying(project.store.files, project.name, origin, jobs), executor:
+        with live_replays.replaying(project.store.files, project.name, origin, jobs), executor:
             outcome = driver.carry_out()
         complete = True
     finally:
@@ -241,17 +238,17 @@ def dataframe(*names: str, path: str = ".", store_url: str | None = None) -> pd.
     """
     project = Project.open(path, store_url)
     experiments = project.experiments()
-    recorded = propagating.recorded_names(project)
+    recorded = statements.recorded_names(project)
     if unknown := [name for name in names if name not in recorded]:
-        in_code = donors.features(propagating.working_texts(project))
+        in_code = donors.features(statements.working_texts(project))
         for experiment in reversed(experiments):
             if all(name in in_code for name in unknown):
                 break
-            in_code |= donors.features(propagating.python_texts(project, [experiment])[experiment.version])
+            in_code |= donors.features(statements.python_texts(project, [experiment])[experiment.version])
         for name in unknown:
             if name not in in_code:
                 raise UnknownFeature(name, recorded | in_code)
-    result = frame.dataframe(project.store, project.name, names, experiments)
+    result = pivots.dataframe(project.store, project.name, names, experiments)
     judgements, doubtful = _judged(project, names)
     result.attrs["fidelity"] = {version: judgement.plain for version, judgement in sorted(judgements.items())}
     result.attrs["diverged"] = sorted(v for v, found in judgements.items() if found.verdict is Fidelity.DIVERGED)
@@ -259,10 +256,10 @@ def dataframe(*names: str, path: str = ".", store_url: str | None = None) -> pd.
     sentences = [
         (version, sentence)
         for version, judgement in sorted(judgements.items())
-        for sentence in reports.describe_judgement(judgement)
+        for sentence in replays.describe_judgement(judgement)
     ]
     sentences += [
-        (v, reports.describe_doubt(*doubt)) for v, doubts in sorted(doubtful.items()) for doubt in doubts.items()
+        (v, replays.describe_doubt(*doubt)) for v, doubts in sorted(doubtful.items()) for doubt in doubts.items()
     ]
     for version, sentence in sentences:
         warnings.warn(f"version {version[:8]}: {sentence}", FlorWarning, stacklevel=2)
@@ -339,7 +336,7 @@ def explained(prepared: Prepared) -> Explanation:
         interval=model.interval,
         kind=model.kind,
         calibrated=not model.unknown_kinds([model.kind]),
-        gpus=bool(environment.gpus()),
+        gpus=bool(surroundings.gpus()),
         price_per_gpu_hour=prepared.terms.price_per_gpu_hour,
         costs=scheduled.estimates,
         cutting=scheduled.cutting,
@@ -381,7 +378,7 @@ def propagate(
     import pandas as pd
 
     prefixes = [versions] if isinstance(versions, str) else versions
-    found = propagating.propagated(Project.open(path, store_url), _names(names), prefixes).findings
+    found = statements.propagated(Project.open(path, store_url), _names(names), prefixes).findings
     rows = [(v, f.name, f.path, f.line, f.confidence, f.verdict.value, f.why) for v, f in found]
     table = pd.DataFrame(rows, columns=["version", "name", "file", "line", "confidence", "outcome", "why"])
     return table.astype({"line": "Int64"})
@@ -462,9 +459,9 @@ def replay_all(
 
 def _answered(prepared: Prepared, limits: Limits) -> pd.DataFrame:
     outcome = run(prepared, limits=limits)
-    for warning in reports.problems(prepared, outcome):
+    for warning in replays.problems(prepared, outcome):
         warnings.warn(warning, FlorWarning, stacklevel=3)
-    return reports.summary(prepared, outcome)
+    return replays.summary(prepared, outcome)
 
 
 def _names(names: Sequence[str] | str) -> tuple[str, ...]:

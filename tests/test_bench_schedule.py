@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from flor_ray import simulating
 from flor_ray.records import Operator, Segment, SegmentCost
+from flor_ray.reports import simulations
 
 BENCH = Path(__file__).parent.parent / "bench"
 HEADER = "model,run,prep_seconds,epoch,epoch_seconds,eval_seconds\n"
@@ -66,7 +66,7 @@ def test_a_run_becomes_one_segment_that_can_be_cut_at_every_epoch(released: Any)
 
 def test_without_trouble_their_replay_takes_what_is_planned(released: Any) -> None:
     traced = released.replay(released.read())
-    rows = simulating.simulated(simulating.Work(traced.costs, traced.cutting), [1, 4, 16]).rows
+    rows = simulations.simulated(simulations.Work(traced.costs, traced.cutting), [1, 4, 16]).rows
     assert [row.workers for row in rows] == [1, 4, 16]
     for row in rows:
         assert 1.0 - 1e-9 <= row.ratio <= 1.02

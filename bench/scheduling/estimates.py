@@ -27,13 +27,15 @@ from replaying.cases import CNN, GAN, LANGUAGE_MODEL, SCRIPT, Case, insert
 from replaying.recording import Repository, ScriptBroke
 from replaying.speed import sized_up
 
-from flor_ray import calibrations, measuring, pipeline, plan
+from flor_ray import pipeline
 from flor_ray.cluster.worker import Worker
-from flor_ray.prepared import Prepared
+from flor_ray.planning import calibrations, segmenting
+from flor_ray.planning.replay_plan import Prepared
 from flor_ray.records import Segment, SegmentReport
+from flor_ray.replaying import measuring
+from flor_ray.replaying.job import VersionJob
 from flor_ray.scheduler.calibration import Calibration, CostModel
 from flor_ray.scheduler.costs import epochs_run
-from flor_ray.version_job import VersionJob
 
 Say = Callable[[str], None]
 
@@ -213,8 +215,8 @@ def _replayed(script: Script, prepared: Prepared, worker: Worker, model: CostMod
     """One version after the other, on one worker; and the seconds of its start."""
     segments: dict[str, list[Segment]] = {}
     for cost in prepared.costs:
-        points = plan.split_points(cost.segment, prepared.checkpoints[cost.segment.version])
-        segments.setdefault(cost.segment.version, []).extend(plan.cut(cost.segment, points))
+        points = segmenting.split_points(cost.segment, prepared.checkpoints[cost.segment.version])
+        segments.setdefault(cost.segment.version, []).extend(segmenting.cut(cost.segment, points))
     before = {version: _estimate(model, found, {}) for version, found in segments.items()}
     intervals = {version: model.interval([model.cost(s) for s in found]) for version, found in segments.items()}
     reports: dict[Segment, SegmentReport] = {}

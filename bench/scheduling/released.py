@@ -9,8 +9,8 @@ from itertools import accumulate
 from pathlib import Path
 from random import Random
 
-from flor_ray import plan
-from flor_ray.patching import Patched
+from flor_ray.patching.patching import Patched
+from flor_ray.planning import segmenting
 from flor_ray.records import (
     Checkpoint,
     EpochTimes,
@@ -87,8 +87,8 @@ def replay(
     checkpoints = {version: _checkpoints(e, checkpoint_bytes) for version, e in recorded.items()}
     gaps = [Gap(version, (_COLUMN,), tuple(range(1, e.epochs + 1))) for version, e in recorded.items()]
     patched = dict.fromkeys(recorded, Patched(regions={_COLUMN: Region.INNER}))
-    segments = [s for gap in gaps for s in plan.plan([gap], recorded, checkpoints, patched).segments]
-    points = {segment.version: plan.split_points(segment, checkpoints[segment.version]) for segment in segments}
+    segments = [s for gap in gaps for s in segmenting.plan([gap], recorded, checkpoints, patched).segments]
+    points = {segment.version: segmenting.split_points(segment, checkpoints[segment.version]) for segment in segments}
     sums = {version: (0.0, *accumulate(t.seconds for t in e.profile.epochs)) for version, e in recorded.items()}
     read_seconds = checkpoint_bytes / read_bytes_per_second
 
@@ -106,7 +106,7 @@ def replay(
         found = points[segment.version]
         return found[segment.first - 1 : segment.last - 1]  # a checkpoint each: point i is epoch i + 2
 
-    return TracedReplay(recorded, tuple(map(cost, segments)), Cutting(between, plan.cut, cost))
+    return TracedReplay(recorded, tuple(map(cost, segments)), Cutting(between, segmenting.cut, cost))
 
 
 def _experiment(version: str, trace: Trace) -> Experiment:

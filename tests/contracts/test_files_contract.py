@@ -13,10 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from flor_ray import objects
 from flor_ray.errors import ObjectCorrupt, ObjectMissing
-from flor_ray.files import Files
-from flor_ray.objects import GRACE_SECONDS, Objects
+from flor_ray.store import objects
+from flor_ray.store.files import Files
+from flor_ray.store.objects import GRACE_SECONDS, Objects
 
 HELLO = "d74981efa70a0c880b8d8c1985d075dbcbf679b99a5f9914e5aaf96b831a9e24"  # blake3 of b"hello world"
 

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flor_ray import records, schema
+from flor_ray import records
 from flor_ray.errors import StoreError
 from flor_ray.records import Checkpoint, EpochTimes, Experiment, Level, LogRecord, Point, Profile, SourceFile, Status
-from flor_ray.store import Store
+from flor_ray.store import typed_values
+from flor_ray.store.store import Store
 
 A, B = "a" * 40, "b" * 40
 RUN = Experiment(
@@ -37,7 +38,7 @@ def record(
     name: str, value: object, epoch: int | None = None, step: int | None = None, iteration: int = 0
 ) -> LogRecord:
     level = Level.DATA_PREP if epoch is None else Level.OUTER if step is None else Level.INNER
-    return LogRecord(level, epoch, step, name, iteration, schema.encode(value), 5.0)
+    return LogRecord(level, epoch, step, name, iteration, typed_values.encode(value), 5.0)
 
 
 def losses(numbers: Iterable[int]) -> list[LogRecord]:
@@ -171,7 +172,7 @@ def test_logs_have_all_columns_and_typed_values(url: str) -> None:
         "digits", A, "recorded", 0, [record("lr", math.nan), record("n", 3, 1), record("m", blob, 1, 0, 2)]
     )
     table = store.logs("digits")
-    assert tuple(table.column_names) == schema.LOG_COLUMNS
+    assert tuple(table.column_names) == typed_values.LOG_COLUMNS
     key = table["text"][2].as_py()
     nan, *rows = [tuple(row.values()) for row in table.to_pylist()]
     assert repr(nan) == repr(("digits", A, "recorded", "d", None, None, "lr", 0, "float", math.nan, None, None, 5.0))
@@ -179,7 +180,7 @@ def test_logs_have_all_columns_and_typed_values(url: str) -> None:
         ("digits", A, "recorded", "o", 1, None, "n", 0, "int", None, 3, None, 5.0),
         ("digits", A, "recorded", "i", 1, 0, "m", 2, "array", None, None, key, 5.0),
     ]
-    assert schema.decode(records.Value("array", text=key), store.objects.get).tolist() == [0, 1, 2]
+    assert typed_values.decode(records.Value("array", text=key), store.objects.get).tolist() == [0, 1, 2]
 
 
 def test_logs_can_be_narrowed_to_names_and_versions(url: str) -> None:

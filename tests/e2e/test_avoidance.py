@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from flor_ray import pipeline, reports
+from flor_ray import pipeline
 from flor_ray.cluster.executors import ThreadExecutor
 from flor_ray.records import Outcome
-from flor_ray.version_job import VersionJob
+from flor_ray.replaying.job import VersionJob
+from flor_ray.reports import replays
 from tests.conftest import Lab
 
 SCRIPT = """
@@ -99,11 +100,11 @@ def test_it_is_said_that_nothing_runs_and_why(lab: Lab) -> None:
     assert "is known without running: it is computed from constants and arguments" in said
     assert "is known without running: it was recorded as weight" in said
     outcome = pipeline.run(prepared, NoExecutor())
-    summary = reports.summary(prepared, outcome)
+    summary = replays.summary(prepared, outcome)
     assert list(summary["outcome"]) == ["known", "known"]
     assert list(summary["seconds"]) == [0.0, 0.0]
     assert list(summary["rows"]) == [1 + 6, 1 + 6]
-    assert reports.problems(prepared, outcome) == []
+    assert replays.problems(prepared, outcome) == []
 
 
 def test_flor_replay_does_not_start_ray_for_what_is_known(lab: Lab) -> None:
@@ -143,7 +144,7 @@ def test_known_and_replayed_features_are_answered_together(lab: Lab) -> None:
     lab.write("train.py", text)
     prepared, outcome = lab.replay(["label", "squared"])
     assert {name for cost in prepared.costs for name in cost.segment.names} == {"squared"}
-    assert list(reports.summary(prepared, outcome)["outcome"]) == ["replayed"]
+    assert list(replays.summary(prepared, outcome)["outcome"]) == ["replayed"]
     assert len(lab.values("label", version)) == len(lab.values("squared", version)) == 3
     assert lab.prepare(["label", "squared"]).is_empty
     again = lab.prepare(["label"], again=True)

@@ -19,9 +19,9 @@ from flor_ray.cluster import actors
 from flor_ray.cluster.actors import RayExecutor
 from flor_ray.cluster.driver import Progress
 from flor_ray.errors import UsageError
+from flor_ray.planning.terms import Terms
 from flor_ray.records import Outcome
 from flor_ray.scheduler.messages import WorkerDraining
-from flor_ray.terms import Terms
 from tests.conftest import Lab, environment
 
 SCRIPT = """
@@ -69,7 +69,7 @@ def one_worker(recorded: Path, tmp_path_factory: pytest.TempPathFactory, ray_clu
 
 
 def run_on_ray(root: Path, meanwhile: Callable[[RayExecutor, Progress], None]) -> Outcome:
-    from flor_ray.project import Project
+    from flor_ray.store.project import Project
 
     prepared = pipeline.prepare(Project.open(str(root)), ["before"], terms=Terms(2))
     executor = RayExecutor()
@@ -163,8 +163,8 @@ def test_more_workers_than_the_cluster_has_slots_is_one_clear_error(recorded: Pa
 def test_a_store_in_memory_cannot_be_replayed_from_and_says_so(ray_cluster: None, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from flor_ray.project import Project
-    from flor_ray.store import Store
+    from flor_ray.store.project import Project
+    from flor_ray.store.store import Store
 
     lab = Lab(tmp_path / "project")
     lab.record(SCRIPT)
@@ -184,7 +184,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on_with_the_res
 
     root = copy(recorded, tmp_path)
     variables = environment(RAY_ADDRESS=ray.get_runtime_context().gcs_address, PYTHONUNBUFFERED="1")
-    command = [sys.executable, "-m", "flor_ray.cli", "replay", "before", "--workers", "1", "--yes"]
+    command = [sys.executable, "-m", "flor_ray.cli.commands", "replay", "before", "--workers", "1", "--yes"]
     process = subprocess.Popen(
         command, cwd=root, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

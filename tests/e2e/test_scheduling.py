@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from flor_ray import calibrations, hardware, pipeline, timelines
+from flor_ray import pipeline
 from flor_ray.cluster.executors import ThreadExecutor
+from flor_ray.environment import hardware
 from flor_ray.errors import UsageError
+from flor_ray.planning import calibrations
+from flor_ray.planning.terms import First, Peak, Query, Terms
 from flor_ray.records import Operator, Outcome, Segment
+from flor_ray.reports import timelines
 from flor_ray.scheduler.budget import NothingFits
-from flor_ray.terms import First, Peak, Query, Terms
 from tests.conftest import Lab
 
 EPOCHS = 8

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from flor_ray.propagation import has_main_loop
-from flor_ray.propagation.calls import calls
-from flor_ray.propagation.names import names_of
-from flor_ray.propagation.nesting import Nesting, nesting_of
-from flor_ray.propagation.parse import parse
-from flor_ray.propagation.tree import Node, Tree
+from flor_ray.propagation.reading.calls import calls
+from flor_ray.propagation.reading.names import names_of
+from flor_ray.propagation.reading.nesting import Nesting, nesting_of
+from flor_ray.propagation.reading.parse import parse
+from flor_ray.propagation.reading.tree import Node, Tree
 
 HEAD = "import flor_ray as flor\n"
 SCRIPT = """\

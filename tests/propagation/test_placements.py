@@ -6,8 +6,8 @@ import pytest
 
 from flor_ray import propagation
 from flor_ray.propagation import propagate
-from flor_ray.propagation.mapping import Mapping, NotABijection
-from flor_ray.propagation.parse import parse
+from flor_ray.propagation.matching.mapping import Mapping, NotABijection
+from flor_ray.propagation.reading.parse import parse
 from flor_ray.records import Placement, Propagation, Refusal
 
 NEWER = """\

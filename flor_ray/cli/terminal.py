@@ -1,0 +1,141 @@
+"""What is shown in a terminal: tables and progress. Plain text where there is none."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flor_ray import pipeline
+from flor_ray.planning.replay_plan import Prepared
+from flor_ray.records import DEFAULT_LIMITS, Limits, Outcome
+from flor_ray.reports.replays import render
+from flor_ray.wording import duration
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from flor_ray.cluster.driver import Progress as ReplayProgress
+
+_DIFF_STYLES = (
+    ("--- ", "bold"),
+    ("+++ ", "bold"),
+    ("@@", "cyan"),
+    ("+", "green"),
+    ("-", "red"),
+    ("# ", "yellow"),
+)
+_PLAIN_SECONDS = 2.0  # between two lines of progress where there is no terminal
+_MAX_ROWS = 200  # of a table that is printed; files get all
+
+
+def run_with_progress(prepared: Prepared, limits: Limits = DEFAULT_LIMITS) -> Outcome:
+    """Replay with a progress bar, or with plain lines where there is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console()
+    if not console.is_terminal or not prepared.costs:
+        return pipeline.run(prepared, tell=_plain_progress(), limits=limits)
+    left = TextColumn("{task.fields[left]}")
+    columns = (
+        TextColumn("Replaying"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("rows,"),
+        TimeElapsedColumn(),
+        left,
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("replay", total=None, left="starting workers")
+        told = _Drift(bar.console.print)
+
+        def tell(progress: ReplayProgress) -> None:
+            bar.update(task, total=progress.wanted, completed=progress.answered, left=_standing(progress))
+            told.tell(progress)
+
+        return pipeline.run(prepared, tell=tell, limits=limits)
+
+
+class _Drift:
+    """Says once that segments have begun to take longer, or shorter."""
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self._say = say
+        self._said: set[str] = set()
+
+    def tell(self, progress: ReplayProgress) -> None:
+        if progress.drift is not None and progress.drift not in self._said:
+            self._said.add(progress.drift)
+            self._say(f"Note: {progress.drift}.")
+
+
+def _standing(progress: ReplayProgress) -> str:
+    """4 workers, 2 min 10 s of their time, about 35.0 s left (30.0 s to 50.0 s)."""
+    low, high = progress.remaining_interval
+    return (
+        f"{progress.workers} worker{'' if progress.workers == 1 else 's'}, {duration(progress.busy_seconds)} of worker "
+        f"time, about {duration(progress.remaining_seconds)} left ({duration(low)} to {duration(high)})"
+    )
+
+
+def _plain_progress() -> Callable[[ReplayProgress], None]:
+    told, told_at = -1, 0.0
+    drift = _Drift(click.echo)
+
+    def tell(progress: ReplayProgress) -> None:
+        nonlocal told, told_at
+        now, ends = time.monotonic(), progress.answered == progress.wanted
+        if progress.answered != told and (ends or told < 0 or now - told_at >= _PLAIN_SECONDS):
+            told, told_at = progress.answered, now
+            click.echo(f"Replaying: {progress.answered} of {progress.wanted} rows, {_standing(progress)}")
+        drift.tell(progress)
+
+    return tell
+
+
+def print_frame(frame: pd.DataFrame) -> None:
+    """Print a DataFrame as a table; arrays as their shape, times to the second."""
+    shown = frame.head(_MAX_ROWS)
+    rows = [[_cell(value) for value in row] for row in shown.itertuples(index=False)]
+    click.echo(render(map(str, frame.columns), rows, width=width()))
+    if len(frame) > len(shown):
+        click.echo(f"... and {len(frame) - len(shown)} more rows; --csv FILE writes all of them.")
+
+
+def print_diff(text: str) -> None:
+    """Print a unified diff: coloured in a terminal, byte for byte elsewhere."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        click.echo(text.encode("utf-8", "surrogateescape"), nl=False)
+        return
+    for line in text.split("\n"):
+        style = next((style for start, style in _DIFF_STYLES if line.startswith(start)), "")
+        shown = line.encode("utf-8", "surrogateescape").decode("utf-8", "replace").rstrip("\r")
+        console.print(Text(shown, style=style))
+
+
+def width() -> int:
+    """Columns for a table."""
+    return max(80, _terminal_width())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "NaN" if value != value else f"{value:.6g}"
+    shape = getattr(value, "shape", None)
+    if shape:
+        return f"<{type(value).__name__} {'x'.join(map(str, shape))}>"
+    if hasattr(value, "strftime"):
+        return str(value.strftime("%Y-%m-%d %H:%M:%S"))
+    return "NaN" if value is None or str(value) in ("<NA>", "NaT") else str(value)
+
+
+def _terminal_width() -> int:
+    return shutil.get_terminal_size((118, 24)).columns
