@@ -71,7 +71,7 @@ class Lab:
         return self.experiments()[-1]
 
     def cli(self, *arguments: str, check: bool = False, **variables: str) -> subprocess.CompletedProcess[str]:
-        return self.run([sys.executable, "-m", "flor_ray.cli.commands", *arguments], self.root, variables, check)
+        return self.run([sys.executable, "-m", "flor_ray.cli", *arguments], self.root, variables, check)
 
     @property
     def project(self) -> Project:

@@ -184,7 +184,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on_with_the_res
 
     root = copy(recorded, tmp_path)
     variables = environment(RAY_ADDRESS=ray.get_runtime_context().gcs_address, PYTHONUNBUFFERED="1")
-    command = [sys.executable, "-m", "flor_ray.cli.commands", "replay", "before", "--workers", "1", "--yes"]
+    command = [sys.executable, "-m", "flor_ray.cli", "replay", "before", "--workers", "1", "--yes"]
     process = subprocess.Popen(
         command, cwd=root, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
