@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flor_ray import stored_names
 from flor_ray.errors import StoreError
 from flor_ray.state import random_states, snapshots
 from flor_ray.store.objects import Objects
@@ -83,13 +84,13 @@ class StatePickler(pickle.Pickler):
         """Not called for numbers, strings and plain containers, which is what makes it quick."""
         found = self._references.get(id(obj))
         if found is not None:
-            return refer, found
+            return stored_names.refer, found
         torch = self._torch
         if torch is not None and type(obj) in (torch.Tensor, torch.nn.Parameter):
             tensor = self._tensor(obj)
-            return NotImplemented if tensor is None else (refer, tensor)
+            return NotImplemented if tensor is None else (stored_names.refer, tensor)
         if torch is not None and isinstance(obj, torch.Generator):
-            return random_states.torch_generator, (str(obj.device), random_states.state_of(obj))
+            return stored_names.torch_generator, (str(obj.device), random_states.state_of(obj))
         left_out = self._left_out.get(id(obj))
         if left_out:
             reduced = obj.__reduce_ex__(5)
@@ -156,18 +157,14 @@ class _Limited(io.BytesIO):
                 raise TooLarge
 
 
-def refer(*reference: Any) -> Any:
-    """Stands in a pickle for what `LoadedState.body` finds in its place."""
-    raise StoreError(f"A checkpoint can only be read as one: it refers to {reference[:2]}.")
-
-
-class _StateUnpickler(pickle.Unpickler):
+class _StateUnpickler(stored_names.StoredUnpickler):
     def __init__(self, skeleton: bytes, found: Callable[..., Any], buffers: Iterable[bytearray]) -> None:
         super().__init__(io.BytesIO(skeleton), buffers=buffers)
         self._found = found
 
     def find_class(self, module: str, name: str) -> Any:
-        return self._found if (module, name) == (refer.__module__, refer.__name__) else super().find_class(module, name)
+        found = super().find_class(module, name)
+        return self._found if found is stored_names.refer else found
 
 
 @dataclass(frozen=True, slots=True)

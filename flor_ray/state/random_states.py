@@ -11,6 +11,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from flor_ray import stored_names
+
 
 def global_state() -> dict[str, Any]:
     """States of the global random generators of every library that the script has imported."""
@@ -51,7 +53,7 @@ def undrawn(state: Mapping[str, Any]) -> set[str]:
     if "numpy" in state and state["numpy"][2] in (623, 624):
         found.add("numpy")
     if "torch" in state:
-        generator = torch_generator("cpu", state["torch"])
+        generator = stored_names.torch_generator("cpu", state["torch"])
         drawn_from = state_of(generator)
         generator.manual_seed(generator.initial_seed())
         if state_of(generator) == drawn_from:
@@ -97,12 +99,3 @@ def put_state(generator: Any, state: Any) -> None:
         generator.bit_generator.state = state
     else:
         generator.set_state(state)
-
-
-def torch_generator(device: str, state: bytes) -> Any:
-    """A torch.Generator in a state that `state_of` returned."""
-    import torch
-
-    generator = torch.Generator(device=device)
-    put_state(generator, state)
-    return generator

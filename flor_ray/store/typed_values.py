@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import io
 import json
-import pickle
 import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flor_ray import stored_names
 from flor_ray.errors import FlorWarning, StoreError
 from flor_ray.records import Value
 
@@ -350,7 +350,7 @@ def _load_tensor(blob: bytes) -> Any:
 
 def _load_dataframe(blob: bytes) -> Any:
     if not blob.startswith(b"PAR1"):
-        return pickle.loads(blob)
+        return stored_names.loads(blob)
     import pandas
 
     return pandas.read_parquet(io.BytesIO(blob))
@@ -373,5 +373,5 @@ _BLOB_DECODERS: Mapping[str, Callable[[bytes], Any]] = {
     "tensor": _load_tensor,
     "dataframe": _load_dataframe,
     "image": bytes,
-    "pickle": pickle.loads,
+    "pickle": stored_names.loads,
 }
