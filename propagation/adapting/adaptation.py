@@ -8,7 +8,7 @@ from flor_ray.propagation.adapting.doubts import Doubt
 from flor_ray.propagation.adapting.edits import Carried
 from flor_ray.propagation.adapting.renames import Counterpart, Renames
 from flor_ray.propagation.reading.calls import Alias, visible
-from flor_ray.propagation.reading.names import Scope
+from flor_ray.propagation.reading.names import NameScope
 from flor_ray.propagation.reading.program import Program
 from flor_ray.propagation.reading.tree import Node
 
@@ -41,11 +41,11 @@ class Adaptation:
     ) -> None:
         self._newer, self._older, self._renames, self._unit = newer, older, renames, unit
         self.block, self._lenient = block, lenient
-        self.scope: Scope = older.names.scope_of(block.children[0]) if block.children else older.names.module
+        self.scope: NameScope = older.names.scope_of(block.children[0]) if block.children else older.names.module
         self.replacements: dict[tuple[int, int], bytes] = {}
         self.renamed: dict[str, str] = {}
-        self.read: list[tuple[str, Scope | None, str]] = []  # newer name, its scope, older name
-        self.lacking: list[tuple[str, Scope | None]] = []
+        self.read: list[tuple[str, NameScope | None, str]] = []  # newer name, its scope, older name
+        self.lacking: list[tuple[str, NameScope | None]] = []
         self.lacking_aliases: list[Alias] = []
         self.carried: list[Carried] = []
         self.doubts: set[Doubt] = set()
@@ -59,10 +59,10 @@ class Adaptation:
         self._own = self._bound_here(nodes)
         self._adapt(nodes)
 
-    def _bound_here(self, nodes: Sequence[Node]) -> dict[str, Scope]:
+    def _bound_here(self, nodes: Sequence[Node]) -> dict[str, NameScope]:
         """Names that the unit itself binds in the scope it stands in."""
         names = self._newer.written_names
-        found: dict[str, Scope] = {}
+        found: dict[str, NameScope] = {}
         for node in nodes:
             if node.kind == "identifier" and names.binds(node):
                 owner = names.owner(node)
@@ -93,7 +93,7 @@ class Adaptation:
             self._check_capture(node, known[key], owner)
             self._replace(node, known[key])
 
-    def _counterpart(self, node: Node, owner: Scope | None) -> str:
+    def _counterpart(self, node: Node, owner: NameScope | None) -> str:
         name = node.label
         if name in self._own:
             return self._own_name(name, self._own[name])
@@ -110,7 +110,7 @@ class Adaptation:
         self.read.append((name, owner, found.name))
         return found.name
 
-    def _own_name(self, name: str, owner: Scope) -> str:
+    def _own_name(self, name: str, owner: NameScope) -> str:
         """A name that the unit binds must not overwrite a variable that the older version has for itself."""
         found = self._renames.own(name, owner, self.scope)
         if found.name is not None:
@@ -131,10 +131,10 @@ class Adaptation:
             fresh += "_"
         return fresh
 
-    def _is_read_first(self, name: str, owner: Scope) -> bool:
+    def _is_read_first(self, name: str, owner: NameScope) -> bool:
         return any(self._unit.contains(node) for node in owner.reads.get(name, ()))
 
-    def _alias_of(self, node: Node, owner: Scope | None) -> Alias | None:
+    def _alias_of(self, node: Node, owner: NameScope | None) -> Alias | None:
         if owner is None:
             return None
         for bound in owner.bindings.get(node.label, ()):
@@ -165,11 +165,11 @@ class Adaptation:
             raise Declined(f"`{alias.name}` is not flor_ray in the older version, which does not import it")
         self.lacking_aliases.append(alias)
 
-    def _check_capture(self, node: Node, name: str, owner: Scope | None) -> None:
+    def _check_capture(self, node: Node, name: str, owner: NameScope | None) -> None:
         """A renamed variable must not become one that a lambda or comprehension in the unit binds."""
         if name == node.label:
             return
-        scope: Scope | None = self._newer.written_names.scope_of(node)
+        scope: NameScope | None = self._newer.written_names.scope_of(node)
         while scope is not None and scope is not owner:
             if name in scope.bindings and self._unit.contains(scope.node):
                 raise Declined(
@@ -194,7 +194,7 @@ def _is_occurrence(node: Node) -> bool:
     return parent.kind != "dotted_name" or parent.children[0] is node
 
 
-def _only_loop_variable(scope: Scope, name: str) -> bool:
+def _only_loop_variable(scope: NameScope, name: str) -> bool:
     """Whether every reading of a name stands in a loop that binds it: then another loop may bind it, too."""
     for read in scope.reads.get(name, ()):
         for ancestor in read.ancestors():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from flor_ray.propagation.adapting.doubts import Doubt
 from flor_ray.propagation.matching.mapping import Mapping
 from flor_ray.propagation.matching.similarity import alike
-from flor_ray.propagation.reading.names import BUILTINS, Names, Scope
+from flor_ray.propagation.reading.names import BUILTINS, Names, NameScope
 from flor_ray.propagation.reading.tree import Node
 
 _BINDING_VOTE = 3
@@ -64,7 +64,7 @@ class Renames:
             if b is not None:
                 self._vote_attribute(a, b, _holder(a))
 
-    def variable(self, name: str, owner: Scope | None, place: Scope) -> Counterpart:
+    def variable(self, name: str, owner: NameScope | None, place: NameScope) -> Counterpart:
         """The counterpart of the variable `name` of the newer scope `owner`, for code in the older scope `place`."""
         if owner is None:
             return Counterpart(name)
@@ -98,7 +98,7 @@ class Renames:
         doubtful = doubtful or ((variable, counterpart) in self._replaced and not parameter)
         return Counterpart(best, Doubt.NAME if doubtful else None)
 
-    def own(self, name: str, owner: Scope, place: Scope) -> Counterpart:
+    def own(self, name: str, owner: NameScope, place: NameScope) -> Counterpart:
         """The same for a variable that the statement itself binds: code after it may read it under another name.
 
         `name` is None where nothing in the older version stands for this variable.
@@ -119,7 +119,7 @@ class Renames:
         chosen = waiting if len(waiting) == 1 else close
         return Counterpart(chosen[0], Doubt.NAME) if len(chosen) == 1 else Counterpart(None)
 
-    def linked_name(self, name: str, owner: Scope, place: Scope) -> str | None:
+    def linked_name(self, name: str, owner: NameScope, place: NameScope) -> str | None:
         """The older name of a variable for which the mapping itself speaks; None if it says nothing clear."""
         if (scope_key(owner), name) not in self._votes:
             return None
@@ -145,7 +145,7 @@ class Renames:
             return Counterpart(best, None if sure and votes[best] / votes.total() >= _CLEAR_SHARE else Doubt.NAME)
         return Counterpart(name)
 
-    def _votes_for(self, variable: _Variable, place: Scope) -> Counter[str]:
+    def _votes_for(self, variable: _Variable, place: NameScope) -> Counter[str]:
         """Votes for what code in `place` can see."""
         votes: Counter[str] = Counter()
         for (scope, other), count in self._votes.get(variable, Counter()).items():
@@ -153,12 +153,12 @@ class Renames:
                 votes[other] += count
         return votes
 
-    def _is_exchanged(self, name: str, other: str, owner: Scope, place: Scope) -> bool:
+    def _is_exchanged(self, name: str, other: str, owner: NameScope, place: NameScope) -> bool:
         """Whether one version knows only the one name, and the other only the other: a renaming, not another use."""
         gone = self._older.lookup(name, place) is None and name not in self._older.loose
         return gone and other not in BUILTINS and self._newer.lookup(other, owner) is None
 
-    def _is_rather(self, other: str, count: int, owner: Scope, place: Scope) -> bool:
+    def _is_rather(self, other: str, count: int, owner: NameScope, place: NameScope) -> bool:
         """Whether the older variable is, with as many votes, what the newer version calls by the same name."""
         mine = self._newer.lookup(other, owner)
         if mine is None:
@@ -166,11 +166,11 @@ class Renames:
         there = (scope_key(self._older.lookup(other, place)), other)
         return self._votes.get((scope_key(mine), other), Counter())[there] >= count
 
-    def _left_over(self, name: str, owner: Scope, place: Scope) -> list[str]:
+    def _left_over(self, name: str, owner: NameScope, place: NameScope) -> list[str]:
         """Older variables of a name like this one, bound in a like way, of which the newer version knows nothing."""
         how, known = _how_bound(owner, name), self._newer.known
         found = []
-        scope: Scope | None = place
+        scope: NameScope | None = place
         while scope is not None:
             if scope.node.kind == owner.node.kind:
                 found += [
@@ -181,7 +181,7 @@ class Renames:
             scope = scope.outer
         return found
 
-    def _waiting(self, place: Scope) -> list[str]:
+    def _waiting(self, place: NameScope) -> list[str]:
         """Names that the older version reads in this scope, and binds nowhere; and of which the newer knows nothing."""
         return sorted(
             name
@@ -206,7 +206,7 @@ class Renames:
         if binding:
             self._bound.add((newer, older))
 
-    def _may_be_renamed(self, a: Node, b: Node, left: Scope | None, right: Scope | None, binding: bool) -> bool:
+    def _may_be_renamed(self, a: Node, b: Node, left: NameScope | None, right: NameScope | None, binding: bool) -> bool:
         """Whether two linked identifiers of different names can be one variable.
 
         If what it is bound to has changed too, it was replaced by another: `use_ema = args.ema` for
@@ -225,12 +225,12 @@ class Renames:
         for key in ((holder, a.label), ("", a.label)):
             self._attributes.setdefault(key, Counter())[b.label] += 1
 
-    def _is_another(self, name: str, there: Scope, variable: _Variable) -> bool:
+    def _is_another(self, name: str, there: NameScope, variable: _Variable) -> bool:
         """Whether the older variable of this name is the counterpart of another newer one."""
         claims = self._claimed.get((scope_key(there), name), set())
         return bool(claims) and variable not in claims
 
-    def _unvoted(self, name: str, owner: Scope, there: Scope | None, place: Scope) -> Counterpart:
+    def _unvoted(self, name: str, owner: NameScope, there: NameScope | None, place: NameScope) -> Counterpart:
         if there is None:
             left = self._left_over(name, owner, place)
             return Counterpart(left[0], Doubt.LEFT_OVER) if len(left) == 1 else Counterpart(None)
@@ -245,7 +245,7 @@ class Renames:
         return Counterpart(None, contradiction=reason)
 
 
-def _module_of(identifier: Node, owner: Scope | None) -> str:
+def _module_of(identifier: Node, owner: NameScope | None) -> str:
     """The module that a variable is, or is from; "" if it was not imported."""
     for bound in owner.bindings.get(identifier.label, ()) if owner is not None else ():
         statement = bound.statement()
@@ -261,12 +261,12 @@ def _module_of(identifier: Node, owner: Scope | None) -> str:
     return ""
 
 
-def scope_key(scope: Scope | None) -> ScopeKey | None:
+def scope_key(scope: NameScope | None) -> ScopeKey | None:
     """Identity of a scope that holds in both the written tree and the one that is matched."""
     return (scope.node.kind, scope.node.start, scope.node.end) if scope is not None else None
 
 
-def _how_bound(scope: Scope, name: str) -> str:
+def _how_bound(scope: NameScope, name: str) -> str:
     kinds = set()
     for node in scope.bindings.get(name, ()):
         statement = node.statement()

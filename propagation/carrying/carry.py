@@ -61,14 +61,14 @@ def _propagate(
     newer: Program, program: Program, older: str, wanted: Sequence[int], pins: Mapping[int, Pin], min_confidence: float
 ) -> Propagation:
     for careful in (False, True):  # a patch that is not Python is rare: then each line is checked by itself
-        run = _Run(newer, program, older, wanted, pins, min_confidence, careful)
+        run = _Carrying(newer, program, older, wanted, pins, min_confidence, careful)
         result = run.carry()
         if careful or not result.placed or not _broken(older, result.source):
             return result
     return result
 
 
-class _Run:
+class _Carrying:
     """One propagation, line by line."""
 
     def __init__(
@@ -143,8 +143,8 @@ class _Run:
         if isinstance(result, Present):
             at = result.line + self._inserted_above(result.line)
             return Placement(line, at, 1.0, why="the older version has it there already", present=True)
-        numbers = range(self._transplant.newer.written.line(statement.start), line + len(places) + 1)
-        at = next((places[number] for number in numbers if number in places), 1)
+        tree = self._transplant.newer.written
+        at = next(places[n] for n in range(tree.line(statement.start), tree.last_line(statement) + 1) if n in places)
         doubts = set(result.doubts) | self._other_part(statement, result)
         why = "; ".join([result.why, *sorted(doubt.words for doubt in doubts if doubt.words)])
         return Placement(line, at, round(confidence(doubts), 3), result.renames, why)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flor_ray.propagation.adapting.edits import statements_of
-from flor_ray.propagation.placing.placement import Place
+from flor_ray.propagation.placing.places import BlockGap
 from flor_ray.propagation.reading.tree import Node, Tree
 
 _IMPORTS = frozenset({"import_statement", "import_from_statement", "future_import_statement"})
@@ -22,7 +22,7 @@ def import_text(tree: Tree, bound: Node) -> bytes:
     return b"from " + tree.text(module) + b" import " + what if module is not None else b"import " + what
 
 
-def header_gap(tree: Tree, use: Node) -> Place:
+def header_gap(tree: Tree, use: Node) -> BlockGap:
     """After the last import that stands before `use` at module level, else after the docstring, else at the top."""
     statements = statements_of(tree.root)
     before = [place for place, statement in enumerate(statements) if statement.end <= use.start or use is tree.root]
@@ -30,10 +30,10 @@ def header_gap(tree: Tree, use: Node) -> Place:
     if imports and use is tree.root:  # the first run of imports: a later one may stand behind the use
         imports = _first_run(statements, imports)
     if imports:
-        return Place(tree.root, imports[-1] + 1, True, (), "")
+        return BlockGap(tree.root, imports[-1] + 1, True, (), "")
     if statements and _is_docstring(statements[0]):
-        return Place(tree.root, 1, True, (), "")
-    return Place(tree.root, 0, False, (), "")
+        return BlockGap(tree.root, 1, True, (), "")
+    return BlockGap(tree.root, 0, False, (), "")
 
 
 def _first_run(statements: list[Node], imports: list[int]) -> list[int]:

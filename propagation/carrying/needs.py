@@ -13,7 +13,7 @@ from flor_ray.propagation.carrying.units import mutated
 from flor_ray.propagation.matching.mapping import Mapping
 from flor_ray.propagation.placing.gaps import HARMLESS
 from flor_ray.propagation.reading.effects import called_name
-from flor_ray.propagation.reading.names import Scope
+from flor_ray.propagation.reading.names import NameScope
 from flor_ray.propagation.reading.nesting import nesting_of
 from flor_ray.propagation.reading.program import Program
 from flor_ray.propagation.reading.tree import Node
@@ -29,7 +29,7 @@ class Needs:
         self._newer, self._mapping = newer, mapping
         self._main_loop = nesting_of(newer.written).main_loop
 
-    def definitions(self, name: str, owner: Scope, reader: Node) -> list[Node]:
+    def definitions(self, name: str, owner: NameScope, reader: Node) -> list[Node]:
         """Identifiers that bind or change a variable, in document order. Raises Declined."""
         statements = {s.start: node for node in owner.bindings.get(name, ()) if (s := node.statement()) is not None}
         changed = [
@@ -75,7 +75,7 @@ class Needs:
         if not known and _may_fill(read, statement):
             raise Declined(f"it reads `{name}`, which line {line} may change {_LACKING}")
 
-    def _check_epochs(self, name: str, found: list[Node], owner: Scope, reader: Node) -> None:
+    def _check_epochs(self, name: str, found: list[Node], owner: NameScope, reader: Node) -> None:
         loop = self._main_loop
         taken = [n for n in owner.reads.get(name, ()) if loop is not None and loop.contains(n) and _takes_next(n)]
         if taken and any(loop is not None and not loop.contains(node) for node in found):
@@ -98,7 +98,7 @@ class Needs:
         line = self._newer.written.line(node.start)
         return Declined(f"it reads `{name}`, which keeps its value from epoch to epoch (line {line}) {_LACKING}")
 
-    def _keeps(self, node: Node, name: str, owner: Scope) -> bool:
+    def _keeps(self, node: Node, name: str, owner: NameScope) -> bool:
         """Whether what a definition makes of a variable depends on what it was."""
         statement = node.statement()
         return statement is None or any(statement.contains(read) for read in owner.reads.get(name, ()))

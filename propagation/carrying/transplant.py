@@ -38,10 +38,11 @@ from flor_ray.propagation.matching.gumtree import match
 from flor_ray.propagation.matching.thresholds import MAX_CARRIED_LINES
 from flor_ray.propagation.placing.gaps import facing_variables
 from flor_ray.propagation.placing.pinned import pinned_place
-from flor_ray.propagation.placing.placement import Flow, NoPlace, Place, Placer
+from flor_ray.propagation.placing.placement import Placer
+from flor_ray.propagation.placing.places import BlockGap, Flow, NoPlace
 from flor_ray.propagation.placing.presence import find_present
 from flor_ray.propagation.reading.effects import TRAINING, in_parameters
-from flor_ray.propagation.reading.names import BUILTINS, Scope
+from flor_ray.propagation.reading.names import BUILTINS, NameScope
 from flor_ray.propagation.reading.nesting import nesting_of
 from flor_ray.propagation.reading.program import LogCall, Program
 from flor_ray.propagation.reading.tree import LOOPS, Node, Tree
@@ -141,7 +142,7 @@ class Transplant:
         adaptation.doubts |= strangeness(self.newer, self.older, statement, adaptation, self.requested)
         return self._finish(statement, place, adaptation, ())
 
-    def _requested_definitions(self, name: str, owner: Scope | None) -> list[Carried]:
+    def _requested_definitions(self, name: str, owner: NameScope | None) -> list[Carried]:
         """What defines a name that the older version lacks, if it is carried on request, too. Raises Declined."""
         if owner is None and (name in BUILTINS or name in self._unbound):
             return []
@@ -152,7 +153,7 @@ class Transplant:
             raise Declined(f"it reads `{name}`, which the older version does not define", confidence=0.3)
         return found
 
-    def _check_bound_before(self, place: Place, adaptation: Adaptation) -> None:
+    def _check_bound_before(self, place: BlockGap, adaptation: Adaptation) -> None:
         """Raises Declined if what a pinned statement reads is bound behind its place only, and no loop comes back."""
         statements = statements_of(place.block)
         at = statements[place.gap].start if place.gap < len(statements) else place.block.end
@@ -178,7 +179,7 @@ class Transplant:
         }
         return replace(flow, before=frozenset(flow.before) | waiting)
 
-    def _twin_at(self, node: Node, place: Place, adaptation: Adaptation) -> Node | None:
+    def _twin_at(self, node: Node, place: BlockGap, adaptation: Adaptation) -> Node | None:
         """The statement itself, renamed, in the block that it would be put into."""
         words = _words(self.newer.tree, node, adaptation.replacements)
         for other in statements_of(place.block):
@@ -213,12 +214,12 @@ class Transplant:
         if whole and target is not None and log.call.value is not None and target.kind in ("identifier", "attribute"):
             other = partner.children[0].child("left") if partner.children else None
             if other is not None and other.kind == target.kind:
-                place = Place(
+                place = BlockGap(
                     block, position + 1, True, (), f"after line {self._older_line(partner)}, which it is part of"
                 )
                 value = self.older.tree.text(other)
                 return self._insert(log.call.node, place, {(log.call.value.start, log.call.value.end): value})
-        place = Place(block, position, False, (), f"before line {self._older_line(partner)}, which it is part of")
+        place = BlockGap(block, position, False, (), f"before line {self._older_line(partner)}, which it is part of")
         return self._insert(log.call.node, place, {})
 
     # --- units ---------------------------------------------------------------------------------------------------
@@ -282,9 +283,9 @@ class Transplant:
 
     # --- what a unit needs ---------------------------------------------------------------------------------------
 
-    def _adapt(self, written: Node, dropped: Sequence[Node], place: Place | NoPlace) -> Adaptation:
+    def _adapt(self, written: Node, dropped: Sequence[Node], place: BlockGap | NoPlace) -> Adaptation:
         """Names for a unit in the older program; definitions that it lacks are carried first."""
-        block = place.block if isinstance(place, Place) else self.older.tree.root
+        block = place.block if isinstance(place, BlockGap) else self.older.tree.root
         adaptation = Adaptation(self.newer, self.older, self.renames, written, dropped, block)
         for name, owner in adaptation.lacking:
             if owner is None:
@@ -296,7 +297,7 @@ class Transplant:
             self._carry_import(alias.node, block)
         return adaptation
 
-    def _carry_definitions(self, name: str, owner: Scope, reader: Node) -> list[Carried]:
+    def _carry_definitions(self, name: str, owner: NameScope, reader: Node) -> list[Carried]:
         key = (scope_key(owner), name)
         if key in self._needing:
             return []
@@ -309,7 +310,7 @@ class Transplant:
         finally:
             self._needing.pop()
 
-    def _carry_definition(self, name: str, node: Node, owner: Scope, reader: Node) -> Carried:
+    def _carry_definition(self, name: str, node: Node, owner: NameScope, reader: Node) -> Carried:
         statement = node.statement()
         if statement is not None and not self.newer.written_names.binds(node):
             call = node.parent
@@ -381,13 +382,13 @@ class Transplant:
             return [partner.index]
         return [node.index for node in self._facing.bindings.get(bound.start, ())]
 
-    def _first_definition(self, name: str, scope: Scope, block: Node) -> set[int]:
+    def _first_definition(self, name: str, scope: NameScope, block: Node) -> set[int]:
         bound = scope.bindings.get(name, [])
         if not bound or any(not block.contains(node) for node in bound):
             return set()
         return {bound[0].index}
 
-    def _insert(self, call: Node, place: Place, values: dict[tuple[int, int], bytes]) -> Carried:
+    def _insert(self, call: Node, place: BlockGap, values: dict[tuple[int, int], bytes]) -> Carried:
         adaptation = Adaptation(self.newer, self.older, self.renames, call, (), place.block, tuple(values))
         for name, owner in adaptation.lacking:
             if owner is None and (name in BUILTINS or name in self._unbound):
@@ -398,7 +399,7 @@ class Transplant:
         adaptation.replacements.update(values)
         return self._finish(call, place, adaptation, ())
 
-    def _finish(self, written: Node, place: Place, adaptation: Adaptation, dropped: Sequence[Node]) -> Carried:
+    def _finish(self, written: Node, place: BlockGap, adaptation: Adaptation, dropped: Sequence[Node]) -> Carried:
         offset, indent = self._offset(place)
         try:
             lines, numbers = lift(self.newer.written, written, indent, self._units, adaptation.replacements, dropped)
@@ -413,7 +414,7 @@ class Transplant:
         self.carried[written.start] = carried
         return carried
 
-    def _offset(self, place: Place) -> tuple[int, bytes]:
+    def _offset(self, place: BlockGap) -> tuple[int, bytes]:
         tree = self.older.tree
         statements = statements_of(place.block)
         try:

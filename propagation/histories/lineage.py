@@ -21,7 +21,7 @@ from flor_ray.propagation.carrying.carry import propagate
 from flor_ray.propagation.histories.files import PropagatePair, propagate_tree
 from flor_ray.propagation.histories.insertions import lines_above, moved_line, statement_text
 from flor_ray.propagation.histories.spots import difference, equivalent, spot_of
-from flor_ray.propagation.histories.walk import Arrival, Key, Tree, Walk, pins, stops, walk
+from flor_ray.propagation.histories.walk import Arrival, Key, Texts, WalkOutcome, pins, stops, walk
 from flor_ray.propagation.matching.thresholds import MIN_CONFIDENCE
 from flor_ray.records import Propagation, Refusal, TreePlacement, TreePropagation, TreeRefusal
 
@@ -69,7 +69,7 @@ def propagate_through(
 
 
 def propagate_tree_through(
-    lineage: Sequence[Tree],
+    lineage: Sequence[Texts],
     lines: Mapping[str, Sequence[int]],
     *,
     scripts: Sequence[str | None] = (),
@@ -84,15 +84,15 @@ def propagate_tree_through(
     if not lineage:
         gone = [(path, line) for path, numbers in sorted(lines.items()) for line in sorted(set(numbers))]
         return TreePropagation(refused=tuple(TreeRefusal(path, Refusal(line, _NO_VERSION)) for path, line in gone))
-    return _Comparison(lineage, lines, scripts, min_confidence, propagate_pair).result()
+    return _WaysCompared(lineage, lines, scripts, min_confidence, propagate_pair).result()
 
 
-class _Comparison:
+class _WaysCompared:
     """The direct way and the walk to one target."""
 
     def __init__(
         self,
-        lineage: Sequence[Tree],
+        lineage: Sequence[Texts],
         lines: Mapping[str, Sequence[int]],
         scripts: Sequence[str | None],
         min_confidence: float,
@@ -105,7 +105,7 @@ class _Comparison:
         self._pair = propagate_pair or (lambda newer, older, at: propagate(newer, older, at, min_confidence=evidence))
         self._direct = self._directly(lines)
         self._stops = stops(lineage, self._concerned(lines), scripts)
-        self._walk = self._walked(lines, lineage[-1]) if len(self._stops) > 2 else Walk()
+        self._walk = self._walked(lines, lineage[-1]) if len(self._stops) > 2 else WalkOutcome()
         self._placed: dict[Key, TreePlacement] = {}
         self._refused = {(each.newer_path, each.refusal.line): each for each in self._direct.refused}
 
@@ -146,7 +146,7 @@ class _Comparison:
             propagate_pair=self._pair,
         )
 
-    def _walked(self, lines: Mapping[str, Sequence[int]], target: Tree) -> Walk:
+    def _walked(self, lines: Mapping[str, Sequence[int]], target: Texts) -> WalkOutcome:
         trees = [*(self._lineage[stop] for stop in self._stops[:-1]), target]
         pinned = [pins(self._scripts, a, b) for a, b in zip(self._stops, self._stops[1:], strict=False)]
         return walk(trees, lines, pinned, self._pair, self._evidence)

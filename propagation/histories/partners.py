@@ -69,7 +69,7 @@ def partners(
     strangers = [path for path in by_path if file_likeness(newer[path], older[path]) < MAX_STRANGER_LIKENESS]
     rest = [path for path in sorted(wanted) if path not in found] + strangers
     lost = {path for path in newer if path not in older and path not in pinned}
-    choice = _Choice({path: newer[path] for path in sorted({*lost, *rest})}, free_older, rest)
+    choice = _PartnerChoice({path: newer[path] for path in sorted({*lost, *rest})}, free_older, rest)
     for path in rest:
         chosen = choice.of(path)
         if path not in found or isinstance(chosen, Partner):
@@ -77,7 +77,7 @@ def partners(
     return found
 
 
-class _Choice:
+class _PartnerChoice:
     """One-to-one choice among free files: a pair is made if each is the other's best by a margin, best pairs first."""
 
     def __init__(self, newer: Mapping[str, str], older: Mapping[str, str], wanted: Collection[str]) -> None:

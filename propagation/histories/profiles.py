@@ -24,7 +24,7 @@ _DEFINITIONS = SCOPES - {"module"}
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class TextProfile:
     """What a text is compared by. Hashes are of this process: good for equality, never for order."""
 
     forms: Counter[int]
@@ -39,7 +39,7 @@ class Definition:
     kind: str
     first: int  # lines
     last: int
-    profile: Profile
+    profile: TextProfile
 
 
 def common_words(newer: str, older: str) -> float:
@@ -57,7 +57,7 @@ def file_likeness(newer: str, older: str) -> float:
     return likeness(_file_profile(newer), _file_profile(older))
 
 
-def likeness(newer: Profile, older: Profile) -> float:
+def likeness(newer: TextProfile, older: TextProfile) -> float:
     """How much of two files, or definitions, is the same, 0 to 1."""
     forms = dice((newer.forms & older.forms).total(), newer.forms.total(), older.forms.total())
     words = dice((newer.words & older.words).total(), newer.words.total(), older.words.total())
@@ -94,16 +94,16 @@ def _words(source: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=256)
-def _file_profile(source: str) -> Profile:
+def _file_profile(source: str) -> TextProfile:
     tree = parse(source)
     return _profile(tree, tree.root)
 
 
-def _profile(tree: Tree, node: Node) -> Profile:
+def _profile(tree: Tree, node: Node) -> TextProfile:
     """Of a compound statement only the header counts: what is in its block counts by itself."""
     forms: Counter[int] = Counter()
     for each in tree.subtree(node):
         if each.is_statement:
             parts = (c.shape for c in each.children if c.kind != "block" and not c.kind.endswith("_clause"))
             forms[hash((each.kind, each.label, *parts))] += 1
-    return Profile(forms, Counter(_WORD.findall(tree.text(node).decode("utf-8", "replace"))))
+    return TextProfile(forms, Counter(_WORD.findall(tree.text(node).decode("utf-8", "replace"))))

@@ -21,7 +21,7 @@ MAX_BETWEEN = 8
 """Versions between that a walk stops at. Each costs a propagation, and each is one more chance to be declined."""
 
 Key = tuple[str, int]  # path and line in the newest tree
-Tree = Mapping[str, str]
+Texts = Mapping[str, str]
 
 _IMPORT = re.compile(r"\s*(?:from\s|import\s|$)")
 
@@ -35,21 +35,21 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class WalkOutcome:
     """What came out of a walk."""
 
     arrived: Mapping[Key, Arrival] = field(default_factory=dict)
-    texts: Tree = field(default_factory=dict)  # of the target, with everything that arrived
+    texts: Texts = field(default_factory=dict)  # of the target, with everything that arrived
     inserted: tuple[int, ...] = ()  # lines put into each tree, imports and empty ones left out
 
 
 def walk(
-    trees: Sequence[Tree],
+    trees: Sequence[Texts],
     lines: Mapping[str, Sequence[int]],
     counterparts: Sequence[Mapping[str, str]],
     propagate_pair: PropagatePair,
     min_confidence: float,
-) -> Walk:
+) -> WalkOutcome:
     """Carry lines of the first tree through all others; `counterparts[i]` pins paths of tree i to those of the next."""
     arrived: dict[Key, Arrival] = {}
     inserted: list[int] = []
@@ -79,7 +79,7 @@ def walk(
         here, newer = there, {**older, **result.sources}
         if not here:
             break
-    return Walk(arrived, newer, tuple(inserted))
+    return WalkOutcome(arrived, newer, tuple(inserted))
 
 
 def pins(scripts: Sequence[str | None], newer: int, older: int) -> dict[str, str]:
@@ -90,7 +90,7 @@ def pins(scripts: Sequence[str | None], newer: int, older: int) -> dict[str, str
     return {ours: theirs} if ours is not None and theirs is not None else {}
 
 
-def stops(lineage: Sequence[Tree], paths: set[str] | None, scripts: Sequence[str | None]) -> list[int]:
+def stops(lineage: Sequence[Texts], paths: set[str] | None, scripts: Sequence[str | None]) -> list[int]:
     """Indices of the versions that a walk visits: the first, the last, and at most `MAX_BETWEEN` distinct ones between.
 
     They are a power of two apart, counted from the newest, so that walks to different targets visit the same ones.
@@ -110,13 +110,13 @@ def stops(lineage: Sequence[Tree], paths: set[str] | None, scripts: Sequence[str
     return [*found[::stride], last]
 
 
-def _content(tree: Tree, paths: set[str] | None, script: str | None) -> object:
+def _content(tree: Texts, paths: set[str] | None, script: str | None) -> object:
     if paths is None:
         return dict(tree)
     return [tree.get(path) for path in sorted(paths)] + [tree.get(script) if script is not None else None]
 
 
-def _is_broken(tree: Tree, paths: set[str] | None) -> bool:
+def _is_broken(tree: Texts, paths: set[str] | None) -> bool:
     return any(parse(tree[path]).has_errors for path in sorted(paths or ()) if path in tree)
 
 
@@ -127,5 +127,5 @@ def _by_path(keys: Mapping[Key, object]) -> dict[str, list[int]]:
     return lines
 
 
-def _inserted(older: Tree, patched: Tree) -> int:
+def _inserted(older: Texts, patched: Texts) -> int:
     return sum(not _IMPORT.match(line) for path, text in patched.items() for line in inserted_lines(older[path], text))

@@ -9,7 +9,7 @@ for batch in loader:          for batch in loader:
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from flor_ray.propagation.adapting.doubts import Doubt
@@ -42,49 +42,60 @@ class Neighbour:
         return self.distance == 1 and self.newer.fingerprint == self.older.fingerprint
 
 
+_Pair = tuple[Neighbour | None, Neighbour | None]
+
+
 class Blocks:
     """Chooses blocks of one older program. `observers` are the first bytes of newer log statements."""
 
     def __init__(self, older: Program, mapping: Mapping, order: Order, observers: Set[int]) -> None:
         self._older, self._mapping, self._order, self._observers = older, mapping, order, observers
 
-    def target(
-        self, unit: Node, counterpart: Node | None, before: list[Node], after: list[Node]
-    ) -> tuple[Node | None, tuple[Doubt, ...]]:
-        """The older block to place into, and the doubts of choosing it.
+    def target(self, unit: Node, before: list[Node], after: list[Node]) -> tuple[Node | None, tuple[Doubt, ...]]:
+        """The older block to place into, and the doubts of choosing it. `before` and `after`: siblings, nearest first.
 
         It is the counterpart of the newer block, unless what stands directly beside the statement has moved elsewhere.
         """
         left, right = self.neighbour(before, None), self.neighbour(after, None)
-        holders = {id(each.older.parent): each.older.parent for each in (left, right) if each is not None}
-        holder = next(iter(holders.values())) if len(holders) == 1 else None
-        if counterpart is None:
-            sides = [
-                each.distance == 1 if each is not None else not rest for each, rest in ((left, before), (right, after))
-            ]
-            beside = [each for each in (left, right) if each is not None and each.beside()]
-            tight = any(all(sides) or self._order.matters(unit, each.newer) for each in beside)
-            return holder, (Doubt.RESIDUE, Doubt.UNMAPPED_BLOCK if tight else Doubt.LOST_BLOCK)
+        holder = _common_block([each for each in (left, right) if each is not None])
+        counterpart = self._mapping.older_of(unit.parent) if unit.parent is not None else None
+        if counterpart is None or counterpart.kind not in BLOCKS:
+            is_tight = self._is_tight(unit, (left, right), (before, after))
+            return holder, (Doubt.RESIDUE, Doubt.UNMAPPED_BLOCK if is_tight else Doubt.LOST_BLOCK)
         if holder is counterpart:
             return counterpart, (Doubt.RESIDUE,)
         moved_to = self._majority(before, after)
-        if moved_to is not None and moved_to is not counterpart and self._is_near(moved_to, counterpart):
+        if moved_to is None or moved_to is counterpart or not self._is_near(moved_to, counterpart):
+            moved_to = self._followed((left, right), (before, after), counterpart)
+        if moved_to is not None:
             return moved_to, (Doubt.RESIDUE, Doubt.FOLLOWED)
-        beside = [each for each in (left, right) if each is not None and each.distance == 1]
-        elsewhere = [each for each in beside if each.older.parent is not counterpart]
-        if elsewhere and len(elsewhere) == len(beside):
-            both = len(beside) == 2 or all(each.newer.shape == each.older.shape for each in beside)
-            if holder is not None and left is not None and right is not None and both:
-                return holder, (Doubt.RESIDUE, Doubt.FOLLOWED)
-            near = [
-                each
-                for each in elsewhere
-                if each.newer.shape == each.older.shape and self._is_near(each.older.parent, counterpart)
-            ]
-            rest = before if right in elsewhere else after
-            if len(near) == 1 and (not rest or self.neighbour(rest, counterpart) is None):
-                return near[0].older.parent, (Doubt.RESIDUE, Doubt.FOLLOWED)
-        return counterpart, (Doubt.RESIDUE, Doubt.TORN) if elsewhere else (Doubt.RESIDUE,)
+        is_torn = any(each.older.parent is not counterpart for each in _directly_beside(left, right))
+        return counterpart, (Doubt.RESIDUE, Doubt.TORN) if is_torn else (Doubt.RESIDUE,)
+
+    def _is_tight(self, unit: Node, neighbours: _Pair, siblings: tuple[list[Node], list[Node]]) -> bool:
+        """Whether neighbours hold a statement so tightly that they vouch for a block that is not mapped."""
+        held = [
+            each.distance == 1 if each is not None else not rest
+            for each, rest in zip(neighbours, siblings, strict=True)
+        ]
+        vouching = [each for each in neighbours if each is not None and each.beside()]
+        return any(all(held) or self._order.matters(unit, each.newer) for each in vouching)
+
+    def _followed(self, neighbours: _Pair, siblings: tuple[list[Node], list[Node]], counterpart: Node) -> Node | None:
+        """The block that all that stands directly beside a statement has moved to, if it takes the statement along."""
+        (left, right), (before, after) = neighbours, siblings
+        beside = _directly_beside(left, right)
+        if any(each.older.parent is counterpart for each in beside):
+            return None
+        unchanged = [each for each in beside if each.newer.shape == each.older.shape]
+        if left is not None and right is not None and beside and (len(beside) == 2 or unchanged == beside):
+            holder = _common_block([left, right])
+            if holder is not None:
+                return holder
+        near = [each for each in unchanged if self._is_near(each.older.parent, counterpart)]
+        rest = before if right in beside else after
+        stays = bool(rest) and self.neighbour(rest, counterpart) is not None
+        return near[0].older.parent if len(near) == 1 and not stays else None
 
     def _majority(self, before: list[Node], after: list[Node]) -> Node | None:
         """The older block that holds most of what stands around a statement, the nearer the more it counts."""
@@ -149,6 +160,16 @@ class Blocks:
             for node in self._older.tree.of_kind(*_CONDITIONAL)
             if scope.contains(node) and node is not right and self._mapping.newer_of(node) is None
         )
+
+
+def _common_block(neighbours: Sequence[Neighbour]) -> Node | None:
+    """The older block that all of them stand in."""
+    blocks = {id(each.older.parent): each.older.parent for each in neighbours}
+    return next(iter(blocks.values())) if len(blocks) == 1 else None
+
+
+def _directly_beside(left: Neighbour | None, right: Neighbour | None) -> list[Neighbour]:
+    return [each for each in (left, right) if each is not None and each.distance == 1]
 
 
 def _scope(node: Node) -> Node | None:

@@ -150,9 +150,6 @@ class Serving:
         return Effects(self._newer)
 
 
-serving = Serving
-
-
 def _is_assignment(statement: Node) -> bool:
     return (
         statement.kind == "expression_statement"

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from flor_ray.propagation.adapting.adaptation import Declined
 from flor_ray.propagation.adapting.edits import CannotEdit, indentation, statements_of
-from flor_ray.propagation.placing.placement import Place
+from flor_ray.propagation.placing.places import BlockGap
 from flor_ray.propagation.reading.tree import BLOCKS, Node, Tree
 from flor_ray.records import Pin
 
 
-def pinned_place(tree: Tree, pin: Pin) -> Place:
+def pinned_place(tree: Tree, pin: Pin) -> BlockGap:
     """The gap of a block that a pin means. Raises Declined if it means none."""
     found = [each for each in _places(tree) if each[0] <= pin.after < each[1]]
     if pin.indent is not None:
@@ -26,7 +26,7 @@ def pinned_place(tree: Tree, pin: Pin) -> Place:
             f"it is pinned after line {pin.after}, where no block{which} of the older version goes on or ends"
         )
     _, _, block, gap = max(found, key=lambda each: (_column(tree, each[2]), each[2].index))
-    return Place(block, gap, gap > 0, (), "pinned by hand")
+    return BlockGap(block, gap, gap > 0, (), "pinned by hand")
 
 
 def _places(tree: Tree) -> list[tuple[int, int, Node, int]]:

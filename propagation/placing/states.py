@@ -29,7 +29,7 @@ _Met = set[tuple[int, tuple[tuple[str, str], ...]]]  # functions entered, and wh
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class StateChange:
     """One call that changes the state of an object."""
 
     name: str  # of the object, where the statement stands; "" for training
@@ -42,7 +42,7 @@ class _State:
     modes: dict[str, str] = field(default_factory=dict)  # object -> its last mode; new objects are in training mode
     done: set[str] = field(default_factory=set)  # training calls so far
 
-    def add(self, change: Change, name: str, call: str) -> None:
+    def add(self, change: StateChange, name: str, call: str) -> None:
         if change.what in MODES:
             self.modes[name] = change.what
         elif change.what == _UNKNOWN:
@@ -62,7 +62,7 @@ class States:
     def __init__(self, newer: Program, older: Program, mapping: Mapping) -> None:
         self._newer, self._older, self._mapping = _Side(newer), _Side(older), mapping
 
-    def changes(self, statement: Node, reads: Set[str]) -> list[Change]:
+    def changes(self, statement: Node, reads: Set[str]) -> list[StateChange]:
         """What an older statement does to the state of what is read."""
         return list(self._older.changes(statement, self._older.related(reads)))
 
@@ -166,12 +166,12 @@ class _Side:
         stateful = {root.label for _, root in receivers(found, MODES)}
         return stateful.union(*(self._mentioned(call) for call, _ in receivers(found, TRAINING)))
 
-    def changes(self, statement: Node, objects: Set[str]) -> Iterator[Change]:
+    def changes(self, statement: Node, objects: Set[str]) -> Iterator[StateChange]:
         """What happens to some objects in a statement, in document order, local functions entered."""
         if statement.kind not in ("function_definition", "class_definition", "decorated_definition"):
             yield from self._changes(statement, {name: name for name in objects}, set())
 
-    def _changes(self, node: Node, objects: Lookup[str, str], met: _Met) -> Iterator[Change]:
+    def _changes(self, node: Node, objects: Lookup[str, str], met: _Met) -> Iterator[StateChange]:
         for call in self._calls_in(node):
             if call.index in self._recorded:
                 continue
@@ -179,14 +179,14 @@ class _Side:
             root = root_of(function)
             if function.kind == "attribute" and name in MODES and root.label in objects:
                 switched_off = name == "train" and b"False" in self._tree.text(call)
-                yield Change(objects[root.label], "eval" if switched_off else name, call)
+                yield StateChange(objects[root.label], "eval" if switched_off else name, call)
                 continue
             if function.kind == "attribute" and name in TRAINING and self._mentioned(call) & objects.keys():
-                yield Change("", name, call)
+                yield StateChange("", name, call)
                 continue
             yield from self._through(call, name, objects, met)
 
-    def _through(self, call: Node, name: str, objects: Lookup[str, str], met: _Met) -> Iterator[Change]:
+    def _through(self, call: Node, name: str, objects: Lookup[str, str], met: _Met) -> Iterator[StateChange]:
         given = call.child("arguments")
         arguments = list(given.children) if given is not None else []
         local = self._functions.get(name, [])
@@ -196,13 +196,13 @@ class _Side:
             if key not in met and len(met) < _MAX_FUNCTIONS:
                 met.add(key)
                 for change in self._changes(function, inner, met):
-                    yield Change(change.name, change.what, call)
+                    yield StateChange(change.name, change.what, call)
         if local or name in BUILTINS or name in HARMLESS:
             return
         for argument in arguments:
             value = argument.children[-1] if argument.kind == "keyword_argument" and argument.children else argument
             if value.kind == "identifier" and value.label in objects:
-                yield Change(objects[value.label], _UNKNOWN, call)
+                yield StateChange(objects[value.label], _UNKNOWN, call)
 
     def _calls_in(self, node: Node) -> Iterator[Node]:
         """Calls that run when a statement, or a function's body, runs: not those in functions defined in it."""

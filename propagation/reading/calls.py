@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from flor_ray.propagation.reading.names import Names, Scope
+from flor_ray.propagation.reading.names import Names, NameScope
 from flor_ray.propagation.reading.tree import Node, Tree
 
 PACKAGES = frozenset({"flor_ray", "flor"})
@@ -29,7 +29,7 @@ class Alias:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RecordingCall:
     """One call of log, arg, loop, iteration, checkpointing or checkpoints."""
 
     function: str
@@ -52,13 +52,13 @@ def aliases(names: Names) -> tuple[Alias, ...]:
     return tuple(alias for alias in found if alias is not None)
 
 
-def visible(names: Names, known: tuple[Alias, ...], scope: Scope) -> tuple[Alias, ...]:
+def visible(names: Names, known: tuple[Alias, ...], scope: NameScope) -> tuple[Alias, ...]:
     """The aliases that code in `scope` sees, and that nothing but imports binds."""
     return tuple(alias for alias in known if _seen_as(names, known, alias.name, scope) is not None)
 
 
 @lru_cache(maxsize=4)  # every phase of one propagation asks what is logged: two sources, as written and as matched
-def calls(names: Names) -> tuple[Call, ...]:
+def calls(names: Names) -> tuple[RecordingCall, ...]:
     """Calls of flor_ray, in document order."""
     known = aliases(names)
     if not known:
@@ -69,7 +69,9 @@ def calls(names: Names) -> tuple[Call, ...]:
             function = _callee(names, known, node.children[0])
             if function in _FUNCTIONS:
                 name, value = _arguments(names.tree, node)
-                found.append(Call("checkpointing" if function == "checkpoints" else function, node, name, value))
+                found.append(
+                    RecordingCall("checkpointing" if function == "checkpoints" else function, node, name, value)
+                )
     return tuple(found)
 
 
@@ -100,7 +102,7 @@ def _member(item: Node) -> Alias | None:
     return Alias(bound.label, "" if target in FACES else target, bound)
 
 
-def _seen_as(names: Names, known: tuple[Alias, ...], name: str, scope: Scope) -> Alias | None:
+def _seen_as(names: Names, known: tuple[Alias, ...], name: str, scope: NameScope) -> Alias | None:
     imported = {alias.node.index: alias for alias in known if alias.name == name}
     owner = names.lookup(name, scope) if imported else None
     if owner is None:

@@ -44,11 +44,11 @@ _INDEX = attrgetter("index")
 
 
 @dataclass(slots=True, eq=False)
-class Scope:
+class NameScope:
     """One scope and what is bound in it."""
 
     node: Node
-    outer: Scope | None
+    outer: NameScope | None
     bindings: dict[str, list[Node]] = field(default_factory=dict)  # name -> binding identifiers, in document order
     reads: dict[str, list[Node]] = field(default_factory=dict)  # name -> identifiers that resolve to this scope
     outward: dict[str, str] = field(default_factory=dict)  # name -> "global" or "nonlocal"
@@ -63,14 +63,14 @@ class Names:
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
-        self.module = Scope(tree.root, None)
-        self.scopes: dict[int, Scope] = {0: self.module}
+        self.module = NameScope(tree.root, None)
+        self.scopes: dict[int, NameScope] = {0: self.module}
         self.loose: dict[str, list[Node]] = {}  # names that are read, but bound nowhere in the file
-        self._around: list[Scope] = [self.module] * len(tree.nodes)  # by node: the scope that it stands in
+        self._around: list[NameScope] = [self.module] * len(tree.nodes)  # by node: the scope that it stands in
         self._variables: list[Node] = []  # identifiers that stand for variables, in preorder
         self._bindings: list[Node] = []  # those that bind them
         self._binds: set[int] = set()
-        self._owners: dict[int, Scope | None] = {}  # identifier -> the scope of its variable
+        self._owners: dict[int, NameScope | None] = {}  # identifier -> the scope of its variable
         self._collect_scopes()
         self._collect_variables()
         self._resolve()
@@ -83,15 +83,15 @@ class Names:
     def binds(self, identifier: Node) -> bool:
         return identifier.index in self._binds
 
-    def scope_of(self, node: Node) -> Scope:
+    def scope_of(self, node: Node) -> NameScope:
         """The innermost scope around a node. A definition's own header belongs to the scope outside."""
         return self._around[node.index]
 
-    def owner(self, identifier: Node) -> Scope | None:
+    def owner(self, identifier: Node) -> NameScope | None:
         """The scope whose variable an identifier is; None for builtins and names bound nowhere in the file."""
         return self._owners.get(identifier.index)
 
-    def lookup(self, name: str, scope: Scope) -> Scope | None:
+    def lookup(self, name: str, scope: NameScope) -> NameScope | None:
         """The scope that `name` would be found in by code in `scope`."""
         return self._owner(name, scope)
 
@@ -113,8 +113,8 @@ class Names:
     def _augments(self, node: Node) -> bool:
         return node.parent is not None and node.parent.kind == "augmented_assignment"
 
-    def _owner(self, name: str, start: Scope) -> Scope | None:
-        scope: Scope | None = start
+    def _owner(self, name: str, start: NameScope) -> NameScope | None:
+        scope: NameScope | None = start
         while scope is not None:
             if scope.outward.get(name) == "global":
                 scope = self.module
@@ -128,7 +128,7 @@ class Names:
         for node in self.tree.of_kind(*sorted(_SCOPED)):
             scope = self.module
             if node.parent is not None:
-                scope = self.scopes[node.index] = Scope(node, self.scope_of(node))
+                scope = self.scopes[node.index] = NameScope(node, self.scope_of(node))
             for child in node.children:
                 if _inside(node, child):
                     self._around[child.index : child.index + child.size] = [scope] * child.size
@@ -150,7 +150,7 @@ class Names:
 
     def _resolve(self) -> None:
         """Who owns what, once all bindings are known. Most names are said many times in a scope."""
-        known: dict[tuple[int, str], Scope | None] = {}
+        known: dict[tuple[int, str], NameScope | None] = {}
         for node in self._variables:
             scope = self._around[node.index]
             key = (scope.node.index, node.label)
@@ -167,7 +167,7 @@ class Names:
             else:
                 reads[node.label] = [node]
 
-    def _bind(self, node: Node, scope: Scope) -> None:
+    def _bind(self, node: Node, scope: NameScope) -> None:
         while scope.node.kind in _COMPREHENSIONS and _within(node, "named_expression") and scope.outer is not None:
             scope = scope.outer  # a walrus binds outside of comprehensions
         if scope.outward.get(node.label) == "global":

@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 
-from flor_ray.propagation.reading.calls import Call, calls
+from flor_ray.propagation.reading.calls import RecordingCall, calls
 from flor_ray.propagation.reading.names import Names, names_of
 from flor_ray.propagation.reading.tree import LOOPS, Node, Tree
 
@@ -156,7 +156,7 @@ def function_around(node: Node) -> Node | None:
     return None
 
 
-def _recorded_loops(found: Sequence[Call]) -> tuple[Node, ...]:
+def _recorded_loops(found: Sequence[RecordingCall]) -> tuple[Node, ...]:
     """`for` statements over `loop`, also through enumerate(...) or tqdm(...), and `with` statements of `iteration`."""
     loops = dict[int, Node]()
     for call in found:

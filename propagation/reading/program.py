@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from flor_ray.propagation.reading.calls import Alias, Call, aliases, calls
+from flor_ray.propagation.reading.calls import Alias, RecordingCall, aliases, calls
 from flor_ray.propagation.reading.names import Names, names_of
 from flor_ray.propagation.reading.parse import parse
 from flor_ray.propagation.reading.tree import Node, Token, Tree
@@ -20,7 +20,7 @@ from flor_ray.propagation.reading.tree import Node, Token, Tree
 class LogCall:
     """One call of `flor.log`; nodes are those of the written tree."""
 
-    call: Call
+    call: RecordingCall
     statement: Node
     feature: str  # the plain name, or the form of the expression that makes it
     alone: bool  # the statement is nothing but this call
@@ -58,7 +58,7 @@ def read_program(source: str) -> Program:
     return Program(written, tree, written_names, names, logs, aliases(written_names), statements)
 
 
-def _logs(tree: Tree, found: tuple[Call, ...]) -> list[LogCall]:
+def _logs(tree: Tree, found: tuple[RecordingCall, ...]) -> list[LogCall]:
     logs = []
     for call in found:
         statement = call.node.statement()
@@ -69,7 +69,7 @@ def _logs(tree: Tree, found: tuple[Call, ...]) -> list[LogCall]:
     return logs
 
 
-def _feature(tree: Tree, call: Call) -> str:
+def _feature(tree: Tree, call: RecordingCall) -> str:
     if call.feature is not None:
         return call.feature
     arguments = call.node.child("arguments")
@@ -91,7 +91,7 @@ def _nameless(tree: Tree, node: Node) -> str:
     return b"".join([*parts, tree.source[at : node.end]]).decode("utf-8", "replace")
 
 
-def _without(tree: Tree, logged: list[Call]) -> Tree:
+def _without(tree: Tree, logged: list[RecordingCall]) -> Tree:
     """The tree with each of these calls replaced by the value that it logs."""
     values = {call.node.index: call.value for call in logged}
     tokens: list[Token] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flor_ray.propagation.reading.calls import Call, calls, enclosing
+from flor_ray.propagation.reading.calls import RecordingCall, calls, enclosing
 from flor_ray.propagation.reading.names import names_of
 from flor_ray.propagation.reading.nesting import nesting_of
 from flor_ray.propagation.reading.parse import parse
@@ -67,6 +67,6 @@ def header_end(statement: Node) -> int:
     return statement.end
 
 
-def _definitions(call: Call) -> tuple[str, ...]:
+def _definitions(call: RecordingCall) -> tuple[str, ...]:
     names = [node.child("name") for node in enclosing(call.node)]
     return tuple(name.label for name in names if name is not None)

@@ -13,7 +13,7 @@ import posixpath
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from flor_ray.analysis.phases.outline import Block, Call, Class, Do, Outline, Record, Ref, steps
+from flor_ray.analysis.phases.outline import Block, Class, Do, Outline, OutlineCall, Record, Ref, steps
 from flor_ray.analysis.phases.reader import outline_of
 
 UnitId = tuple[str, int]  # path, and number in the file's outline; 0 is its top level
@@ -90,7 +90,7 @@ class Graph:
         parts += [outline.classes[owner].name] if owner is not None else []
         return ".".join([*parts, outline.units[number].name]) if number else path
 
-    def called(self, path: str, call: Call) -> tuple[UnitId, ...]:
+    def called(self, path: str, call: OutlineCall) -> tuple[UnitId, ...]:
         """What a call that stands in the file `path` may run."""
         return tuple(dict.fromkeys(unit for ref in call.refs for unit in self._units(path, ref)))
 

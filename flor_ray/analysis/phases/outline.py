@@ -26,7 +26,7 @@ class Ref:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class OutlineCall:
     refs: tuple[Ref, ...]
     line: int
     optional: bool  # in a part of an expression that may be left out, or comes many times
@@ -61,7 +61,7 @@ class Log:
 
 
 @dataclass(slots=True)
-class Statement:
+class OutlineStatement:
     unit: int
     line: int
     reads: set[str] = field(default_factory=set)  # names that are not the function's own
@@ -73,13 +73,13 @@ class Statement:
 @dataclass(frozen=True, slots=True)
 class Do:
     statement: int
-    calls: tuple[Call, ...] = ()
+    calls: tuple[OutlineCall, ...] = ()
     imports: tuple[Ref, ...] = ()
     arms: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Branches:
     blocks: tuple[Block, ...]
     is_exhaustive: bool
 
@@ -126,7 +126,7 @@ class Jump:
     kind: str  # "return", "raise", "break", "continue"
 
 
-Step = Do | Choice | Repeat | Record | Try | Jump
+Step = Do | Branches | Repeat | Record | Try | Jump
 Block = tuple[Step, ...]
 
 
@@ -154,7 +154,7 @@ class Class:
 class Outline:
     units: list[Unit] = field(default_factory=list)
     classes: list[Class] = field(default_factory=list)
-    statements: list[Statement] = field(default_factory=list)
+    statements: list[OutlineStatement] = field(default_factory=list)
     logs: list[Log] = field(default_factory=list)
     mentions: list[Mention] = field(default_factory=list)
     bindings: dict[str, tuple[Ref | None, ...]] = field(default_factory=dict)  # of the module's scope
@@ -178,7 +178,7 @@ def steps(block: Block) -> Iterator[object]:
 
 
 def blocks_of(step: object) -> tuple[Block, ...]:
-    if isinstance(step, Choice):
+    if isinstance(step, Branches):
         return step.blocks
     if isinstance(step, Repeat | Record):
         return step.body, step.orelse

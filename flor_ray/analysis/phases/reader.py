@@ -6,19 +6,19 @@ import ast
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from flor_ray.analysis.phases.expressions import Expressions, Part, Scope
+from flor_ray.analysis.phases.expressions import Expressions, OutlineScope, StatementPart
 from flor_ray.analysis.phases.outline import (
     Block,
+    Branches,
     Child,
-    Choice,
     Class,
     Do,
     Jump,
     Outline,
+    OutlineStatement,
     Record,
     Ref,
     Repeat,
-    Statement,
     Step,
     Try,
     Unit,
@@ -70,7 +70,7 @@ def outline_of(text: str, is_main: bool) -> Outline:
     """The outline of a source. `is_main`: it is run as a script, so that `__name__` is "__main__"."""
     try:
         tree = ast.parse(text.encode("utf-8", "surrogateescape"))
-        return _Reader(tree, is_main, text).outline
+        return _OutlineReader(tree, is_main, text).outline
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return Outline(units=[Unit("", 1, None)], unreadable=f"cannot be read ({type(error).__name__})")
 
@@ -82,24 +82,24 @@ _BINDING = frozenset({ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.I
 _BINDING |= {ast.ExceptHandler, ast.MatchAs, ast.MatchStar, ast.MatchMapping}
 
 
-class _Reader(Expressions):
+class _OutlineReader(Expressions):
     def __init__(self, tree: ast.Module, is_main: bool, text: str) -> None:
         super().__init__()
         self._has_iterations, self._has_loops = "iteration" in text, "loop" in text
         self._own: dict[ast.AST, list[ast.AST]] = {}  # nodes of functions that are still to be read
         self._is_main = is_main
         self._defined: dict[ast.AST, int] = {}  # definitions -> number of the unit or class
-        self._later: list[tuple[int, _Functions, Scope]] = []
+        self._later: list[tuple[int, _Functions, OutlineScope]] = []
         self._headed: set[ast.Call] = set()  # those of them whose loop is known
         self._held: dict[tuple[int, str], list[ast.Call]] = {}  # by function and variable: bar = tqdm(flor.loop(...))
         self._recorded = self._plain = 0  # loops of this function around: recorded ones, and others within them
-        scope = Scope("module", None, 0)
+        scope = OutlineScope("module", None, 0)
         self.outline.units.append(Unit("", 1, None))
         self._enter_scope(scope, list(own_nodes(tree.body)))
         self.outline.units[0].flow = self._block(tree.body, scope, True)
         while self._later:
             number, function, outer = self._later.pop(0)
-            inner = Scope("function", outer, number)
+            inner = OutlineScope("function", outer, number)
             given = function.args
             for one in (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg):
                 if one is not None:
@@ -113,7 +113,7 @@ class _Reader(Expressions):
 
     # --- scopes ---------------------------------------------------------------------------------------------------
 
-    def _enter_scope(self, scope: Scope, nodes: Sequence[ast.AST]) -> None:
+    def _enter_scope(self, scope: OutlineScope, nodes: Sequence[ast.AST]) -> None:
         binding = []
         for node in nodes:
             if isinstance(node, ast.Global | ast.Nonlocal):
@@ -145,7 +145,7 @@ class _Reader(Expressions):
             elif isinstance(node, ast.MatchMapping) and node.rest:
                 scope.bind(node.rest, None)
 
-    def _number(self, node: _Functions, scope: Scope) -> int:
+    def _number(self, node: _Functions, scope: OutlineScope) -> int:
         self._defined[node] = len(self.outline.units)
         unit = Unit(node.name, node.lineno, None)
         own = self._own[node] = list(own_nodes(node.body))
@@ -161,7 +161,7 @@ class _Reader(Expressions):
 
     # --- statements -----------------------------------------------------------------------------------------------
 
-    def _block(self, body: Sequence[ast.stmt], scope: Scope, is_top: bool = False) -> Block:
+    def _block(self, body: Sequence[ast.stmt], scope: OutlineScope, is_top: bool = False) -> Block:
         steps: list[Step] = []
         sure = is_top
         for statement in body:
@@ -170,17 +170,17 @@ class _Reader(Expressions):
         return tuple(steps)
 
     def _do(
-        self, statement: ast.stmt, scope: Scope, parts: Iterable[tuple[ast.AST | None, str]], sure: bool = False
+        self, statement: ast.stmt, scope: OutlineScope, parts: Iterable[tuple[ast.AST | None, str]], sure: bool = False
     ) -> Do:
         index = len(self.outline.statements)
-        self.outline.statements.append(Statement(scope.unit, statement.lineno, in_recorded=self._recorded > 0))
-        part = Part(index, scope, sure=sure)
+        self.outline.statements.append(OutlineStatement(scope.unit, statement.lineno, in_recorded=self._recorded > 0))
+        part = StatementPart(index, scope, sure=sure)
         for node, role in parts:
             if node is not None:
                 self._expression(node, part, role)
         return Do(index, tuple(part.calls), arms=part.arms)
 
-    def _statement(self, s: ast.stmt, scope: Scope, sure: bool) -> list[Step]:
+    def _statement(self, s: ast.stmt, scope: OutlineScope, sure: bool) -> list[Step]:
         if isinstance(s, ast.FunctionDef | ast.AsyncFunctionDef):
             self._later.append((self._defined[s], s, scope))
             defaults = [*s.args.defaults, *s.args.kw_defaults]
@@ -202,10 +202,10 @@ class _Reader(Expressions):
         if isinstance(s, ast.Match):
             guards = [(case.guard, "test") for case in s.cases]
             done = self._do(s, scope, [(s.subject, ""), *((case.pattern, "looked at") for case in s.cases), *guards])
-            return [done, Choice(tuple(self._block(case.body, scope) for case in s.cases), False)]
+            return [done, Branches(tuple(self._block(case.body, scope) for case in s.cases), False)]
         return self._simple(s, scope, sure)
 
-    def _simple(self, s: ast.stmt, scope: Scope, sure: bool) -> list[Step]:
+    def _simple(self, s: ast.stmt, scope: OutlineScope, sure: bool) -> list[Step]:
         if isinstance(s, ast.Import):
             imports = tuple(Ref("member", module=alias.name) for alias in s.names)
             self.outline.imported += imports
@@ -233,7 +233,7 @@ class _Reader(Expressions):
             return [done, Jump(type(s).__name__.lower())]
         return [done]
 
-    def _class(self, s: ast.ClassDef, scope: Scope) -> list[Step]:
+    def _class(self, s: ast.ClassDef, scope: OutlineScope) -> list[Step]:
         made = self.outline.classes[self._defined[s]]
         bases = []
         for base in s.bases:
@@ -245,7 +245,7 @@ class _Reader(Expressions):
                 refs = self._chain_refs(base, scope)
             bases.append((ast.unparse(base), refs))
         made.bases = tuple(bases)
-        inner = Scope("class", scope, scope.unit)
+        inner = OutlineScope("class", scope, scope.unit)
         self._enter_scope(inner, list(own_nodes(s.body)))
         for name, refs_of in inner.bindings.items():
             for ref in refs_of:
@@ -257,7 +257,7 @@ class _Reader(Expressions):
         done = self._do(s, scope, parts)
         return [done, *self._block(s.body, inner)]
 
-    def _if(self, s: ast.If, scope: Scope) -> list[Step]:
+    def _if(self, s: ast.If, scope: OutlineScope) -> list[Step]:
         chain = [s]
         while len(chain[-1].orelse) == 1 and isinstance(chain[-1].orelse[0], ast.If):
             chain.append(chain[-1].orelse[0])
@@ -271,9 +271,9 @@ class _Reader(Expressions):
             if number == 0 and is_main_test:
                 return [done, *blocks[0]]
         blocks.append(self._block(chain[-1].orelse, scope))
-        return [done, Choice(tuple(blocks), True)]
+        return [done, Branches(tuple(blocks), True)]
 
-    def _loop(self, s: ast.While | ast.For | ast.AsyncFor, scope: Scope) -> list[Step]:
+    def _loop(self, s: ast.While | ast.For | ast.AsyncFor, scope: OutlineScope) -> list[Step]:
         is_for = not isinstance(s, ast.While)
         parts = [(s.test, "test")] if isinstance(s, ast.While) else [(s.iter, ""), (s.target, "")]
         done = self._do(s, scope, parts)
@@ -290,7 +290,7 @@ class _Reader(Expressions):
         orelse = self._block(s.orelse, scope)
         return [done, Repeat(body, orelse, around)] if is_for else [Repeat((done, *body), orelse, around)]
 
-    def _with(self, s: ast.With | ast.AsyncWith, scope: Scope, sure: bool) -> list[Step]:
+    def _with(self, s: ast.With | ast.AsyncWith, scope: OutlineScope, sure: bool) -> list[Step]:
         items = [item.context_expr for item in s.items]
         done = self._do(s, scope, [*((item, "") for item in items), *((i.optional_vars, "") for i in s.items)], sure)
         if self._is_iteration(s, scope):
@@ -301,7 +301,7 @@ class _Reader(Expressions):
             return [done, Try(body, ((),), (), ())]
         return [done, *body]
 
-    def _children(self, body: Sequence[ast.stmt], scope: Scope) -> tuple[Child, ...]:
+    def _children(self, body: Sequence[ast.stmt], scope: OutlineScope) -> tuple[Child, ...]:
         plain, self._plain = self._plain, 0
         self._recorded += 1
         found = tuple(
@@ -310,20 +310,20 @@ class _Reader(Expressions):
         self._recorded, self._plain = self._recorded - 1, plain
         return found
 
-    def _is_iteration(self, s: ast.With | ast.AsyncWith, scope: Scope) -> bool:
+    def _is_iteration(self, s: ast.With | ast.AsyncWith, scope: OutlineScope) -> bool:
         items = [item.context_expr for item in s.items]
         found = [i for i in items if isinstance(i, ast.Call) and self._recording(i.func, scope) == "iteration"]
         self._headed.update(found)
         return bool(found)
 
-    def _records(self, iterable: ast.expr, scope: Scope) -> bool:
+    def _records(self, iterable: ast.expr, scope: OutlineScope) -> bool:
         found = self._loops_in(iterable, scope)
         if isinstance(iterable, ast.Name):
             found += self._held.get((scope.unit, iterable.id), [])
         self._headed.update(found)
         return bool(found)
 
-    def _loops_in(self, node: ast.AST, scope: Scope) -> list[ast.Call]:
+    def _loops_in(self, node: ast.AST, scope: OutlineScope) -> list[ast.Call]:
         if not self._has_loops:
             return []
         calls = [each for each in ast.walk(node) if isinstance(each, ast.Call)]

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from flor_ray.analysis.phases.callgraph import Graph, UnitId
-from flor_ray.analysis.phases.outline import Block, Choice, Do, Jump, Record, Repeat, Step, Try, steps
+from flor_ray.analysis.phases.outline import Block, Branches, Do, Jump, Record, Repeat, Step, Try, steps
 from flor_ray.records import Region
 
 
@@ -71,7 +71,7 @@ class _Left:
         self.continued |= other.continued
 
 
-class Running:
+class RunningOrder:
     """A walk through all that a script may run. `problem`: why the phases cannot be known, or ""."""
 
     def __init__(self, script: str, files: Mapping[str, str]) -> None:
@@ -163,7 +163,7 @@ class Running:
         """`later`: a main loop may be entered after the step; `now`: in it, or after it."""
         if isinstance(step, Do):
             return _Left(self._do(unit, step, states, later, now))
-        if isinstance(step, Choice):
+        if isinstance(step, Branches):
             left = _Left() if step.is_exhaustive else _Left(states)
             for block in step.blocks:
                 after = self._block(unit, block, states, later)
