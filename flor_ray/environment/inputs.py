@@ -23,6 +23,7 @@ from pathlib import Path
 import blake3
 
 from flor_ray.environment import opened
+from flor_ray.store import typed_json
 
 KEY = "inputs"  # in an experiment's environment
 LEFT_OUT_KEY = "inputs_left_out"
@@ -138,7 +139,7 @@ class InputFiles:
 def recorded(environment: Mapping[str, object]) -> tuple[InputFile, ...]:
     """The input files in an experiment's environment; none if it was recorded without."""
     rows = environment.get(KEY)
-    return tuple(InputFile(**row) for row in rows) if isinstance(rows, list) else ()
+    return typed_json.from_plain(rows, tuple[InputFile, ...]) if isinstance(rows, list) else ()
 
 
 def rewritten(environment: Mapping[str, object]) -> tuple[str, ...]:
@@ -192,15 +193,8 @@ def digest_of(path: str, size: int, sampled: bool) -> str:
 
 
 def _row(file: InputFile) -> dict[str, object]:
-    if file.rewritten:
-        return {"path": file.path, "rewritten": True}
-    row: dict[str, object] = {
-        "path": file.path,
-        "bytes": file.bytes,
-        "mtime_ns": file.mtime_ns,
-        "hash": file.hash,
-    }
-    return row | ({"sampled": True} if file.sampled else {})
+    """Without what is as by default: there may be a thousand of them."""
+    return {name: value for name, value in typed_json.to_plain(file).items() if value}
 
 
 def _programs() -> Iterable[str]:

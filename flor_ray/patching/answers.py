@@ -15,14 +15,14 @@ import sys
 import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import blake3
 
 from flor_ray import propagation, records
-from flor_ray.records import Pin, Placement, Propagation, Refusal
+from flor_ray.records import Pin, Propagation
+from flor_ray.store import typed_json
 from flor_ray.store.cache import ObjectCache
 
 _MAX_REMEMBERED = 4096  # answers of a process, of some 20 KB each
@@ -70,7 +70,7 @@ class Propagations:
 
 def to_bytes(answer: Propagation) -> bytes:
     """An answer, compressed, behind the digest of that."""
-    body = zlib.compress(json.dumps(asdict(answer)).encode(), 1)
+    body = zlib.compress(json.dumps(typed_json.to_plain(answer)).encode(), 1)
     return blake3.blake3(body).digest() + body
 
 
@@ -79,10 +79,8 @@ def from_bytes(data: bytes) -> Propagation | None:
     body = data[_DIGEST_BYTES:]
     if blake3.blake3(body).digest() != data[:_DIGEST_BYTES]:
         return None
-    with contextlib.suppress(ValueError, KeyError, TypeError, zlib.error):
-        row: dict[str, Any] = json.loads(zlib.decompress(body))
-        placed = tuple(Placement(**each) for each in row["placed"])
-        return Propagation(row["source"], placed, tuple(Refusal(**each) for each in row["refused"]))
+    with contextlib.suppress(ValueError, zlib.error):
+        return typed_json.from_plain(json.loads(zlib.decompress(body)), Propagation)
     return None
 
 

@@ -137,7 +137,7 @@ class _Sources:
     """All that is needed to carry some names anywhere."""
 
     def __init__(self, project: Project, names: Sequence[str], history: Sequence[Experiment], tell: Tell) -> None:
-        self._names, self._experiments, self._tell = tuple(dict.fromkeys(names)), history, tell
+        self._names, self._tell = tuple(dict.fromkeys(names)), tell
         texts = python_texts(project, history, tell)
         self._history = [Revision(e.version, e.script, texts[e.version]) for e in history]
         working = working_texts(project)

@@ -9,26 +9,23 @@ theirs at once: the one that is older by a moment is then forgotten, and with it
 
 from __future__ import annotations
 
-import contextlib
-import json
-import secrets
-import time
-import warnings
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from flor_ray.environment.hardware import kind as kind_of
-from flor_ray.errors import FlorWarning
 from flor_ray.patching.patching import Patched
 from flor_ray.planning import segmenting
 from flor_ray.records import Checkpoint, Experiment, Region
 from flor_ray.scheduler.calibration import Calibration, Learned
 from flor_ray.scheduler.costs import RecordedVersion, restore_bytes
+from flor_ray.store import typed_json
+from flor_ray.store.decisions import Decisions
 from flor_ray.store.files import Files
-from flor_ray.store.fragments import quote
 
-_FOLDER = "calibrations"
-_QUANTITIES = ("prepare", "imports", "latency", "bandwidth", "overhead", "epoch_overhead")
+_NAMELESS = "-"  # the folder of a class without a name
+_QUANTITIES = tuple(field.name for field in fields(Calibration) if field.name != "slowness")
 _LOOP = (Region.HEAD, Region.INNER, Region.TAIL)
 
 
@@ -50,14 +47,17 @@ def recorded(
 # --- in the store -----------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    kind: str  # of workers
+    calibration: Calibration
+
+
 def keep(files: Files, calibrations: Mapping[str, Calibration]) -> None:
     """Keep what was learned of classes of workers. It goes before what was kept earlier."""
     for kind, calibration in calibrations.items():
-        folder = f"{_FOLDER}/{quote(kind or '-')}"
-        newest = max((_microseconds(path) for path in files.list(folder)), default=0)
-        data = json.dumps({"kind": kind, **_to_json(calibration)}, indent=1).encode()
-        moment = max(int(time.time() * 1e6), newest + 1)  # later than all that could be seen
-        files.create(f"{folder}/{moment:017d}-{secrets.token_hex(4)}.json", data)
+        made = _Kept(kind, calibration)
+        _KEPT.add(files, kind or _NAMELESS, lambda now, made=made: made)  # type: ignore[misc]
 
 
 def kept(files: Files) -> dict[str, Calibration]:
@@ -66,52 +66,37 @@ def kept(files: Files) -> dict[str, Calibration]:
     Warns:
         FlorWarning: a file is none; the one before it holds.
     """
-    by_folder: dict[str, list[str]] = {}
-    for path in sorted(files.list(_FOLDER), reverse=True):
-        by_folder.setdefault(path.rpartition("/")[0], []).append(path)
-    found: dict[str, Calibration] = {}
-    for paths in by_folder.values():
-        for path in paths:
-            try:
-                row = json.loads(files.read(path))
-                found[str(row["kind"])] = _from_json(row)
-                break
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                warnings.warn(
-                    f"{files.url}/{path} does not hold what a class of workers takes ({type(error).__name__}: {error}) "
-                    "and is ignored. Delete it.",
-                    FlorWarning,
-                    stacklevel=2,
-                )
+    each = (_KEPT.newest_first(files, subject, names) for subject, names in _KEPT.subjects(files).items())
+    newest = (next(found, None) for found in each)
+    return {one.kind: one.calibration for one in newest if one is not None}
+
+
+def _to_plain(made: _Kept) -> object:
+    quantities = {name: typed_json.to_row(getattr(made.calibration, name)) for name in _QUANTITIES}
+    slowness = {kind: typed_json.to_row(learned) for kind, learned in made.calibration.slowness.items()}
+    return {"kind": made.kind, **quantities, "slowness": slowness}
+
+
+def _from_plain(plain: Any, name: str) -> _Kept:
+    quantities = {name: _learned(plain[name]) for name in _QUANTITIES if name in plain}
+    slowness = {kind: _learned(row) for kind, row in plain["slowness"].items()}
+    return _Kept(typed_json.from_plain(plain["kind"], str), Calibration(**quantities, slowness=slowness))
+
+
+def _learned(row: Any) -> Learned:
+    found = typed_json.from_row(row, Learned)
+    if not (0 <= found.value < math.inf and 0 <= found.spread < math.inf and found.count >= 0):
+        raise ValueError(f"{row} is no measurement")
     return found
 
 
-def _to_json(calibration: Calibration) -> dict[str, Any]:
-    row: dict[str, Any] = {name: _learned_json(getattr(calibration, name)) for name in _QUANTITIES}
-    return row | {"slowness": {kind: _learned_json(found) for kind, found in calibration.slowness.items()}}
-
-
-def _learned_json(learned: Learned) -> list[float]:
-    return [learned.value, learned.spread, learned.count]
-
-
-def _from_json(row: Mapping[str, Any]) -> Calibration:
-    quantities = {name: _learned(row[name]) for name in _QUANTITIES if name in row}
-    slowness = {str(kind): _learned(values) for kind, values in row["slowness"].items()}
-    return Calibration(**quantities, slowness=slowness)
-
-
-def _learned(values: Any) -> Learned:
-    value, spread, count = float(values[0]), float(values[1]), int(values[2])
-    if not (0 <= value < float("inf") and 0 <= spread < float("inf") and count >= 0):
-        raise ValueError(f"{values} is no measurement")
-    return Learned(value, spread, count)
-
-
-def _microseconds(path: str) -> int:
-    with contextlib.suppress(ValueError):
-        return int(path.rpartition("/")[2].partition("-")[0])
-    return 0
+_KEPT = Decisions(
+    "calibrations",
+    "the calibration of a class of workers",
+    "Delete it: the one before it holds.",
+    _to_plain,
+    _from_plain,
+)
 
 
 # --- measuring a new class --------------------------------------------------------------------------------------------

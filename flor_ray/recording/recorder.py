@@ -105,7 +105,7 @@ class Recorder:
         environment["lock"] = store.objects.put(surroundings.lock.encode())
         if in_worker:
             environment["worker"] = "ray"
-        if frame is not None and text and not script.is_compiled_from(frame, text, str(path)):
+        if frame is not None and text and not script.is_compiled_from(frame, text):
             environment["source_changed"] = True
             _warn(
                 f"{name} was edited after this process had started: version {commit.version[:8]} holds the edited text,"

@@ -124,7 +124,7 @@ def users_code(root: Path) -> Callable[[Any], bool]:
     return test
 
 
-def is_compiled_from(frame: FrameType, text: str, filename: str) -> bool:
+def is_compiled_from(frame: FrameType, text: str) -> bool:
     """Whether the module that runs in `frame` was compiled from this text."""
     try:
         code = compile(text.encode("utf-8", "surrogateescape"), frame.f_code.co_filename, "exec", dont_inherit=True)

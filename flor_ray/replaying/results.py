@@ -28,9 +28,11 @@ from flor_ray.records import (
 from flor_ray.replaying import causes
 from flor_ray.replaying.causes import Evidence
 from flor_ray.replaying.fidelity import Comparison, RecordedValues, compare, judge
+from flor_ray.store import typed_json
 from flor_ray.store.store import Store
 
 NO_EVIDENCE = Evidence()
+_OF_SEGMENT = ("operator", "variant", "first", "last", "suffix", "names")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,44 +158,10 @@ def _wanted(segment: Segment, record: LogRecord) -> bool:
 
 
 def report_json(report: SegmentReport) -> dict[str, object]:
-    """A report in the form in which it is kept."""
-    segment = report.segment
-    return {
-        "operator": segment.operator.value,
-        "variant": segment.variant.value,
-        "first": segment.first,
-        "last": segment.last,
-        "suffix": segment.suffix,
-        "names": list(segment.names),
-        "rows": report.rows,
-        "setup_seconds": report.setup_seconds,
-        "run_seconds": report.run_seconds,
-        "kind": report.kind,
-        "start_seconds": report.start_seconds,
-        "read_seconds": report.read_seconds,
-        "read_bytes": report.read_bytes,
-        "compared": report.compared,
-        "states_compared": report.states_compared,
-        "mismatch": None if report.mismatch is None else mismatch_json(report.mismatch),
-        "warnings": list(report.warnings),
-        "doubtful": dict(report.doubtful),
-        "verdict": report.verdict.value,
-        "exact": report.exact,
-        "clocked": report.clocked,
-        "measured": list(report.measured),
-        "cause": report.cause,
-    }
-
-
-def mismatch_json(mismatch: Mismatch) -> dict[str, object]:
-    return {
-        "name": mismatch.name,
-        "epoch": mismatch.epoch,
-        "step": mismatch.step,
-        "recorded": mismatch.recorded,
-        "replayed": mismatch.replayed,
-        "of_state": mismatch.of_state,
-    }
+    """A report in the form in which it is kept: what tells which segment it is of stands beside what it says."""
+    plain: dict[str, Any] = typed_json.to_plain(report)
+    segment = plain.pop("segment")
+    return {name: segment[name] for name in _OF_SEGMENT} | plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +171,7 @@ class Judgement:
     verdict: Fidelity = Fidelity.UNVERIFIED
     compared: int = 0  # recorded values and states that were computed again
     cause: str | None = None
-    mismatch: Mapping[str, object] | None = None  # the first, as `mismatch_json` has it
+    mismatch: Mapping[str, object] | None = None  # the first, as a report has it
     measured: tuple[str, ...] = ()  # wanted features that measure the clock
 
     @property

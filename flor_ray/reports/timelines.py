@@ -7,25 +7,24 @@ A plan has one too (`planned`): what its schedule would look like if every estim
 
 from __future__ import annotations
 
-import json
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Generic, TypeVar
 
-from flor_ray.errors import FlorWarning, StoreError, UsageError
-from flor_ray.records import Ending, Operator, Segment, Stint, Variant
+from flor_ray.errors import StoreError, UsageError
+from flor_ray.records import Ending, Segment, Stint
 from flor_ray.scheduler.packing import Schedule
 from flor_ray.scheduler.problem import Slot
+from flor_ray.store import typed_json
+from flor_ray.store.decisions import Decisions
 from flor_ray.store.files import Files
-from flor_ray.store.fragments import quote, unquoted
 from flor_ray.wording import place
 
 T = TypeVar("T")
 
-_FOLDER = "timelines"
 _FORMAT = 1
+_SEGMENT, _STINT = ([field.name for field in fields(kind)] for kind in (Segment, Stint))
 _BEFORE_SECONDS = 1e-6  # gaps below rounding are none
 
 
@@ -171,13 +170,7 @@ def keep(files: Files, project: str, timeline: Timeline) -> None:
     Raises:
         StoreError: the store cannot be written.
     """
-    files.create(_path(project, timeline.origin), _to_json(timeline))
-
-
-def origins(files: Files, project: str) -> tuple[str, ...]:
-    """Ids of the replays that have a timeline, oldest first."""
-    names = (path.rpartition("/")[2] for path in files.list(f"{_FOLDER}/{quote(project)}"))
-    return tuple(sorted(unquoted(name.removesuffix(".json")) for name in names if name.endswith(".json")))
+    _KEPT.put(files, project, timeline.origin, timeline)
 
 
 def every(files: Files, project: str) -> Iterator[Timeline]:
@@ -186,11 +179,7 @@ def every(files: Files, project: str) -> Iterator[Timeline]:
     Raises:
         StoreError: the store cannot be read.
     """
-    for origin in reversed(origins(files, project)):
-        try:
-            yield read(files, project, origin)
-        except _Damaged as error:
-            warnings.warn(f"{error} It is left out.", FlorWarning, stacklevel=2)
+    return _KEPT.newest_first(files, project, _KEPT.names(files, project))
 
 
 def newest(files: Files, project: str) -> Timeline | None:
@@ -209,7 +198,7 @@ def find(files: Files, project: str, replay: str = "") -> Timeline:
         if (latest := newest(files, project)) is None:
             raise UsageError(f"No replay of {project} has a timeline. `flor-ray replay` keeps one of each that runs.")
         return latest
-    known = origins(files, project)
+    known = _KEPT.names(files, project)
     fitting = [origin for origin in known if origin.startswith((replay, f"replay-{replay}"))]
     if len(fitting) != 1:
         found = f"{len(fitting)} replays" if fitting else "No replay"
@@ -218,62 +207,23 @@ def find(files: Files, project: str, replay: str = "") -> Timeline:
             f"{found} of {project} with a timeline begin{'' if fitting else 's'} with {replay!r}; "
             f"{'they are' if fitting else 'the newest are'} {shown}. `flor-ray timeline --list` lists all."
         )
-    return read(files, project, fitting[0])
-
-
-def read(files: Files, project: str, origin: str) -> Timeline:
-    """One replay's timeline.
-
-    Raises:
-        StoreError: it is not there, or damaged.
-    """
-    path = _path(project, origin)
-    where = f"{files.url}/{path}"
     try:
-        return _from_json(origin, json.loads(files.read(path)))
+        return _KEPT.read(files, project, fitting[0])
     except FileNotFoundError:
-        raise StoreError(f"There is no {where}: that replay has no timeline, or somebody has deleted it.") from None
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise _Damaged(
-            f"{where} is not a timeline ({type(error).__name__}: {error}). Nothing else depends on it: delete it."
-        ) from error
+        raise StoreError(f"Somebody has just deleted the timeline of {fitting[0]} from {files.url}.") from None
 
 
-class _Damaged(StoreError):
-    pass
-
-
-def _path(project: str, origin: str) -> str:
-    return f"{_FOLDER}/{quote(project)}/{quote(origin)}.json"
-
-
-_SEGMENT = ("version", "first", "last", "operator", "variant", "restore", "suffix", "names")
-_STINT = ("worker", "segment", "began", "ended", "ending", "setup_seconds", "estimated_seconds", "kind", "rows")
-
-
-def _to_json(timeline: Timeline) -> bytes:
+def _to_plain(timeline: Timeline) -> object:
     """Rows without keys: ten thousand stints in less than a megabyte. Segments, workers and kinds are in it once."""
     segments = _Numbers[Segment]()
     words = _Numbers[str]()
-    stints = [
-        [
-            words.of(s.worker),
-            segments.of(s.segment),
-            round(s.began, 3),
-            round(s.ended, 3),
-            s.ending.value,
-            round(s.setup_seconds, 3),
-            round(s.estimated_seconds, 3),
-            words.of(s.kind),
-            s.rows,
-        ]
-        for s in timeline.stints
-    ]
-    rows = [
-        [words.of(s.version), s.first, s.last, s.operator.value, s.variant.value, s.restore, s.suffix, list(s.names)]
-        for s in segments.seen
-    ]
-    plain = {
+    stints = []
+    for s in timeline.stints:
+        in_short = {"worker": words.of(s.worker), "segment": segments.of(s.segment), "kind": words.of(s.kind)}
+        row = dict(zip(_STINT, typed_json.to_row(s), strict=True)) | in_short
+        stints.append([round(value, 3) if isinstance(value, float) else value for value in row.values()])
+    rows = [[words.of(s.version), *typed_json.to_row(s)[1:]] for s in segments.seen]
+    return {
         "format": _FORMAT,
         "names": timeline.names,
         "workers": timeline.workers,
@@ -286,31 +236,27 @@ def _to_json(timeline: Timeline) -> bytes:
         "stint_columns": _STINT,
         "stints": stints,
     }
-    return json.dumps(plain, separators=(",", ":")).encode()
 
 
-def _from_json(origin: str, plain: Mapping[str, Any]) -> Timeline:
+def _from_plain(plain: Any, origin: str) -> Timeline:
     if plain["format"] != _FORMAT:
         raise ValueError(f"format {plain['format']} is that of another release; this one knows {_FORMAT}")
     words = plain["words"]
-    segments = []
-    for row in plain["segments"]:
-        version, first, last, operator, variant, restore, suffix, names = row
-        place = words[version], first, last, Operator(operator), Variant(variant)
-        segments.append(Segment(*place, restore, suffix, tuple(names)))
+
+    def rows(of: str) -> Iterator[dict[str, Any]]:
+        return (dict(zip(plain[f"{of}_columns"], row, strict=False)) for row in plain[f"{of}s"])
+
+    segments = [typed_json.from_plain({**row, "version": words[row["version"]]}, Segment) for row in rows("segment")]
     stints = []
-    for worker, segment, began, ended, ending, setup, estimated, kind, rows in plain["stints"]:
-        moments = float(began), float(ended), Ending(ending), float(setup), float(estimated)
-        stints.append(Stint(words[worker], segments[segment], *moments, words[kind], int(rows)))
-    return Timeline(
-        origin,
-        tuple(plain["names"]),
-        tuple(stints),
-        int(plain["workers"]),
-        float(plain["planned_makespan_seconds"]),
-        bool(plain["complete"]),
-        dict(plain["runs"]),
-    )
+    for row in rows("stint"):
+        whole = {"worker": words[row["worker"]], "segment": segments[row["segment"]], "kind": words[row["kind"]]}
+        stints.append(typed_json.from_plain(row | whole, Stint))
+    return typed_json.from_plain({**plain, "origin": origin, "stints": stints}, Timeline)
+
+
+_KEPT = Decisions(
+    "timelines", "a timeline", "Nothing else depends on it: delete it.", _to_plain, _from_plain, indent=None
+)
 
 
 class _Numbers(Generic[T]):

@@ -74,7 +74,7 @@ class StatePickler(pickle.Pickler):
         self.met_graph = False  # a tensor that autograd could go back from: that is lost
         self._references, self._left_out, self._with_gradients = references, left_out, with_gradients
         self._trial = trial
-        self._torch, self._numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+        self._torch = sys.modules.get("torch")
 
     @property
     def skeleton(self) -> bytes:

@@ -15,7 +15,7 @@ import contextlib
 import errno
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -117,9 +117,6 @@ class Files:
         """Several files, concurrently where that helps. Raises FileNotFoundError if one is not there."""
         paths = list(dict.fromkeys(paths))
         return dict(zip(paths, self.each(self.read, paths), strict=True))
-
-    def write_many(self, contents: Mapping[str, bytes]) -> None:
-        self.each(lambda item: self.write(*item), contents.items())
 
     def each(self, do: Callable[[Any], T], items: Iterable[Any]) -> Sequence[T]:
         """`do` of every item, in order of the items; concurrently where requests have to travel."""

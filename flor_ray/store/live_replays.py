@@ -18,8 +18,7 @@ from dataclasses import dataclass
 
 from flor_ray import processes
 from flor_ray.errors import StoreError
-from flor_ray.records import Experiment, Status
-from flor_ray.store import runs
+from flor_ray.store import typed_json
 from flor_ray.store.files import Files
 from flor_ray.store.fragments import quote, unquoted
 
@@ -38,6 +37,17 @@ class Replay:
     path: str  # of its file
 
 
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """What a file holds."""
+
+    versions: tuple[str, ...]
+    started: float
+    host: str
+    pid: int
+    pid_started: int | None = None
+
+
 @contextlib.contextmanager
 def replaying(files: Files, project: str, origin: str, versions: Iterable[str]) -> Iterator[None]:
     """While this lasts, gc drops no checkpoint of these versions and refuses a short grace.
@@ -46,14 +56,9 @@ def replaying(files: Files, project: str, origin: str, versions: Iterable[str]) 
         StoreError: the store cannot be written.
     """
     path = f"{_FOLDER}/{quote(project)}/{origin}.json"
-    mark = {
-        "versions": sorted(set(versions)),
-        "started": time.time(),
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "pid_started": processes.started(os.getpid()),
-    }
-    files.write(path, json.dumps(mark).encode())
+    pid = os.getpid()
+    mark = _Mark(tuple(sorted(set(versions))), time.time(), socket.gethostname(), pid, processes.started(pid))
+    files.write(path, json.dumps(typed_json.to_plain(mark)).encode())
     try:
         yield
     finally:
@@ -77,13 +82,11 @@ def live(files: Files, now: float) -> tuple[Replay, ...]:
 
 def _read(path: str, data: bytes, now: float, where: str) -> tuple[Replay, bool]:
     try:
-        mark = json.loads(data)
+        mark = typed_json.from_plain(json.loads(data), _Mark)
         _, project, name = path.split("/")
-        versions, started = frozenset(mark["versions"]), float(mark["started"])
-        replay = Replay(unquoted(project), name.removesuffix(".json"), versions, started, where)
-    except (ValueError, KeyError, TypeError) as error:
+        replay = Replay(unquoted(project), name.removesuffix(".json"), frozenset(mark.versions), mark.started, where)
+    except ValueError as error:
         raise StoreError(f"{where} does not say which replay goes on ({error}). Delete it if none does.") from error
-    if mark.get("host") != socket.gethostname():
-        return replay, now - started > _ELSEWHERE_SECONDS
-    process = Experiment(replay.project, "", None, "", "", started, None, Status.RUNNING, environment=mark)
-    return replay, runs.has_crashed(process, None, now)
+    if mark.host != socket.gethostname():
+        return replay, now - mark.started > _ELSEWHERE_SECONDS
+    return replay, not processes.is_running(mark.pid, mark.pid_started)

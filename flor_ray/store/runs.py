@@ -5,41 +5,32 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from flor_ray import processes
 from flor_ray.errors import StoreError
-from flor_ray.records import EpochTimes, Experiment, Profile, Status
+from flor_ray.records import EpochTimes, Experiment
+from flor_ray.store import typed_json
 
 HEARTBEAT_LIMIT_SECONDS = 90.0  # a run of another host that was silent for longer is taken for dead
 
 
 def to_json(experiment: Experiment) -> bytes:
     """JSON as Python writes it: NaN and infinities are kept, other objects become what they hold or their repr."""
-    row = {field.name: getattr(experiment, field.name) for field in fields(experiment)}
     profile = experiment.profile
-    row["profile"] = {
-        "setup_seconds": profile.setup_seconds,
-        "epochs": [[t.epoch, t.head_seconds, t.inner_seconds, t.tail_seconds] for t in profile.epochs],
-        "suffix_seconds": profile.suffix_seconds,
-        "import_seconds": profile.import_seconds,
-        "steps": profile.steps,
-    }
+    epochs = [typed_json.to_row(times) for times in profile.epochs]
+    row = {field.name: getattr(experiment, field.name) for field in fields(experiment)}
+    row["profile"] = typed_json.to_plain(replace(profile, epochs=())) | {"epochs": epochs}
     return json.dumps(row, default=_plain, indent=1).encode()
 
 
 def from_json(data: bytes, where: str) -> Experiment:
     """Raises StoreError, naming `where`, if that is not a row of E."""
-    known = {field.name for field in fields(Experiment)}
     try:
-        row: dict[str, Any] = {name: value for name, value in json.loads(data).items() if name in known}
-        profile = row["profile"]
-        times = tuple(EpochTimes(int(epoch), *map(float, seconds)) for epoch, *seconds in profile["epochs"])
-        more = (float(profile.get(name, 0.0)) for name in ("import_seconds", "steps"))  # 0.1.0 did not measure them
-        row["profile"] = Profile(profile["setup_seconds"], times, profile["suffix_seconds"], *more)
-        row["status"], row["argv"] = Status(row["status"]), tuple(row["argv"])
-        return Experiment(**row)
+        row: dict[str, Any] = json.loads(data)
+        times = [typed_json.from_row(each, EpochTimes) for each in row["profile"]["epochs"]]
+        return typed_json.from_plain({**row, "profile": {**row["profile"], "epochs": times}}, Experiment)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             f"{where} does not hold a recorded run ({type(error).__name__}: {error}). Restore that file from a backup, "

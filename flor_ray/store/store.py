@@ -229,7 +229,7 @@ class Store:
         _retried(merge)
 
     def logs(self, project: str, names: Iterable[str] | None = None, versions: Iterable[str] | None = None) -> pa.Table:
-        """Log records with the columns of `schema.LOG_COLUMNS`; one row per (version, epoch, step, name, iteration).
+        """Log records with the columns of `fragments.LOG_SCHEMA`; one row per (version, epoch, step, name, iteration).
 
         A recorded value goes before replayed ones, and the replay with the greatest origin before others. Rows are
         ordered by version, then recorded ones in the order of logging, then replayed ones. Blobs stay in S: their
@@ -319,10 +319,6 @@ class Store:
         rows = [row for row in self._checkpoint_rows(project, version) if row["key"] is None]
         times = fragments.times_of(rows)
         return tuple(Skip(row["epoch"], row["why"], own) for row, own in zip(rows, times, strict=True))
-
-    def epoch_times(self, project: str, version: str) -> tuple[EpochTimes, ...]:
-        """Measured seconds of the epochs of which C has a row, by epoch."""
-        return fragments.times_of(self._checkpoint_rows(project, version))
 
     def _checkpoint_rows(self, project: str, version: str, paths: Sequence[str] | None = None) -> list[dict[str, Any]]:
         def read() -> list[dict[str, Any]]:

@@ -31,20 +31,6 @@ FORMAT_VERSION = 2  # raise it when an older flor_ray would misread a store that
 _OLDEST_FORMAT = 2  # that this one reads
 
 VALUE_COLUMNS = ("type", "number", "integer", "text")
-LOG_COLUMNS = (
-    *("project", "version", "origin", "level", "epoch", "step", "name", "iteration"),
-    *VALUE_COLUMNS,
-    "timestamp",
-)  # F
-CHECKPOINT_COLUMNS = (
-    *("project", "version", "filename", "line", "epoch", "point", "key", "bytes", "seconds", "captured", "uncaptured"),
-    *("opaque", "background_seconds", "why", "head_seconds", "inner_seconds", "tail_seconds"),
-)  # C
-SOURCE_COLUMNS = ("version", "filename", "parent", "oid", "mode", "key", "bytes")  # G
-EXPERIMENT_COLUMNS = (
-    *("project", "version", "parent", "script", "run", "started", "ended", "status", "args", "argv", "cwd"),
-    *("main_loop", "nested_loop", "epochs", "profile", "environment", "error"),
-)  # E
 
 BLOB_TYPES = frozenset({"bytes", "array", "tensor", "dataframe", "image", "pickle"})
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1

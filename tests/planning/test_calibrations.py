@@ -49,7 +49,7 @@ def test_several_replays_may_keep_what_they_learned_at_once(files: Files) -> Non
 def test_a_file_that_is_no_calibration_is_named_and_the_one_before_it_holds(files: Files, content: bytes) -> None:
     calibrations.keep(files, {"X": KNOWN, "Y": KNOWN})
     files.create("calibrations/X/99999999999999999-ab.json", content)
-    with pytest.warns(FlorWarning, match=r"calibrations/X/99999999999999999-ab\.json does not hold") as told:
+    with pytest.warns(FlorWarning, match=r"calibrations/X/99999999999999999-ab\.json is not the calibration") as told:
         assert calibrations.kept(files) == {"X": KNOWN, "Y": KNOWN}
     assert len(told) == 1
 

@@ -42,7 +42,7 @@ DAMAGED: list[tuple[str, str, Callable[[Store], object]]] = [
     ("log_records", "replay-1.s.parquet", lambda s: s.logs("digits")),
     ("log_records", "replay-1.s.parquet", lambda s: s.replay_reports("digits")),
     ("checkpoints", "*.parquet", lambda s: s.checkpoints("digits", A)),
-    ("checkpoints", "*.parquet", lambda s: s.epoch_times("digits", A)),
+    ("checkpoints", "*.parquet", lambda s: s.skips("digits", A)),
     ("source_code", "*.parquet", lambda s: s.sources("digits", A)),
     ("source_code", "*.parquet", lambda s: s.known_sources("digits", A)),
     ("experiments", "*.begin.json", lambda s: s.experiments("digits")),
