@@ -77,6 +77,12 @@ class Fidelity(StrEnum):
 # clears them before it reads them, so that only code between here and there can miss them.
 GRADIENTS = "<gradients>"
 
+# What users' source calls us. Scripts that were written for FlorDB import `flor`, whose calls mean what ours do.
+PACKAGES = frozenset({"flor_ray", "flor"})
+FACES = frozenset({"MTK"})  # the paper's face: its attributes are the functions
+FUNCTIONS = frozenset({"arg", "autolog", "checkpointing", "iteration", "log", "loop"})
+OLDER_NAMES: Mapping[str, str] = {"checkpoints": "checkpointing"}  # of the paper's face
+
 
 @dataclass(frozen=True, slots=True)
 class Value:

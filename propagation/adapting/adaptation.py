@@ -136,7 +136,7 @@ class Adaptation:
 
     def _alias_of(self, node: Node, owner: NameScope | None) -> Alias | None:
         if owner is None:
-            return None
+            return next((each for each in self._newer.aliases if each.by_star and each.name == node.label), None)
         for bound in owner.bindings.get(node.label, ()):
             if bound.index in self._aliases:
                 return self._aliases[bound.index]
@@ -147,23 +147,31 @@ class Adaptation:
         if self._newer.written_names.binds(node):
             return
         there = visible(self._older.names, self._older.aliases, self.scope)
-        same = [each for each in there if each.target == alias.target]
-        if same:
-            self._replace(node, next((each.name for each in same if each.name == alias.name), same[0].name))
-            return
-        modules = [each for each in there if not each.target]
-        if alias.target and modules:
-            self._replace(node, f"{modules[0].name}.{alias.target}")
-            return
+        name = _name_of(alias, there)
+        if name is not None:
+            self._replace(node, name)
+        elif not self._becomes_a_function(node, alias, there):
+            self._import_along(node, alias)
+
+    def _becomes_a_function(self, node: Node, alias: Alias, there: Sequence[Alias]) -> bool:
+        """Whether `flor.log` has been written as the function of its own that the older file has imported."""
         parent = node.parent
-        if not alias.target and parent is not None and parent.kind == "attribute" and len(parent.children) == 2:
-            function = next((each for each in there if each.target == parent.children[1].label), None)
-            if function is not None and self._newer.written.line(parent.start) == self._newer.written.last_line(parent):
-                self.replacements[parent.start, parent.end] = function.name.encode()
-                return
-        if self._older.names.lookup(alias.name, self.scope) is not None:
-            raise Declined(f"`{alias.name}` is not flor_ray in the older version, which does not import it")
-        self.lacking_aliases.append(alias)
+        if alias.target or parent is None or parent.kind != "attribute" or len(parent.children) != 2:
+            return False
+        function = next((each for each in there if each.target == parent.children[1].label), None)
+        if function is None or self._newer.written.line(parent.start) != self._newer.written.last_line(parent):
+            return False
+        self.replacements[parent.start, parent.end] = function.name.encode()
+        return True
+
+    def _import_along(self, node: Node, alias: Alias) -> None:
+        """Write the name that the newer file's import binds, and ask for this import to come along."""
+        imported = alias.origin or alias
+        if self._older.names.lookup(imported.name, self.scope) is not None:
+            raise Declined(f"`{imported.name}` is not flor_ray in the older version, which does not import it")
+        is_member = alias.target and alias.target != imported.target
+        self._replace(node, f"{imported.name}.{alias.target}" if is_member else imported.name)
+        self.lacking_aliases.append(imported)
 
     def _check_capture(self, node: Node, name: str, owner: NameScope | None) -> None:
         """A renamed variable must not become one that a lambda or comprehension in the unit binds."""
@@ -185,6 +193,17 @@ class Adaptation:
         if name != node.label:
             self.replacements[node.start, node.end] = name.encode("utf-8", "surrogatepass")
             self.renamed[node.label] = name
+
+
+def _name_of(alias: Alias, there: Sequence[Alias]) -> str | None:
+    """What the older file, which has these aliases, calls what a newer alias stands for; None if it has no name."""
+    modules = [each for each in there if not each.target and each.origin is None and not each.by_star]
+    same = [each for each in there if each.target == alias.target and (each.target or not each.by_star)]
+    # What another name was put into may not be bound yet where the statement is going to stand; imports come first.
+    same = [each for each in same if each.origin is None] or ([] if modules else same)
+    if same:
+        return next((each.name for each in same if each.name == alias.name), same[0].name)
+    return f"{modules[0].name}.{alias.target}" if alias.target and modules else None
 
 
 def _is_occurrence(node: Node) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from flor_ray.analysis.phases.outline import Block, Class, Do, Outline, OutlineCall, Record, Ref, steps
 from flor_ray.analysis.phases.reader import outline_of
+from flor_ray.analysis.source import read_all
 
 UnitId = tuple[str, int]  # path, and number in the file's outline; 0 is its top level
 
@@ -62,6 +63,7 @@ class Graph:
 
     def __init__(self, script: str, files: Mapping[str, str]) -> None:
         self.script, self._files = script, files
+        self._sources = read_all(files)
         self._stems = {_stem(path): path for path in sorted(files)}
         self._folders = {folder for path in files for folder in _folders(path)}
         self._resolved: dict[tuple[str, Ref], tuple[Target, ...]] = {}
@@ -153,7 +155,8 @@ class Graph:
             path = todo.pop()
             if path in self.outlines:
                 continue
-            outline = outline_of(self._files[path], path == self.script or path in self._loaded)
+            is_main = path == self.script or path in self._loaded
+            outline = outline_of(self._files[path], is_main, self._sources[path].borrowed or frozenset())
             self.outlines[path] = outline
             for ref in outline.imported:
                 todo += self._imported_files(path, ref)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from flor_ray.analysis.phases.operands import BY_NAME, HARMLESS, Operand, operands
 from flor_ray.analysis.phases.outline import Load, Log, Mention, Outline, OutlineCall, OutlineStatement, Ref
 from flor_ray.analysis.phases.syntax import is_own_names, last_label, words_in
-from flor_ray.propagation.reading.calls import FACES, PACKAGES
+from flor_ray.analysis.source import Source
 
 _LOADERS = frozenset(
     [
@@ -75,8 +75,9 @@ class StatementPart:
 class Expressions:
     """Reads the expressions of one file into its outline."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: Source) -> None:
         self.outline = Outline()
+        self._source = source
         self._loop_calls: set[ast.Call] = set()
         self._spoken: set[str] = set()
         self._stars: list[Ref] = []
@@ -112,22 +113,6 @@ class Expressions:
         if not found or len(found) < len(refs) or self._is_variable(base.id, scope):
             found.append(method)
         return tuple(found)
-
-    def _recording(self, function: ast.expr, scope: OutlineScope) -> str:
-        """The function of flor_ray that is called, or ""."""
-        names: list[str] = []
-        while isinstance(function, ast.Attribute):
-            names.append(function.attr)
-            function = function.value
-        if not isinstance(function, ast.Name):
-            return ""
-        owner = scope.owner(function.id)
-        refs = owner.bindings[function.id] if owner is not None else []
-        if not refs or not all(ref is not None and ref.kind == "member" and ref.module in PACKAGES for ref in refs):
-            return ""
-        last = refs[-1]
-        path = [name for name in (*(last.names if last is not None else ()), *reversed(names)) if name not in FACES]
-        return path[0] if len(path) == 1 else ""
 
     # --- expressions ----------------------------------------------------------------------------------------------
 
@@ -177,12 +162,12 @@ class Expressions:
 
     def _called(self, node: ast.Call, spot: Operand, part: StatementPart) -> None:
         function, scope = node.func, part.scope
-        what = self._recording(function, scope)
+        what = self._source.function_of(node)
         if what == "log":
             self._log(node, spot, part)
         if what in ("loop", "iteration"):
             self._loop_calls.add(node)
-        part.arms |= what in ("checkpointing", "checkpoints")
+        part.arms |= what == "checkpointing"
         if what:
             return
         label = "" if isinstance(function, ast.Call) else last_label(function)
@@ -233,8 +218,7 @@ class Expressions:
                 )
 
     def _log(self, node: ast.Call, spot: Operand, part: StatementPart) -> None:
-        given = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "name")]
-        text = given[0].value if given and isinstance(given[0], ast.Constant) else None
+        call = self._source.call_at(node)
         line = self.outline.statements[part.index].line
         sure = part.sure and not spot.optional and not spot.lazy
-        self.outline.logs.append(Log(text if isinstance(text, str) else None, part.index, line, spot.lazy, sure))
+        self.outline.logs.append(Log(call.name if call is not None else None, part.index, line, spot.lazy, sure))

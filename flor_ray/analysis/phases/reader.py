@@ -24,6 +24,7 @@ from flor_ray.analysis.phases.outline import (
     Unit,
 )
 from flor_ray.analysis.phases.syntax import as_call, asks_for_main, is_talk, last_label, may_leave, own_nodes, parts_of
+from flor_ray.analysis.source import Borrowed, Source, read
 
 _TRANSPARENT = frozenset(
     [
@@ -66,13 +67,20 @@ _PROPERTIES = frozenset({"property", "cached_property", "setter", "deleter"})
 
 
 @lru_cache(maxsize=2048)
-def outline_of(text: str, is_main: bool) -> Outline:
-    """The outline of a source. `is_main`: it is run as a script, so that `__name__` is "__main__"."""
+def outline_of(text: str, is_main: bool, borrowed: Borrowed = frozenset()) -> Outline:
+    """The outline of a source.
+
+    Args:
+        is_main: it is run as a script, so that `__name__` is "__main__".
+        borrowed: what it gets of us from other files of its version.
+    """
+    source = read(text, borrowed)
     try:
-        tree = ast.parse(text.encode("utf-8", "surrogateescape"))
-        return _OutlineReader(tree, is_main, text).outline
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return Outline(units=[Unit("", 1, None)], unreadable=f"cannot be read ({type(error).__name__})")
+        if source.tree is not None:
+            return _Reader(source, source.tree, is_main).outline
+    except RecursionError:
+        return Outline(units=[Unit("", 1, None)], unreadable="is nested too deeply to be read")
+    return Outline(units=[Unit("", 1, None)], unreadable="cannot be read as Python")
 
 
 _Functions = ast.FunctionDef | ast.AsyncFunctionDef
@@ -82,10 +90,10 @@ _BINDING = frozenset({ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.I
 _BINDING |= {ast.ExceptHandler, ast.MatchAs, ast.MatchStar, ast.MatchMapping}
 
 
-class _OutlineReader(Expressions):
-    def __init__(self, tree: ast.Module, is_main: bool, text: str) -> None:
-        super().__init__()
-        self._has_iterations, self._has_loops = "iteration" in text, "loop" in text
+class _Reader(Expressions):
+    def __init__(self, source: Source, tree: ast.Module, is_main: bool) -> None:
+        super().__init__(source)
+        self._has_iterations = any(call.function == "iteration" for call in source.calls)
         self._own: dict[ast.AST, list[ast.AST]] = {}  # nodes of functions that are still to be read
         self._is_main = is_main
         self._defined: dict[ast.AST, int] = {}  # definitions -> number of the unit or class
@@ -223,7 +231,7 @@ class _OutlineReader(Expressions):
         elif isinstance(s, ast.Expr):
             parts = [(s.value, "alone")]
         if isinstance(s, ast.Assign) and len(s.targets) == 1 and isinstance(s.targets[0], ast.Name):
-            held = self._loops_in(s.value, scope)
+            held = self._loops_in(s.value)
             if held:
                 self._held.setdefault((scope.unit, s.targets[0].id), []).extend(held)
         done = self._do(s, scope, parts, sure)
@@ -281,7 +289,7 @@ class _OutlineReader(Expressions):
             children = self._children(s.body, scope)
             return [done, Record(s.lineno, children, self._block(s.orelse, scope), False, False)]
         around = any(
-            isinstance(node, ast.With | ast.AsyncWith) and self._is_iteration(node, scope)
+            isinstance(node, ast.With | ast.AsyncWith) and self._is_iteration(node)
             for node in (own_nodes(s.body, into_loops=False) if self._has_iterations else ())
         )
         self._plain += 1
@@ -293,7 +301,7 @@ class _OutlineReader(Expressions):
     def _with(self, s: ast.With | ast.AsyncWith, scope: OutlineScope, sure: bool) -> list[Step]:
         items = [item.context_expr for item in s.items]
         done = self._do(s, scope, [*((item, "") for item in items), *((i.optional_vars, "") for i in s.items)], sure)
-        if self._is_iteration(s, scope):
+        if self._is_iteration(s):
             lonely = self._plain == 0
             return [done, Record(s.lineno, self._children(s.body, scope), (), True, lonely)]
         body = self._block(s.body, scope, sure)
@@ -310,21 +318,18 @@ class _OutlineReader(Expressions):
         self._recorded, self._plain = self._recorded - 1, plain
         return found
 
-    def _is_iteration(self, s: ast.With | ast.AsyncWith, scope: OutlineScope) -> bool:
-        items = [item.context_expr for item in s.items]
-        found = [i for i in items if isinstance(i, ast.Call) and self._recording(i.func, scope) == "iteration"]
+    def _is_iteration(self, s: ast.With | ast.AsyncWith) -> bool:
+        calls = [self._source.call_at(item.context_expr) for item in s.items]
+        found = [call.node for call in calls if call is not None and call.function == "iteration"]
         self._headed.update(found)
         return bool(found)
 
     def _records(self, iterable: ast.expr, scope: OutlineScope) -> bool:
-        found = self._loops_in(iterable, scope)
+        found = self._loops_in(iterable)
         if isinstance(iterable, ast.Name):
             found += self._held.get((scope.unit, iterable.id), [])
         self._headed.update(found)
         return bool(found)
 
-    def _loops_in(self, node: ast.AST, scope: OutlineScope) -> list[ast.Call]:
-        if not self._has_loops:
-            return []
-        calls = [each for each in ast.walk(node) if isinstance(each, ast.Call)]
-        return [call for call in calls if self._recording(call.func, scope) == "loop"]
+    def _loops_in(self, node: ast.AST) -> list[ast.Call]:
+        return [call.node for call in self._source.calls_in(node, "loop")]
