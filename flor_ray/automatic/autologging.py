@@ -15,9 +15,7 @@ import functools
 import sys
 import sysconfig
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
@@ -28,6 +26,7 @@ from flor_ray.automatic.torch_first import import_torch_if_used
 from flor_ray.errors import FlorWarning
 from flor_ray.recording import flags, script, session
 from flor_ray.recording.recorder import Recorder
+from flor_ray.replaying.sandbox import late_patches
 
 _LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
 
@@ -62,8 +61,7 @@ def autolog(*configs: object) -> None:
         _record(parameters)
     if not configs:
         _watch_argparse()
-    for name, hook in _HOOKS.items():
-        _when_imported(name, hook)
+    late_patches.after_import(_HOOKS)
 
 
 def _record(parameters: Mapping[str, object]) -> None:
@@ -140,39 +138,8 @@ def _hook_lightning(trainer: ModuleType) -> None:
     trainer.Trainer.__init__ = init
 
 
-_HOOKS: dict[str, Callable[[ModuleType], None]] = {
-    "transformers.trainer": _hook_hugging_face,
-    "lightning.pytorch.trainer.trainer": _hook_lightning,
-    "pytorch_lightning.trainer.trainer": _hook_lightning,
+_HOOKS: dict[str, tuple[late_patches.Patch, ...]] = {
+    "transformers.trainer": (_hook_hugging_face,),
+    "lightning.pytorch.trainer.trainer": (_hook_lightning,),
+    "pytorch_lightning.trainer.trainer": (_hook_lightning,),
 }
-
-
-def _when_imported(name: str, hook: Callable[[ModuleType], None]) -> None:
-    """Run `hook` on a module now, or right after it is imported."""
-    if name in sys.modules:
-        hook(sys.modules[name])
-    elif not any(isinstance(finder, _Finder) and finder.name == name for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder(name, hook))
-
-
-class _Finder(MetaPathFinder):
-    """Finds one module where the other finders find it, and has a hook run after it."""
-
-    def __init__(self, name: str, hook: Callable[[ModuleType], None]) -> None:
-        self.name = name
-        self._hook = hook
-
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name != self.name:
-            return None
-        others = (finder for finder in sys.meta_path if finder is not self)
-        spec = next((found for finder in others if (found := finder.find_spec(name, path, target))), None)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def execute_then_hook(module: ModuleType) -> None:
-                execute(module)
-                self._hook(module)
-
-            setattr(spec.loader, "exec_module", execute_then_hook)  # noqa: B010 - mypy forbids the plain assignment
-        return spec

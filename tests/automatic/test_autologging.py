@@ -113,13 +113,32 @@ def test_a_rank_that_does_not_record_stays_silent_and_unchanged() -> None:
 def test_a_hook_runs_once_right_after_its_module_is_imported() -> None:
     code = (
         "import sys\n"
-        "from flor_ray.automatic.autologging import _when_imported\n"
-        "_when_imported('colorsys', lambda module: print('hook', module.rgb_to_hsv is not None))\n"
-        "_when_imported('colorsys', lambda module: print('twice'))\n"
+        "from flor_ray.replaying.sandbox.late_patches import after_import\n"
+        "def hook(module): print('hook', module.rgb_to_hsv is not None)\n"
+        "after_import({'colorsys': (hook,)})\n"
+        "finders = list(sys.meta_path)\n"
+        "after_import({'colorsys': (hook,)})\n"
+        "assert finders == sys.meta_path\n"
+        "after_import({'colorsys': (hook, lambda module: print('another'))})\n"
         "import colorsys; import colorsys; print('imported')\n"
-        "_when_imported('colorsys', lambda module: print('at once'))"
+        "after_import({'colorsys': (lambda module: print('at once'),)})"
     )
-    assert run(code) == "hook True\nimported\nat once\n"
+    assert sorted(run(code).splitlines()[:2]) == ["another", "hook True"]
+    assert run(code).splitlines()[2:] == ["imported", "at once"]
+
+
+def test_trainers_are_hooked_once_however_often_it_is_asked_for() -> None:
+    code = (
+        "import sys, types\n"
+        "from flor_ray import automatic, late_patches\n"
+        "late_patches.after_import(automatic._HOOKS); late_patches.after_import(automatic._HOOKS)\n"
+        "print(sum(type(finder).__module__ == 'flor_ray.replaying.sandbox.late_patches' for finder in sys.meta_path))\n"
+        "import transformers.trainer as trainer\n"
+        "late_patches.after_import(automatic._HOOKS)\n"
+        "print([callback.__name__ for callback in trainer.DEFAULT_CALLBACKS].count('HuggingFaceCallback'))\n"
+        "print(type(trainer.__loader__).__name__, type(trainer.__spec__.loader).__name__)"
+    )
+    assert run(code) == "1\n1\nSourceFileLoader SourceFileLoader\n"
 
 
 def test_a_missing_library_is_named_with_what_to_do() -> None:

@@ -19,23 +19,25 @@ _OWN = ("posix", "_io")  # where the system's functions are found for good
 
 
 def after_import(patches: Mapping[str, Sequence[Patch]], replaced: Mapping[int, object] | None = None) -> None:
-    """Apply patches to modules by name: now where they are loaded, else when they are.
+    """Apply patches to modules by name: now where they are loaded, else when they are. A patch that waits for a module
+    already does not wait for it twice.
 
     Objects that are `replaced` already, by id, are so in all loaded modules too.
     """
     pairs = []  # an id is only good as long as its object is there
-    waiting = {}
+    # One finder for all: two that wait for one module would ask each other for it.
+    finder = next((finder for finder in sys.meta_path if isinstance(finder, _Finder)), None) or _Finder()
     for name, some in patches.items():
         module = sys.modules.get(name)
         if module is None:
-            waiting[name] = tuple(some)
+            finder.wait_for(name, some)
         else:
             pairs += [pair for patch in some if (pair := patch(module)) is not None]
     copies = dict(replaced or {}) | {id(old): new for old, new in pairs}
     if copies:
         _replace_copies(copies)
-    if waiting:
-        sys.meta_path.insert(0, _Finder(waiting))
+    if finder.is_waiting and finder not in sys.meta_path:
+        sys.meta_path.insert(0, finder)
 
 
 def replace(module: ModuleType, attribute: str, make: Callable[[Any], Any]) -> tuple[object, object] | None:
@@ -94,8 +96,16 @@ def _names_in(module_name: str, module: object, objects: Mapping[int, object]) -
 class _Finder(MetaPathFinder):
     """Lets the others find, and puts a loader of ours around theirs."""
 
-    def __init__(self, waiting: dict[str, tuple[Patch, ...]]) -> None:
-        self._waiting = waiting
+    def __init__(self) -> None:
+        self._waiting: dict[str, list[Patch]] = {}
+
+    @property
+    def is_waiting(self) -> bool:
+        return bool(self._waiting)
+
+    def wait_for(self, name: str, patches: Iterable[Patch]) -> None:
+        known = self._waiting.setdefault(name, [])
+        known += [patch for patch in patches if patch not in known]
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -108,7 +118,7 @@ class _Finder(MetaPathFinder):
             spec = finder.find_spec(name, path, target)
             if spec is not None:
                 if spec.loader is not None and hasattr(spec.loader, "exec_module"):
-                    spec.loader = _PatchingLoader(spec.loader, self._waiting[name])
+                    spec.loader = _PatchingLoader(spec.loader, tuple(self._waiting[name]))
                 return spec
         return None
 
