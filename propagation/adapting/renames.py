@@ -75,33 +75,44 @@ class Renames:
             return self._unvoted(name, owner, there, place)
         best, count = min(votes.items(), key=lambda item: (-item[1], item[0]))
         share = count / votes.total()
-        kept = there is not None and not self._is_another(name, there, variable)
-        if best != name and kept and (votes[name] or count < _BINDING_VOTE):
+        is_kept = there is not None and not self._is_another(name, there, variable)
+        if best != name and is_kept and (votes[name] or count < _BINDING_VOTE):
             return Counterpart(name, Doubt.NAME)
         if share < _LEAST_SHARE:
             options = ", ".join(f"`{each}`" for each in sorted(votes))
             return Counterpart(None, contradiction=f"`{name}` may be any of {options} in the older version")
         if best != name and self._is_rather(best, count, owner, place):
-            return Counterpart(name, Doubt.NAME) if kept else Counterpart(None)
+            return Counterpart(name, Doubt.NAME) if is_kept else Counterpart(None)
         counterpart = (scope_key(self._older.lookup(best, place)), best)
-        binding = (variable, counterpart) in self._bound
-        exchanged = self._is_exchanged(name, best, owner, place)
-        if best != name and not binding and not exchanged and count < _MIN_READS:
+        is_sure = best == name or self._is_renamed(name, best, count, owner, place)
+        if is_sure is None:
             return Counterpart(None)
-        doubtful = share < _CLEAR_SHARE or (
-            best != name and not (binding and (count > _BINDING_VOTE or alike(name, best)))
-        )
-        if doubtful and exchanged and (alike(name, best) or count > _BINDING_VOTE) and share >= _CLEAR_SHARE:
-            defined = _how_bound(owner, name) != "variable"
-            doubtful = defined and (not alike(name, best) or len(self._left_over(name, owner, place)) > 1)
-        parameter = any(_is_parameter(node) for node in owner.bindings.get(name, ()))
-        doubtful = doubtful or ((variable, counterpart) in self._replaced and not parameter)
-        return Counterpart(best, Doubt.NAME if doubtful else None)
+        is_parameter = any(_is_parameter(node) for node in owner.bindings.get(name, ()))
+        is_replaced = (variable, counterpart) in self._replaced and not is_parameter
+        return Counterpart(best, None if is_sure and share >= _CLEAR_SHARE and not is_replaced else Doubt.NAME)
+
+    def _is_renamed(self, name: str, other: str, count: int, owner: NameScope, place: NameScope) -> bool | None:
+        """Whether so many votes are enough for a variable of another name; None: there is nothing but a few readings.
+
+        A binding is, with one more vote or a name alike. So is it that each version knows only its own of the two
+        names; but what is imported or defined needs a name alike then, and no other that might be meant.
+        """
+        pair = (scope_key(owner), name), (scope_key(self._older.lookup(other, place)), other)
+        is_binding, is_exchanged = pair in self._bound, self._is_exchanged(name, other, owner, place)
+        if not is_binding and not is_exchanged and count < _MIN_READS:
+            return None
+        is_alike = alike(name, other)
+        if not is_alike and count <= _BINDING_VOTE:
+            return False
+        if is_binding or not is_exchanged:
+            return is_binding
+        is_defined = _how_bound(owner, name) != "variable"
+        return not is_defined or (is_alike and len(self._left_over(name, owner, place)) <= 1)
 
     def own(self, name: str, owner: NameScope, place: NameScope) -> Counterpart:
-        """The same for a variable that the statement itself binds: code after it may read it under another name.
+        """The counterpart of a variable that the statement itself binds: code after it may read it under another name.
 
-        `name` is None where nothing in the older version stands for this variable.
+        Its `name` is None where nothing in the older version stands for this variable.
         """
         if name == "_":
             return Counterpart(name)

@@ -116,34 +116,33 @@ class Effects:
         return None
 
     def _call_effect(self, call: Node, own: Callable[[Node], bool], allowed: Set[int], in_function: bool) -> str:
-        name, function = called_name(call), call.children[0]
+        """What a call does, in words; "" for one that only computes, as far as names tell."""
         if call.index in self._flor:
-            statement = call.statement()
-            wanted = statement is not None and statement.start in allowed and self._flor[call.index] == "log"
-            return "" if wanted else f"calls flor.{self._flor[call.index]}"
-        is_method = function.kind == "attribute"
-        if (is_method and name in TRAINING) or (
-            name not in MODES and _TRAINING_VERBS.match(name) and not self._local(function)
-        ):
+            return self._recording_effect(call, allowed)
+        name, function = called_name(call), call.children[0]
+        is_method, is_owned = function.kind == "attribute", _owned(function, own)
+        if self._trains(name, function):
             return f"trains (`{name}`)"
         if is_method and name in MODES and not in_function:
             return f"switches a mode (`{name}`)"
-        if _file_effect(name) and not (is_method and _owned(function, own)):
+        if _file_effect(name) and not (is_method and is_owned):
             return f"prints or works with files (`{name}`)"
-        if name in _SEEDS:
-            return f"disturbs random numbers (`{name}`)"
-        if name in _DRAWS or _DRAW_VERBS.match(name):
-            return f"draws random numbers (`{name}`)"
-        in_place = is_method and name.endswith("_") and not name.endswith("__")
-        if name.endswith("_") and not name.startswith("_") and not _owned(function, own):
-            return f"changes something in place (`{name}`)" if in_place or not in_function else ""
-        if is_method and name in _TAKES and not in_function and not _owned(function, own):
+        if words := _random_effect(name):
+            return words
+        if not is_owned and _changes_in_place(name, is_method, in_function):
             return f"changes something in place (`{name}`)"
-        if name == "next" and not in_function and not is_method:
-            taken = _argument(call)
-            if taken is not None and taken.kind == "identifier" and not own(taken):
-                return "takes the next item of something (`next`)"
-        return ""
+        return "" if in_function else _taking_effect(call, own)
+
+    def _recording_effect(self, call: Node, allowed: Set[int]) -> str:
+        statement, function = call.statement(), self._flor[call.index]
+        is_asked_for = function == "log" and statement is not None and statement.start in allowed
+        return "" if is_asked_for else f"calls flor.{function}"
+
+    def _trains(self, name: str, function: Node) -> bool:
+        """Whether a call trains: by a method's name, or by the first word of what no function of the file is."""
+        if function.kind == "attribute" and name in TRAINING:
+            return True
+        return name not in MODES and bool(_TRAINING_VERBS.match(name)) and not self._local(function)
 
     def _changes_argument(self, node: Node) -> bool:
         """Whether an assignment in a function sets a part of something that comes from outside of it."""
@@ -214,6 +213,25 @@ def receivers(nodes: Iterable[Node], methods: Set[str]) -> Iterator[tuple[Node, 
 
 def _file_effect(name: str) -> str | None:
     return name if name in _FILES or _FILE_VERBS.match(name) else None
+
+
+def _random_effect(name: str) -> str:
+    if name in _SEEDS:
+        return f"disturbs random numbers (`{name}`)"
+    return f"draws random numbers (`{name}`)" if name in _DRAWS or _DRAW_VERBS.match(name) else ""
+
+
+def _changes_in_place(name: str, is_method: bool, in_function: bool) -> bool:
+    """Whether a name is one of a change in place: `add_`, or outside of functions of its own, `append`."""
+    if name.endswith("_") and not name.startswith("_"):
+        return not in_function or (is_method and not name.endswith("__"))
+    return is_method and name in _TAKES and not in_function
+
+
+def _taking_effect(call: Node, own: Callable[[Node], bool]) -> str:
+    taken = _argument(call) if called_name(call) == "next" and call.children[0].kind != "attribute" else None
+    is_taken = taken is not None and taken.kind == "identifier" and not own(taken)
+    return "takes the next item of something (`next`)" if is_taken else ""
 
 
 def _owned(node: Node, own: Callable[[Node], bool]) -> bool:
