@@ -26,7 +26,7 @@ from flor_ray import pipeline
 from flor_ray.cli import demo
 from flor_ray.cluster import actors
 from flor_ray.planning.terms import Terms
-from flor_ray.reports import replays
+from flor_ray.reports import replays, text_tables
 from flor_ray.store.project import Project
 
 NAMES = ("cf_matrix", "accuracy")
@@ -40,7 +40,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="flor-bench-") as folder:
         result = measure(Path(folder), options.repeats)
     print()
-    print(replays.render(["measured", "value"], [[name, str(value)] for name, value in result.items()]))
+    print(text_tables.render(["measured", "value"], [[name, str(value)] for name, value in result.items()]))
     line = json.dumps(result)
     if options.keep:
         stamp = f"{platform.machine()}-{os.cpu_count()}cores-{time.strftime('%Y-%m-%d')}"

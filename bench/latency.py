@@ -25,13 +25,13 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flor_ray.cli import demo
 from flor_ray.records import Experiment, Level, LogRecord, Point, Status, Value
-from flor_ray.reports import replays
+from flor_ray.reports import text_tables
 from flor_ray.store.project import Project
 
 PASS = "python -c pass"
@@ -65,7 +65,7 @@ def main() -> None:
         shutil.copytree(recorded, many, symlinks=True)
         multiply(Project.open(str(many)), options.runs)
         every = cases(recorded, many, options.runs)
-        seconds = taking_turns(every, options.turns)
+        seconds = taking_turns(every, environment(Path(folder)), options.turns)
     medians = {name: statistics.median(found) for name, found in seconds.items()}
     print(table(every, seconds, medians))
     result = {
@@ -149,7 +149,7 @@ def write(project: Project, pattern: Experiment, copy: Experiment, rows: Sequenc
     sources = {path: replace(file, data=b"") for path, file in store.sources(name, pattern.version).items()}
     store.write_sources(name, copy.version, copy.parent, sources, store.known_sources(name, pattern.version))
     store.append_logs(name, copy.version, "recorded", 0, rows)
-    times = {t.epoch: t for t in store.epoch_times(name, pattern.version)}
+    times = {t.epoch: t for t in pattern.profile.epochs}
     for checkpoint in store.checkpoints(name, pattern.version):
         own = times.get(checkpoint.epoch) if checkpoint.point is Point.EPOCH_END else None
         store.append_checkpoint(name, replace(checkpoint, version=copy.version), own)
@@ -161,24 +161,30 @@ def write(project: Project, pattern: Experiment, copy: Experiment, rows: Sequenc
 # --- measuring ------------------------------------------------------------------------------------------------------
 
 
-def taking_turns(cases: Sequence[Case], turns: int) -> dict[str, list[float]]:
+def environment(folder: Path) -> dict[str, str]:
+    """That of a user whose Python has compiled our modules once, as it does unless it is forbidden to."""
+    ours = ("FLOR_RAY_", "PYTHONDONTWRITEBYTECODE")
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return variables | {"PYTHONPYCACHEPREFIX": str(folder / "compiled")}
+
+
+def taking_turns(cases: Sequence[Case], variables: Mapping[str, str], turns: int) -> dict[str, list[float]]:
     """Processor seconds of each turn, by case."""
     seconds: dict[str, list[float]] = {case.name: [] for case in cases}
     for turn in range(turns + 1):
         print(f"turn {turn} of {turns} ..." if turn else "once, to warm up ...", flush=True)
         for case in cases:
-            taken = processor_seconds(case)
+            taken = processor_seconds(case, variables)
             if turn:
                 seconds[case.name].append(taken)
     return seconds
 
 
-def processor_seconds(case: Case) -> float:
+def processor_seconds(case: Case, variables: Mapping[str, str]) -> float:
     """Of one run of a command and the processes that it waited for, as the system accounts for them."""
     output = case.folder.parent / "output.txt"
     writing = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     actions = [(os.POSIX_SPAWN_OPEN, 1, str(output), writing, 0o600), (os.POSIX_SPAWN_DUP2, 1, 2)]
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("FLOR_RAY_")}
     before = os.getcwd()
     os.chdir(case.folder)  # posix_spawn has no folder of its own to give
     try:
@@ -210,7 +216,7 @@ def table(cases: Sequence[Case], seconds: dict[str, list[float]], medians: dict[
         spread = f"{min(found):.3f} to {max(found):.3f}"
         over = medians[case.name] - medians[PASS]
         rows.append([case.name, f"{medians[case.name]:.3f}", spread, f"{over:.3f}", goal])
-    return replays.render(["command", "CPU s", "all turns", f"over {PASS}", "goal"], rows, width=120)
+    return text_tables.render(["command", "CPU s", "all turns", f"over {PASS}", "goal"], rows, width=120)
 
 
 if __name__ == "__main__":

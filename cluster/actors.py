@@ -19,7 +19,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -44,7 +43,6 @@ from flor_ray.scheduler.messages import (
 )
 
 _MAX_REPLACEMENTS = 3  # new actors per worker slot before the slot is given up
-_CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # where ray.init finds a cluster that runs on this machine
 _CLOSE_SECONDS = 10.0  # for retired actors to remove their files
 _INSTALL_SECONDS = 540  # for Ray to copy the installed environment and install packages, which may be large
 _INSTALL_OPTIONS = ["--disable-pip-version-check", "--retries", "2", "--timeout", "20"]
@@ -107,14 +105,6 @@ def connect() -> None:
     if not ray.is_initialized():
         os.environ.setdefault(_INSTALL_TRIES, "1")
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-
-
-def expected_slots() -> int:
-    """How many workers there will be room for. Looks at this machine, where no cluster is there yet to be asked."""
-    if ray.is_initialized() or "RAY_ADDRESS" in os.environ or _CURRENT_CLUSTER.exists():
-        return slots()[0]
-    gpus = Path("/proc/driver/nvidia/gpus")
-    return (len(list(gpus.iterdir())) if gpus.is_dir() else 0) or os.cpu_count() or 1
 
 
 def slots() -> tuple[int, bool]:

@@ -13,7 +13,8 @@ from flor_ray.environment import opened
 if TYPE_CHECKING:
     from flor_ray.automatic.autologging import autolog
     from flor_ray.calls import MTK, arg, checkpointing, iteration, log, loop
-    from flor_ray.pipeline import dataframe, explain, propagate, replay, replay_all
+    from flor_ray.lookup import dataframe
+    from flor_ray.pipeline import explain, propagate, replay, replay_all
     from flor_ray.planning.terms import Query
 
 __version__ = "0.1.0"
@@ -36,7 +37,8 @@ __all__ = [
 _HOMES = {
     "autolog": "flor_ray.automatic.autologging",
     **dict.fromkeys(("MTK", "arg", "checkpointing", "iteration", "log", "loop"), "flor_ray.calls"),
-    **dict.fromkeys(("dataframe", "explain", "propagate", "replay", "replay_all"), "flor_ray.pipeline"),
+    "dataframe": "flor_ray.lookup",
+    **dict.fromkeys(("explain", "propagate", "replay", "replay_all"), "flor_ray.pipeline"),
     "Query": "flor_ray.planning.terms",
 }
 

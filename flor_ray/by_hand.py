@@ -113,7 +113,7 @@ def start(given: Flags) -> Replayer:
     texts = statements.working_texts(project)
     segments = [_segment_by_hand(given, experiment, listed)]
     if segments[0].operator is Operator.DP_I:
-        recorded = set(store.logs(project.name, versions=[experiment.version])["name"].to_pylist())
+        recorded = set(store.names(project.name, [experiment.version]))
         segments = _least_for(segments[0], experiment, listed, texts, recorded) or segments
     clocked = Marking(clocked=epoch_ends.marking(name, texts, texts, [], {}).clocked)
     task = replace(

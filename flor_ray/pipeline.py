@@ -13,15 +13,15 @@ import math
 import secrets
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flor_ray.environment import surroundings
 from flor_ray.environment.surroundings import Expected
-from flor_ray.errors import FlorWarning, StoreError, UnknownFeature, UsageError
-from flor_ray.patching import donors, statements
+from flor_ray.errors import FlorWarning, StoreError, UsageError
+from flor_ray.patching import statements
 from flor_ray.planning import (
     avoidance,
     calibrations,
@@ -33,15 +33,14 @@ from flor_ray.planning import (
 )
 from flor_ray.planning.replay_plan import Prepared
 from flor_ray.planning.terms import Query, Terms, parse_budget, parse_first
-from flor_ray.records import DEFAULT_LIMITS, Fidelity, Limits, Outcome
-from flor_ray.replaying import results
+from flor_ray.records import DEFAULT_LIMITS, Limits, Outcome
 from flor_ray.replaying.limits import parse_limits
 from flor_ray.replaying.results import origin_id
 from flor_ray.reports import replays, timelines
 from flor_ray.reports.forecasts import Basis
 from flor_ray.reports.plans import Explanation
 from flor_ray.reports.timelines import Timeline
-from flor_ray.store import live_replays, pivots
+from flor_ray.store import live_replays
 from flor_ray.store.project import Project
 
 if TYPE_CHECKING:
@@ -223,89 +222,6 @@ def _keep(prepared: Prepared, origin: str, driver: Driver, complete: bool) -> No
 # --- the public functions -------------------------------------------------------------------------------------------
 
 
-def dataframe(*names: str, path: str = ".", store_url: str | None = None) -> pd.DataFrame:
-    """Logged values as a pandas DataFrame, recorded and replayed ones alike; what is missing is NaN.
-
-    One row per version, per (version, epoch) or per (version, epoch, step): the finest level at which any of `names`
-    was logged; coarser values repeat. No names: all features. Values that a replay could not confirm (it computed a
-    recorded value differently) come with a FlorWarning, and their versions are in `df.attrs["diverged"]`. So do those
-    that depend on what no checkpoint could keep, such as a socket; `df.attrs["doubtful"]` has them by version.
-    `df.attrs["fidelity"]` says of each replayed version: verdict (exact, within tolerance, diverged or unverified),
-    compared (recorded values and states that were computed again), and, if they differ, cause and the first mismatch.
-
-    Raises:
-        UnknownFeature: a name was never logged, and no file logs it.
-    """
-    project = Project.open(path, store_url)
-    experiments = project.experiments()
-    recorded = statements.recorded_names(project)
-    if unknown := [name for name in names if name not in recorded]:
-        in_code = donors.features(statements.working_texts(project))
-        for experiment in reversed(experiments):
-            if all(name in in_code for name in unknown):
-                break
-            in_code |= donors.features(statements.python_texts(project, [experiment])[experiment.version])
-        for name in unknown:
-            if name not in in_code:
-                raise UnknownFeature(name, recorded | in_code)
-    result = pivots.dataframe(project.store, project.name, names, experiments)
-    judgements, doubtful = _judged(project, names)
-    result.attrs["fidelity"] = {version: judgement.plain for version, judgement in sorted(judgements.items())}
-    result.attrs["diverged"] = sorted(v for v, found in judgements.items() if found.verdict is Fidelity.DIVERGED)
-    result.attrs["doubtful"] = {version: sorted(doubts) for version, doubts in sorted(doubtful.items())}
-    sentences = [
-        (version, sentence)
-        for version, judgement in sorted(judgements.items())
-        for sentence in replays.describe_judgement(judgement)
-    ]
-    sentences += [
-        (v, replays.describe_doubt(*doubt)) for v, doubts in sorted(doubtful.items()) for doubt in doubts.items()
-    ]
-    for version, sentence in sentences:
-        warnings.warn(f"version {version[:8]}: {sentence}", FlorWarning, stacklevel=2)
-    return result
-
-
-def _judged(project: Project, names: Sequence[str]) -> tuple[dict[str, results.Judgement], dict[str, dict[str, str]]]:
-    """By version, from the newest replays of `names`: whether they computed what was recorded, and the features that
-    depend on what no checkpoint could keep."""
-    newest: dict[tuple[str, str], dict[str, Any]] = {}
-    for report in sorted(project.store.replay_reports(project.name), key=lambda report: str(report["origin"])):
-        for name in report["names"]:
-            if not names or name in names:
-                newest[report["version"], f"{name} {report['segment']}"] = report
-    each = {id(report): report for report in newest.values()}.values()
-    doubtful: dict[str, dict[str, str]] = {}
-    for report in each:
-        wanted = {name: variable for name, variable in report.get("doubtful", {}).items() if not names or name in names}
-        doubtful.setdefault(report["version"], {}).update(wanted)
-    return results.judged(map(_of_these(names), each)), {v: doubts for v, doubts in doubtful.items() if doubts}
-
-
-def _of_these(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
-    """A report without what it says of other features than `names`."""
-
-    def chosen(report: Mapping[str, Any]) -> Mapping[str, Any]:
-        measured = [name for name in report.get("measured", ()) if not names or name in names]
-        return {**report, "measured": measured}
-
-    return chosen
-
-
-def versions(path: str = ".", store_url: str | None = None) -> pd.DataFrame:
-    """Recorded versions, oldest first: version, run, timestamp, script, status, epochs, seconds and arguments."""
-    import pandas as pd
-
-    rows = []
-    for e in Project.open(path, store_url).experiments():
-        seconds = None if e.ended is None else e.ended - e.started
-        started = pd.Timestamp(e.started, unit="s", tz="UTC")
-        args = ", ".join(f"{name}={value}" for name, value in e.args.items())
-        rows.append((e.version, e.run, started, e.script, e.status.value, e.epochs, seconds, args, e.error))
-    columns = ["version", "run", "timestamp", "script", "status", "epochs", "seconds", "args", "error"]
-    return pd.DataFrame(rows, columns=columns)
-
-
 def explain(
     names: Sequence[str] | str,
     where: str | None = None,
@@ -473,6 +389,6 @@ def _names(names: Sequence[str] | str) -> tuple[str, ...]:
 
 def default_workers() -> int:
     """One per GPU of the cluster, or one per CPU where it has none."""
-    from flor_ray.cluster.actors import expected_slots
+    from flor_ray.cluster import places
 
-    return expected_slots()
+    return places.expected_slots()

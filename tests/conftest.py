@@ -101,9 +101,9 @@ class Lab:
         return prepared, pipeline.run(prepared, ThreadExecutor())
 
     def frame(self, *names: str) -> pd.DataFrame:
-        from flor_ray import pipeline
+        from flor_ray import lookup
 
-        return pipeline.dataframe(*names, path=str(self.root))
+        return lookup.dataframe(*names, path=str(self.root))
 
     def values(self, name: str, version: str | None = None) -> list[tuple[Any, ...]]:
         """(epoch, step, iteration, value) of a feature, in order, of the newest version unless another is named."""

@@ -1,33 +1,61 @@
 """The command line, `flor-ray`. Its commands about replays and storage are in `replay_commands`, `storage_commands`.
 
-What lives in these: words, questions, progress and exit statuses. What the commands do is in `flor_ray.pipeline`.
+What lives in these: words, questions, progress and exit statuses. What the commands do is in `flor_ray.pipeline`. With
+these modules only words are imported: each command imports what it needs when it runs, so that it answers at once.
 
     exit status   0 done   1 something could not be answered   2 the command line was wrong   130 Ctrl-C
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import runpy
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TextIO
 
 import click
 
-from flor_ray.cli import replays, storage, terminal
+from flor_ray import __version__
 from flor_ray.cli.options import store_option, workers_option
 from flor_ray.errors import FlorError, FlorWarning, UsageError
-from flor_ray.recording import flags, session
 
 _CAPTURE = "--capture"  # of `run`
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="flor_ray")
+def _about_replays() -> ModuleType:
+    from flor_ray.cli import replays
+
+    return replays
+
+
+def _about_storage() -> ModuleType:
+    from flor_ray.cli import storage
+
+    return storage
+
+
+_ELSEWHERE: dict[str, Callable[[], ModuleType]] = {
+    **dict.fromkeys(("explain", "replay", "simulate", "timeline"), _about_replays),
+    **dict.fromkeys(("gc", "storage"), _about_storage),
+}
+
+
+class _Commands(click.Group):
+    """The commands of this module, and those of others, which are imported when one of theirs is asked for."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted({*self.commands, *_ELSEWHERE})
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name in _ELSEWHERE and name not in self.commands:
+            self.add_command(getattr(_ELSEWHERE[name](), name))
+        return super().get_command(context, name)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
 def cli() -> None:
     """Multiversion hindsight logging: add a log line today, read its values for every past run.
 
@@ -72,6 +100,11 @@ def run(context: click.Context, words: tuple[str, ...]) -> None:
       flor-ray run --flor bigger_batch --kwargs batch_size=256 train.py --epochs 5
       flor-ray run --capture train.py --lr 0.01
     """
+    import contextlib
+    import runpy
+
+    from flor_ray.recording import flags, session
+
     ours, rest = _split_run(words)
     taken, unknown = flags.parse([word for word in ours if word != _CAPTURE])
     if not rest or rest[0] in ("-h", "--help"):
@@ -115,6 +148,8 @@ def _from_script(trace: TracebackType | None, script: Path) -> TracebackType | N
 
 def _split_run(words: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """Our flags before the script, and the script with all that follows it."""
+    from flor_ray.recording import flags
+
     index = 0
     while index < len(words) and words[index].startswith("--"):
         name, _, attached = words[index].partition("=")
@@ -142,19 +177,17 @@ def versions(verbose: bool, store: str | None) -> None:
       flor-ray versions
       flor-ray versions --verbose
     """
-    from flor_ray import pipeline
-    from flor_ray.reports import replays
+    from flor_ray.cli import terminal
     from flor_ray.store.project import Project
 
-    frame = pipeline.versions(store_url=store)
-    frame["version"] = frame["version"].str[:8]
-    frame["seconds"] = frame["seconds"].map(lambda seconds: "" if seconds != seconds else f"{seconds:.1f}")
-    frame["error"] = frame["error"].fillna("")
-    terminal.print_frame(frame)
+    project = Project.open(store_url=store)
+    experiments = project.experiments()
+    terminal.print_versions(experiments)
     if not verbose:
         return
-    project = Project.open(store_url=store)
-    for experiment in project.experiments():
+    from flor_ray.reports import replays
+
+    for experiment in experiments:
         place = project.name, experiment.version
         taken, skips = project.store.checkpoints(*place), project.store.skips(*place)
         click.echo("\n" + replays.checkpointing(experiment, taken, skips, experiment.profile.epochs))
@@ -172,9 +205,10 @@ def dataframe(names: tuple[str, ...], csv: str | None, store: str | None) -> Non
       flor-ray dataframe loss accuracy
       flor-ray dataframe loss --csv loss.csv
     """
-    from flor_ray import pipeline
+    from flor_ray import lookup
+    from flor_ray.cli import terminal
 
-    frame = pipeline.dataframe(*names, store_url=store)
+    frame = lookup.dataframe(*names, store_url=store)
     if csv is not None:
         frame.to_csv(csv, index=False)
         click.echo(f"{len(frame)} rows written to {csv}.")
@@ -235,7 +269,9 @@ def propagate(
       flor-ray propagate grad_norm --version a1b2c3 --line 42 --indent 4
       flor-ray propagate grad_norm --version a1b2c3 --remove
     """
-    from flor_ray.cli import progress
+    import json
+
+    from flor_ray.cli import progress, terminal
     from flor_ray.patching import statements
     from flor_ray.records import Pin
     from flor_ray.reports import placements
@@ -317,17 +353,6 @@ def _show_warning(
     click.echo(
         f"Warning: {message}" if issubclass(category, FlorWarning) else f"{category.__name__}: {message}", err=True
     )
-
-
-for _command in (
-    replays.explain,
-    replays.replay,
-    replays.timeline,
-    replays.simulate,
-    storage.storage,
-    storage.gc,
-):
-    cli.add_command(_command)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from flor_ray import pipeline
+from flor_ray import lookup, pipeline
 from flor_ray.cli.terminal import print_frame, run_with_progress
 from flor_ray.errors import FlorError, UsageError
 from flor_ray.reports import replays
@@ -99,6 +99,6 @@ def _record(place: Path, name: str, text: str, say: Callable[[str], object]) -> 
 
 def _show_table(place: Path) -> None:
     """One row per version, as on the poster: the values of its last epoch."""
-    frame = pipeline.dataframe(*_COLUMNS, path=str(place))
+    frame = lookup.dataframe(*_COLUMNS, path=str(place))
     last = frame.groupby("version", sort=False).tail(1)
     print_frame(last[["run", "timestamp", *_COLUMNS]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -14,13 +15,13 @@ _PLAIN_SECONDS = 5.0  # between two plain lines: logs of batch jobs stay short
 @contextlib.contextmanager
 def counting() -> Iterator[Callable[[str, int, int], None]]:
     """Gives a function to be told (what is being done, how much of it, of how much). The bar goes when it is over."""
+    if not sys.stderr.isatty():
+        yield _plain()
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _plain()
-        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         tasks = {}

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from flor_ray.cli import terminal
 from flor_ray.cli.options import (
     budget_option,
     deadline_option,
@@ -126,7 +125,7 @@ def replay(
       flor-ray replay grad_norm --env recorded
     """
     from flor_ray import pipeline, wording
-    from flor_ray.cli import progress
+    from flor_ray.cli import progress, terminal
     from flor_ray.replaying.limits import parse_limits
     from flor_ray.reports import replays
     from flor_ray.store.project import Project
@@ -168,14 +167,15 @@ def timeline(replay: str | None, html: Path | None, listed: bool, store: str | N
       flor-ray timeline 20261122T16 --html replay.html
       flor-ray timeline --list
     """
-    from flor_ray.reports import replays, timeline_page, timelines
+    from flor_ray.cli import terminal
+    from flor_ray.reports import text_tables, timeline_page, timelines
     from flor_ray.store.project import Project
 
     project = Project.open(store_url=store)
     files = project.store.files
     if listed:
         found = timelines.every(files, project.name)
-        click.echo(replays.render(timeline_page.LISTING, timeline_page.listing(found), terminal.width()))
+        click.echo(text_tables.render(timeline_page.LISTING, timeline_page.listing(found), terminal.width()))
         return
     one = timelines.find(files, project.name, replay or "")
     click.echo(timeline_page.text(one, terminal.width()))

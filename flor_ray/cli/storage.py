@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from flor_ray.cli.options import store_option
@@ -23,6 +21,8 @@ def storage(as_json: bool, store: str | None) -> None:
       flor-ray storage
       flor-ray storage --json
     """
+    import json
+
     from flor_ray.cli import progress
     from flor_ray.reports import disk_space
     from flor_ray.store import collecting, retention

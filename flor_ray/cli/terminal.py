@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from flor_ray import pipeline
-from flor_ray.planning.replay_plan import Prepared
-from flor_ray.records import DEFAULT_LIMITS, Limits, Outcome
-from flor_ray.reports.replays import render
-from flor_ray.wording import duration
+from flor_ray.records import DEFAULT_LIMITS, Experiment, Limits, Outcome
+from flor_ray.reports.text_tables import render
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from flor_ray.cluster.driver import Progress as ReplayProgress
+    from flor_ray.planning.replay_plan import Prepared
 
 _DIFF_STYLES = (
     ("--- ", "bold"),
@@ -36,6 +36,8 @@ def run_with_progress(prepared: Prepared, limits: Limits = DEFAULT_LIMITS) -> Ou
     """Replay with a progress bar, or with plain lines where there is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from flor_ray import pipeline
 
     console = Console()
     if not console.is_terminal or not prepared.costs:
@@ -75,6 +77,8 @@ class _Drift:
 
 def _standing(progress: ReplayProgress) -> str:
     """4 workers, 2 min 10 s of their time, about 35.0 s left (30.0 s to 50.0 s)."""
+    from flor_ray.wording import duration
+
     low, high = progress.remaining_interval
     return (
         f"{progress.workers} worker{'' if progress.workers == 1 else 's'}, {duration(progress.busy_seconds)} of worker "
@@ -99,22 +103,47 @@ def _plain_progress() -> Callable[[ReplayProgress], None]:
 
 def print_frame(frame: pd.DataFrame) -> None:
     """Print a DataFrame as a table; arrays as their shape, times to the second."""
-    shown = frame.head(_MAX_ROWS)
-    rows = [[_cell(value) for value in row] for row in shown.itertuples(index=False)]
-    click.echo(render(map(str, frame.columns), rows, width=width()))
-    if len(frame) > len(shown):
-        click.echo(f"... and {len(frame) - len(shown)} more rows; --csv FILE writes all of them.")
+    _print_table(map(str, frame.columns), frame.head(_MAX_ROWS).itertuples(index=False))
+    if len(frame) > _MAX_ROWS:
+        click.echo(f"... and {len(frame) - _MAX_ROWS} more rows; --csv FILE writes all of them.")
+
+
+def print_versions(experiments: Sequence[Experiment]) -> None:
+    """Print recorded versions, oldest first."""
+    columns = ["version", "run", "timestamp", "script", "status", "epochs", "seconds", "args"]
+    rows = [
+        [
+            e.version[:8],
+            e.run,
+            datetime.datetime.fromtimestamp(e.started, datetime.UTC),
+            e.script,
+            e.status.value,
+            e.epochs,
+            "" if e.ended is None else f"{e.ended - e.started:.1f}",
+            ", ".join(f"{name}={value}" for name, value in e.args.items()),
+        ]
+        for e in experiments
+    ]
+    if any(e.error for e in experiments):
+        columns.append("error")
+        rows = [[*row, e.error or ""] for row, e in zip(rows, experiments, strict=True)]
+    _print_table(columns, rows)
+
+
+def _print_table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    cells = [[_cell(value) for value in row] for row in rows]
+    click.echo(render(columns, cells, width(), whole=("version", "timestamp")))
 
 
 def print_diff(text: str) -> None:
     """Print a unified diff: coloured in a terminal, byte for byte elsewhere."""
+    if not sys.stdout.isatty():
+        click.echo(text.encode("utf-8", "surrogateescape"), nl=False)
+        return
     from rich.console import Console
     from rich.text import Text
 
     console = Console(soft_wrap=True, highlight=False)
-    if not console.is_terminal:
-        click.echo(text.encode("utf-8", "surrogateescape"), nl=False)
-        return
     for line in text.split("\n"):
         style = next((style for start, style in _DIFF_STYLES if line.startswith(start)), "")
         shown = line.encode("utf-8", "surrogateescape").decode("utf-8", "replace").rstrip("\r")

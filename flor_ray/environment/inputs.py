@@ -203,4 +203,6 @@ def _programs() -> Iterable[str]:
     yield from map(os.path.expanduser, _SETTINGS)
     yield from (sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
     yield from (*site.getsitepackages(), site.getusersitepackages(), str(Path(__file__).parents[1]))
+    # PYTHONPATH and .pth files bring in the libraries of other installations.
+    yield from (folder for folder in sys.path if os.path.basename(folder) in ("site-packages", "dist-packages"))
     yield os.path.join(tempfile.gettempdir(), "ray")  # Ray's servers

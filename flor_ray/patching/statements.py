@@ -108,7 +108,7 @@ def pin(
     for finding in after.patched[experiment.version].findings:
         if finding.verdict is Verdict.REFUSED:
             raise UsageError(f"Nothing was kept: {name} in version {experiment.version[:8]}, {finding.why}.")
-    answered = frozenset(project.store.logs(project.name, names=[name])["version"].unique().to_pylist())
+    answered = frozenset(version for version, *_ in project.store.kinds(project.name, [name]))
     return Pinning(pins.keep(project.store.files, project.name, place), before, after, answered)
 
 
@@ -146,9 +146,9 @@ class _Sources:
         found = donors.find_donors(self._names, candidates, frozenset(e.script for e in history))
         self._donors = {name: tuple(map(self._dated, those)) for name, those in found.items()}
         for name in self._names:
-            if name not in self._donors and not project.store.logs(project.name, names=[name]).num_rows:
+            if name not in self._donors and name not in (recorded := project.store.names(project.name)):
                 known = frozenset[str]().union(*(donors.features(text) for _, text in candidates))
-                raise UnknownFeature(name, known | recorded_names(project))
+                raise UnknownFeature(name, known | recorded)
         self._pinned = [p for p in pins.kept(project.store.files, project.name) if p.name in self._names]
         self._ways = Ways(answers.Propagations(cache.of_propagations()), propagate_tree_through)
 
@@ -255,10 +255,6 @@ def _from_git(project: Project, experiment: Experiment) -> Mapping[str, SourceFi
     if experiment.status is not Status.RUNNING:  # a run that has just begun is about to do it
         project.store.write_sources(project.name, experiment.version, experiment.parent, sources)
     return sources
-
-
-def recorded_names(project: Project) -> frozenset[str]:
-    return frozenset(project.store.logs(project.name)["name"].unique().to_pylist())
 
 
 def _text(data: bytes) -> str:

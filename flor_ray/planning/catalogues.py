@@ -12,13 +12,11 @@ from flor_ray.analysis import dependence
 from flor_ray.analysis.epoch_ends import Texts
 from flor_ray.environment import inputs
 from flor_ray.errors import BadWhere
-from flor_ray.patching import statements
 from flor_ray.patching.patching import Patched, narrowed
 from flor_ray.planning.missing import Request
 from flor_ray.planning.terms import Query
 from flor_ray.records import Checkpoint, Experiment, Gap, Level, Operator, Segment
 from flor_ray.replaying import causes
-from flor_ray.store import pivots
 from flor_ray.store.fragments import RECORDED
 from flor_ray.store.project import Project
 from flor_ray.wording import some_versions
@@ -33,7 +31,10 @@ def select(
     """The versions and epochs that `where` picks (None: everything), and what the user should know about that."""
     if where is None:
         return None, ()
-    recorded = statements.recorded_names(project)
+
+    recorded = project.store.names(project.name)
+    from flor_ray.store import pivots  # and pandas, which nothing else here needs
+
     columns = pivots.referenced_columns(where)
     if unknown := columns - recorded - set(names) - set(pivots.DIMENSIONS) - set(pivots.CONSTANTS):
         known = [*pivots.DIMENSIONS, *sorted(recorded | set(names))]
@@ -66,12 +67,12 @@ def requests(
 def have(project: Project, names: Sequence[str], again: bool) -> dict[tuple[str, str], frozenset[int | None]]:
     """Where each name has been answered: by a value, or by a replay in which its statement logged nothing."""
     found: dict[tuple[str, str], set[int | None]] = {}
-    table = project.store.logs(project.name, names=names)
-    columns = [table[column].to_pylist() for column in ("version", "name", "epoch", "origin")]
+    logged = project.store.logged(project.name, names)
+    columns = [logged.rows[column].to_pylist() for column in ("version", "name", "epoch", "origin")]
     for version, name, epoch, origin in zip(*columns, strict=True):
         if origin == RECORDED or not again:
             found.setdefault((version, name), set()).add(epoch)
-    for report in [] if again else project.store.replay_reports(project.name):
+    for report in [] if again else logged.reports:
         operator = report["operator"]
         is_outside = operator == Operator.DP.value or (operator in _RUN_NOTHING and not report["last"])
         places: list[int | None] = [] if is_outside else _range(report)
@@ -88,11 +89,9 @@ def with_observed(project: Project, patched: Mapping[str, Patched]) -> dict[str,
     versions = [version for version, patch in patched.items() if patch.witnesses]
     levels: dict[str, dict[str, set[Level]]] = {}
     if names:
-        table = project.store.logs(project.name, names=names, versions=versions)
-        columns = [table[column].to_pylist() for column in ("version", "name", "level", "origin")]
-        for version, name, level, origin in zip(*columns, strict=True):
+        for version, origin, name, kind in project.store.kinds(project.name, names, versions):
             if origin == RECORDED:
-                levels.setdefault(version, {}).setdefault(name, set()).add(Level(level))
+                levels.setdefault(version, {}).setdefault(name, set()).update(map(Level, kind.levels))
     observed = {v: {name: frozenset(found) for name, found in of.items()} for v, of in levels.items()}
     return {v: narrowed(patch, observed[v]) if v in observed else patch for v, patch in patched.items()}
 

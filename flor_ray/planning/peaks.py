@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping
 
 from flor_ray.errors import UsageError
-from flor_ray.patching import statements
 from flor_ray.planning.terms import Best, First
 from flor_ray.records import Experiment, Value
 from flor_ray.scheduler import priorities
@@ -55,7 +54,7 @@ def peak_epochs(project: Project, first: First) -> dict[str, frozenset[int]]:
     for peak in first.peaks:
         rows = _rows(project, peak.feature)
         if not rows:
-            known = ", ".join(sorted(statements.recorded_names(project))) or "none yet"
+            known = ", ".join(sorted(project.store.names(project.name))) or "none yet"
             raise UsageError(
                 f"No version has values of {peak.feature!r}, so that nobody knows where it peaks. Features with "
                 f"values: {known}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from flor_ray.reports.replays import render
+from flor_ray.reports.text_tables import render
 from flor_ray.store.collecting import Done
 from flor_ray.store.retention import Plan, Storage, VersionPlan
 from flor_ray.wording import counted, size

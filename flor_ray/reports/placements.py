@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from flor_ray.patching.patching import DOUBTFUL_BELOW, Finding, Patched, Verdict
 from flor_ray.patching.statements import Pinning, Propagated
 from flor_ray.records import PinnedPlace
-from flor_ray.reports.replays import pin_hint, render
+from flor_ray.reports.replays import pin_hint
+from flor_ray.reports.text_tables import render
 from flor_ray.wording import some_versions
 
 _WORDS = {

@@ -11,7 +11,7 @@ from flor_ray.planning.replay_plan import Prepared
 from flor_ray.records import Operator, Segment
 from flor_ray.reports import forecasts, html, replays, timeline_page, timelines
 from flor_ray.reports.forecasts import Basis, Row, Totals
-from flor_ray.reports.replays import render
+from flor_ray.reports.text_tables import render
 from flor_ray.scheduler import tradeoff
 from flor_ray.scheduler.tradeoff import TradeOff
 from flor_ray.wording import counted, duration, operator_in_words, size, some_versions, span

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from flor_ray.patching.patching import Finding
-from flor_ray.planning.replay_plan import Prepared
 from flor_ray.records import Checkpoint, EpochTimes, Experiment, Fidelity, Outcome, Point, SegmentReport, Skip
 from flor_ray.replaying import causes
 from flor_ray.replaying.results import Judgement, judged, report_json
+from flor_ray.reports.text_tables import render
 from flor_ray.wording import duration, some_versions, span
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from flor_ray.patching.patching import Finding
+    from flor_ray.planning.replay_plan import Prepared
 
-_WIDTH = 118  # of tables where there is no terminal
 _MAX_DECISIONS = 24  # rows; in longer runs the first and the last ones tell enough
 
 
@@ -201,17 +200,3 @@ def describe_comparison(report: SegmentReport) -> str:
     if report.compared + report.states_compared == 0:
         return f"{report.verdict}: nothing that was recorded was computed again{apart}"
     return f"{report.verdict}: {compared} were computed again and compared{apart}"
-
-
-def render(columns: Iterable[str], rows: Iterable[Iterable[str]], width: int = _WIDTH) -> str:
-    """A plain text table."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    text = io.StringIO()
-    Console(file=text, width=width, color_system=None, highlight=False, markup=False).print(table)
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())

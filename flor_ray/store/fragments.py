@@ -3,18 +3,17 @@
 A fragment of F is called
 
     <origin>.<first>-<last>.parquet    records first to last of a run or replay, counted from 0; they can be merged
-    <origin>.<segment>.parquet         a replayed segment, with its report in the file's metadata
+    <origin>.<segment>.parquet         a replayed segment, with its report in the file's metadata (`log_files`)
 
 Readers ignore a fragment whose range lies within that of another one of the same origin. So a merge may write
 [0-9] + [10-19] -> [0-19] and then delete the two, and be killed anywhere: no row is seen twice or missed.
 
-With `store` this is the pyarrow door.
+With `store` and `log_files` this is the pyarrow door.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,7 +84,10 @@ SOURCE_FILE_SCHEMA = pa.schema(
 )
 
 RECORDED = "recorded"
-_REPORT = b"flor_report"
+NO_LOGS = columns.table_of_rows([], LOG_FILE_SCHEMA)  # `empty_table` would import pandas
+# Bytes of a table in memory, up to which zstd is not used: it makes its own tables anew for each column, which takes
+# several times as long as reading a small one does, and makes no small file smaller.
+_SMALL_BYTES = 1 << 18
 _TIMES = ("head_seconds", "inner_seconds", "tail_seconds")
 _POINT_ORDER = {Point.NESTED_EXIT: 0, Point.EPOCH_END: 1}
 _RANGE = re.compile(r"(\d{12,})-(\d{12,})")
@@ -174,31 +176,24 @@ def mergeable(fragments: Iterable[Fragment]) -> list[list[Fragment]]:
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def to_bytes(table: pa.Table, report: Mapping[str, object] | None = None) -> bytes:
-    if report is not None:
-        table = table.replace_schema_metadata({_REPORT: json.dumps(report, default=str).encode()})
+def to_bytes(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd" if table.nbytes > _SMALL_BYTES else "snappy")
     return bytes(sink.getvalue().to_pybytes())
 
 
 def from_bytes(data: bytes, schema: pa.Schema, where: str) -> pa.Table:
     """Raises StoreError, naming `where`, unless it is a whole Parquet file with these columns."""
     try:
-        table = pq.ParquetFile(pa.BufferReader(data)).read(columns=schema.names, use_threads=False)
-        table = table.replace_schema_metadata(None)
-        return table if table.schema == schema else table.cast(schema)
+        return conforming(pq.ParquetFile(pa.BufferReader(data)).read(columns=schema.names, use_threads=False), schema)
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise corrupt(where, error) from error
 
 
-def report_of(data: bytes, where: str) -> dict[str, Any] | None:
-    """The report in a replayed segment's metadata."""
-    try:
-        metadata = pq.read_schema(pa.BufferReader(data)).metadata or {}
-        return json.loads(metadata[_REPORT]) if _REPORT in metadata else None
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise corrupt(where, error) from error
+def conforming(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """What was read of a file, with exactly these columns. Raises pa.ArrowException, ValueError or KeyError."""
+    table = table.replace_schema_metadata(None)
+    return table if table.schema == schema else table.cast(schema)
 
 
 def corrupt(where: str, error: Exception) -> StoreError:
@@ -229,47 +224,56 @@ def log_table(records: Sequence[LogRecord], values: Sequence[Value], keys: Seque
     return columns.table(named, LOG_FILE_SCHEMA)
 
 
-def with_place(table: pa.Table, project: str, version: str, origin: str) -> pa.Table:
-    """The columns that the file's path says."""
-    zeros = pa.array(np.zeros(table.num_rows, np.int32))
-    constants = [pa.DictionaryArray.from_arrays(zeros, pa.array([text])) for text in (project, version, origin)]
-    return pa.Table.from_arrays([*constants, *table.columns], schema=LOG_SCHEMA)
+def placed(project: str, chosen: Sequence[Fragment], tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of fragments with the columns that their paths say, as LOG_SCHEMA has them; of one version each key
+    once, from the first fragment that has it. Fragments of one version follow one another."""
+    origins = {origin: code for code, origin in enumerate(dict.fromkeys(f.origin for f in chosen))}
+    versions: list[str] = []
+    pieces, counts, codes = [NO_LOGS], [], [np.zeros(0, np.int32)]
+    for _, group in itertools.groupby(zip(chosen, tables, strict=True), key=lambda pair: pair[0].folder):
+        parts, of_parts = zip(*group, strict=True)
+        table = pa.concat_tables(of_parts) if len(of_parts) > 1 else of_parts[0]
+        origin = np.repeat(np.array([origins[f.origin] for f in parts], np.int32), [part.num_rows for part in of_parts])
+        if not _disjoint(parts):
+            first = first_of_each_key(table)
+            if len(first) < table.num_rows:
+                table, origin = table.take(columns.integers(first)), origin[first]
+        versions.append(parts[0].version)
+        pieces.append(table)
+        counts.append(table.num_rows)
+        codes.append(origin)
+    whole = pa.concat_tables(pieces).unify_dictionaries().combine_chunks()
+    places = (
+        (np.zeros(whole.num_rows, np.int32), [project]),
+        (np.repeat(np.arange(len(versions), dtype=np.int32), counts), versions),
+        (np.concatenate(codes), list(origins)),
+    )
+    symbols = [columns.symbols(code, texts) for code, texts in places]
+    return pa.Table.from_arrays([*symbols, *whole.columns], schema=LOG_SCHEMA)
 
 
-def only(table: pa.Table, names: Sequence[str]) -> pa.Table:
-    import pyarrow.compute as pc  # 60 ms that a recorder need not pay
-
-    return table.filter(pc.is_in(table["name"], pa.array(names, pa.string())))
-
-
-def per_version(chosen: Sequence[Fragment], tables: Sequence[pa.Table]) -> list[pa.Table]:
-    """One table per version, each key once: the first fragment that has it counts."""
-    groups: dict[str, list[int]] = {}
-    for index, fragment in enumerate(chosen):
-        groups.setdefault(fragment.folder, []).append(index)
-    result = []
-    for indices in groups.values():
-        parts = [chosen[i] for i in indices]
-        table = pa.concat_tables([tables[i] for i in indices])
-        # disjoint ranges of one origin cannot hold a key twice: no need to look
-        ranges = all(f.segment is None and f.origin == parts[0].origin for f in parts)
-        disjoint = ranges and all(a.last < b.first for a, b in itertools.pairwise(parts))
-        result.append(table if disjoint else first_of_each_key(table))
-    return result
+def _disjoint(parts: Sequence[Fragment]) -> bool:
+    """Whether no key can be in two of them: they are disjoint ranges of one origin."""
+    ranges = all(f.segment is None and f.origin == parts[0].origin for f in parts)
+    return ranges and all(a.last < b.first for a, b in itertools.pairwise(parts))
 
 
-def first_of_each_key(table: pa.Table) -> pa.Table:
-    """Rows whose (epoch, step, name, iteration) no earlier row has; order is kept. `table` is of one version."""
-    import pyarrow.compute as pc
-
+def first_of_each_key(table: pa.Table) -> npt.NDArray[np.int64]:
+    """Numbers of the rows whose (epoch, step, name, iteration) no earlier row has, ascending. `table` is of one
+    version."""
+    if not table.num_rows:
+        return np.zeros(0, np.int64)
     table = table.unify_dictionaries().combine_chunks()
-    name = table["name"].chunk(0).indices if table.num_rows else pa.array([], pa.int32())
-    keys = [table["epoch"], table["step"], name, table["iteration"]]
+    epoch, step, name, iteration = (table[column].chunk(0) for column in ("epoch", "step", "name", "iteration"))
     packed = np.zeros(table.num_rows, np.int64)
-    for key in keys:
-        packed = combine(packed, np.asarray(pc.fill_null(key, -1), np.int64) + 1)
-    _, first = np.unique(packed, return_index=True)
-    return table if len(first) == table.num_rows else table.take(pa.array(np.sort(first)))
+    for key in (
+        columns.integers_of(epoch, -1),
+        columns.integers_of(step, -1),
+        columns.codes_of(name).astype(np.int64),
+        columns.integers_of(iteration, -1),
+    ):
+        packed = combine(packed, key + 1)
+    return np.sort(np.unique(packed, return_index=True)[1])
 
 
 def combine(left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -24,10 +24,12 @@ import pandas as pd
 from flor_ray.errors import BadWhere
 from flor_ray.records import Experiment, Value
 from flor_ray.store import typed_values
+from flor_ray.store.columns import codes_of, floats_of, integers_of
 from flor_ray.store.fragments import combine
 from flor_ray.store.store import Store
 
 Integers = npt.NDArray[np.int64]
+Table = Any  # of pyarrow, which this room does not import
 
 DIMENSIONS = ("project", "version", "run", "timestamp", "epoch", "step", "iteration")
 _NONE = -1  # epoch or step of a row that has none
@@ -36,13 +38,17 @@ CONSTANTS = frozenset({"index", "inf", "Inf"})  # what pandas adds to the column
 _EXACT_FLOAT = 2**53  # integers up to it survive in a float64
 
 
-def dataframe(store: Store, project: str, names: Sequence[str], experiments: Sequence[Experiment]) -> pd.DataFrame:
+def dataframe(
+    store: Store, project: str, names: Sequence[str], experiments: Sequence[Experiment], logs: Table | None = None
+) -> pd.DataFrame:
     """The values of `names` (none: of every recorded name) in the given experiments, in their order.
+
+    `logs` are the log records of `names` in the versions of these experiments; None: read them.
 
     A feature with the name of a dimension gets the suffix `_logged`. Columns are typed: int64 or Int64 (where some are
     missing), float64, bool or boolean, str, else object.
     """
-    records = _Records.read(store, project, names, experiments)
+    records = _Records.of(_logs(store, project, names, experiments) if logs is None else logs, experiments)
     wanted = list(dict.fromkeys(names)) if names else records.names
     return _pivot(store, records, project, wanted, experiments, records.finest)
 
@@ -60,7 +66,7 @@ def dimensions(
     Epochs are 1 to n; a version without any has one row. `virtual` names that no row has are columns of NaN.
     """
     wanted = [name for name in dict.fromkeys(names) if name not in DIMENSIONS]
-    records = _Records.read(store, project, wanted, experiments) if wanted else _Records.empty()
+    records = _Records.of(_logs(store, project, wanted, experiments), experiments) if wanted else _Records.empty()
     frame = _pivot(store, records, project, wanted, experiments, max(records.finest, 1))
     for name in virtual:
         if name not in frame:
@@ -131,6 +137,10 @@ def _only_bools(values: pd.Series[Any]) -> bool:
     return values.dtype == object and all(isinstance(v, bool | np.bool_) or v is None or v != v for v in values)
 
 
+def _logs(store: Store, project: str, names: Sequence[str], experiments: Sequence[Experiment]) -> Table:
+    return store.logs(project, names or None, [experiment.version for experiment in experiments])
+
+
 # --- records --------------------------------------------------------------------------------------------------------
 
 
@@ -155,28 +165,27 @@ class _Records:
         return cls([], keys, nothing, nothing, nothing, [], np.zeros(0), nothing, None)
 
     @classmethod
-    def read(cls, store: Store, project: str, names: Sequence[str], experiments: Sequence[Experiment]) -> _Records:
+    def of(cls, table: Table, experiments: Sequence[Experiment]) -> _Records:
         versions = [experiment.version for experiment in experiments]
-        table = store.logs(project, names or None, versions)
         if not table.num_rows:
             return cls.empty()
-        level, name, version, kind = (table[column].chunk(0) for column in ("level", "name", "version", "type"))
-        depth = _codes(level, _LEVELS)
-        known = name.dictionary.to_pylist()
+        column = {name: table[name].chunk(0) for name in table.column_names}
+        depth = _codes(column["level"], _LEVELS)
+        known = column["name"].dictionary.to_pylist()
         coarsest = np.full(len(known), len(_LEVELS), np.int64)
-        np.minimum.at(coarsest, name.indices.to_numpy(), depth)
+        np.minimum.at(coarsest, codes_of(column["name"]), depth)
         ordered = [text for least, text in sorted(zip(coarsest.tolist(), known, strict=True)) if least < len(_LEVELS)]
-        epoch, step, iteration = (_integers(table[column], _NONE) for column in ("epoch", "step", "iteration"))
+        epoch, step, iteration = (integers_of(column[name], _NONE) for name in ("epoch", "step", "iteration"))
         return cls(
             names=ordered,
-            keys=_Keys(_codes(version, versions), epoch, step, iteration),
+            keys=_Keys(_codes(column["version"], versions), epoch, step, iteration),
             depth=depth,
-            name=_codes(name, ordered),
-            type=np.asarray(kind.indices, np.int64),
-            types=kind.dictionary.to_pylist(),
-            number=table["number"].to_numpy(),
-            integer=_integers(table["integer"], 0),
-            text=table["text"].chunk(0),
+            name=_codes(column["name"], ordered),
+            type=codes_of(column["type"]).astype(np.int64),
+            types=column["type"].dictionary.to_pylist(),
+            number=floats_of(column["number"]),
+            integer=integers_of(column["integer"], 0),
+            text=column["text"],
         )
 
     @property
@@ -201,11 +210,7 @@ def _codes(column: Any, known: Sequence[str]) -> Integers:
     """Position in `known` of every value of a dictionary column; those that no row has need not be in it."""
     position = {text: index for index, text in enumerate(known)}
     translation = np.array([position.get(text, -1) for text in column.dictionary.to_pylist()], np.int64)
-    return np.asarray(translation[column.indices.to_numpy()], np.int64)
-
-
-def _integers(column: Any, missing: int) -> Integers:
-    return np.asarray(column.fill_null(missing).to_numpy(), np.int64)
+    return np.asarray(translation[codes_of(column)], np.int64)
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------

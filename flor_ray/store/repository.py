@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +85,10 @@ class _Entry:
 class Repository:
     """A git repository with a working tree. Open one with `open`."""
 
-    def __init__(self, root: str, git_dir: str, common_dir: str, git: Any) -> None:
+    def __init__(self, root: str, git_dir: str, common_dir: str) -> None:
         self.root = root
         self._git_dir = git_dir
         self._common_dir = common_dir
-        self._git = git
         self._private = {
             **_ENVIRONMENT,
             "GIT_DIR": git_dir,
@@ -104,20 +104,16 @@ class Repository:
 
         Raises:
             NoRepository: there is none.
-            GitError: it is bare, or git is not installed.
+            GitError: it is bare.
         """
         start = Path(path).absolute()
-        try:
-            import git
-        except ImportError as error:
-            raise GitError(f"git cannot be run: {error}. Install git, and have it on PATH.") from error
         for folder in (start, *start.parents):
             git_dir = _git_dir(folder / ".git")
             if git_dir is not None:
                 common = git_dir / "commondir"
                 common_dir = (git_dir / common.read_text().strip()).resolve() if common.is_file() else git_dir
                 root = os.path.realpath(folder)
-                return cls(root, str(git_dir), str(common_dir), git.Git(root))
+                return cls(root, str(git_dir), str(common_dir))
             if _looks_like_git_dir(folder):
                 raise GitError(f"{folder} is a bare git repository: it has no files to run. Work in a clone of it.")
         raise NoRepository(str(start))
@@ -317,6 +313,15 @@ class Repository:
         """Paths of tracked and untracked, not ignored files: what a version would hold, were it made now."""
         listed = self._run("ls-files", "-z", "--cached", "--others", "--exclude-standard")
         return tuple(sorted({os.fsdecode(line) for line in listed.split(b"\0") if line}))
+
+    @cached_property
+    def _git(self) -> Any:
+        """What runs git. Raises GitError where git is not installed."""
+        try:
+            import git  # 80 ms that a question to the store need not pay
+        except ImportError as error:
+            raise GitError(f"git cannot be run: {error}. Install git, and have it on PATH.") from error
+        return git.Git(self.root)
 
     # --- running git ------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import blake3
@@ -34,13 +34,13 @@ from flor_ray.store.files import Files
 from flor_ray.store.fragments import (
     CHECKPOINT_FILE_SCHEMA,
     LOG_FILE_SCHEMA,
-    LOG_SCHEMA,
     RECORDED,
     SOURCE_FILE_SCHEMA,
     Fragment,
     quote,
     unquoted,
 )
+from flor_ray.store.log_files import LogFile, Named, log_bytes
 from flor_ray.store.objects import Objects
 
 T = TypeVar("T")
@@ -48,6 +48,15 @@ T = TypeVar("T")
 _FORMAT_FILE = "format.json"
 _RETRIES = 20  # of a reader that loses files to merges; each merge takes away most of what is left to merge
 _EMPTY_OIDS = tuple(make(b"blob 0\0").hexdigest() for make in (hashlib.sha1, hashlib.sha256))  # git's, of an empty file
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What F holds, of a project or of some of its versions."""
+
+    rows: pa.Table  # of the names that were asked for, as `Store.logs` has them
+    names: frozenset[str]  # all, asked for or not
+    reports: list[dict[str, Any]]  # as `Store.replay_reports` has them
 
 
 class Store:
@@ -162,7 +171,9 @@ class Store:
         The loops' names are not known, only that they were there. Values logged outside the main loop are taken for
         arguments: flor.arg's are among them, and replay asks for no others.
         """
-        import pyarrow.compute as pc  # 60 ms that a recorder need not pay
+        if not crashed:
+            return {}
+        import pyarrow.compute as pc  # 60 ms that others need not pay
 
         rebuilt = {}
         for experiment in crashed:
@@ -196,7 +207,7 @@ class Store:
         """Add the records number `first` and up of a run or replay. A record's value is a `schema.Value`."""
         if records:
             fragment = Fragment(_folder("log_records", project, version), origin, first, first + len(records) - 1)
-            self._write(fragment.path, fragments.to_bytes(self._log_table(records)))
+            self._write(fragment.path, log_bytes(self._log_table(records)))
 
     def write_replay(
         self,
@@ -209,7 +220,7 @@ class Store:
     ) -> None:
         """Add a replayed segment: its rows and its report become visible together. Replaces an earlier attempt."""
         fragment = Fragment(_folder("log_records", project, version), origin, segment=quote(segment_id))
-        self._write(fragment.path, fragments.to_bytes(self._log_table(records), report))
+        self._write(fragment.path, log_bytes(self._log_table(records), report))
 
     def merge_logs(self, project: str, version: str, origin: str) -> None:
         """Rewrite adjacent fragments of one origin as one. Safe at any time, also when several do it at once."""
@@ -221,7 +232,7 @@ class Store:
                 tables = [self._read(part.path, LOG_FILE_SCHEMA) for part in group]
                 whole = Fragment(folder, origin, group[0].first, group[-1].last)
                 table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
-                self._write(whole.path, fragments.to_bytes(table))
+                self._write(whole.path, log_bytes(table))
                 found.append(whole)
             kept = {f.path for f in fragments.visible(found)}
             self.files.each(self.files.delete, sorted(f.path for f in found if f.path not in kept))
@@ -235,38 +246,70 @@ class Store:
         ordered by version, then recorded ones in the order of logging, then replayed ones. Blobs stay in S: their
         `text` is the key.
         """
-        wanted = None if names is None else sorted(set(names))
-        only = None if versions is None else {quote(version) for version in versions}
-        folder = f"log_records/{quote(project)}"
+        return self.logged(project, names, versions).rows
 
-        def read() -> list[pa.Table]:
-            found = [f for f in self._fragments(folder) if only is None or f.folder.rpartition("/")[2] in only]
-            chosen = fragments.visible(found)
+    def logged(self, project: str, names: Iterable[str] | None = None, versions: Iterable[str] | None = None) -> Logged:
+        """What was logged: rows as `logs` has them, all names, and reports; each file is read once for them all."""
+        wanted = None if names is None else frozenset(names)
 
-            def load(fragment: Fragment) -> pa.Table:
-                table = self._read(fragment.path, LOG_FILE_SCHEMA)
-                table = table if wanted is None else fragments.only(table, wanted)
-                return fragments.with_place(table, project, fragment.version, fragment.origin)
+        def parts(fragment: Fragment, file: LogFile) -> tuple[pa.Table, Iterable[str], dict[str, Any] | None]:
+            return file.rows(wanted), file.names, self._report(fragment, file)
 
-            return fragments.per_version(chosen, self.files.each(load, chosen))
-
-        tables = _retried(read)
-        return pa.concat_tables([LOG_SCHEMA.empty_table(), *tables]).unify_dictionaries().combine_chunks()
+        found = self._each_log_file(project, versions, parts)
+        rows = fragments.placed(project, [f for f, _ in found], [table for _, (table, _, _) in found])
+        known = frozenset(name for _, (_, of_file, _) in found for name in of_file)
+        return Logged(rows, known, _in_order((f, report) for f, (_, _, report) in found))
 
     def replay_reports(self, project: str) -> list[dict[str, Any]]:
         """Reports of replayed segments, each with its `version`, `origin` and `segment`, in that order."""
+        return _in_order(self._each_log_file(project, None, self._report, lambda f: f.segment is not None))
 
-        def read() -> list[dict[str, Any]]:
-            found = [f for f in self._fragments(f"log_records/{quote(project)}") if f.segment is not None]
-            contents = self.files.read_many(f.path for f in found)
-            reports = []
-            for f in sorted(found, key=lambda f: (f.folder, f.origin, f.segment or "")):
-                report = fragments.report_of(contents[f.path], self._where(f.path))
-                place = {"version": f.version, "origin": f.origin, "segment": unquoted(f.segment or "")}
-                reports.append((report or {}) | place)
-            return reports
+    def names(self, project: str, versions: Iterable[str] | None = None) -> frozenset[str]:
+        """Names of all that was logged. Rows are read only of files that an older flor_ray wrote."""
+        found = self._each_log_file(project, versions, lambda _, file: file.names.keys())
+        return frozenset(name for _, names in found for name in names)
+
+    def kinds(
+        self, project: str, names: Collection[str], versions: Iterable[str] | None = None
+    ) -> list[tuple[str, str, str, Named]]:
+        """Version, origin and name of what was logged, with its levels and types; a row per file. Rows are read as for
+        `names`."""
+        found = self._each_log_file(project, versions, lambda _, file: file.names)
+        return [
+            (fragment.version, fragment.origin, name, kind)
+            for fragment, of_file in found
+            for name, kind in of_file.items()
+            if name in names
+        ]
+
+    def _each_log_file(
+        self,
+        project: str,
+        versions: Iterable[str] | None,
+        do: Callable[[Fragment, LogFile], T],
+        which: Callable[[Fragment], bool] = lambda fragment: True,
+    ) -> list[tuple[Fragment, T]]:
+        """`do` of each visible file of a project's (or some versions') F, in order of precedence."""
+        only = None if versions is None else {quote(version) for version in versions}
+        folder = f"log_records/{quote(project)}"
+
+        def read() -> list[tuple[Fragment, T]]:
+            found = [f for f in self._fragments(folder) if only is None or f.folder.rpartition("/")[2] in only]
+            chosen = [fragment for fragment in fragments.visible(found) if which(fragment)]
+
+            def one(fragment: Fragment) -> T:
+                return do(fragment, LogFile(self.files.read(fragment.path), self._where(fragment.path)))
+
+            return list(zip(chosen, self.files.each(one, chosen), strict=True))
 
         return _retried(read)
+
+    def _report(self, fragment: Fragment, file: LogFile) -> dict[str, Any] | None:
+        """Of a replayed segment; None of others."""
+        if fragment.segment is None:
+            return None
+        place = {"version": fragment.version, "origin": fragment.origin, "segment": unquoted(fragment.segment)}
+        return (file.report or {}) | place
 
     def _fragments(self, folder: str) -> list[Fragment]:
         return [f for f in map(fragments.parse, self.files.list(folder)) if f is not None]
@@ -442,14 +485,9 @@ class Store:
 
     def blob_keys(self) -> dict[tuple[str, str], set[str]]:
         """Objects that log records refer to, recorded, replayed and superseded ones, by project and version."""
-        import pyarrow.compute as pc  # 60 ms that a recorder need not pay
-
-        wanted = pa.schema([("type", pa.string()), ("text", pa.string())])
 
         def keys(path: str) -> Iterable[str]:
-            table = self._read(path, wanted)
-            found = table.filter(pc.is_in(table["type"], pa.array(sorted(typed_values.BLOB_TYPES))))["text"].to_pylist()
-            return cast(list[str], found)
+            return LogFile(self.files.read(path), self._where(path)).blob_keys()
 
         return _retried(lambda: self._by_place([f.path for f in self._fragments("log_records")], keys))
 
@@ -470,6 +508,12 @@ class Store:
         for path, read in zip(paths, self.files.each(keys, paths), strict=True):
             found.setdefault(_place(path), set()).update(read)
         return found
+
+
+def _in_order(reports: Iterable[tuple[Fragment, dict[str, Any] | None]]) -> list[dict[str, Any]]:
+    """By version, origin and segment."""
+    found = [(f.folder, f.origin, f.segment or "", report) for f, report in reports if report is not None]
+    return [report for *_, report in sorted(found, key=lambda row: row[:3])]
 
 
 def _place(path: str) -> tuple[str, str]:

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from flor_ray.cli.commands import cli
 from tests.conftest import Lab
 
-COMMANDS = sorted(cli.commands)
+CONTEXT = click.Context(cli)
+COMMANDS = cli.list_commands(CONTEXT)
 RECORDED = """
 import time
 import flor_ray as flor
@@ -26,6 +27,7 @@ for epoch in flor.loop("epoch", range(3)):
 def test_the_commands_are_these() -> None:
     words = "dataframe demo explain gc propagate replay run simulate storage timeline versions"
     assert words.split() == COMMANDS
+    assert [name for name in COMMANDS if cli.get_command(CONTEXT, name) is None] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -38,8 +40,9 @@ def test_each_command_has_help_with_an_example_that_names_it(command: str) -> No
 def test_every_option_is_explained() -> None:
     silent = [
         f"{name} {option.name}"
-        for name, command in cli.commands.items()
-        for option in command.params
+        for name in COMMANDS
+        for command in [cli.get_command(CONTEXT, name)]
+        for option in (command.params if command is not None else [])
         if isinstance(option, click.Option) and not option.help
     ]
     assert silent == []

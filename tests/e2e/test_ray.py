@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from flor_ray import pipeline
+from flor_ray import lookup, pipeline
 from flor_ray.cluster import actors
 from flor_ray.cluster.actors import RayExecutor
 from flor_ray.cluster.driver import Progress
@@ -56,7 +56,7 @@ def copy(recorded: Path, folder: Path) -> Path:
 
 
 def table(root: Path) -> pd.DataFrame:
-    frame = pipeline.dataframe("before", "weight", path=str(root))
+    frame = lookup.dataframe("before", "weight", path=str(root))
     return frame.drop(columns="timestamp").reset_index(drop=True)
 
 

@@ -51,6 +51,19 @@ def test_a_file_that_is_read_is_described_and_what_is_code_ours_or_the_versions_
     assert file == InputFile("data/train.csv", 4, path.stat().st_mtime_ns, blake3.blake3(b"1,2\n").hexdigest())
 
 
+def test_libraries_of_another_installation_on_the_path_are_programs_not_data(tmp_path: Path) -> None:
+    library = tmp_path / "elsewhere/lib/site-packages/lib-1.0.dist-info"
+    library.mkdir(parents=True)
+    (library / "METADATA").write_text("Name: lib")
+    (tmp_path / "data.csv").write_text("1")
+    os.utime(tmp_path / "data.csv", ns=(0, 0))
+    code = (
+        f"sys.path.append({str(library.parent)!r})\nfiles = InputFiles({str(tmp_path)!r})\n"
+        f"open({str(library / 'METADATA')!r}).read(); open('data.csv').read()"
+    )
+    assert paths(opened_by(code, tmp_path)) == ["data.csv"]
+
+
 def test_a_file_that_is_written_and_read_is_state(tmp_path: Path) -> None:
     code = 'open("state.txt", "w").write("1"); open("state.txt").read(); open("log.txt", "a").write("x")'
     assert opened_by(code, tmp_path) == {"inputs": [{"path": "state.txt", "rewritten": True}]}
