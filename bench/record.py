@@ -262,7 +262,7 @@ for epoch in flor.loop("epoch", range(10)):
         flor.log("loss", value)
         times.append(time.perf_counter_ns() - started)
 times.sort()
-from flor_ray import session
+from flor_ray.recording import session
 logged = time.perf_counter()
 session.installed().close()
 ended = time.perf_counter()

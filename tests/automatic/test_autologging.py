@@ -130,11 +130,12 @@ def test_a_hook_runs_once_right_after_its_module_is_imported() -> None:
 def test_trainers_are_hooked_once_however_often_it_is_asked_for() -> None:
     code = (
         "import sys, types\n"
-        "from flor_ray import automatic, late_patches\n"
-        "late_patches.after_import(automatic._HOOKS); late_patches.after_import(automatic._HOOKS)\n"
+        "from flor_ray.automatic import autologging\n"
+        "from flor_ray.replaying.sandbox import late_patches\n"
+        "late_patches.after_import(autologging._HOOKS); late_patches.after_import(autologging._HOOKS)\n"
         "print(sum(type(finder).__module__ == 'flor_ray.replaying.sandbox.late_patches' for finder in sys.meta_path))\n"
         "import transformers.trainer as trainer\n"
-        "late_patches.after_import(automatic._HOOKS)\n"
+        "late_patches.after_import(autologging._HOOKS)\n"
         "print([callback.__name__ for callback in trainer.DEFAULT_CALLBACKS].count('HuggingFaceCallback'))\n"
         "print(type(trainer.__loader__).__name__, type(trainer.__spec__.loader).__name__)"
     )

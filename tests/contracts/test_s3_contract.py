@@ -240,8 +240,8 @@ def test_what_a_killed_upload_left_is_swept_once_it_is_old(url: str, bucket: str
 def test_a_large_upload_needs_little_memory_beside_the_object(url: str, tmp_path: Path) -> None:
     code = f"""
 import resource
-from flor_ray.files import Files
-from flor_ray.objects import Objects
+from flor_ray.store.files import Files
+from flor_ray.store.objects import Objects
 objects = Objects(Files({url!r}))
 objects.put(b"connected")
 data = memoryview(bytearray(150 << 20))

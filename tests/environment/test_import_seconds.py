@@ -31,10 +31,11 @@ import xml.dom.minidom
 _TELL = """
 import time
 import flor_ray
-from flor_ray import imports, script
+from flor_ray.environment import import_seconds
+from flor_ray.recording import script
 began = time.perf_counter()
 {body}
-seconds = imports.stop(script.process_started())
+seconds = import_seconds.stop(script.process_started())
 print(seconds - (began - script.process_started()))
 """
 
@@ -42,9 +43,9 @@ _EVENTS = """
 import sys
 import time
 import flor_ray
-from flor_ray import imports
+from flor_ray.environment import import_seconds
 if sys.argv[1] == "off":
-    imports.stop(0.0)
+    import_seconds.stop(0.0)
 began = time.perf_counter()
 for _ in range(20_000):
     sys.audit("exec", None)

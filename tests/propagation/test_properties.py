@@ -235,8 +235,8 @@ REPEAT = """
 import sys
 from pathlib import Path
 from flor_ray.propagation import propagate
-from flor_ray.propagation.gumtree import match
-from flor_ray.propagation.parse import parse
+from flor_ray.propagation.matching.gumtree import match
+from flor_ray.propagation.reading.parse import parse
 sources = [path.read_text() for path in sorted(Path(sys.argv[1]).glob("*/*.py"))][:100]
 for newer, older in zip(sources, sources[1:]):
     print([(a.index, b.index) for a, b in match(parse(newer), parse(older)).pairs()])

@@ -20,7 +20,7 @@ LARGE = b"x" * (2 << 20)
 HEAD = """
 import json, os, shutil, sys
 from pathlib import Path
-from flor_ray import overlay
+from flor_ray.replaying.sandbox import overlay
 root, original, outside = map(Path, sys.argv[1:4])
 kept = outside / "kept"
 user, home = original / "out", outside / "out"

@@ -24,7 +24,7 @@ def no_network(self, address):
 socket.socket.connect = no_network
 """
 OFFLINE = """
-from flor_ray import trackers
+from flor_ray.replaying.sandbox import trackers
 offline = trackers.go_offline(folder)
 """
 FOOT = "\nseen['said'] = offline.sentences()\nprint(json.dumps(seen, default=str))\n"

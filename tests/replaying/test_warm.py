@@ -167,8 +167,8 @@ def test_servers_and_their_processes_are_out_of_reach_of_ctrl_c(bench: Bench) ->
 CLIENT = """
 import sys, time
 from pathlib import Path
-from tests.test_warm import Bench
-from flor_ray.warm import WarmServer
+from tests.replaying.test_warm import Bench
+from flor_ray.replaying.warm import WarmServer
 from tests.conftest import environment
 
 bench = Bench(WarmServer(environment(PYTHONUNBUFFERED="1")), Path(sys.argv[1]))

@@ -79,7 +79,7 @@ def test_small_files_are_copied_up_to_a_limit_and_linked_beyond_it(
 ACTIONS = """
 import json, os, pathlib, shutil, sqlite3, sys
 from pathlib import Path
-from flor_ray import overlay
+from flor_ray.replaying.sandbox import overlay
 root, original = Path(sys.argv[1]), Path(sys.argv[2])
 overlay.install(root, original)
 os.chdir(root)

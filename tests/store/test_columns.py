@@ -49,7 +49,7 @@ def test_rows_become_columns_and_a_missing_one_is_an_error() -> None:
 def test_recording_imports_neither_pandas_nor_the_compute_functions() -> None:
     code = """
 import sys
-from flor_ray import fragments
+from flor_ray.store import fragments
 from flor_ray.records import *
 record = LogRecord(Level.INNER, 1, 2, "loss", 0, Value("float", 0.5), 3.0)
 checkpoint = Checkpoint("v", "train.py", 1, 1, Point.EPOCH_END, "k", 1, 0.1)

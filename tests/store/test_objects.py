@@ -98,8 +98,8 @@ def test_what_killed_writers_left_is_swept_once_it_is_old(tmp_path: Path) -> Non
 def test_an_object_is_written_to_disk_without_a_copy_of_it(tmp_path: Path) -> None:
     code = f"""
 import resource
-from flor_ray.files import Files
-from flor_ray.objects import Objects
+from flor_ray.store.files import Files
+from flor_ray.store.objects import Objects
 objects = Objects(Files({str(tmp_path / "store")!r}))
 objects.put(b"prepared")
 data = memoryview(bytearray(200 << 20))

@@ -424,7 +424,7 @@ def test_working_sources_are_the_bytes_on_disk_now(committed: Path) -> None:
 
 COMMIT = """
 import sys
-from flor_ray.versions import Repository
+from flor_ray.store.repository import Repository
 
 repository = Repository.open(sys.argv[1])
 sys.stdin.readline()

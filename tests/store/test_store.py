@@ -124,13 +124,13 @@ def test_another_process_with_the_same_number_is_not_the_run(store: Store) -> No
 
 WRITER = """
 import sys
-from flor_ray import processes, schema
-from flor_ray.records import Level, LogRecord
-from flor_ray.store import Store
+from flor_ray import processes
+from flor_ray.records import Level, LogRecord, Value
+from flor_ray.store.store import Store
 
 store, me = Store(sys.argv[1]), int(sys.argv[2])
 for part in range(6):
-    rows = [LogRecord(Level.OUTER, 1 + part, None, f"x{me}", 0, schema.Value("int", None, me), 0.0)]
+    rows = [LogRecord(Level.OUTER, 1 + part, None, f"x{me}", 0, Value("int", None, me), 0.0)]
     store.append_logs("digits", f"{me % 2:040x}", f"origin{me}", part, rows)
     store.merge_logs("digits", f"{me % 2:040x}", f"origin{me}")
     store.objects.put(b"shared" * 1000)
