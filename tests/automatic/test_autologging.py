@@ -64,7 +64,7 @@ class Model(BaseModel):
                 "kind": "fast",
                 "dtype": "torch.float16",
                 "f": "math.sin",
-                "class": "tests.test_autolog.Inner",
+                "class": "tests.automatic.test_autologging.Inner",
                 "set": [1, 2],
                 "bytes": "b'x'",
             },
