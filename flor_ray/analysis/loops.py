@@ -19,7 +19,7 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 
 from flor_ray.analysis.source import Source, label_of, read
-from flor_ray.uses import Uses, loads, reads_before_writes, targets
+from flor_ray.analysis.uses import Uses, loads, reads_before_writes, targets
 
 
 @dataclass(frozen=True, slots=True)
