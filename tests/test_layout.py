@@ -110,7 +110,13 @@ def test_every_place_that_the_page_names_is_there() -> None:
     page = (ROOT / "ARCHITECTURE.md").read_text()
     named = sorted(set(re.findall(r"`((?:[a-z_]+/)+[a-z_]*(?:\.py)?)`", page)))
     assert len(named) > 30
-    homes = (ROOT, ROOT / "flor_ray", ROOT / "flor_ray/propagation", ROOT / "flor_ray/replaying")
+    homes = (
+        ROOT,
+        ROOT / "flor_ray",
+        ROOT / "flor_ray/analysis",
+        ROOT / "flor_ray/propagation",
+        ROOT / "flor_ray/replaying",
+    )
     assert [n for n in named if not any((h / n).exists() or (h / f"{n}.py").exists() for h in homes)] == []
 
 
