@@ -128,32 +128,39 @@ def in_batches(work: JobColumns, workers: int, deadline: float) -> Bins | None:
     free = 0
     left: list[tuple[int, list[int]]] = []
     for version, jobs in enumerate(work.jobs):
-        setup = work.setups[version]
-        large = [job for job in jobs if setup + work.run[job] > limit / 2]
-        first = free
-        for job in large:
-            alone = setup <= limit / 2 < work.run[job]
-            if (
-                free == first
-                or alone
-                or bins.loads[free - 1] >= deadline
-                or work.run[bins.jobs[free - 1][0]] > limit / 2
-            ):
-                free += 1
-            if free > workers or setup + work.run[job] > limit:
-                return None
-            bins.add(free - 1, job)
-        small = jobs[len(large) :]
-        if setup > limit / 2:
-            continue
-        placed = 0
-        for worker in range(first, free):
-            while placed < len(small) and bins.loads[worker] < deadline:
-                bins.add(worker, small[placed])
-                placed += 1
-        if placed < len(small):
-            left.append((version, small[placed:]))
+        large = [job for job in jobs if work.setups[version] + work.run[job] > limit / 2]
+        own = _give_large(bins, large, free, deadline, limit)
+        if own is None:
+            return None
+        free = own.stop
+        rest = _fill_up(bins, own, jobs[len(large) :], deadline)
+        if rest:
+            left.append((version, rest))
     return bins if _in_a_row(bins, left, deadline, limit) else None
+
+
+def _give_large(bins: Bins, jobs: Sequence[int], first: int, deadline: float, limit: float) -> range | None:
+    """Steps 1 and 2 of `in_batches` for one version: the workers that are in use then, from `first` on."""
+    work, free = bins.work, first
+    for job in jobs:
+        setup = work.setups[work.version[job]]
+        alone = setup <= limit / 2 < work.run[job]
+        if free == first or alone or bins.loads[free - 1] >= deadline or work.run[bins.jobs[free - 1][0]] > limit / 2:
+            free += 1
+        if free > len(bins.loads) or setup + work.run[job] > limit:
+            return None
+        bins.add(free - 1, job)
+    return range(first, free)
+
+
+def _fill_up(bins: Bins, workers: range, jobs: list[int], deadline: float) -> list[int]:
+    """Step 3 of `in_batches` for one version: its small jobs that its own workers have no time for."""
+    placed = 0
+    for worker in workers:
+        while placed < len(jobs) and bins.loads[worker] < deadline:
+            bins.add(worker, jobs[placed])
+            placed += 1
+    return jobs[placed:]
 
 
 def _in_a_row(bins: Bins, left: Iterable[tuple[int, list[int]]], deadline: float, limit: float) -> bool:

@@ -168,28 +168,7 @@ class Dispatcher:
 
     def handle(self, event: Event, now: float) -> tuple[Instruction, ...]:
         """What is to be done now that this has happened. Raises BadTransition, and then has changed nothing."""
-        match event:
-            case WorkerJoined():
-                instructions = self._joined(event, now)
-            case WorkerDraining():
-                instructions = self._draining(event, now)
-            case WorkerLost():
-                instructions = self._lost(event, now)
-            case EpochBegun():
-                instructions = self._epoch_begun(event, now)
-            case SegmentSlow():
-                instructions = self._slow(event, now)
-            case SegmentDone():
-                instructions = self._done(event, now)
-            case SegmentFailed():
-                instructions = self._failed(event, now)
-            case SegmentShortened():
-                instructions = self._shortened(event, now)
-            case SegmentCancelled():
-                instructions = self._cancelled(event, now)
-            case EstimateCorrected():
-                self._floor.correct(event, now)
-                instructions = []
+        instructions = self._happened(event, now)
         if not isinstance(event, EpochBegun | SegmentSlow):
             instructions += look_after_idle(self._floor, now)
         if self.finished and not self._told_finished:
@@ -197,6 +176,31 @@ class Dispatcher:
             instructions.append(Finished())
         self._history += [event, *instructions]
         return tuple(instructions)
+
+    def _happened(self, event: Event, now: float) -> list[Instruction]:
+        """The rows of the module's table."""
+        match event:
+            case WorkerJoined():
+                return self._joined(event, now)
+            case WorkerDraining():
+                return self._draining(event, now)
+            case WorkerLost():
+                return self._lost(event, now)
+            case EpochBegun():
+                return self._epoch_begun(event, now)
+            case SegmentSlow():
+                return self._slow(event, now)
+            case SegmentDone():
+                return self._done(event, now)
+            case SegmentFailed():
+                return self._failed(event, now)
+            case SegmentShortened():
+                return self._shortened(event, now)
+            case SegmentCancelled():
+                return self._cancelled(event, now)
+            case EstimateCorrected():
+                self._floor.correct(event, now)
+                return []
 
     # -- workers -----------------------------------------------------------------------------------------------------
 
