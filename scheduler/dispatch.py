@@ -59,7 +59,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from flor_ray.records import Operator, Segment
-from flor_ray.scheduler.floor import DEFAULT_POLICY, GONE, PRESENT, Floor, Policy
+from flor_ray.scheduler.floor import GONE, PRESENT, Floor
 from flor_ray.scheduler.helping import help_late, look_after_idle, look_at_late, shorten_to_leave
 from flor_ray.scheduler.jobs import FloorWorker, Job, SegmentState, WorkerState
 from flor_ray.scheduler.messages import (
@@ -120,12 +120,11 @@ class Dispatcher:
         cutting: Cutting = Cutting(),  # noqa: B008  a frozen value
         max_attempts: int = 3,
         slowness: Mapping[str, float] | None = None,
-        policy: Policy = DEFAULT_POLICY,
     ) -> None:
         if max_attempts < 1:
             raise ValueError(f"max_attempts is {max_attempts}; a segment needs at least one")
         self._max_attempts = max_attempts
-        self._floor = Floor(schedule, cutting, slowness or {}, policy)
+        self._floor = Floor(schedule, cutting, slowness or {})
         self._history: deque[Event | Instruction] = deque(maxlen=_HISTORY)
         self._told_finished = False
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import count, groupby
 from math import inf, log
@@ -19,33 +19,19 @@ from flor_ray.scheduler.packing import Schedule
 from flor_ray.scheduler.problem import Cutting
 
 PRESENT = (WorkerState.IDLE, WorkerState.BUSY, WorkerState.LEAVING)
-_STALE = 0.002  # of the time that is left: estimates of others' ends are used again for so long
 GONE = (WorkerState.RETIRED, WorkerState.LOST)
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """When help is thought to pay."""
-
-    slow_after: float = 2.0  # times the estimate to the end of its first epoch, and a segment is looked at
-    slow_after_spreads: float = 3.0  # and so many standard deviations of its set-up more
-    slow_after_unknown: float = 5.0  # times the stand-in for an estimate
-    least_gain_seconds: float = 0.05  # by which help has to end earlier: about what a message takes
-    least_gain: float = 0.02  # and this share of what the helper spends
-    look_again: float = 0.1  # of the time that a late segment has taken, later
-    clone_gain: float = 0.7  # a clone takes at most this share of what the original is thought to need still
-    clone_share: float = 0.05  # of all planned seconds, which clones may take together
-
-
-DEFAULT_POLICY = Policy()
+_STALE = 0.002  # of the time that is left: estimates of others' ends are used again for so long
+_SLOW_AFTER = 2.0  # times the estimate to the end of its first epoch, and a segment is looked at
+_SLOW_AFTER_SPREADS = 3.0  # and so many standard deviations of its set-up more
+_SLOW_AFTER_UNKNOWN = 5.0  # times the stand-in for an estimate
 
 
 class Floor:
     """Segments, queues and workers of one replay, and every way in which they change. All times are seconds of the
     clock that `Dispatcher.handle` is given."""
 
-    def __init__(self, schedule: Schedule, cutting: Cutting, slowness: Mapping[str, float], policy: Policy) -> None:
-        self.cutting, self.policy = cutting, policy
+    def __init__(self, schedule: Schedule, cutting: Cutting, slowness: Mapping[str, float]) -> None:
+        self.cutting = cutting
         self.jobs: dict[Segment, Job] = {}
         self.workers: dict[str, FloorWorker] = {}
         self.idle: list[tuple[float, int, FloorWorker]] = []  # by slowness; without those that wait for an answer
@@ -246,9 +232,8 @@ class Floor:
         worker.queue.warmed(job.segment.version)
         self.busy += 1
         self.update(worker, now)
-        policy = self.policy
-        slow = policy.slow_after if cost.known else policy.slow_after_unknown
-        slow = slow * worker.slowness * worker.first_seconds() + policy.slow_after_spreads * cost.setup_spread
+        slow = _SLOW_AFTER if cost.known else _SLOW_AFTER_UNKNOWN
+        slow = slow * worker.slowness * worker.first_seconds() + _SLOW_AFTER_SPREADS * cost.setup_spread
         return Run(worker.name, job.segment, slow, worker.slowness * (setup + cost.run_seconds))
 
     def end_run(self, worker: FloorWorker) -> Job | None:

@@ -17,6 +17,11 @@ _RELIEVED = 64  # victims that are compared before a worker goes on with its own
 _SHORT = 0.7  # own stretches are at most this share of what a late worker is relieved of
 _LATE = 0.1  # of that stretch, after the others, would the late worker end
 _LATEST = 8  # waiting segments of a victim that are compared
+_LOOK_AGAIN = 0.1  # of the time that a late segment has taken, later
+_LEAST_GAIN_SECONDS = 0.05  # by which help has to end earlier: about what a message takes
+_LEAST_GAIN = 0.02  # and this share of what the helper spends
+_CLONE_GAIN = 0.7  # a clone takes at most this share of what the original is thought to need still
+_CLONE_SHARE = 0.05  # of all planned seconds, which clones may take together
 
 
 def look_after_idle(floor: Floor, now: float) -> list[Instruction]:
@@ -54,7 +59,7 @@ def look_at_late(floor: Floor, now: float) -> list[Instruction]:
         if job is None or len(job.runners) > 1 or worker.state is WorkerState.LEAVING:
             del floor.suspects[worker]
             continue
-        floor.suspects[worker] = now + floor.policy.look_again * (now - worker.began)
+        floor.suspects[worker] = now + _LOOK_AGAIN * (now - worker.began)
         if not worker.is_late(now):
             continue
         floor.update(worker, now)
@@ -273,10 +278,10 @@ def _clone(floor: Floor, job: Job, end: float, now: float) -> Run | None:
 
 
 def _clone_pays(floor: Floor, thief: FloorWorker, job: Job, end: float, now: float) -> bool:
-    seconds, policy = thief.cost(job), floor.policy
-    if seconds > policy.clone_gain * (end - now) or seconds + policy.least_gain_seconds > end - now:
+    seconds = thief.cost(job)
+    if seconds > _CLONE_GAIN * (end - now) or seconds + _LEAST_GAIN_SECONDS > end - now:
         return False
-    return floor.speed.known and floor.clone_seconds + seconds <= policy.clone_share * floor.planned_seconds
+    return floor.speed.known and floor.clone_seconds + seconds <= _CLONE_SHARE * floor.planned_seconds
 
 
 def _thief(floor: Floor, job: Job) -> FloorWorker:
@@ -287,7 +292,7 @@ def _thief(floor: Floor, job: Job) -> FloorWorker:
 def _pays(floor: Floor, thief: FloorWorker, end: float, before: float, spent: float, now: float) -> bool:
     if thief.slow and now + spent > _in_time(floor, now):
         return False
-    return end + max(floor.policy.least_gain_seconds, floor.policy.least_gain * spent) < before
+    return end + max(_LEAST_GAIN_SECONDS, _LEAST_GAIN * spent) < before
 
 
 def _in_time(floor: Floor, now: float) -> float:

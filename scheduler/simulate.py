@@ -15,7 +15,6 @@ from random import Random
 
 from flor_ray.records import Ending, Operator, Segment, SegmentCost, SegmentReport, Stint
 from flor_ray.scheduler.dispatch import Dispatcher
-from flor_ray.scheduler.floor import DEFAULT_POLICY, Policy
 from flor_ray.scheduler.jobs import rows
 from flor_ray.scheduler.messages import (
     Cancel,
@@ -75,7 +74,6 @@ def simulate(
     world: World = World(),  # noqa: B008  a frozen value
     seed: int = 0,
     learn: Learn | None = None,
-    policy: Policy = DEFAULT_POLICY,
 ) -> Simulation:
     """Carries a schedule out on some workers: a number, or the class of each.
 
@@ -88,9 +86,8 @@ def simulate(
         raise ValueError(f"workers is {workers}; at least one is needed")
     costs = [cost for assignment in schedule.assignments for cost in assignment]
     true = Truth(costs, cutting, truth, world, seed)
-    return _VirtualReplay(
-        Dispatcher(schedule, cutting, slowness=world.kinds, policy=policy), kinds, true, world, seed, learn
-    ).run()
+    dispatcher = Dispatcher(schedule, cutting, slowness=world.kinds)
+    return _VirtualReplay(dispatcher, kinds, true, world, seed, learn).run()
 
 
 @dataclass(slots=True, eq=False)
