@@ -22,10 +22,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from flor_ray import demo, pipeline, reports
+from flor_ray import pipeline
+from flor_ray.cli import demo
 from flor_ray.cluster import actors
-from flor_ray.project import Project
-from flor_ray.terms import Terms
+from flor_ray.planning.terms import Terms
+from flor_ray.reports import replays, text_tables
+from flor_ray.store.project import Project
 
 NAMES = ("cf_matrix", "accuracy")
 
@@ -38,7 +40,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="flor-bench-") as folder:
         result = measure(Path(folder), options.repeats)
     print()
-    print(reports.render(["measured", "value"], [[name, str(value)] for name, value in result.items()]))
+    print(text_tables.render(["measured", "value"], [[name, str(value)] for name, value in result.items()]))
     line = json.dumps(result)
     if options.keep:
         stamp = f"{platform.machine()}-{os.cpu_count()}cores-{time.strftime('%Y-%m-%d')}"
@@ -68,7 +70,7 @@ def measure(folder: Path, repeats: int) -> dict[str, object]:
             assert not outcome.failures, outcome.failures
             assert all(report.mismatch is None for report in outcome.reports)
             compared += sum(report.compared for report in outcome.reports)
-            replayed = len(reports.summary(prepared, outcome))
+            replayed = len(replays.summary(prepared, outcome))
             if workers == 1:
                 estimates.append(prepared.schedule.makespan_seconds)
     medians = {name: statistics.median(values) for name, values in seconds.items()}

@@ -34,11 +34,13 @@ from typing import IO, Any
 from rich.console import Console
 from rich.progress import track
 
-from flor_ray import pipeline, reports, snapshots
+from flor_ray import pipeline
 from flor_ray.cluster.executors import ThreadExecutor
-from flor_ray.project import Project
-from flor_ray.records import Experiment, Status
-from flor_ray.schema import VALUE_COLUMNS, Value, decode
+from flor_ray.records import Experiment, Status, Value
+from flor_ray.reports import text_tables
+from flor_ray.state import snapshots
+from flor_ray.store.project import Project
+from flor_ray.store.typed_values import VALUE_COLUMNS, decode
 
 MOMENTS = ("start", "training", "end")
 FLUSH_SECONDS = 1.0  # what a kill may cost, by promise
@@ -116,7 +118,7 @@ def main() -> int:
         bench.finish()
     result = bench.result()
     rows = [[name, str(value)] for name, value in result.items()]
-    print(reports.render(["measured", "value"], rows))
+    print(text_tables.render(["measured", "value"], rows))
     for problem in bench.problems:
         print(f"WRONG: {problem}")
     line = json.dumps(result)

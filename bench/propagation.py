@@ -36,7 +36,7 @@ from propagating.measuring import Result, Row, ask, groups, ours, reliability, t
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flor_ray import reports
+from flor_ray.reports import text_tables
 
 QUICK_CASES, CASES, HISTORY_CASES = 250, 1000, 60
 SHOWN = 20  # diffs that --show prints at most
@@ -228,7 +228,7 @@ def _print_rows(rows: dict[str, dict[str, Row]], systems: Sequence[str]) -> None
         for system in systems:
             values = [by_system[system][column] for column in COLUMNS]
             table.append([group, system, *("" if value is None else f"{value:g}" for value in values)])
-    print(reports.render(["cases", "system", *COLUMNS.values()], table, width=200))
+    print(text_tables.render(["cases", "system", *COLUMNS.values()], table, width=200))
 
 
 def _by_edit(results: Sequence[Result]) -> dict[str, Row]:
@@ -243,7 +243,7 @@ def _by_edit(results: Sequence[Result]) -> dict[str, Row]:
         [edit, *("" if row[column] is None else f"{row[column]:g}" for column in columns)] for edit, row in rows.items()
     ]
     if table:
-        print(reports.render(["cases with", *(COLUMNS[column] for column in columns)], table, width=200))
+        print(text_tables.render(["cases with", *(COLUMNS[column] for column in columns)], table, width=200))
     return rows
 
 
@@ -308,7 +308,7 @@ def _latency(options: argparse.Namespace) -> dict[str, object]:
             measured.append(sizes.latency(lines, options.runs, options.seed, step))
     columns = ("ms_median", "ms_p99", "cpu_ms_median", "cpu_ms_p99")
     table = [[f"{m.lines}", f"{m.placed}/{m.runs}", *(f"{getattr(m, c):g}" for c in columns)] for m in measured]
-    print(reports.render(["lines", "placed", *columns], table, width=200))
+    print(text_tables.render(["lines", "placed", *columns], table, width=200))
     inputs = list(sizes.pathological())
     with _progress("made to be slow", len(inputs)) as step:
         slow = []
@@ -316,7 +316,7 @@ def _latency(options: argparse.Namespace) -> dict[str, object]:
             slow.append(sizes.slow(name))
             step()
     table = [[each.name, "" if each.ms is None else f"{each.ms:g}", each.outcome] for each in slow]
-    print(reports.render(["made to be slow", "ms", "outcome"], table, width=200))
+    print(text_tables.render(["made to be slow", "ms", "outcome"], table, width=200))
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "date": time.strftime("%Y-%m-%d"),

@@ -32,8 +32,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flor_ray import reports
-from flor_ray.project import Project
+from flor_ray.reports import text_tables
+from flor_ray.store.project import Project
 
 MODELS = ("resnet", "bert", "gpt2", "cnn")
 WAYS = ("plain", "flor", "every", "saved")
@@ -171,7 +171,7 @@ def main() -> None:
         logs = logging_cost(bench, 200_000 if options.quick else 1_000_000)
     result = summary(rows, frozen, logs, options.repeats, options.quick) | {"fixed_seconds": round(fixed, 2)}
     table = [[name, *(f"{value:.4g}" for value in row.values())] for name, row in rows.items()]
-    print(reports.render(["model", *next(iter(rows.values()))], table, width=200))
+    print(text_tables.render(["model", *next(iter(rows.values()))], table, width=200))
     line = json.dumps(result)
     if options.keep:
         stamp = f"{platform.machine()}-{os.cpu_count()}cores-{time.strftime('%Y-%m-%d')}"

@@ -31,8 +31,8 @@ from replaying.cases import CASES, SCHEDULE, Case, Group
 from replaying.exactness import Exactness, Fidelity
 from replaying.planted import PLANTED, Noticed, notice
 
-from flor_ray import reports
 from flor_ray.cluster.worker import Worker
+from flor_ray.reports import text_tables
 
 PARTS = ("speed", "range", "set-up", "fidelity", "planted")
 FULL = speed.Sizes(
@@ -244,7 +244,7 @@ def _planted(noticed: Sequence[Noticed]) -> dict[str, object]:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    print(f"\n{reports.render(columns, rows, width=150)}\n", flush=True)
+    print(f"\n{text_tables.render(columns, rows, width=150)}\n", flush=True)
 
 
 if __name__ == "__main__":

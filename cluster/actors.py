@@ -19,7 +19,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,9 +26,10 @@ import ray
 from ray.exceptions import RayActorError, RuntimeEnvSetupError
 
 from flor_ray.cluster.executors import WorkerCalibrated, calibrated, failure
-from flor_ray.cluster.worker import VersionJob, Worker
+from flor_ray.cluster.worker import Worker
 from flor_ray.errors import FlorError, UsageError
 from flor_ray.records import Segment, SegmentReport
+from flor_ray.replaying.job import VersionJob
 from flor_ray.scheduler.calibration import Calibration
 from flor_ray.scheduler.messages import (
     EpochBegun,
@@ -43,7 +43,6 @@ from flor_ray.scheduler.messages import (
 )
 
 _MAX_REPLACEMENTS = 3  # new actors per worker slot before the slot is given up
-_CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # where ray.init finds a cluster that runs on this machine
 _CLOSE_SECONDS = 10.0  # for retired actors to remove their files
 _INSTALL_SECONDS = 540  # for Ray to copy the installed environment and install packages, which may be large
 _INSTALL_OPTIONS = ["--disable-pip-version-check", "--retries", "2", "--timeout", "20"]
@@ -106,14 +105,6 @@ def connect() -> None:
     if not ray.is_initialized():
         os.environ.setdefault(_INSTALL_TRIES, "1")
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-
-
-def expected_slots() -> int:
-    """How many workers there will be room for. Looks at this machine, where no cluster is there yet to be asked."""
-    if ray.is_initialized() or "RAY_ADDRESS" in os.environ or _CURRENT_CLUSTER.exists():
-        return slots()[0]
-    gpus = Path("/proc/driver/nvidia/gpus")
-    return (len(list(gpus.iterdir())) if gpus.is_dir() else 0) or os.cpu_count() or 1
 
 
 def slots() -> tuple[int, bool]:

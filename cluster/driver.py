@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from flor_ray.cluster.executors import Executor, WorkerCalibrated
 from flor_ray.cluster.ledger import Ledger
-from flor_ray.cluster.worker import VersionJob
 from flor_ray.errors import FlorError, ReplayError
 from flor_ray.records import Outcome, Segment, SegmentReport
+from flor_ray.replaying.job import VersionJob
 from flor_ray.scheduler.calibration import Calibration, CostModel
 from flor_ray.scheduler.dispatch import Dispatcher
 from flor_ray.scheduler.jobs import WorkerState

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from flor_ray.cluster.worker import VersionJob, Worker
+from flor_ray.cluster.worker import Worker
 from flor_ray.errors import Cancelled, FlorError, ProcessKilled, UsageError
 from flor_ray.records import Segment
+from flor_ray.replaying.job import VersionJob
 from flor_ray.scheduler.calibration import Calibration
 from flor_ray.scheduler.messages import (
     EpochBegun,

@@ -8,13 +8,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from flor_ray import opened
+from flor_ray.environment import opened
 
 if TYPE_CHECKING:
-    from flor_ray.automatic import autolog
+    from flor_ray.automatic.autologging import autolog
     from flor_ray.calls import MTK, arg, checkpointing, iteration, log, loop
-    from flor_ray.pipeline import dataframe, explain, propagate, replay, replay_all
-    from flor_ray.terms import Query
+    from flor_ray.lookup import dataframe
+    from flor_ray.pipeline import explain, propagate, replay, replay_all
+    from flor_ray.planning.terms import Query
 
 __version__ = "0.1.0"
 __all__ = [
@@ -34,10 +35,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "autolog": "flor_ray.automatic",
+    "autolog": "flor_ray.automatic.autologging",
     **dict.fromkeys(("MTK", "arg", "checkpointing", "iteration", "log", "loop"), "flor_ray.calls"),
-    **dict.fromkeys(("dataframe", "explain", "propagate", "replay", "replay_all"), "flor_ray.pipeline"),
-    "Query": "flor_ray.terms",
+    "dataframe": "flor_ray.lookup",
+    **dict.fromkeys(("explain", "propagate", "replay", "replay_all"), "flor_ray.pipeline"),
+    "Query": "flor_ray.planning.terms",
 }
 
 
@@ -62,6 +64,6 @@ opened.watch()
 # The other exception to "importing does nothing": flags of ours in a training script's command line have to be gone
 # before the script's own parser, which may run before the first call to us, meets them.
 if any(word.partition("=")[0] in ("--flor", "--kwargs", "--replay_flor") for word in sys.argv[1:]):
-    from flor_ray import flags
+    from flor_ray.recording import flags
 
     flags.take_from_argv()

@@ -15,20 +15,26 @@ import secrets
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from flor_ray import donors, marking, patching, plan, propagating, reports, results
-from flor_ray import script as scripts
-from flor_ray.causes import Evidence
+from flor_ray.analysis import epoch_ends
+from flor_ray.analysis.epoch_ends import Marking
 from flor_ray.errors import NothingRecorded, UsageError
-from flor_ray.fidelity import RecordedValues
-from flor_ray.flags import Flags
-from flor_ray.project import Project
+from flor_ray.patching import donors, patching, statements
+from flor_ray.planning import segmenting
+from flor_ray.recording import script as scripts
+from flor_ray.recording.flags import Flags
 from flor_ray.records import Checkpoint, Experiment, Gap, Operator, Point, Region, Segment, Status
-from flor_ray.replay_task import ReplayTask
-from flor_ray.replayer import Replayer
-from flor_ray.results import SegmentResult
+from flor_ray.replaying import results
+from flor_ray.replaying.causes import Evidence
+from flor_ray.replaying.fidelity import RecordedValues
+from flor_ray.replaying.replayer import Replayer
+from flor_ray.replaying.results import SegmentResult
+from flor_ray.replaying.task import ReplayTask
+from flor_ray.reports import replays
+from flor_ray.store.project import Project
 
 
 class _ByHand:
@@ -67,13 +73,13 @@ class _ByHand:
         span = f"epochs {segment.first} to {segment.last}" if segment.last else "outside the main loop"
         _say(
             f"replayed {self._experiment.version[:8]} ({span}): {report.rows} new values; "
-            f"{reports.describe_comparison(report)}"
+            f"{replays.describe_comparison(report)}"
         )
         for warning in report.warnings:
             _say(warning)
         said = results.report_json(report) | {"version": self._experiment.version}
         for judgement in results.judged([said]).values():
-            for sentence in reports.describe_judgement(judgement):
+            for sentence in replays.describe_judgement(judgement):
                 _say(sentence)
 
     def _evidence(self) -> Evidence:
@@ -104,23 +110,14 @@ def start(given: Flags) -> Replayer:
         raise NothingRecorded(project.name, store.url)
     experiment = runs[-1]
     listed = store.checkpoints(project.name, experiment.version)
-    texts = propagating.working_texts(project)
+    texts = statements.working_texts(project)
     segments = [_segment_by_hand(given, experiment, listed)]
     if segments[0].operator is Operator.DP_I:
-        recorded = set(store.logs(project.name, versions=[experiment.version])["name"].to_pylist())
+        recorded = set(store.names(project.name, [experiment.version]))
         segments = _least_for(segments[0], experiment, listed, texts, recorded) or segments
-    task = ReplayTask(
-        store_url=store.url,
-        root=repository.root,
-        original_root=repository.root,
-        script=name,
-        argv=tuple(sys.argv[1:]),
-        cwd=experiment.cwd,
-        args=experiment.args,
-        checkpoints={(c.epoch, c.point): c.key for c in listed},
-        rng=rng if isinstance(rng := experiment.environment.get("rng"), str) else None,
-        sizes={(c.epoch, c.point): c.bytes for c in listed},
-        clocked=marking.marking(name, texts, texts, [], {}).clocked,
+    clocked = Marking(clocked=epoch_ends.marking(name, texts, texts, [], {}).clocked)
+    task = replace(
+        ReplayTask.of(store.url, repository.root, experiment, listed, clocked), script=name, argv=tuple(sys.argv[1:])
     )
     waits = scripts.calls_checkpointing(script.read_text(errors="replace"))
     channel = _ByHand(project, experiment, listed, segments, texts)
@@ -163,12 +160,11 @@ def _least_for(
     if not names or Region.WHOLE in regions.values():
         return []
     version = experiment.version
-    planned = plan.plan(
+    planned = segmenting.plan(
         [Gap(version, tuple(names), tuple(range(part.first, part.last + 1)))],
         {version: experiment},
         {version: listed},
-        {(version, name): regions[name] for name in names},
-        {version: patched.tail_reads},
+        {version: replace(patched, marking=Marking())},  # it runs as it is: nothing marks where an epoch ends
     )
     return list(planned.segments)
 

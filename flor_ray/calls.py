@@ -2,7 +2,7 @@
 
 first call ──> a worker process, or a rank that is not the first?   Passive
                --replay_flor in the command line?                   Replayer (flor_ray.by_hand)
-               else                                                 Recorder (flor_ray.recorder)
+               else                                                 Recorder (flor_ray.recording.recorder)
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
-from flor_ray import flags, script, session
 from flor_ray.errors import FlorWarning, UsageError
-from flor_ray.session import CheckpointOptions, Passive, Session
+from flor_ray.recording import flags, script, session
+from flor_ray.recording.session import CheckpointOptions, Passive, Session
 
 T = TypeVar("T")
 
@@ -159,6 +159,6 @@ def _choose() -> Session:
         from flor_ray import by_hand
 
         return by_hand.start(flags.current())
-    from flor_ray.recorder import Recorder
+    from flor_ray.recording.recorder import Recorder
 
     return Recorder.start()

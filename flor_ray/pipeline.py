@@ -13,43 +13,35 @@ import math
 import secrets
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flor_ray import (
+from flor_ray.environment import surroundings
+from flor_ray.environment.surroundings import Expected
+from flor_ray.errors import FlorWarning, StoreError, UsageError
+from flor_ray.patching import statements
+from flor_ray.planning import (
     avoidance,
     calibrations,
     catalogues,
-    donors,
-    environment,
-    frame,
-    plan,
-    propagating,
-    query,
+    missing,
     recorded_environments,
-    replay_marks,
-    reports,
-    results,
     scheduling,
-    timelines,
+    segmenting,
 )
-from flor_ray.environment import Expected
-from flor_ray.errors import FlorWarning, StoreError, UnknownFeature, UsageError
-from flor_ray.explaining import Explanation
-from flor_ray.forecasts import Basis
-from flor_ray.limits import parse_limits
-from flor_ray.prepared import Prepared
-from flor_ray.project import Project
-from flor_ray.records import (
-    DEFAULT_LIMITS,
-    Fidelity,
-    Limits,
-    Outcome,
-)
-from flor_ray.results import origin_id
-from flor_ray.terms import Query, Terms, parse_budget, parse_first
-from flor_ray.timelines import Timeline
+from flor_ray.planning.replay_plan import Prepared
+from flor_ray.planning.terms import Query, Terms, parse_budget, parse_first
+from flor_ray.records import DEFAULT_LIMITS, Limits, Outcome
+from flor_ray.replaying.limits import parse_limits
+from flor_ray.replaying.results import origin_id
+from flor_ray.reports import replays, timelines
+from flor_ray.reports.forecasts import Basis
+from flor_ray.reports.plans import Explanation
+from flor_ray.reports.timelines import Timeline
+from flor_ray.store import live_replays
+from flor_ray.store.project import Project
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +58,7 @@ def prepare(
     where: str | None = None,
     terms: Terms = _ONE_WORKER,
     again: bool = False,
-    tell: propagating.Tell = lambda what, done, total: None,
+    tell: statements.Tell = lambda what, done, total: None,
     env: str = recorded_environments.CURRENT,
 ) -> Prepared:
     """Find what is missing of `names` where `where` holds, and the cheapest way to get it. Runs and changes nothing.
@@ -88,29 +80,24 @@ def prepare_all(
     queries: Sequence[Query],
     terms: Terms = _ONE_WORKER,
     again: bool = False,
-    tell: propagating.Tell = lambda what, done, total: None,
+    tell: statements.Tell = lambda what, done, total: None,
     env: str = recorded_environments.CURRENT,
 ) -> Prepared:
     """The same for several queries at once. What two of them want is replayed once; they get worker time by share."""
     names = tuple(dict.fromkeys(name for asked in queries for name in asked.names))
-    propagated = propagating.propagated(project, names, tell=tell)
+    propagated = statements.propagated(project, names, tell=tell)
     by_version, patched = propagated.experiments, catalogues.with_observed(project, propagated.patched)
     experiments = tuple(by_version.values())
     regions = {(v, name): region for v, patch in patched.items() for name, region in patch.regions.items()}
-    catalogue = query.Catalogue(by_version, catalogues.have(project, names, again), regions)
+    catalogue = missing.Catalogue(by_version, catalogues.have(project, names, again), regions)
     requests, where_notes = catalogues.requests(project, queries, experiments)
-    lacking = [query.gaps(request, catalogue) for request in requests]
-    avoided = avoidance.avoid(
-        project, query.merged(chain(*lacking)), by_version, propagated.texts, patched, catalogue.have
-    )
+    lacking = [missing.gaps(request, catalogue) for request in requests]
+    avoided = avoidance.avoid(project.store, missing.merged(chain(*lacking)), by_version, propagated.texts, patched)
     gaps = avoided.gaps
 
     checkpoints, notes = catalogues.usable_checkpoints(project, {gap.version for gap in gaps})
     changes = catalogues.input_notes(project, by_version, gaps)
-    tail_reads = {version: patch.tail_reads for version, patch in patched.items()}
-    whys = {(v, name): why for v, patch in patched.items() for name, why in patch.whys.items()}
-    from_end = {version: patch.marking.from_end for version, patch in patched.items()}
-    planned = plan.plan(gaps, by_version, checkpoints, regions, tail_reads, whys, from_end)
+    planned = segmenting.plan(gaps, by_version, checkpoints, patched)
     versions = dict.fromkeys(segment.version for segment in planned.segments)
     environments = recorded_environments.choose(env, by_version, versions, project.store.objects)
     shares = [(asked.share, found) for asked, found in zip(queries, lacking, strict=True)]
@@ -131,16 +118,14 @@ def prepare_all(
         by_version,
         patched,
         checkpoints,
-        recorded_environments.grouped(scheduled.schedule, environments.packages),
         (*propagated.notes, *where_notes, *notes, *changes, *planned.notes, *environments.notes, *scheduled.notes),
         refusals,
-        tuple(dict.fromkeys(one for request in requests for one in query.skipped(request, catalogue))),
+        tuple(dict.fromkeys(one for request in requests for one in missing.skipped(request, catalogue))),
         terms,
-        scheduled,
+        replace(scheduled, schedule=recorded_environments.grouped(scheduled.schedule, environments.packages)),
         catalogues.doubtful(names, planned.segments, propagated.texts, patched, checkpoints),
         environments,
         avoided.known,
-        avoided.copies,
     )
 
 
@@ -158,10 +143,7 @@ def run(
     project = prepared.project
     at_once = avoidance.write_known(project.store, project.name, origin, prepared.known)
     outcome = _replayed(prepared, origin, executor, tell, limits) if prepared.costs else Outcome()
-    copied, not_copied = avoidance.write_copies(project.store, project.name, origin, prepared.copies, outcome)
     outcome.reports[:0] = at_once
-    outcome.reports += copied
-    outcome.failures += not_copied
     return outcome
 
 
@@ -174,7 +156,7 @@ def _replayed(
 ) -> Outcome:
     """What became of the segments that run."""
     from flor_ray.cluster.driver import Driver
-    from flor_ray.cluster.worker import VersionJob
+    from flor_ray.replaying.job import VersionJob
 
     if not prepared.project.store.files.shared:
         raise UsageError(
@@ -206,7 +188,7 @@ def _replayed(
     driver = Driver(prepared.schedule, scheduled.cutting, scheduled.model, jobs, executor, tell)
     complete = False
     try:
-        with replay_marks.replaying(project.store.files, project.name, origin, jobs), executor:
+        with live_replays.replaying(project.store.files, project.name, origin, jobs), executor:
             outcome = driver.carry_out()
         complete = True
     finally:
@@ -240,89 +222,6 @@ def _keep(prepared: Prepared, origin: str, driver: Driver, complete: bool) -> No
 # --- the public functions -------------------------------------------------------------------------------------------
 
 
-def dataframe(*names: str, path: str = ".", store_url: str | None = None) -> pd.DataFrame:
-    """Logged values as a pandas DataFrame, recorded and replayed ones alike; what is missing is NaN.
-
-    One row per version, per (version, epoch) or per (version, epoch, step): the finest level at which any of `names`
-    was logged; coarser values repeat. No names: all features. Values that a replay could not confirm (it computed a
-    recorded value differently) come with a FlorWarning, and their versions are in `df.attrs["diverged"]`. So do those
-    that depend on what no checkpoint could keep, such as a socket; `df.attrs["doubtful"]` has them by version.
-    `df.attrs["fidelity"]` says of each replayed version: verdict (exact, within tolerance, diverged or unverified),
-    compared (recorded values and states that were computed again), and, if they differ, cause and the first mismatch.
-
-    Raises:
-        UnknownFeature: a name was never logged, and no file logs it.
-    """
-    project = Project.open(path, store_url)
-    experiments = project.experiments()
-    recorded = propagating.recorded_names(project)
-    if unknown := [name for name in names if name not in recorded]:
-        in_code = donors.features(propagating.working_texts(project))
-        for experiment in reversed(experiments):
-            if all(name in in_code for name in unknown):
-                break
-            in_code |= donors.features(propagating.python_texts(project, [experiment])[experiment.version])
-        for name in unknown:
-            if name not in in_code:
-                raise UnknownFeature(name, recorded | in_code)
-    result = frame.dataframe(project.store, project.name, names, experiments)
-    judgements, doubtful = _judged(project, names)
-    result.attrs["fidelity"] = {version: judgement.plain for version, judgement in sorted(judgements.items())}
-    result.attrs["diverged"] = sorted(v for v, found in judgements.items() if found.verdict is Fidelity.DIVERGED)
-    result.attrs["doubtful"] = {version: sorted(doubts) for version, doubts in sorted(doubtful.items())}
-    sentences = [
-        (version, sentence)
-        for version, judgement in sorted(judgements.items())
-        for sentence in reports.describe_judgement(judgement)
-    ]
-    sentences += [
-        (v, reports.describe_doubt(*doubt)) for v, doubts in sorted(doubtful.items()) for doubt in doubts.items()
-    ]
-    for version, sentence in sentences:
-        warnings.warn(f"version {version[:8]}: {sentence}", FlorWarning, stacklevel=2)
-    return result
-
-
-def _judged(project: Project, names: Sequence[str]) -> tuple[dict[str, results.Judgement], dict[str, dict[str, str]]]:
-    """By version, from the newest replays of `names`: whether they computed what was recorded, and the features that
-    depend on what no checkpoint could keep."""
-    newest: dict[tuple[str, str], dict[str, Any]] = {}
-    for report in sorted(project.store.replay_reports(project.name), key=lambda report: str(report["origin"])):
-        for name in report["names"]:
-            if not names or name in names:
-                newest[report["version"], f"{name} {report['segment']}"] = report
-    each = {id(report): report for report in newest.values()}.values()
-    doubtful: dict[str, dict[str, str]] = {}
-    for report in each:
-        wanted = {name: variable for name, variable in report.get("doubtful", {}).items() if not names or name in names}
-        doubtful.setdefault(report["version"], {}).update(wanted)
-    return results.judged(map(_of_these(names), each)), {v: doubts for v, doubts in doubtful.items() if doubts}
-
-
-def _of_these(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
-    """A report without what it says of other features than `names`."""
-
-    def chosen(report: Mapping[str, Any]) -> Mapping[str, Any]:
-        measured = [name for name in report.get("measured", ()) if not names or name in names]
-        return {**report, "measured": measured}
-
-    return chosen
-
-
-def versions(path: str = ".", store_url: str | None = None) -> pd.DataFrame:
-    """Recorded versions, oldest first: version, run, timestamp, script, status, epochs, seconds and arguments."""
-    import pandas as pd
-
-    rows = []
-    for e in Project.open(path, store_url).experiments():
-        seconds = None if e.ended is None else e.ended - e.started
-        started = pd.Timestamp(e.started, unit="s", tz="UTC")
-        args = ", ".join(f"{name}={value}" for name, value in e.args.items())
-        rows.append((e.version, e.run, started, e.script, e.status.value, e.epochs, seconds, args, e.error))
-    columns = ["version", "run", "timestamp", "script", "status", "epochs", "seconds", "args", "error"]
-    return pd.DataFrame(rows, columns=columns)
-
-
 def explain(
     names: Sequence[str] | str,
     where: str | None = None,
@@ -353,7 +252,7 @@ def explained(prepared: Prepared) -> Explanation:
         interval=model.interval,
         kind=model.kind,
         calibrated=not model.unknown_kinds([model.kind]),
-        gpus=bool(environment.gpus()),
+        gpus=bool(surroundings.gpus()),
         price_per_gpu_hour=prepared.terms.price_per_gpu_hour,
         costs=scheduled.estimates,
         cutting=scheduled.cutting,
@@ -395,7 +294,7 @@ def propagate(
     import pandas as pd
 
     prefixes = [versions] if isinstance(versions, str) else versions
-    found = propagating.propagated(Project.open(path, store_url), _names(names), prefixes).findings
+    found = statements.propagated(Project.open(path, store_url), _names(names), prefixes).findings
     rows = [(v, f.name, f.path, f.line, f.confidence, f.verdict.value, f.why) for v, f in found]
     table = pd.DataFrame(rows, columns=["version", "name", "file", "line", "confidence", "outcome", "why"])
     return table.astype({"line": "Int64"})
@@ -476,9 +375,9 @@ def replay_all(
 
 def _answered(prepared: Prepared, limits: Limits) -> pd.DataFrame:
     outcome = run(prepared, limits=limits)
-    for warning in reports.problems(prepared, outcome):
+    for warning in replays.problems(prepared, outcome):
         warnings.warn(warning, FlorWarning, stacklevel=3)
-    return reports.summary(prepared, outcome)
+    return replays.summary(prepared, outcome)
 
 
 def _names(names: Sequence[str] | str) -> tuple[str, ...]:
@@ -490,6 +389,6 @@ def _names(names: Sequence[str] | str) -> tuple[str, ...]:
 
 def default_workers() -> int:
     """One per GPU of the cluster, or one per CPU where it has none."""
-    from flor_ray.cluster.actors import expected_slots
+    from flor_ray.cluster import places
 
-    return expected_slots()
+    return places.expected_slots()

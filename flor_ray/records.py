@@ -52,9 +52,8 @@ class Operator(StrEnum):
     DP = "DP"  # prefix, and suffix from the final checkpoint
     DP_STAR = "DP*"  # the whole script, nothing skipped
     DP_I = "DP_i"  # a range of epochs from the checkpoint before it
-    # Nothing runs. With last epoch 0 these are for what is outside the main loop.
-    KNOWN = "known"  # computed from arguments, or recorded under another name
-    COPIED = "copied"  # from a version that is the same run
+    # Nothing runs: computed from arguments, or recorded under another name. Last epoch 0: outside the main loop.
+    KNOWN = "known"
 
 
 class Variant(StrEnum):
@@ -78,6 +77,23 @@ class Fidelity(StrEnum):
 # clears them before it reads them, so that only code between here and there can miss them.
 GRADIENTS = "<gradients>"
 
+# What users' source calls us. Scripts that were written for FlorDB import `flor`, whose calls mean what ours do.
+PACKAGES = frozenset({"flor_ray", "flor"})
+FACES = frozenset({"MTK"})  # the paper's face: its attributes are the functions
+FUNCTIONS = frozenset({"arg", "autolog", "checkpointing", "iteration", "log", "loop"})
+OLDER_NAMES: Mapping[str, str] = {"checkpoints": "checkpointing"}  # of the paper's face
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value as the store keeps it: one of the fields is set, according to `type`."""
+
+    type: str
+    number: float | None = None  # float
+    integer: int | None = None  # int, bool
+    text: str | None = None  # str, escaped, bigint, json, repr; the key in S of a blob that was read back
+    blob: bytes | None = None  # BLOB_TYPES, before it is in S
+
 
 @dataclass(frozen=True, slots=True)
 class LogRecord:
@@ -88,7 +104,7 @@ class LogRecord:
     step: int | None  # from 0; None outside nested loops
     name: str
     iteration: int  # ordinal of this name within (epoch, step), from 0
-    value: object
+    value: Value
     timestamp: float  # unix seconds
 
 
@@ -185,7 +201,6 @@ class Statement:
     filename: str
     line: int  # first line of the statement, from 1
     end_line: int  # last line of the statement, inclusive
-    region: Region
     definitions: tuple[str, ...] = ()  # enclosing functions and classes, outermost first
 
 

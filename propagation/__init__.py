@@ -4,14 +4,15 @@ Pure: strings in, values out. No I/O, clock, environment or logging may live in 
 any source, however broken.
 """
 
-from flor_ray.propagation.carry import propagate
-from flor_ray.propagation.files import propagate_tree
-from flor_ray.propagation.lineage import propagate_through, propagate_tree_through
-from flor_ray.propagation.statements import find_args, find_statements
+from flor_ray.propagation.carrying.carry import propagate
+from flor_ray.propagation.histories.files import propagate_tree
+from flor_ray.propagation.histories.lineage import propagate_through, propagate_tree_through
+from flor_ray.propagation.reading.statements import find_args, find_statements, has_main_loop
 
 __all__ = [
     "find_args",
     "find_statements",
+    "has_main_loop",
     "propagate",
     "propagate_through",
     "propagate_tree",

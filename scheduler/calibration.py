@@ -276,7 +276,7 @@ class CostModel:
         A segment of a version that the model does not know, or that ran nothing, teaches nothing.
         """
         segment, kind = report.segment, kind or report.kind or self.kind
-        if segment.version not in self.recorded or segment.operator in (Operator.KNOWN, Operator.COPIED):
+        if segment.version not in self.recorded or segment.operator is Operator.KNOWN:
             return self
         found, before = self._work(segment), self._calibration(kind)
         recorded_on = self.recorded[segment.version].kind

@@ -24,16 +24,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import median, stdev
 
-from flor_ray.records import (
-    Checkpoint,
-    EpochTimes,
-    Operator,
-    Point,
-    Profile,
-    Region,
-    Segment,
-    Variant,
-)
+from flor_ray.records import Checkpoint, EpochTimes, Operator, Point, Profile, Region, Segment, Variant
 
 RestoreBytes = Mapping[tuple[int, Point], int]  # by epoch and point
 

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flor_ray import cache
+from flor_ray.store import cache
 from tests.radosgw import RadosGateway
 from tests.s3_servers import Moto
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from flor_ray.prepared import Prepared
-    from flor_ray.project import Project
+    from flor_ray.planning.replay_plan import Prepared
     from flor_ray.records import Experiment, Outcome
+    from flor_ray.store.project import Project
 
 
 class Lab:
@@ -75,7 +75,7 @@ class Lab:
 
     @property
     def project(self) -> Project:
-        from flor_ray.project import Project
+        from flor_ray.store.project import Project
 
         return Project.open(str(self.root))
 
@@ -86,7 +86,7 @@ class Lab:
         self, names: Sequence[str], where: str | None = None, workers: int = 1, again: bool = False
     ) -> Prepared:
         from flor_ray import pipeline
-        from flor_ray.terms import Terms
+        from flor_ray.planning.terms import Terms
 
         return pipeline.prepare(self.project, names, where, Terms(workers), again)
 
@@ -101,13 +101,14 @@ class Lab:
         return prepared, pipeline.run(prepared, ThreadExecutor())
 
     def frame(self, *names: str) -> pd.DataFrame:
-        from flor_ray import pipeline
+        from flor_ray import lookup
 
-        return pipeline.dataframe(*names, path=str(self.root))
+        return lookup.dataframe(*names, path=str(self.root))
 
     def values(self, name: str, version: str | None = None) -> list[tuple[Any, ...]]:
         """(epoch, step, iteration, value) of a feature, in order, of the newest version unless another is named."""
-        from flor_ray.schema import Value, decode
+        from flor_ray.records import Value
+        from flor_ray.store.typed_values import decode
 
         store = self.project.store
         version = version or self.experiments()[-1].version

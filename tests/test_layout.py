@@ -26,20 +26,32 @@ def test_each_subpackage_is_linked_relatively_into_flor_ray() -> None:
     }
 
 
-def test_subpackages_are_flat() -> None:
-    nested = [str(path) for name in SUBPACKAGES for path in (ROOT / name).glob("*/*.py")]
-    assert nested == []
+def packages() -> dict[str, Path]:
+    """Every package of the house by its dotted name, found by walking; symbolic links are not followed."""
+    tops = {"flor_ray": ROOT / "flor_ray"} | {f"flor_ray.{name}": ROOT / name for name in SUBPACKAGES}
+    return {
+        ".".join((name, *init.parent.relative_to(top).parts)): init.parent
+        for name, top in tops.items()
+        for init in top.rglob("__init__.py")
+        if not any((top / parent).is_symlink() for parent in init.relative_to(top).parents)
+    }
 
 
-def test_setuptools_is_told_of_all_four_packages_and_where_they_are() -> None:
+def test_setuptools_is_told_of_all_packages_and_where_they_are() -> None:
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    assert sorted(setuptools["packages"]) == ["flor_ray", *(f"flor_ray.{name}" for name in SUBPACKAGES)]
+    assert sorted(setuptools["packages"]) == sorted(packages())
     assert setuptools["package-dir"] == {"flor_ray": "flor_ray"} | {f"flor_ray.{name}": name for name in SUBPACKAGES}
+
+
+def test_every_room_says_what_it_holds() -> None:
+    assert [
+        name for name, folder in packages().items() if not (folder / "__init__.py").read_text().startswith('"""')
+    ] == []
 
 
 def test_importing_everything_leaves_no_bare_subpackage_names() -> None:
     code = (
-        "import sys, flor_ray.cli, flor_ray.pipeline, flor_ray.cluster.actors, flor_ray.cluster.driver\n"
+        "import sys, flor_ray.cli.commands, flor_ray.pipeline, flor_ray.cluster.actors, flor_ray.cluster.driver\n"
         f"print([name for name in {SUBPACKAGES!r} if name in sys.modules])"
     )
     assert run_python(code).strip() == "[]"
@@ -71,16 +83,19 @@ def test_a_wheel_holds_every_module_and_the_demos_scripts(tmp_path: Path) -> Non
     subprocess.run([sys.executable, "-c", code], cwd=copied, capture_output=True, check=True, timeout=100)
     (wheel,) = tmp_path.glob("*.whl")
     names = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("flor_ray/")}
-    wanted = {f"flor_ray/{path.name}" for path in (ROOT / "flor_ray").glob("*.py")} | {"flor_ray/py.typed"}
+    wanted = {
+        f"{name.replace('.', '/')}/{path.name}" for name, folder in packages().items() for path in folder.glob("*.py")
+    }
     wanted |= {f"flor_ray/demo_versions/{path.name}" for path in (ROOT / "flor_ray/demo_versions").glob("*.py")}
-    wanted |= {f"flor_ray/{name}/{path.name}" for name in SUBPACKAGES for path in (ROOT / name).glob("*.py")}
+    wanted |= {"flor_ray/py.typed"}
     assert names == wanted
 
 
-def test_no_module_has_the_name_of_a_public_function() -> None:
+def test_no_room_or_module_has_the_name_of_a_public_function() -> None:
     """Importing such a module would put it in the function's place."""
-    modules = {path.stem for path in (ROOT / "flor_ray").glob("*.py")} | set(SUBPACKAGES)
-    assert modules & set(flor_ray.__all__) == set()
+    modules = {path.stem for folder in packages().values() for path in folder.glob("*.py")}
+    rooms = {name.rpartition(".")[2] for name in packages()}
+    assert (modules | rooms) & set(flor_ray.__all__) == set()
 
 
 def test_public_names_are_these_and_all_of_them_load() -> None:

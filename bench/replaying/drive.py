@@ -15,14 +15,17 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from flor_ray import pipeline, plan, reports
+from flor_ray import pipeline
 from flor_ray.cluster.executors import WorkerCalibrated, calibrated, failure
-from flor_ray.cluster.worker import VersionJob, Worker
+from flor_ray.cluster.worker import Worker
 from flor_ray.errors import FlorError
-from flor_ray.prepared import Prepared
-from flor_ray.project import Project
+from flor_ray.planning import segmenting
+from flor_ray.planning.replay_plan import Prepared
 from flor_ray.records import Checkpoint, Operator, Segment, SegmentCost
+from flor_ray.replaying.job import VersionJob
+from flor_ray.reports import replays
 from flor_ray.scheduler.messages import Event, SegmentDone, WorkerJoined
+from flor_ray.store.project import Project
 
 
 class Serial:
@@ -116,7 +119,7 @@ def replay(folder: str, options: Mapping[str, Any], worker: Worker | None = None
             for report in outcome.reports
         ],
         "failures": [f"{segment.version[:8]} {segment.id}: {error}" for segment, error in outcome.failures],
-        "problems": reports.problems(prepared, outcome),
+        "problems": replays.problems(prepared, outcome),
         "kinds": [(c.segment.operator.value, c.segment.variant.value) for c in prepared.costs],
     }
 
@@ -130,11 +133,11 @@ def shuffled(prepared: Prepared, draw: random.Random) -> Prepared:
         (loops if cost.segment.operator is Operator.DP_I else rest).extend(replace(cost, segment=p) for p in pieces)
     draw.shuffle(loops)
     schedule = replace(prepared.schedule, assignments=((*loops, *rest),))
-    return replace(prepared, schedule=schedule)
+    return replace(prepared, scheduled=replace(prepared.scheduled, schedule=schedule))
 
 
 def _pieces(segment: Segment, checkpoints: Sequence[Checkpoint]) -> Sequence[Segment]:
-    return plan.cut(segment, plan.split_points(segment, checkpoints))
+    return segmenting.cut(segment, segmenting.split_points(segment, checkpoints))
 
 
 if __name__ == "__main__":

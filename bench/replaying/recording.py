@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from flor_ray.cluster.worker import Worker
-from flor_ray.project import Project
-from flor_ray.records import Experiment
-from flor_ray.schema import Value, decode
+from flor_ray.records import Experiment, Value
+from flor_ray.store.project import Project
+from flor_ray.store.typed_values import decode
 from replaying import drive
 from replaying.cases import SCRIPT
 

@@ -17,9 +17,9 @@ from importlib import resources
 from pathlib import Path
 
 from flor_ray import pipeline
-from flor_ray.checkpoints import LoadedState
-from flor_ray.project import Project
 from flor_ray.records import Point
+from flor_ray.state.checkpoints import LoadedState
+from flor_ray.store.project import Project
 from replaying.cases import LANGUAGE_MODEL, SCRIPT, Group, insert
 from replaying.recording import Drive, Execution, Repository, ScriptBroke, reexecute
 

@@ -18,17 +18,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from flor_ray import calibrations, hardware, pipeline
+from flor_ray import pipeline
 from flor_ray.cluster.actors import RayExecutor
 from flor_ray.cluster.executors import WorkerCalibrated
-from flor_ray.cluster.worker import VersionJob
-from flor_ray.prepared import Prepared
-from flor_ray.project import Project
+from flor_ray.environment import hardware
+from flor_ray.planning import calibrations
+from flor_ray.planning.replay_plan import Prepared
+from flor_ray.planning.terms import Terms
 from flor_ray.records import Outcome
+from flor_ray.replaying import measuring
+from flor_ray.replaying.job import VersionJob
 from flor_ray.scheduler.messages import Event, WorkerJoined
 from flor_ray.scheduler.simulate import simulate
 from flor_ray.scheduler.world import World
-from flor_ray.terms import Terms
+from flor_ray.store.project import Project
 
 FEATURE = "seen"
 SCRIPT = """import time
@@ -79,7 +82,7 @@ def measure(quick: bool, say: Callable[[str], None]) -> dict[str, object]:
             num_gpus=most, num_cpus=most, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
         )
         try:
-            measured = calibrations.calibrate(project.store, project.name, os.environ)
+            measured = measuring.calibrate(project.store, project.name, os.environ)
             calibrations.keep(project.store.files, {hardware.kind_here(): measured})
             if not quick:
                 replay(project, max(sizes.workers))  # the first replay on a class of workers teaches most

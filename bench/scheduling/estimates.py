@@ -27,10 +27,13 @@ from replaying.cases import CNN, GAN, LANGUAGE_MODEL, SCRIPT, Case, insert
 from replaying.recording import Repository, ScriptBroke
 from replaying.speed import sized_up
 
-from flor_ray import calibrations, pipeline, plan
-from flor_ray.cluster.worker import VersionJob, Worker
-from flor_ray.prepared import Prepared
+from flor_ray import pipeline
+from flor_ray.cluster.worker import Worker
+from flor_ray.planning import calibrations, segmenting
+from flor_ray.planning.replay_plan import Prepared
 from flor_ray.records import Segment, SegmentReport
+from flor_ray.replaying import measuring
+from flor_ray.replaying.job import VersionJob
 from flor_ray.scheduler.calibration import Calibration, CostModel
 from flor_ray.scheduler.costs import epochs_run
 
@@ -171,7 +174,7 @@ def _measured(script: Script, folder: Path, repeats: int, say: Say) -> tuple[lis
     worker = Worker()
     try:
         store = prepared.project.store
-        calibration = calibrations.calibrate(store, prepared.project.name, os.environ)
+        calibration = measuring.calibrate(store, prepared.project.name, os.environ)
         model = _model(prepared, worker.kind, calibration)
         rows, start = _replayed(script, prepared, worker, model)
     finally:
@@ -212,8 +215,8 @@ def _replayed(script: Script, prepared: Prepared, worker: Worker, model: CostMod
     """One version after the other, on one worker; and the seconds of its start."""
     segments: dict[str, list[Segment]] = {}
     for cost in prepared.costs:
-        points = plan.split_points(cost.segment, prepared.checkpoints[cost.segment.version])
-        segments.setdefault(cost.segment.version, []).extend(plan.cut(cost.segment, points))
+        points = segmenting.split_points(cost.segment, prepared.checkpoints[cost.segment.version])
+        segments.setdefault(cost.segment.version, []).extend(segmenting.cut(cost.segment, points))
     before = {version: _estimate(model, found, {}) for version, found in segments.items()}
     intervals = {version: model.interval([model.cost(s) for s in found]) for version, found in segments.items()}
     reports: dict[Segment, SegmentReport] = {}

@@ -18,14 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from flor_ray import traces
 from flor_ray.scheduler.simulate import Simulation, simulate
 from flor_ray.scheduler.splitting import schedule
 from flor_ray.scheduler.world import Truth, World
+from scheduling import released
 
-_FILE = Path(__file__).resolve().parents[2] / "tests" / "cases" / "traces" / "flordb_runs.csv"
 _WORLDS = {
     "exact": World(),
     "noise": World(noise=0.2),
@@ -38,7 +36,7 @@ _BREAKING = (1, 2, 4, 8, 16, 32)  # segments per worker
 
 def measure(quick: bool, say: Callable[[str], None]) -> dict[str, object]:
     """Simulates all; keys for the last line of bench/schedule.py."""
-    runs = traces.read(_FILE)
+    runs = released.read()
     table: dict[str, list[tuple[float, Simulation]]] = {name: [] for name in _WORLDS}
     say(_HEAD.format("all models", "workers"))
     for workers in (1, 16, 64) if quick else (1, 4, 16, 64, 256, 1024):
@@ -74,10 +72,10 @@ _HEAD = (
 
 
 def _simulated(
-    runs: Sequence[traces.Trace], versions: int, workers: int, say: Callable[[str], None], label: str
+    runs: Sequence[released.Trace], versions: int, workers: int, say: Callable[[str], None], label: str
 ) -> dict[str, tuple[float, Simulation]]:
     """Makespan over lower bound in each world."""
-    traced = traces.replay(traces.replicated(runs, versions))
+    traced = released.replay(released.replicated(runs, versions))
     plan = schedule(traced.costs, workers, traced.cutting)
     found: dict[str, tuple[float, Simulation]] = {}
     bounds: dict[float, float] = {}
@@ -96,7 +94,7 @@ def _simulated(
     return found
 
 
-def _bound(traced: traces.TracedReplay, workers: int, world: World) -> float:
+def _bound(traced: released.TracedReplay, workers: int, world: World) -> float:
     """Seconds below which nobody ends what segments really take."""
     truth = Truth((), traced.cutting, traced.cutting.cost, world, seed=0)
 

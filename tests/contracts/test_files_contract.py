@@ -14,8 +14,9 @@ from types import SimpleNamespace
 import pytest
 
 from flor_ray.errors import ObjectCorrupt, ObjectMissing
-from flor_ray.files import Files
-from flor_ray.objects import GRACE_SECONDS, Objects
+from flor_ray.store import objects
+from flor_ray.store.files import Files
+from flor_ray.store.objects import GRACE_SECONDS, Objects
 
 HELLO = "d74981efa70a0c880b8d8c1985d075dbcbf679b99a5f9914e5aaf96b831a9e24"  # blake3 of b"hello world"
 
@@ -36,7 +37,8 @@ def test_what_is_written_can_be_listed_and_read(url: str) -> None:
 
 def test_a_folder_is_not_a_prefix_of_names(url: str) -> None:
     files = Files(url)
-    files.write_many({"ab/x": b"1", "a/x": b"2"})
+    for path, data in {"ab/x": b"1", "a/x": b"2"}.items():
+        files.write(path, data)
     assert files.list("a") == ["a/x"]
 
 
@@ -66,7 +68,8 @@ def test_writing_again_replaces(url: str) -> None:
 
 def test_deleting_is_fine_with_and_without_a_file(url: str) -> None:
     files = Files(url)
-    files.write_many({"a/b": b"1", "a/c": b"2"})
+    for path, data in {"a/b": b"1", "a/c": b"2"}.items():
+        files.write(path, data)
     files.delete("a/b")
     files.delete("a/b")
     files.delete("never/was")
@@ -110,7 +113,8 @@ def test_awkward_names_come_back_as_they_were(url: str, name: str) -> None:
 def test_many_files_at_once(url: str) -> None:
     files = Files(url)
     contents = {f"many/{index:03d}": bytes([index]) for index in range(40)}
-    files.write_many(contents)
+    for path, data in contents.items():
+        files.write(path, data)
     assert files.list("many") == sorted(contents)
     assert files.read_many(contents) == contents
 
@@ -144,7 +148,8 @@ def test_a_forked_child_can_go_on_reading(url: str) -> None:
 def test_sizes_and_ages_come_with_one_listing(url: str) -> None:
     files = Files(url)
     begun = time.time()
-    files.write_many({"a/1": b"one", "a/b/2": b"", "c": b"3"})
+    for path, data in {"a/1": b"one", "a/b/2": b"", "c": b"3"}.items():
+        files.write(path, data)
     found = files.infos("a")
     assert {path: info.bytes for path, info in found.items()} == {"a/1": 3, "a/b/2": 0}
     assert files.infos("nowhere") == {}
@@ -216,8 +221,9 @@ def test_objects_are_listed_by_key_with_size_and_age(url: str) -> None:
     assert {key: info.bytes for key, info in objects.infos().items()} == {HELLO: 11, other: 5}
 
 
-def later(seconds: float) -> SimpleNamespace:
-    return SimpleNamespace(time=lambda: time.time() + seconds)
+def move_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """For the object store it is now so many seconds later than it is."""
+    monkeypatch.setattr(objects, "time", SimpleNamespace(time=lambda: time.time() + seconds))
 
 
 def test_an_object_is_made_young_before_it_is_used_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,10 +232,10 @@ def test_an_object_is_made_young_before_it_is_used_again(url: str, monkeypatch: 
     objects.put(b"hello world")
     written = objects.infos()[HELLO].modified
     time.sleep(1.1)
-    monkeypatch.setattr("flor_ray.objects.time", later(GRACE_SECONDS / 2 - 600))
+    move_clock(monkeypatch, GRACE_SECONDS / 2 - 600)
     assert Objects(files).store(b"hello world") == (HELLO, False)
     assert objects.infos()[HELLO].modified == written
-    monkeypatch.setattr("flor_ray.objects.time", later(GRACE_SECONDS / 2 + 600))
+    move_clock(monkeypatch, GRACE_SECONDS / 2 + 600)
     assert Objects(files).store(b"hello world") == (HELLO, False)
     assert objects.infos()[HELLO].modified > written
     assert objects.get(HELLO) == b"hello world"
@@ -239,7 +245,7 @@ def test_a_long_run_does_not_trust_what_it_saw_long_ago(url: str, monkeypatch: p
     objects = Objects(Files(url))
     objects.put(b"hello world")
     Objects(Files(url)).delete(HELLO)  # by garbage collection, elsewhere
-    monkeypatch.setattr("flor_ray.objects.time", later(GRACE_SECONDS / 2 + 600))
+    move_clock(monkeypatch, GRACE_SECONDS / 2 + 600)
     assert objects.store(b"hello world") == (HELLO, True)
     assert objects.get(HELLO) == b"hello world"
 

@@ -19,12 +19,12 @@ import boto3
 import pytest
 import s3fs
 
-from flor_ray import remote_files
 from flor_ray.errors import FlorWarning, StoreError
-from flor_ray.files import Files
-from flor_ray.objects import Objects
-from flor_ray.remote_files import PART_BYTES
-from flor_ray.store import Store
+from flor_ray.store import remote
+from flor_ray.store.files import Files
+from flor_ray.store.objects import Objects
+from flor_ray.store.remote import PART_BYTES
+from flor_ray.store.store import Store
 from tests.s3_servers import Answer, Proxy, Request
 
 LARGE = bytes(range(256)) * (PART_BYTES * 5 // 2 // 256)  # three parts
@@ -136,8 +136,8 @@ def test_a_server_that_is_gone_is_a_store_error_within_seconds(url: str, monkeyp
 def test_a_server_that_accepts_and_says_nothing_is_noticed(
     url: str, monkeypatch: pytest.MonkeyPatch, megabytes: int
 ) -> None:
-    monkeypatch.setattr(remote_files, "_SILENCE_SECONDS", 1.0)
-    monkeypatch.setattr(remote_files, "_STALL_SECONDS", 1.0)
+    monkeypatch.setattr(remote, "_SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(remote, "_STALL_SECONDS", 1.0)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")  # a request, not its repetitions, is what could last for ever
     kept = []
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -12,20 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flor_ray import schema
+from flor_ray import records
 from flor_ray.errors import StoreError
-from flor_ray.records import (
-    Checkpoint,
-    EpochTimes,
-    Experiment,
-    Level,
-    LogRecord,
-    Point,
-    Profile,
-    SourceFile,
-    Status,
-)
-from flor_ray.store import Store
+from flor_ray.records import Checkpoint, EpochTimes, Experiment, Level, LogRecord, Point, Profile, SourceFile, Status
+from flor_ray.store import typed_values
+from flor_ray.store.store import Store
 
 A, B = "a" * 40, "b" * 40
 RUN = Experiment(
@@ -47,7 +38,7 @@ def record(
     name: str, value: object, epoch: int | None = None, step: int | None = None, iteration: int = 0
 ) -> LogRecord:
     level = Level.DATA_PREP if epoch is None else Level.OUTER if step is None else Level.INNER
-    return LogRecord(level, epoch, step, name, iteration, schema.encode(value), 5.0)
+    return LogRecord(level, epoch, step, name, iteration, typed_values.encode(value), 5.0)
 
 
 def losses(numbers: Iterable[int]) -> list[LogRecord]:
@@ -181,7 +172,8 @@ def test_logs_have_all_columns_and_typed_values(url: str) -> None:
         "digits", A, "recorded", 0, [record("lr", math.nan), record("n", 3, 1), record("m", blob, 1, 0, 2)]
     )
     table = store.logs("digits")
-    assert tuple(table.column_names) == schema.LOG_COLUMNS
+    place, value = ["level", "epoch", "step", "name", "iteration"], ["type", "number", "integer", "text"]
+    assert table.column_names == ["project", "version", "origin", *place, *value, "timestamp"]
     key = table["text"][2].as_py()
     nan, *rows = [tuple(row.values()) for row in table.to_pylist()]
     assert repr(nan) == repr(("digits", A, "recorded", "d", None, None, "lr", 0, "float", math.nan, None, None, 5.0))
@@ -189,7 +181,7 @@ def test_logs_have_all_columns_and_typed_values(url: str) -> None:
         ("digits", A, "recorded", "o", 1, None, "n", 0, "int", None, 3, None, 5.0),
         ("digits", A, "recorded", "i", 1, 0, "m", 2, "array", None, None, key, 5.0),
     ]
-    assert schema.decode(schema.Value("array", text=key), store.objects.get).tolist() == [0, 1, 2]
+    assert typed_values.decode(records.Value("array", text=key), store.objects.get).tolist() == [0, 1, 2]
 
 
 def test_logs_can_be_narrowed_to_names_and_versions(url: str) -> None:
@@ -330,19 +322,26 @@ def test_readers_see_every_row_once_while_writers_and_merges_run(url: str) -> No
 # --- C --------------------------------------------------------------------------------------------------------------
 
 
+def times_of_crashed(store: Store) -> tuple[EpochTimes, ...]:
+    """Epochs of a run that never said how it ended: what C has of them."""
+    (run,) = store.experiments("digits", now=9e9)
+    return run.profile.epochs
+
+
 def test_checkpoints_come_in_the_order_in_which_they_were_taken(url: str) -> None:
     store = Store(url)
+    store.begin_run(RUN)
     points = [(2, Point.EPOCH_END), (0, Point.EPOCH_END), (10, Point.EPOCH_END), (2, Point.NESTED_EXIT)]
     for epoch, point in points:
         known = EpochTimes(epoch, 1.0, 2.0, 3.0) if point is Point.EPOCH_END and epoch else None
         store.append_checkpoint("digits", checkpoint(epoch, point), known)
     expected = tuple(checkpoint(e, p) for e, p in (points[1], points[3], points[0], points[2]))
     times = (EpochTimes(2, 1.0, 2.0, 3.0), EpochTimes(10, 1.0, 2.0, 3.0))
-    assert (store.checkpoints("digits", A), store.epoch_times("digits", A)) == (expected, times)
+    assert (store.checkpoints("digits", A), times_of_crashed(store)) == (expected, times)
     assert store.checkpoints("digits", B) == ()
     store.merge_checkpoints("digits", A)
     assert len(store.files.list("checkpoints")) == 1
-    assert (store.checkpoints("digits", A), store.epoch_times("digits", A)) == (expected, times)
+    assert (store.checkpoints("digits", A), times_of_crashed(store)) == (expected, times)
     store.append_checkpoint("digits", checkpoint(11), None)
     store.append_checkpoint("digits", checkpoint(11), None)
     store.merge_checkpoints("digits", A)

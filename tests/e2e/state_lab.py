@@ -20,21 +20,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from flor_ray import instrument, marking, patching, rng, schema, script, session
-from flor_ray.environment import Surroundings
+from flor_ray.analysis import epoch_ends
+from flor_ray.analysis.epoch_ends import Marking
+from flor_ray.environment.surroundings import Surroundings
 from flor_ray.errors import FlorWarning
-from flor_ray.files import Files
-from flor_ray.instrument import Marks
-from flor_ray.journal import Journal, PendingCheckpoint
-from flor_ray.objects import Objects
-from flor_ray.plan import plan
-from flor_ray.recorder import Recorder
+from flor_ray.patching import patching
+from flor_ray.planning.segmenting import plan
+from flor_ray.recording import script, session
+from flor_ray.recording.journal import Journal, PendingCheckpoint
+from flor_ray.recording.recorder import Recorder
+from flor_ray.recording.session import CheckpointOptions
 from flor_ray.records import Checkpoint, Experiment, Gap, LogRecord, Operator, Point, Region, Segment, Status
-from flor_ray.replay_task import ReplayTask
-from flor_ray.replayer import Replayer
-from flor_ray.results import SegmentResult
-from flor_ray.session import CheckpointOptions
-from flor_ray.snapshots import SnapshotWriter
+from flor_ray.replaying import marked_code
+from flor_ray.replaying.marked_code import Marks
+from flor_ray.replaying.replayer import Replayer
+from flor_ray.replaying.results import SegmentResult
+from flor_ray.replaying.task import ReplayTask
+from flor_ray.state import random_states as rng
+from flor_ray.state.snapshots import SnapshotWriter
+from flor_ray.store.files import Files
+from flor_ray.store.objects import Objects
 
 VERSION = "v" * 8
 Key = tuple[int | None, int | None, str, int]
@@ -184,17 +189,17 @@ class StateLab:
             checkpoints={(c.epoch, c.point): c.key for c in run.checkpoints},
             rng=self.objects.put(pickle.dumps(run.rng)),
             sizes={(c.epoch, c.point): c.bytes for c in run.checkpoints},
-            clocked=marking.marking("train.py", {"train.py": text}, {"train.py": text}, [], {}).clocked,
+            clocked=epoch_ends.marking("train.py", {"train.py": text}, {"train.py": text}, [], {}).clocked,
             stops=stops or {},
             leave=frozenset(range(1, run.experiment.epochs + 1)) if stops else frozenset(),
         )
-        marks = Marks(instrument.inserted_lines(run.text, text), frozenset((stops or {}).values()), at_end)
+        marks = Marks(marked_code.inserted_lines(run.text, text), frozenset((stops or {}).values()), at_end)
         rng.set_global_state(run.before)  # else data prepared before the first call would differ, and be reported
         waits = script.calls_checkpointing(text)
         replayer = _InProcess(task, channel, self.objects, waits, time.perf_counter(), marked=True)
         with _as_session(replayer), contextlib.suppress(_Left):
             with contextlib.suppress(SystemExit):
-                instrument.run_main(run.path, {str(run.path): marks}, replayer.marks)
+                marked_code.run_main(run.path, {str(run.path): marks}, replayer.marks)
             replayer.script_ended()
         if channel.segments:  # the process ended with a segment, because its script did
             return self._wanted(channel.results) + self.replay(run, text, channel.segments, stops, at_end)
@@ -226,8 +231,7 @@ class StateLab:
             gaps,
             {VERSION: run.experiment},
             {VERSION: run.checkpoints},
-            {(VERSION, name): region for name, region in patched.regions.items()},
-            {VERSION: patched.tail_reads},
+            {VERSION: replace(patched, marking=Marking())},
         )
         return list(planned.segments)
 
@@ -246,7 +250,7 @@ def values_of(records: Sequence[LogRecord], objects: Objects) -> dict[Key, objec
 def _values(records: Sequence[LogRecord], objects: Objects) -> dict[Key, object]:
     found: dict[Key, object] = {}
     for record in records:
-        value = cast(schema.Value, record.value)
+        value = record.value
         number = value.number
         exact = number.hex() if number is not None and not math.isnan(number) else str(number)
         name = record.name.removeprefix("again_")

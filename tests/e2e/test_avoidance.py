@@ -1,4 +1,4 @@
-"""What is known or the same run elsewhere is answered without running it, and with the same values as if it had run."""
+"""What is known is answered without running anything, and with the same values as if it had run."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from flor_ray import pipeline, reports
+from flor_ray import pipeline
 from flor_ray.cluster.executors import ThreadExecutor
-from flor_ray.cluster.worker import VersionJob
 from flor_ray.records import Outcome
+from flor_ray.replaying.job import VersionJob
+from flor_ray.reports import replays
 from tests.conftest import Lab
 
 SCRIPT = """
@@ -30,7 +31,6 @@ for epoch in flor.loop("epoch", range(epochs)):
     flor.log("noise", noise)
 flor.log("final", state["weight"])
 """
-UNSEEDED = SCRIPT.replace('random.seed(flor.arg("seed", 7))', 'seed = flor.arg("seed", 7)')
 
 
 def added(text: str, after: str, statement: str) -> str:
@@ -50,7 +50,6 @@ for after, statement in (
 ):
     KNOWN = added(KNOWN, after, statement)
 NAMES = ("rate2", "label", "w", "third", "last")
-NOISY = added(SCRIPT, '    flor.log("noise", noise)', 'flor.log("squared", noise * noise + len(state))')
 
 
 class NoExecutor(ThreadExecutor):
@@ -101,11 +100,11 @@ def test_it_is_said_that_nothing_runs_and_why(lab: Lab) -> None:
     assert "is known without running: it is computed from constants and arguments" in said
     assert "is known without running: it was recorded as weight" in said
     outcome = pipeline.run(prepared, NoExecutor())
-    summary = reports.summary(prepared, outcome)
+    summary = replays.summary(prepared, outcome)
     assert list(summary["outcome"]) == ["known", "known"]
     assert list(summary["seconds"]) == [0.0, 0.0]
     assert list(summary["rows"]) == [1 + 6, 1 + 6]
-    assert reports.problems(prepared, outcome) == []
+    assert replays.problems(prepared, outcome) == []
 
 
 def test_flor_replay_does_not_start_ray_for_what_is_known(lab: Lab) -> None:
@@ -129,19 +128,6 @@ def test_the_command_line_says_so_too(lab: Lab) -> None:
     assert "Nothing to replay for rate2." in lab.cli("replay", "rate2", "--workers", "1").stdout
 
 
-def test_a_copy_is_not_made_of_a_replay_that_failed(lab: Lab) -> None:
-    first, second = (lab.record(SCRIPT).version for _ in range(2))
-    lab.write("train.py", added(SCRIPT, '    flor.log("noise", noise)', 'flor.log("broken", noise / (len(state) - 1))'))
-    prepared, outcome = lab.replay(["broken"])
-    assert [copy.version for copy in prepared.copies] == [second]
-    assert {segment.version for segment, _ in outcome.failures} == {first, second}
-    assert list(reports.summary(prepared, outcome)["outcome"]) == ["failed", "failed"]
-    assert any(
-        f"it is the same run as version {first[:8]}" in problem for problem in reports.problems(prepared, outcome)
-    )
-    assert lab.values("broken", second) == []
-
-
 def test_where_is_kept_to_and_the_rest_comes_later(lab: Lab) -> None:
     version = lab.record(SCRIPT).version
     lab.write("train.py", KNOWN)
@@ -158,86 +144,18 @@ def test_known_and_replayed_features_are_answered_together(lab: Lab) -> None:
     lab.write("train.py", text)
     prepared, outcome = lab.replay(["label", "squared"])
     assert {name for cost in prepared.costs for name in cost.segment.names} == {"squared"}
-    assert list(reports.summary(prepared, outcome)["outcome"]) == ["replayed"]
+    assert list(replays.summary(prepared, outcome)["outcome"]) == ["replayed"]
     assert len(lab.values("label", version)) == len(lab.values("squared", version)) == 3
     assert lab.prepare(["label", "squared"]).is_empty
     again = lab.prepare(["label"], again=True)
     assert [answer.name for answer in again.known] == ["label"]
 
 
-def test_the_same_run_is_replayed_once(lab: Lab) -> None:
-    versions = [lab.record(SCRIPT).version for _ in range(3)]
-    other = lab.record(SCRIPT, "--kwargs", "rate=0.5").version
-    lab.write("train.py", NOISY)
-    prepared, outcome = lab.replay(["squared"])
-    assert {copy.version: copy.source for copy in prepared.copies} == dict.fromkeys(versions[1:], versions[0])
-    assert {cost.segment.version for cost in prepared.costs} == {versions[0], other}
-    assert outcome.failures == []
-    said = str(pipeline.explained(prepared))
-    assert f"are the same run as version {versions[0][:8]}: its values are copied" in said
-    truth = [value * value + 1 for *_, value in lab.values("noise", versions[0])]
-    for version in versions:
-        assert [value for *_, value in lab.values("squared", version)] == truth
-    assert list(reports.summary(prepared, outcome)["outcome"]) == ["replayed", "copied", "copied", "replayed"]
-    assert lab.prepare(["squared"]).is_empty
-
-
-def test_runs_that_draw_other_numbers_are_each_replayed(lab: Lab) -> None:
-    versions = {lab.record(UNSEEDED).version for _ in range(2)}
-    lab.write("train.py", NOISY.replace('random.seed(flor.arg("seed", 7))', 'seed = flor.arg("seed", 7)'))
-    prepared = lab.prepare(["squared"])
-    assert prepared.copies == ()
-    assert {cost.segment.version for cost in prepared.costs} == versions
-
-
-def test_data_that_is_drawn_before_the_seed_keeps_runs_apart(lab: Lab) -> None:
-    text = SCRIPT.replace("random.seed(", "held_out = random.random()\nrandom.seed(")
-    for _ in range(2):
-        lab.record(text)
-    lab.write("train.py", added(text, '    flor.log("noise", noise)', 'flor.log("tested", held_out * noise)'))
-    assert lab.prepare(["tested"]).copies == ()
-
-
-def test_a_feature_that_depends_on_the_clock_is_not_copied(lab: Lab) -> None:
-    text = SCRIPT.replace("import random", "import random\nimport time")
-    for _ in range(2):
-        lab.record(text)
-    lab.write("train.py", added(text, '    flor.log("noise", noise)', 'flor.log("when", time.time())'))
-    assert lab.prepare(["when"]).copies == ()
-
-
-TORCH = """
-import random
-
-import numpy as np
-import torch
-
-import flor_ray as flor
-
-random.seed(1)
-np.random.seed(1)
-torch.manual_seed(1)
-net = torch.nn.Linear(4, 1)
-optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
-flor.checkpointing(net=net, optimizer=optimizer)
-for epoch in flor.loop("epoch", range(2)):
-    for step in flor.loop("step", range(3)):
-        x = torch.randn(8, 4)
-        loss = (net(x) - x.sum(1, keepdim=True)).pow(2).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        flor.log("loss", loss.item())
-"""
-
-
-def test_a_seeded_torch_run_is_replayed_once_and_copied_bit_for_bit(lab: Lab) -> None:
-    first, second = (lab.record(TORCH).version for _ in range(2))
-    text = added(TORCH, '        flor.log("loss", loss.item())', 'flor.log("seen", x.sum().item())')
-    lab.write("train.py", text)
-    prepared, outcome = lab.replay(["seen"])
-    assert [(copy.version, copy.source) for copy in prepared.copies] == [(second, first)]
-    assert outcome.failures == []
-    truth = lab.record(text).version
-    assert rows(lab, "seen", first) == rows(lab, "seen", second) == rows(lab, "seen", truth)
-    assert len(rows(lab, "seen", truth)) == 6
+def test_what_an_older_release_copied_from_an_equal_run_is_answered(lab: Lab) -> None:
+    first, second = (lab.record(SCRIPT).version for _ in range(2))
+    lab.write("train.py", added(SCRIPT, 'state = {"weight": 1.0}', 'flor.log("left", id(state)) if not state else 0'))
+    assert lab.prepare(["left"]).versions == {first, second}
+    copied = {"operator": "copied", "first": 0, "last": 0, "names": ["left"]}
+    project = lab.project
+    project.store.write_replay(project.name, first, "replay-20260101T000000.000000Z-aaaa", "outside", [], copied)
+    assert lab.prepare(["left"]).versions == {second}

@@ -13,9 +13,9 @@ import pytest
 from flor_ray import pipeline
 from flor_ray.cluster.actors import RayExecutor
 from flor_ray.cluster.executors import ThreadExecutor
-from flor_ray.environment import Environments, Expected
+from flor_ray.environment.surroundings import Environments, Expected
 from flor_ray.errors import UsageError
-from flor_ray.terms import Terms
+from flor_ray.planning.terms import Terms
 from tests.conftest import Lab
 
 SECRET = "wordThatNobodyMayRead"

@@ -12,7 +12,7 @@ import numpy  # noqa: F401 - a random generator counts only once its library is 
 import pytest
 import torch  # noqa: F401
 
-from flor_ray import marking
+from flor_ray.analysis import epoch_ends
 from flor_ray.records import Operator, Point, Segment, Variant
 from tests.e2e.state_lab import VERSION, Run, StateLab, doubled, values_of
 
@@ -96,7 +96,7 @@ def test_the_end_of_an_epoch_answers_without_running_it(order: tuple[int, ...], 
     lab = StateLab(tmp_path)
     run = lab.record(TRAIN)
     text = TRAIN + '    flor.log("again_best", [best, steps, len(ran)])\n'
-    found = marking.marking("train.py", {"train.py": TRAIN}, {"train.py": text}, ["again_best"], {})
+    found = epoch_ends.marking("train.py", {"train.py": TRAIN}, {"train.py": text}, ["again_best"], {})
     assert found.from_end == {"again_best": {"best", "steps"}}  # `ran` stays the same list
     segments = [Segment(VERSION, e, e, Operator.DP_I, Variant.END, names=("again_best",)) for e in order]
     records = lab.replay(run, text, segments, at_end=found.marks["train.py"].at_end)

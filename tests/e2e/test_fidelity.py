@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from flor_ray import inputs, pipeline, reports
+from flor_ray import pipeline
+from flor_ray.environment import inputs
 from flor_ray.errors import FlorWarning
 from flor_ray.records import Fidelity, Variant
+from flor_ray.reports import replays
 from tests.conftest import Lab
 
 HEAD = """
@@ -59,7 +61,7 @@ def test_a_replay_that_computes_what_was_recorded_is_exact_and_says_how_much_was
     assert found["verdict"] == "exact"
     assert found["compared"] >= 1
     assert (found["cause"], found["mismatch"], said) == (None, None, [])
-    summary = reports.summary(prepared, outcome)
+    summary = replays.summary(prepared, outcome)
     assert list(summary["fidelity"]) == ["exact"]
     assert list(summary["compared"]) == [found["compared"]]
     assert list(summary["outcome"]) == ["replayed"]
@@ -82,8 +84,8 @@ def test_a_changed_data_file_is_named_before_and_after(lab: Lab) -> None:
     assert found["cause"].startswith("data/rates.txt has changed")
     assert len(said) == 1
     assert "Likely cause: data/rates.txt has changed" in said[0]
-    assert said[0] in reports.problems(prepared, outcome)
-    assert list(reports.summary(prepared, outcome)["outcome"]) == ["diverged"]
+    assert said[0] in replays.problems(prepared, outcome)
+    assert list(replays.summary(prepared, outcome)["outcome"]) == ["diverged"]
 
 
 def test_a_changed_data_file_is_told_although_all_that_was_recorded_is_computed_alike(lab: Lab) -> None:
@@ -185,7 +187,7 @@ def test_a_segment_that_only_restores_a_state_is_unverified_and_needs_no_warning
     _, outcome = lab.replay(["twice"], "epoch == 3")
     (report,) = outcome.reports
     assert (report.segment.variant, report.verdict, report.cause) == (Variant.END, Fidelity.UNVERIFIED, None)
-    assert reports.describe_comparison(report) == "unverified: nothing that was recorded was computed again"
+    assert replays.describe_comparison(report) == "unverified: nothing that was recorded was computed again"
     with warnings.catch_warnings():
         warnings.simplefilter("error", FlorWarning)
         frame = lab.frame("twice")

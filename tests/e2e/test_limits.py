@@ -12,9 +12,10 @@ import pytest
 
 from flor_ray import pipeline
 from flor_ray.cluster.executors import ThreadExecutor
-from flor_ray.cluster.worker import VersionJob, Worker
+from flor_ray.cluster.worker import Worker
 from flor_ray.errors import LimitExceeded, ProcessKilled, ReplayError, ScriptFailed
 from flor_ray.records import DEFAULT_LIMITS, Limits, Operator, Segment
+from flor_ray.replaying.job import VersionJob
 from tests.conftest import Lab
 
 SCRIPT = """

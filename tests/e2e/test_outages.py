@@ -23,9 +23,9 @@ from pathlib import Path
 
 import pytest
 
-from flor_ray import snapshots
 from flor_ray.records import Experiment, Point, Status
-from flor_ray.store import Store
+from flor_ray.state import snapshots
+from flor_ray.store.store import Store
 from tests.conftest import Lab, environment
 
 EPOCHS = 12
@@ -310,7 +310,7 @@ def test_a_server_that_goes_away_for_good_holds_the_script_up_for_a_bounded_time
     """A run goes on trying for a minute after its end (here: for 4 s), and for as long as its last requests take."""
     url = f"s3://{bucket}/{uuid.uuid4().hex}"
     monkeypatch.setenv("FLOR_RAY_STORE", url)
-    impatient = SCRIPT + "import flor_ray.journal\nflor_ray.journal._LAST_TRIES_SECONDS = 4.0\n"
+    impatient = SCRIPT + "import flor_ray.recording.journal\nflor_ray.journal._LAST_TRIES_SECONDS = 4.0\n"
 
     def meanwhile(line: str) -> None:
         if line == "epoch 6":

@@ -9,10 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 import flor_ray as flor
-from flor_ray import cache, propagating, propagations
-from flor_ray.cli import cli
+from flor_ray.cli.commands import cli
 from flor_ray.errors import FlorError, NothingRecorded, UnknownFeature, UnknownVersion, UsageError
+from flor_ray.patching import answers, statements
 from flor_ray.records import Experiment, SourceFile, Status
+from flor_ray.store import cache
 from tests.conftest import Lab
 
 SCRIPT = """
@@ -147,7 +148,7 @@ def test_a_dataframe_of_where_statements_would_stand(
 
 def test_the_next_command_computes_nothing_again(recorded: tuple[Lab, Experiment, Experiment, Experiment]) -> None:
     code = (
-        "from flor_ray import propagations as p; made = []; real = p.Propagations.__init__\n"
+        "from flor_ray.patching import answers as p; made = []; real = p.Propagations.__init__\n"
         "p.Propagations.__init__ = lambda self, *a, **k: (real(self, *a, **k), made.append(self))[0]\n"
         "import flor_ray as flor; {}\n"
         "print(sum(each.computed for each in made))"
@@ -167,16 +168,16 @@ def test_a_thousand_versions_of_few_files(lab: Lab, monkeypatch: pytest.MonkeyPa
         files = {"train.py": SourceFile(text, "100644", f"{number * 7 % 20:040x}")}
         project.store.write_sources(project.name, version, None, files)
     lab.write("train.py", NEWEST)
-    made: list[propagations.Propagations] = []
-    real = propagations.Propagations.__init__
+    made: list[answers.Propagations] = []
+    real = answers.Propagations.__init__
 
-    def counted(self: propagations.Propagations, kept: cache.ObjectCache | None) -> None:
+    def counted(self: answers.Propagations, kept: cache.ObjectCache | None) -> None:
         real(self, kept, remembered={})  # as in a process that has just begun
         made.append(self)
 
-    monkeypatch.setattr(propagations.Propagations, "__init__", counted)
+    monkeypatch.setattr(answers.Propagations, "__init__", counted)
     for _ in range(2):
-        assert len(propagating.propagated(lab.project, ["twice"]).patched) == 1000
+        assert len(statements.propagated(lab.project, ["twice"]).patched) == 1000
     computed = [process.computed for process in made]
     assert 20 <= computed[0] <= 200
     assert computed[1] == 0

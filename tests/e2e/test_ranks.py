@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from flor_ray import snapshots
 from flor_ray.records import Point, Status
+from flor_ray.state import snapshots
 from tests.conftest import Lab, environment
 
 # Rank 1 reports what its calls cost in a file of its own.

@@ -14,14 +14,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from flor_ray import pipeline
+from flor_ray import lookup, pipeline
 from flor_ray.cluster import actors
 from flor_ray.cluster.actors import RayExecutor
 from flor_ray.cluster.driver import Progress
 from flor_ray.errors import UsageError
+from flor_ray.planning.terms import Terms
 from flor_ray.records import Outcome
 from flor_ray.scheduler.messages import WorkerDraining
-from flor_ray.terms import Terms
 from tests.conftest import Lab, environment
 
 SCRIPT = """
@@ -56,7 +56,7 @@ def copy(recorded: Path, folder: Path) -> Path:
 
 
 def table(root: Path) -> pd.DataFrame:
-    frame = pipeline.dataframe("before", "weight", path=str(root))
+    frame = lookup.dataframe("before", "weight", path=str(root))
     return frame.drop(columns="timestamp").reset_index(drop=True)
 
 
@@ -69,7 +69,7 @@ def one_worker(recorded: Path, tmp_path_factory: pytest.TempPathFactory, ray_clu
 
 
 def run_on_ray(root: Path, meanwhile: Callable[[RayExecutor, Progress], None]) -> Outcome:
-    from flor_ray.project import Project
+    from flor_ray.store.project import Project
 
     prepared = pipeline.prepare(Project.open(str(root)), ["before"], terms=Terms(2))
     executor = RayExecutor()
@@ -163,8 +163,8 @@ def test_more_workers_than_the_cluster_has_slots_is_one_clear_error(recorded: Pa
 def test_a_store_in_memory_cannot_be_replayed_from_and_says_so(ray_cluster: None, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from flor_ray.project import Project
-    from flor_ray.store import Store
+    from flor_ray.store.project import Project
+    from flor_ray.store.store import Store
 
     lab = Lab(tmp_path / "project")
     lab.record(SCRIPT)

@@ -52,7 +52,7 @@ def test_every_block_runs_in_order(tmp_path: Path) -> None:
 
 
 def test_every_command_of_the_command_line_is_in_the_readme() -> None:
-    from flor_ray.cli import cli
+    from flor_ray.cli.commands import cli
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [name for name in cli.commands if not re.search(rf"`flor-ray.*\b{name}\b|`{name}`", text)] == []

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flor_ray.explaining import Explanation
 from flor_ray.records import Operator, Variant
+from flor_ray.reports.plans import Explanation
 from tests.conftest import Lab
 
 SCRIPT = """

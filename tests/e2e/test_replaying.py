@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-from flor_ray import pipeline, reports
+from flor_ray import pipeline
 from flor_ray.errors import BadWhere, FlorWarning, NothingRecorded, UnknownFeature
 from flor_ray.records import Operator, Variant
+from flor_ray.reports import replays
 from tests.conftest import Lab
 
 SCRIPT = """
@@ -386,7 +387,7 @@ def test_what_depends_on_a_variable_that_no_checkpoint_could_keep_is_marked(lab:
     assert prepared.doubtful == {version: {"words": "near"}}
     sentence = "words depends on 'near', which could not be kept in checkpoints"
     assert sentence in str(pipeline.explained(prepared))
-    assert any(sentence in problem for problem in reports.problems(prepared, outcome))
+    assert any(sentence in problem for problem in replays.problems(prepared, outcome))
     with pytest.warns(FlorWarning, match=sentence):
         frame = lab.frame("words", "twice")
     assert frame.attrs["doubtful"] == {version: ["words"]}

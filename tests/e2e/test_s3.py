@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from flor_ray.project import Project
+from flor_ray.store.project import Project
 from tests.conftest import Lab
 
 SCRIPT = """

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from flor_ray import calibrations, hardware, pipeline, timelines
+from flor_ray import pipeline
 from flor_ray.cluster.executors import ThreadExecutor
+from flor_ray.environment import hardware
 from flor_ray.errors import UsageError
+from flor_ray.planning import calibrations
+from flor_ray.planning.terms import First, Peak, Query, Terms
 from flor_ray.records import Operator, Outcome, Segment
+from flor_ray.reports import timelines
 from flor_ray.scheduler.budget import NothingFits
-from flor_ray.terms import First, Peak, Query, Terms
 from tests.conftest import Lab
 
 EPOCHS = 8
@@ -32,7 +35,6 @@ for epoch in flor.loop("epoch", range({EPOCHS})):
 """
 INSIDE = '        flor.log("seen", (epoch, step, time.sleep(0.15 * slow)))\n'
 OUTSIDE = '    flor.log("other", epoch)\n'
-TRACES = Path(__file__).parents[1] / "cases" / "traces" / "flordb_runs.csv"
 
 
 @pytest.fixture
@@ -125,13 +127,13 @@ def test_a_replay_leaves_its_timeline_and_what_it_has_learned(recorded: Lab, tmp
     assert recorded.cli("timeline", "nonsense").returncode != 0
 
 
-def test_replays_are_simulated_from_the_store_and_from_traces(recorded: Lab) -> None:
+def test_replays_are_simulated_from_the_store(recorded: Lab) -> None:
     own = recorded.cli("simulate", "seen", "--workers", "1,2", check=True).stdout
     assert [line.split()[0] for line in own.splitlines()[-2:]] == ["1", "2"]
-    words = ["simulate", "--traces", str(TRACES), "--workers", "16", "--noise", "0.2", "--html", "chart.html"]
+    words = ["simulate", "seen", "--workers", "16", "--noise", "0.2", "--html", "chart.html"]
     shown = recorded.cli(*words, check=True).stdout
     assert "The chart of 16 workers is in chart.html" in shown
     assert recorded.cli(*words, check=True).stdout == shown  # chance is seeded
-    for wrong in ([], ["seen", "--traces", str(TRACES)], ["seen", "--workers", "few"]):
+    for wrong in ([], ["seen", "--workers", "few"]):
         done = recorded.cli("simulate", *wrong)
         assert (done.returncode, "Traceback" in done.stderr) == (2, False)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from flor_ray.cluster.worker import VersionJob, Worker
+from flor_ray.cluster.worker import Worker
 from flor_ray.errors import Cancelled
 from flor_ray.records import Operator, Segment, SegmentReport, Variant
+from flor_ray.replaying.job import VersionJob
 from tests.conftest import Lab
 
 EPOCHS = 8

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flor_ray.retention import RULES
+from flor_ray.store.retention import RULES
 from tests.conftest import Lab, environment
 
 SCRIPT = """
@@ -138,14 +138,15 @@ def test_ctrl_c_says_what_was_done_and_the_next_gc_does_the_rest(lab: Lab) -> No
         store.objects.put(f"{number}".encode())
     code = (
         "import os, signal, sys\n"
-        "from flor_ray import cli, housekeeping\n"
-        "delete = housekeeping._delete\n"
+        "from flor_ray.cli import commands\n"
+        "from flor_ray.store import collecting\n"
+        "delete = collecting._delete\n"
         "def interrupted(*arguments):\n"
         "    *most, tell = arguments\n"
         "    delete(*most, lambda what, done, total: done >= 640 and os.kill(os.getpid(), signal.SIGINT))\n"
-        "housekeeping._delete = interrupted\n"
+        "collecting._delete = interrupted\n"
         "sys.argv = ['flor-ray', 'gc', '--keep', 'last', '--grace', '0', '--yes']\n"
-        "cli.main()\n"
+        "commands.main()\n"
     )
     done = lab.python("-c", code, check=False)
     assert done.returncode == 130, done.stderr

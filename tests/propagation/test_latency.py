@@ -9,8 +9,8 @@ import time
 import pytest
 
 from flor_ray.propagation import propagate
-from flor_ray.propagation.gumtree import match
-from flor_ray.propagation.parse import parse
+from flor_ray.propagation.matching.gumtree import match
+from flor_ray.propagation.reading.parse import parse
 
 HEAD = "import flor_ray as flor\n"
 LOG = 'flor.log("z", x)\n'

@@ -6,8 +6,8 @@ import pytest
 
 from flor_ray import propagation
 from flor_ray.propagation import propagate
-from flor_ray.propagation.mapping import Mapping, NotABijection
-from flor_ray.propagation.parse import parse
+from flor_ray.propagation.matching.mapping import Mapping, NotABijection
+from flor_ray.propagation.reading.parse import parse
 from flor_ray.records import Placement, Propagation, Refusal
 
 NEWER = """\
@@ -33,6 +33,7 @@ def test_the_public_names_are_these() -> None:
     assert propagation.__all__ == [
         "find_args",
         "find_statements",
+        "has_main_loop",
         "propagate",
         "propagate_through",
         "propagate_tree",
@@ -78,6 +79,13 @@ def test_the_header_of_a_guard_means_the_logs_in_it() -> None:
     newer = NEWER.replace('        flor.log("loss"', '        if epoch:\n            flor.log("loss"')
     assert propagate(newer, OLDER, [6]).source == propagate(newer, OLDER, [7]).source
     assert "        if epoch:\n            flor.log(" in propagate(newer, OLDER, [6]).source
+    assert [propagate(newer, OLDER, [line]).placed[0].placed_line for line in (6, 7)] == [7, 7]
+
+
+def test_the_line_of_a_log_is_told_however_far_above_it_was_asked_for() -> None:
+    older = "import flor_ray as flor\nfor epoch in flor.loop('epoch', range(3)):\n" + "    f()\n" * 9 + "    last()\n"
+    newer = older + "    flor.log('x', epoch)\n"
+    assert [(each.line, each.placed_line) for each in propagate(newer, older, [2]).placed] == [(2, 13)]
 
 
 def test_one_refusal_does_not_stop_the_others() -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flor_ray.analysis.phases.phases import phases_of
 from flor_ray.propagation import find_args, find_statements, propagate
-from flor_ray.propagation.gumtree import match
-from flor_ray.propagation.mapping import Mapping
-from flor_ray.propagation.parse import is_python, parse
-from flor_ray.propagation.phases import phases_of
+from flor_ray.propagation.matching.gumtree import match
+from flor_ray.propagation.matching.mapping import Mapping
+from flor_ray.propagation.reading.parse import is_python, parse
 
 NAMES = st.sampled_from(["net", "loss", "x", "y", "optimizer", "total", "evaluate", "flor"])
 VALUES = st.one_of(NAMES, st.sampled_from(["1", "net(x)", "loss.item()", "[x for x in y]", "lambda x: x + y", "'s'"]))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flor_ray.plan import cut
+from flor_ray.planning.segmenting import cut
 from flor_ray.records import Operator, Segment, SegmentCost, Variant
 from flor_ray.scheduler.budget import Chosen, NothingFits, within
 from flor_ray.scheduler.priorities import Ranks, order, ranks, wanted

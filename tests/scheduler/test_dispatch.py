@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flor_ray import plan
+from flor_ray.planning import segmenting
 from flor_ray.records import Operator, Segment, SegmentCost, SegmentReport
 from flor_ray.scheduler.dispatch import BadTransition, Dispatcher
 from flor_ray.scheduler.jobs import SegmentState, WorkerState
@@ -50,7 +50,7 @@ def cost(version: str, first: int, last: int | None = None) -> SegmentCost:
     return price(segment(version, first, last or first))
 
 
-CUTTING = Cutting(lambda s: range(s.first + 1, s.last + 1), plan.cut, price)
+CUTTING = Cutting(lambda s: range(s.first + 1, s.last + 1), segmenting.cut, price)
 
 
 def schedule(*assignments: list[SegmentCost]) -> Schedule:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flor_ray.plan import cut
+from flor_ray.planning.segmenting import cut
 from flor_ray.records import Operator, Segment, SegmentCost
 from flor_ray.scheduler.priorities import Share, fair, order, rank_of, ranked, ranked_cutting, ranks, wanted
 from flor_ray.scheduler.problem import Cutting

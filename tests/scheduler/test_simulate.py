@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flor_ray import plan
+from flor_ray.planning import segmenting
 from flor_ray.records import Ending, Operator, Segment, SegmentCost, SegmentReport
 from flor_ray.scheduler.messages import EstimateCorrected
 from flor_ray.scheduler.packing import Schedule, pack
@@ -23,7 +23,7 @@ def price(segment: Segment) -> SegmentCost:
     return SegmentCost(segment, 2.0, 10.0 * (segment.last - segment.first + 1), read_seconds=0.0)
 
 
-CUTTING = Cutting(lambda s: range(s.first + 1, s.last + 1), plan.cut, price)
+CUTTING = Cutting(lambda s: range(s.first + 1, s.last + 1), segmenting.cut, price)
 WILD = World(
     latency_seconds=0.01,
     start_seconds=3.0,
@@ -194,7 +194,7 @@ def test_readers_share_the_storage_evenly_up_to_what_one_can_get() -> None:
 def test_the_truth_of_a_piece_is_its_share_of_the_wholes() -> None:
     whole = costs(8)[0]
     truth = Truth([whole], CUTTING, None, World(noise=0.3), seed=1)
-    head, tail = plan.cut(whole.segment, (5,))
+    head, tail = segmenting.cut(whole.segment, (5,))
     seconds = [truth.cost(part).run_seconds for part in (whole.segment, head, tail)]
     assert seconds[0] == pytest.approx(seconds[1] + seconds[2])
     assert seconds[0] != pytest.approx(80.0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flor_ray.plan import cut
+from flor_ray.planning.segmenting import cut
 from flor_ray.records import Operator, Segment, SegmentCost
 from flor_ray.scheduler.packing import Schedule, pack
 from flor_ray.scheduler.problem import Cutting, Slot

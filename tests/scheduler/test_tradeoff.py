@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flor_ray import plan
+from flor_ray.planning import segmenting
 from flor_ray.records import Operator, Segment, SegmentCost
 from flor_ray.scheduler.problem import Cutting
 from flor_ray.scheduler.tradeoff import TradeOff, tradeoff
@@ -57,7 +57,7 @@ def test_cut_segments_pay_a_set_up_on_each_worker() -> None:
     def price(piece: Segment) -> SegmentCost:
         return SegmentCost(piece, 10.0, 1.0 * (piece.last - piece.first + 1))
 
-    cutting = Cutting(lambda whole: range(2, 41), plan.cut, price)
+    cutting = Cutting(lambda whole: range(2, 41), segmenting.cut, price)
     one, two, four = tradeoff([price(segment)], cutting, [1, 2, 4])
     assert (one.makespan_seconds, one.gpu_seconds) == (50.0, 50.0)
     assert (two.makespan_seconds, two.gpu_seconds) == (30.0, 60.0)

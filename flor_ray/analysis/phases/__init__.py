@@ -1,0 +1,1 @@
+"""In which region of a run a statement is executed, through calls from function to function and file to file."""

@@ -1,0 +1,335 @@
+"""Reading a file's outline from its text."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from flor_ray.analysis.phases.expressions import Expressions, OutlineScope, StatementPart
+from flor_ray.analysis.phases.outline import (
+    Block,
+    Branches,
+    Child,
+    Class,
+    Do,
+    Jump,
+    Outline,
+    OutlineStatement,
+    Record,
+    Ref,
+    Repeat,
+    Step,
+    Try,
+    Unit,
+)
+from flor_ray.analysis.phases.syntax import as_call, asks_for_main, is_talk, last_label, may_leave, own_nodes, parts_of
+from flor_ray.analysis.source import Borrowed, Source, read
+
+_TRANSPARENT = frozenset(
+    [
+        "no_grad",
+        "inference_mode",
+        "enable_grad",
+        "set_grad_enabled",
+        "staticmethod",
+        "classmethod",
+        "abstractmethod",
+        "override",
+        "final",
+        "overload",
+        "wraps",
+        "lru_cache",
+        "cache",
+        "script",
+        "compile",
+        "jit",
+        "njit",
+        "autocast",
+        "record",
+        "main",
+        "command",
+        "group",
+        "option",
+        "argument",
+        "pass_context",
+        "typechecked",
+        "beartype",
+        "export",
+        "property",
+        "cached_property",
+        "setter",
+        "deleter",
+        "dataclass",
+    ]
+)
+_PROPERTIES = frozenset({"property", "cached_property", "setter", "deleter"})
+
+
+@lru_cache(maxsize=2048)
+def outline_of(text: str, is_main: bool, borrowed: Borrowed = frozenset()) -> Outline:
+    """The outline of a source.
+
+    Args:
+        is_main: it is run as a script, so that `__name__` is "__main__".
+        borrowed: what it gets of us from other files of its version.
+    """
+    source = read(text, borrowed)
+    try:
+        if source.tree is not None:
+            return _Reader(source, source.tree, is_main).outline
+    except RecursionError:
+        return Outline(units=[Unit("", 1, None)], unreadable="is nested too deeply to be read")
+    return Outline(units=[Unit("", 1, None)], unreadable="cannot be read as Python")
+
+
+_Functions = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+_BINDING = frozenset({ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Name})
+_BINDING |= {ast.ExceptHandler, ast.MatchAs, ast.MatchStar, ast.MatchMapping}
+
+
+class _Reader(Expressions):
+    def __init__(self, source: Source, tree: ast.Module, is_main: bool) -> None:
+        super().__init__(source)
+        self._has_iterations = any(call.function == "iteration" for call in source.calls)
+        self._own: dict[ast.AST, list[ast.AST]] = {}  # nodes of functions that are still to be read
+        self._is_main = is_main
+        self._defined: dict[ast.AST, int] = {}  # definitions -> number of the unit or class
+        self._later: list[tuple[int, _Functions, OutlineScope]] = []
+        self._headed: set[ast.Call] = set()  # those of them whose loop is known
+        self._held: dict[tuple[int, str], list[ast.Call]] = {}  # by function and variable: bar = tqdm(flor.loop(...))
+        self._recorded = self._plain = 0  # loops of this function around: recorded ones, and others within them
+        scope = OutlineScope("module", None, 0)
+        self.outline.units.append(Unit("", 1, None))
+        self._enter_scope(scope, list(own_nodes(tree.body)))
+        self.outline.units[0].flow = self._block(tree.body, scope, True)
+        while self._later:
+            number, function, outer = self._later.pop(0)
+            inner = OutlineScope("function", outer, number)
+            given = function.args
+            for one in (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg):
+                if one is not None:
+                    inner.bind(one.arg, None)
+            self._enter_scope(inner, self._own.pop(function))
+            self.outline.units[number].flow = self._block(function.body, inner, True)
+        self.outline.bindings = {name: tuple(refs) for name, refs in scope.bindings.items()}
+        self.outline.stars = tuple(self._stars)
+        self.outline.names = frozenset(self._spoken)
+        self.outline.odd_loops = tuple(sorted(node.lineno for node in self._loop_calls if node not in self._headed))
+
+    # --- scopes ---------------------------------------------------------------------------------------------------
+
+    def _enter_scope(self, scope: OutlineScope, nodes: Sequence[ast.AST]) -> None:
+        binding = []
+        for node in nodes:
+            if isinstance(node, ast.Global | ast.Nonlocal):
+                scope.outward |= dict.fromkeys(node.names, type(node).__name__.lower())
+            elif type(node) in _BINDING:
+                binding.append(node)
+        for node in binding:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                scope.bind(node.name, Ref("unit", self._number(node, scope)))
+            elif isinstance(node, ast.ClassDef):
+                self._defined[node] = len(self.outline.classes)
+                self.outline.classes.append(Class(node.name))
+                scope.bind(node.name, Ref("class", self._defined[node]))
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    top = alias.name if alias.asname else alias.name.split(".")[0]
+                    scope.bind(alias.asname or top, Ref("member", module=top))
+            elif isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    ref = Ref("member", module=node.module or "", level=node.level, names=(alias.name,))
+                    if alias.name == "*":
+                        self._stars.append(Ref("member", module=node.module or "", level=node.level))
+                    else:
+                        scope.bind(alias.asname or alias.name, ref)
+            elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+                scope.bind(node.id, None)
+            elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
+                scope.bind(node.name, None)
+            elif isinstance(node, ast.MatchMapping) and node.rest:
+                scope.bind(node.rest, None)
+
+    def _number(self, node: _Functions, scope: OutlineScope) -> int:
+        self._defined[node] = len(self.outline.units)
+        unit = Unit(node.name, node.lineno, None)
+        own = self._own[node] = list(own_nodes(node.body))
+        yields = any(isinstance(each, ast.Yield | ast.YieldFrom) for each in own)
+        unit.is_lazy = "a generator" if yields else "async" if isinstance(node, ast.AsyncFunctionDef) else ""
+        for decorator in node.decorator_list:
+            label = last_label(decorator)
+            unit.is_property |= label in _PROPERTIES
+            if label not in _TRANSPARENT or label == "export":
+                unit.odd_decorator = unit.odd_decorator or ast.unparse(decorator)
+        self.outline.units.append(unit)
+        return self._defined[node]
+
+    # --- statements -----------------------------------------------------------------------------------------------
+
+    def _block(self, body: Sequence[ast.stmt], scope: OutlineScope, is_top: bool = False) -> Block:
+        steps: list[Step] = []
+        sure = is_top
+        for statement in body:
+            steps += self._statement(statement, scope, sure)
+            sure = sure and not may_leave(statement)
+        return tuple(steps)
+
+    def _do(
+        self, statement: ast.stmt, scope: OutlineScope, parts: Iterable[tuple[ast.AST | None, str]], sure: bool = False
+    ) -> Do:
+        index = len(self.outline.statements)
+        self.outline.statements.append(OutlineStatement(scope.unit, statement.lineno, in_recorded=self._recorded > 0))
+        part = StatementPart(index, scope, sure=sure)
+        for node, role in parts:
+            if node is not None:
+                self._expression(node, part, role)
+        return Do(index, tuple(part.calls), arms=part.arms)
+
+    def _statement(self, s: ast.stmt, scope: OutlineScope, sure: bool) -> list[Step]:
+        if isinstance(s, ast.FunctionDef | ast.AsyncFunctionDef):
+            self._later.append((self._defined[s], s, scope))
+            defaults = [*s.args.defaults, *s.args.kw_defaults]
+            return [self._do(s, scope, [*((as_call(d), "") for d in s.decorator_list), *((d, "") for d in defaults)])]
+        if isinstance(s, ast.ClassDef):
+            return self._class(s, scope)
+        if isinstance(s, ast.If):
+            return self._if(s, scope)
+        if isinstance(s, ast.While | ast.For | ast.AsyncFor):
+            return self._loop(s, scope)
+        if isinstance(s, ast.With | ast.AsyncWith):
+            return self._with(s, scope, sure)
+        if isinstance(s, ast.Try | ast.TryStar):
+            types = [(handler.type, "looked at") for handler in s.handlers]
+            handlers = tuple(self._block(handler.body, scope) for handler in s.handlers)
+            done = self._do(s, scope, types)
+            body, orelse, final = (self._block(part, scope) for part in (s.body, s.orelse, s.finalbody))
+            return [done, Try(body, handlers, orelse, final)]
+        if isinstance(s, ast.Match):
+            guards = [(case.guard, "test") for case in s.cases]
+            done = self._do(s, scope, [(s.subject, ""), *((case.pattern, "looked at") for case in s.cases), *guards])
+            return [done, Branches(tuple(self._block(case.body, scope) for case in s.cases), False)]
+        return self._simple(s, scope, sure)
+
+    def _simple(self, s: ast.stmt, scope: OutlineScope, sure: bool) -> list[Step]:
+        if isinstance(s, ast.Import):
+            imports = tuple(Ref("member", module=alias.name) for alias in s.names)
+            self.outline.imported += imports
+            return [Do(self._do(s, scope, []).statement, imports=imports)]
+        if isinstance(s, ast.ImportFrom):
+            module, level = s.module or "", s.level
+            given = tuple(Ref("member", 0, module, level, () if a.name == "*" else (a.name,)) for a in s.names)
+            self.outline.imported += given
+            return [Do(self._do(s, scope, []).statement, imports=given)]
+        parts: list[tuple[ast.AST | None, str]] = [(child, "") for child in parts_of(s)]
+        if isinstance(s, ast.AnnAssign):
+            parts = [(s.target, ""), (s.value, "")]
+        elif isinstance(s, ast.Assert):
+            parts = [(s.test, "test"), (s.msg, "")]
+        elif isinstance(s, ast.Expr):
+            parts = [(s.value, "alone")]
+        if isinstance(s, ast.Assign) and len(s.targets) == 1 and isinstance(s.targets[0], ast.Name):
+            held = self._loops_in(s.value)
+            if held:
+                self._held.setdefault((scope.unit, s.targets[0].id), []).extend(held)
+        done = self._do(s, scope, parts, sure)
+        if isinstance(s, ast.AugAssign) and isinstance(s.target, ast.Name):
+            self._note_read(s.target.id, scope, self.outline.statements[done.statement])
+        if isinstance(s, ast.Return | ast.Raise | ast.Break | ast.Continue):
+            return [done, Jump(type(s).__name__.lower())]
+        return [done]
+
+    def _class(self, s: ast.ClassDef, scope: OutlineScope) -> list[Step]:
+        made = self.outline.classes[self._defined[s]]
+        bases = []
+        for base in s.bases:
+            base = base.value if isinstance(base, ast.Subscript) else base
+            refs: tuple[Ref, ...] = ()
+            if isinstance(base, ast.Name):
+                refs = self._refs(base.id, scope)
+            elif isinstance(base, ast.Attribute):
+                refs = self._chain_refs(base, scope)
+            bases.append((ast.unparse(base), refs))
+        made.bases = tuple(bases)
+        inner = OutlineScope("class", scope, scope.unit)
+        self._enter_scope(inner, list(own_nodes(s.body)))
+        for name, refs_of in inner.bindings.items():
+            for ref in refs_of:
+                if ref is not None and ref.kind == "unit":
+                    made.units.setdefault(name, []).append(ref.index)
+                    self.outline.units[ref.index].owner = self._defined[s]
+        keywords = [(keyword.value, "") for keyword in s.keywords]
+        parts = [*((as_call(d), "") for d in s.decorator_list), *((base, "looked at") for base in s.bases), *keywords]
+        done = self._do(s, scope, parts)
+        return [done, *self._block(s.body, inner)]
+
+    def _if(self, s: ast.If, scope: OutlineScope) -> list[Step]:
+        chain = [s]
+        while len(chain[-1].orelse) == 1 and isinstance(chain[-1].orelse[0], ast.If):
+            chain.append(chain[-1].orelse[0])
+        done = self._do(s, scope, [(each.test, "test") for each in chain])
+        is_main_test = asks_for_main(s.test)
+        blocks = []
+        for number, each in enumerate(chain):
+            if number == 0 and is_main_test and not self._is_main:
+                continue
+            blocks.append(self._block(each.body, scope))
+            if number == 0 and is_main_test:
+                return [done, *blocks[0]]
+        blocks.append(self._block(chain[-1].orelse, scope))
+        return [done, Branches(tuple(blocks), True)]
+
+    def _loop(self, s: ast.While | ast.For | ast.AsyncFor, scope: OutlineScope) -> list[Step]:
+        is_for = not isinstance(s, ast.While)
+        parts = [(s.test, "test")] if isinstance(s, ast.While) else [(s.iter, ""), (s.target, "")]
+        done = self._do(s, scope, parts)
+        if not isinstance(s, ast.While) and self._records(s.iter, scope):
+            children = self._children(s.body, scope)
+            return [done, Record(s.lineno, children, self._block(s.orelse, scope), False, False)]
+        around = any(
+            isinstance(node, ast.With | ast.AsyncWith) and self._is_iteration(node)
+            for node in (own_nodes(s.body, into_loops=False) if self._has_iterations else ())
+        )
+        self._plain += 1
+        body = self._block(s.body, scope)
+        self._plain -= 1
+        orelse = self._block(s.orelse, scope)
+        return [done, Repeat(body, orelse, around)] if is_for else [Repeat((done, *body), orelse, around)]
+
+    def _with(self, s: ast.With | ast.AsyncWith, scope: OutlineScope, sure: bool) -> list[Step]:
+        items = [item.context_expr for item in s.items]
+        done = self._do(s, scope, [*((item, "") for item in items), *((i.optional_vars, "") for i in s.items)], sure)
+        if self._is_iteration(s):
+            lonely = self._plain == 0
+            return [done, Record(s.lineno, self._children(s.body, scope), (), True, lonely)]
+        body = self._block(s.body, scope, sure)
+        if any(isinstance(i, ast.Call) and last_label(i) in ("suppress", "raises") for i in items):
+            return [done, Try(body, ((),), (), ())]
+        return [done, *body]
+
+    def _children(self, body: Sequence[ast.stmt], scope: OutlineScope) -> tuple[Child, ...]:
+        plain, self._plain = self._plain, 0
+        self._recorded += 1
+        found = tuple(
+            Child(tuple(self._statement(s, scope, False)), s.end_lineno or s.lineno, is_talk(s)) for s in body
+        )
+        self._recorded, self._plain = self._recorded - 1, plain
+        return found
+
+    def _is_iteration(self, s: ast.With | ast.AsyncWith) -> bool:
+        calls = [self._source.call_at(item.context_expr) for item in s.items]
+        found = [call.node for call in calls if call is not None and call.function == "iteration"]
+        self._headed.update(found)
+        return bool(found)
+
+    def _records(self, iterable: ast.expr, scope: OutlineScope) -> bool:
+        found = self._loops_in(iterable)
+        if isinstance(iterable, ast.Name):
+            found += self._held.get((scope.unit, iterable.id), [])
+        self._headed.update(found)
+        return bool(found)
+
+    def _loops_in(self, node: ast.AST) -> list[ast.Call]:
+        return [call.node for call in self._source.calls_in(node, "loop")]

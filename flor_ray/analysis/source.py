@@ -1,0 +1,339 @@
+"""Users' source, parsed once, and the one rule by which a call in it is a call to us. Pure: texts in, trees out.
+
+    import flor_ray as flor                     flor         is us
+    from flor_ray import MTK as Flor, log       Flor         is us, log our function
+    record = flor.log                           record       is what `flor.log` is
+    from common import flor                     flor         is us, if the user's common.py says so for it
+    from flor_ray import *                      log          is ours, if nothing else binds it
+
+**The rule.** A name stands for us where all that binds it there, by Python's scopes, are imports of us, other names of
+ours put into it, and imports of such names from another file of the user's. A parameter, a loop's variable, an
+attribute of any object, a function or a class of the script's own are not ours, whatever they are called; one of them
+among what binds a name is enough. Only `flor = None`, for when the import fails, does not count: None cannot be called.
+A call is ours if it calls our function by such a name: `flor.log(...)`, `flor_ray.MTK.log(...)`, `record(...)`.
+
+Who must not miss a call asks for `possible` ones too: calls of what has the name of a function of ours, by a name of
+which nobody knows what it holds. `hands_out` says whether we are passed on at all, so that anybody may call us.
+
+`propagation` goes by this rule on trees of its own, as far as one file tells (`reading.calls`); tests/cases/recognition
+holds both to it.
+"""
+
+from __future__ import annotations
+
+import ast
+import posixpath
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from flor_ray.analysis.aliases import Aliases, Path
+from flor_ray.analysis.scopes import Imported, Scope, Scopes, scopes_of
+from flor_ray.records import FUNCTIONS, OLDER_NAMES, PACKAGES
+
+_KEPT_CHARACTERS = 250_000  # of the texts whose trees are kept: they make every full collection of garbage longer
+_CALLED = FUNCTIONS | OLDER_NAMES.keys()
+Texts = Mapping[str, str]  # repository-relative path -> source text
+Borrowed = frozenset[tuple[Imported, Path]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FlorCall:
+    """A call to us."""
+
+    function: str  # "log", "arg", "loop", "iteration", "checkpointing", "autolog", or another public name of ours
+    node: ast.Call
+    within: ast.AST  # the innermost function or lambda around it, else the class or module
+    by_face: bool = False  # MTK's loop takes its name last
+
+    @property
+    def name(self) -> str | None:
+        """The name that it is given as a plain string; None if only a run can tell."""
+        given = self.argument(1 if self.by_face and self.function == "loop" else 0, "name")
+        return given.value if isinstance(given, ast.Constant) and isinstance(given.value, str) else None
+
+    @property
+    def value(self) -> ast.expr | None:
+        """What is logged; of an argument, its default."""
+        return self.argument(1, "default" if self.function == "arg" else "value")
+
+    def argument(self, position: int, keyword: str) -> ast.expr | None:
+        """What is given at a position, else by a keyword. What `*` and `**` bring is not seen."""
+        before = self.node.args[: position + 1]
+        if len(before) > position and not any(isinstance(each, ast.Starred) for each in before):
+            return before[position]
+        return next((each.value for each in self.node.keywords if each.arg == keyword), None)
+
+
+class Source:
+    """One text, parsed when that is first needed. All who read it share its tree: nobody may change it."""
+
+    def __init__(self, text: _Text, borrowed: Borrowed | None) -> None:
+        self.borrowed = borrowed  # what it gets of us from other files; None: nobody has looked
+        self._text = text
+        self._is_about_us = bool(borrowed) or "flor" in text.text
+        self._may_call_us = self._is_about_us or any(name in text.text for name in _CALLED)
+
+    @property
+    def text(self) -> str:
+        return self._text.text
+
+    @property
+    def tree(self) -> ast.Module | None:
+        """None if it is no Python."""
+        return self._text.tree
+
+    # --- calls to us ----------------------------------------------------------------------------------------------
+
+    @property
+    def calls(self) -> tuple[FlorCall, ...]:
+        """Calls that surely are to us, in the order of the text."""
+        return self._calls[0] if self._is_about_us else ()
+
+    @property
+    def possible(self) -> tuple[FlorCall, ...]:
+        """Calls that may be to us, and not surely."""
+        return self._calls[1] if self._may_call_us else ()
+
+    def call_at(self, node: ast.AST | None) -> FlorCall | None:
+        """The call to us that a node surely is."""
+        return self._by_node.get(node) if node is not None else None
+
+    def function_of(self, node: ast.AST | None) -> str:
+        """The function of ours that a node surely calls; "" if none."""
+        found = self.call_at(node)
+        return found.function if found is not None else ""
+
+    def calls_in(self, node: ast.AST, *functions: str) -> Iterator[FlorCall]:
+        """Sure calls of these functions in a part of the tree."""
+        for each in ast.walk(node) if self._by_node else ():
+            found = self._by_node.get(each)
+            if found is not None and found.function in functions:
+                yield found
+
+    def is_loop(self, node: ast.AST) -> bool:
+        """Whether this is `for ... in flor.loop(...)`, with or without something around the call."""
+        return isinstance(node, ast.For) and any(self.calls_in(node.iter, "loop"))
+
+    def is_iteration(self, node: ast.AST) -> bool:
+        """Whether this is `with flor.iteration(...):`."""
+        return isinstance(node, ast.With) and any(
+            self.function_of(item.context_expr) == "iteration" for item in node.items
+        )
+
+    @cached_property
+    def hands_out(self) -> bool:
+        """Whether something of ours is passed on as a value, or found by its name: whoever has it may call it."""
+        if not self._is_about_us:
+            return False
+        if any(isinstance(node, ast.Constant) and node.value in PACKAGES for node in self.nodes):
+            return True
+        for name, reads in self._scopes.reads.items():
+            passed = [(node, scope) for node, scope in reads if node not in self._scopes.plain]
+            if any(self._aliases.of_name(name, scope).path is not None for _, scope in passed):
+                chains = self._chains
+                found = [self._aliases.of(chains.get(node, node), scope) for node, scope in passed]
+                if any(one.is_package or one.function in FUNCTIONS for one in found):
+                    return True
+        return False
+
+    # --- the script's own -----------------------------------------------------------------------------------------
+
+    @property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """All nodes of the tree, outer ones first."""
+        return self._text.nodes
+
+    @cached_property
+    def defines(self) -> frozenset[str]:
+        """Names of the functions, methods and classes that are defined here."""
+        kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        return frozenset(node.name for node in self.nodes if isinstance(node, kinds))
+
+    def is_builtin(self, node: ast.Name) -> bool:
+        """Whether nothing in this source binds a name that is read here, so that it is Python's own."""
+        scope = self._scopes_of_reads.get(node)
+        return scope is not None and scope.owner(node.id) is None and not self._scopes.stars
+
+    @cached_property
+    def imports(self) -> tuple[Imported, ...]:
+        """All that is imported here, "*" where all names are taken."""
+        found: list[Imported] = []
+        for node in self.nodes:
+            if isinstance(node, ast.Import):
+                found += [Imported(alias.name) for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                found += [Imported(node.module or "", node.level, alias.name) for alias in node.names]
+        return tuple(dict.fromkeys(found))
+
+    @cached_property
+    def exports(self) -> Mapping[str, Path]:
+        """Names by which files that import this one get something of us."""
+        if not self._is_about_us:
+            return {}
+        module = self._scopes.module
+        names = {*module.bindings, *(FUNCTIONS if self._scopes.stars else ())}
+        found = {name: self._aliases.of_name(name, module) for name in sorted(names)}
+        return {name: one.path for name, one in found.items() if one.is_sure and one.path is not None}
+
+    # --- how it is found out --------------------------------------------------------------------------------------
+
+    @cached_property
+    def _scopes(self) -> Scopes:
+        return scopes_of(self.tree if self.tree is not None else ast.Module([], []))
+
+    @cached_property
+    def _aliases(self) -> Aliases:
+        return Aliases(self._scopes, None if self.borrowed is None else dict(self.borrowed))
+
+    @cached_property
+    def _calls(self) -> tuple[tuple[FlorCall, ...], tuple[FlorCall, ...]]:
+        sure, possible = list[FlorCall](), list[FlorCall]()
+        for site in self._scopes.calls:
+            called = self._aliases.called(site.node, site.scope)
+            if called.path is not None:
+                call = FlorCall(called.function, site.node, site.scope.function, called.by_face)
+                (sure if called.is_sure else possible).append(call)
+        for found in (sure, possible):
+            found.sort(key=lambda call: (call.node.lineno, call.node.col_offset, -(call.node.end_lineno or 0)))
+        return tuple(sure), tuple(possible)
+
+    @cached_property
+    def _by_node(self) -> Mapping[ast.AST, FlorCall]:
+        return {call.node: call for call in self.calls}
+
+    @cached_property
+    def _scopes_of_reads(self) -> Mapping[ast.AST, Scope]:
+        return {node: scope for reads in self._scopes.reads.values() for node, scope in reads}
+
+    @cached_property
+    def _chains(self) -> Mapping[ast.AST, ast.expr]:
+        """By the name that it begins with, the longest chain `a.b.c`."""
+        found: dict[ast.AST, ast.expr] = {}
+        for node in self.nodes:
+            if isinstance(node, ast.Attribute):
+                base: ast.expr = node
+                while isinstance(base, ast.Attribute):
+                    base = base.value
+                found.setdefault(base, node)
+        return found
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def parse(source: bytes | str, filename: str = "<unknown>") -> ast.Module:
+    """A tree of one's own, which may be changed. Raises SyntaxError or ValueError as `ast.parse` does."""
+    data = source.encode("utf-8", "surrogateescape") if isinstance(source, str) else source
+    return ast.parse(data, filename)  # bytes: what the file says of its encoding holds
+
+
+def read(text: str, borrowed: Borrowed | None = None) -> Source:
+    """A text by itself. `borrowed`: what other files give it of us, as `read_all` finds it; None: maybe anything."""
+    return _known.source(text, borrowed)
+
+
+def read_all(files: Texts) -> dict[str, Source]:
+    """Files that stand beside each other, by path: what they get of us through each other is known."""
+    found = {path: read(text, frozenset()) for path, text in files.items()}
+    stems = {_stem(path): path for path in sorted(files, reverse=True)}
+    for _ in files:  # each time round, what a file has got may reach those that import it
+        exports = {path: source.exports for path, source in found.items() if source.exports}
+        fresh = {path: read(files[path], _borrowed(path, source, stems, exports)) for path, source in found.items()}
+        if all(fresh[path] is source for path, source in found.items()):
+            break
+        found = fresh
+    return found
+
+
+def _borrowed(
+    path: str, source: Source, stems: Mapping[str, str], exports: Mapping[str, Mapping[str, Path]]
+) -> Borrowed:
+    found: dict[Imported, Path] = {}
+    named = {posixpath.basename(_stem(other)) for other in exports if other != path}
+    for each in source.imports if any(name in source.text for name in named) else ():
+        for module in (each, Imported(f"{each.module}.{each.name}".strip("."), each.level)):
+            if module.module.rpartition(".")[2] not in named and module.module:
+                continue
+            given = [exports.get(file, {}) for file in _files(path, module, stems)]
+            for name, target in given[0].items() if given else ():
+                if all(other.get(name) == target for other in given):
+                    found[replace(module, name=name)] = target
+    return frozenset(found.items())
+
+
+def _stem(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__")
+
+
+def _files(path: str, module: Imported, stems: Mapping[str, str]) -> list[str]:
+    """The files that a module may be: beside its importer, else at the top, else wherever one is called so."""
+    inner = module.module.replace(".", "/")
+    if module.level:
+        folder = path
+        for _ in range(module.level):
+            folder = posixpath.dirname(folder)
+        places = [posixpath.join(folder, inner) if inner else folder]
+    elif not inner or inner.partition("/")[0] in sys.stdlib_module_names:
+        return []
+    else:
+        places = [posixpath.join(posixpath.dirname(path), inner), inner]
+    found = [stems[place] for place in places if place in stems][:1]
+    if not found and not module.level:
+        found = [file for stem, file in stems.items() if stem.endswith(f"/{inner}")]
+    return [file for file in found if file != path]
+
+
+class _Text:
+    """A text and its tree."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._tree: ast.Module | None = None
+        self._is_parsed = False
+        self._lock = threading.Lock()
+
+    @property
+    def tree(self) -> ast.Module | None:
+        with self._lock:
+            if not self._is_parsed:
+                self._tree, self._is_parsed = _parsed(self.text), True
+            return self._tree
+
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        return tuple(ast.walk(self.tree)) if self.tree is not None else ()
+
+
+def _parsed(text: str) -> ast.Module | None:
+    try:
+        return parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None  # whoever runs it will say so
+
+
+class _Known:
+    """The texts that were asked for last, and what was found in them for each way to borrow."""
+
+    def __init__(self) -> None:
+        self._texts: OrderedDict[str, tuple[_Text, dict[Borrowed | None, Source]]] = OrderedDict()
+        self._characters = 0
+        self._lock = threading.Lock()
+
+    def source(self, text: str, borrowed: Borrowed | None) -> Source:
+        with self._lock:
+            if text not in self._texts:
+                self._texts[text] = _Text(text), {}
+                self._characters += len(text)
+            self._texts.move_to_end(text)
+            while self._characters > _KEPT_CHARACTERS and len(self._texts) > 1:
+                dropped, _ = self._texts.popitem(last=False)
+                self._characters -= len(dropped)
+            parsed, sources = self._texts[text]
+            return sources.setdefault(borrowed, Source(parsed, borrowed))
+
+
+_known = _Known()

@@ -1,0 +1,1 @@
+"""Recording without a call for each value: configurations, Trainers, printed lines."""

@@ -1,0 +1,1 @@
+"""The command line, `flor-ray`: words and exit codes only."""

@@ -1,0 +1,372 @@
+"""The command line, `flor-ray`. Its commands about replays and storage are in `replay_commands`, `storage_commands`.
+
+What lives in these: words, questions, progress and exit statuses. What the commands do is in `flor_ray.pipeline`. With
+these modules only words are imported: each command imports what it needs when it runs, so that it answers at once.
+
+    exit status   0 done   1 something could not be answered   2 the command line was wrong   130 Ctrl-C
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import TextIO
+
+import click
+
+from flor_ray import __version__
+from flor_ray.cli.options import store_option, workers_option
+from flor_ray.errors import FlorError, FlorWarning, UsageError
+
+_CAPTURE = "--capture"  # of `run`
+
+
+def _about_replays() -> ModuleType:
+    from flor_ray.cli import replays
+
+    return replays
+
+
+def _about_storage() -> ModuleType:
+    from flor_ray.cli import storage
+
+    return storage
+
+
+_ELSEWHERE: dict[str, Callable[[], ModuleType]] = {
+    **dict.fromkeys(("explain", "replay", "simulate", "timeline"), _about_replays),
+    **dict.fromkeys(("gc", "storage"), _about_storage),
+}
+
+
+class _Commands(click.Group):
+    """The commands of this module, and those of others, which are imported when one of theirs is asked for."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted({*self.commands, *_ELSEWHERE})
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name in _ELSEWHERE and name not in self.commands:
+            self.add_command(getattr(_ELSEWHERE[name](), name))
+        return super().get_command(context, name)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Multiversion hindsight logging: add a log line today, read its values for every past run.
+
+    \b
+    Examples:
+      flor-ray demo                                  see all of it in two minutes
+      flor-ray run train.py --lr 0.01                record a run
+      flor-ray versions                              what was recorded
+      flor-ray propagate grad_norm --diff            where a new log line would stand in old versions
+      flor-ray explain grad_norm                     what a new column would cost
+      flor-ray replay grad_norm --where "epoch >= 3" fill it
+      flor-ray timeline                              what each worker did meanwhile
+      flor-ray simulate grad_norm --workers 1,8,64   how long it would take elsewhere
+      flor-ray dataframe grad_norm loss              read it
+      flor-ray storage                               what the store holds
+      flor-ray gc --keep last --dry-run              what could be deleted
+    """
+
+
+@cli.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []},
+    add_help_option=False,
+    options_metavar="",
+)
+@click.argument(
+    "words",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="[--flor NAME] [--kwargs k=v ...] [--capture] SCRIPT [ARGUMENTS ...]",
+)
+@click.pass_context
+def run(context: click.Context, words: tuple[str, ...]) -> None:
+    """Record a run of a training script, without flags of ours in the script's own command line.
+
+    With --capture, numbers that the script prints or logs with `logging` become features, such as `loss` from
+    "loss: 0.3", "loss=0.3" or "epoch 2 - loss 0.3", also in a tqdm bar. Names that the script gives to flor.log stay
+    its own. Not captured: tables, numbers with a unit, and what subprocesses and worker processes print.
+
+    \b
+    Examples:
+      flor-ray run train.py
+      flor-ray run --flor bigger_batch --kwargs batch_size=256 train.py --epochs 5
+      flor-ray run --capture train.py --lr 0.01
+    """
+    import contextlib
+    import runpy
+
+    from flor_ray.recording import flags, session
+
+    ours, rest = _split_run(words)
+    taken, unknown = flags.parse([word for word in ours if word != _CAPTURE])
+    if not rest or rest[0] in ("-h", "--help"):
+        click.echo(context.get_help(), err=not rest)
+        context.exit(0 if rest else 2)
+    if unknown:
+        raise UsageError(f"flor-ray run does not know {' '.join(unknown)}; arguments of the script come after it.")
+    from flor_ray.automatic.capture import capturing
+    from flor_ray.recording.recorder import Recorder
+
+    script = Path(rest[0])
+    if not script.is_file():
+        raise UsageError(f"There is no script {script} here. Usage: flor-ray run [--flor NAME] SCRIPT [ARGUMENTS ...]")
+    if _CAPTURE in ours and taken.replaying:
+        raise UsageError(
+            "--capture records what a script prints; captured output is not replayed. Leave one of them out."
+        )
+    flags.set_current(taken)
+    sys.argv = [str(script), *rest[1:]]
+    sys.path[0] = str(script.resolve().parent)
+    try:
+        with capturing(script) if _CAPTURE in ours else contextlib.nullcontext():
+            runpy.run_path(str(script), run_name="__main__")
+    except BaseException as error:
+        recorder = session.installed()
+        if isinstance(recorder, Recorder):
+            recorder.failed(error)
+        if not isinstance(error, Exception) or isinstance(error, FlorError | click.ClickException):
+            raise
+        error.__traceback__ = _from_script(error.__traceback__, script)
+        sys.excepthook(type(error), error, error.__traceback__)  # the script's own, if it has set one
+        raise SystemExit(1) from None
+
+
+def _from_script(trace: TracebackType | None, script: Path) -> TracebackType | None:
+    """The part of a traceback that the script would have without us."""
+    while trace is not None and trace.tb_frame.f_code.co_filename != str(script):
+        trace = trace.tb_next
+    return trace
+
+
+def _split_run(words: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Our flags before the script, and the script with all that follows it."""
+    from flor_ray.recording import flags
+
+    index = 0
+    while index < len(words) and words[index].startswith("--"):
+        name, _, attached = words[index].partition("=")
+        index += 1
+        if name == "--":
+            break
+        if name == "--flor" and not attached:
+            index += 1
+        elif name == "--kwargs":
+            while index < len(words) and "=" in words[index] and not words[index].startswith("-"):
+                index += 1
+        elif name not in (*flags.NAMES, _CAPTURE):
+            return [], list(words[index - 1 :])
+    return [word for word in words[:index] if word != "--"], list(words[index:])
+
+
+@cli.command()
+@click.option("--verbose", "-v", is_flag=True, help="Say of each version which checkpoints were taken, and why.")
+@store_option
+def versions(verbose: bool, store: str | None) -> None:
+    """List recorded versions, oldest first.
+
+    \b
+    Examples:
+      flor-ray versions
+      flor-ray versions --verbose
+    """
+    from flor_ray.cli import terminal
+    from flor_ray.store.project import Project
+
+    project = Project.open(store_url=store)
+    experiments = project.experiments()
+    terminal.print_versions(experiments)
+    if not verbose:
+        return
+    from flor_ray.reports import replays
+
+    for experiment in experiments:
+        place = project.name, experiment.version
+        taken, skips = project.store.checkpoints(*place), project.store.skips(*place)
+        click.echo("\n" + replays.checkpointing(experiment, taken, skips, experiment.profile.epochs))
+
+
+@cli.command()
+@click.argument("names", nargs=-1)
+@click.option("--csv", type=click.Path(dir_okay=False), help="Write to this file instead of the terminal.")
+@store_option
+def dataframe(names: tuple[str, ...], csv: str | None, store: str | None) -> None:
+    """Print logged values as a table; all features if none is named.
+
+    \b
+    Examples:
+      flor-ray dataframe loss accuracy
+      flor-ray dataframe loss --csv loss.csv
+    """
+    from flor_ray import lookup
+    from flor_ray.cli import terminal
+
+    frame = lookup.dataframe(*names, store_url=store)
+    if csv is not None:
+        frame.to_csv(csv, index=False)
+        click.echo(f"{len(frame)} rows written to {csv}.")
+        return
+    frame["version"] = frame["version"].str[:8]
+    terminal.print_frame(frame.drop(columns="project"))
+
+
+@cli.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option(
+    "--versions",
+    "prefixes",
+    multiple=True,
+    metavar="V",
+    help="Only the versions whose ids begin so; several by commas, or by repeating it.",
+)
+@click.option("--diff", is_flag=True, help="Print what is put into each version's files.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: one object per version and statement.")
+@click.option("--version", metavar="V", help="Pin: in the file of the version whose id begins so,")
+@click.option("--line", type=click.IntRange(1), metavar="N", help="... after line N; at a header: first in its body,")
+@click.option(
+    "--indent", type=click.IntRange(0), metavar="COLUMN", help="... in the block at this column, if several end there;"
+)
+@click.option("--file", metavar="PATH", help="... in this file of the version; default: the one that corresponds.")
+@click.option(
+    "--statement", type=click.IntRange(1), metavar="LINE", help="Line of the statement meant, if NAME has several."
+)
+@click.option("--remove", is_flag=True, help="Remove the pins of --version V.")
+@store_option
+def propagate(
+    names: tuple[str, ...],
+    prefixes: tuple[str, ...],
+    diff: bool,
+    as_json: bool,
+    version: str | None,
+    line: int | None,
+    indent: int | None,
+    file: str | None,
+    statement: int | None,
+    remove: bool,
+    store: str | None,
+) -> None:
+    """Say where the statements that log NAME would stand in old versions, and how sure that is. Runs nothing.
+
+    Lines are those of the patched file; of what was refused, the line of the version's own file after which it might
+    belong. Exits with 1 if anything was refused.
+
+    With --version and --line you decide: the statement stands after that line, in all versions with the same file, and
+    versions near by are patched from there. Pins are kept in the store, until the statement itself is edited.
+
+    \b
+    Examples:
+      flor-ray propagate grad_norm
+      flor-ray propagate grad_norm --diff | less
+      flor-ray propagate grad_norm --versions a1b2c3,d4e5f6 --diff
+      flor-ray propagate grad_norm --version a1b2c3 --line 42
+      flor-ray propagate grad_norm --version a1b2c3 --line 42 --indent 4
+      flor-ray propagate grad_norm --version a1b2c3 --remove
+    """
+    import json
+
+    from flor_ray.cli import progress, terminal
+    from flor_ray.patching import statements
+    from flor_ray.records import Pin
+    from flor_ray.reports import placements
+    from flor_ray.store.project import Project
+
+    deciding = {
+        "--line": line,
+        "--indent": indent,
+        "--file": file,
+        "--statement": statement,
+        "--remove": remove or None,
+    }
+    given = [option for option, value in deciding.items() if value is not None]
+    if version is None and given:
+        raise UsageError(f"{given[0]} needs --version V: the version in whose file the place is meant.")
+    if version is not None:
+        if prefixes or diff or as_json or len(names) != 1:
+            raise UsageError("A pin is for one NAME in one --version; leave out --versions, --diff and --json.")
+        if remove == (line is not None) or (remove and len(given) > 1):
+            raise UsageError("--version V goes with either --line N, to pin, or --remove. (--versions V only looks.)")
+    project = Project.open(store_url=store)
+    if version is not None and remove:
+        click.echo(placements.unpinned(statements.unpin(project, names[0], version)))
+        return
+    with progress.counting() as tell:
+        if version is not None and line is not None:
+            done = statements.pin(project, names[0], version, Pin(line, indent), file, statement, tell)
+        else:
+            words = [prefix.strip() for word in prefixes for prefix in word.split(",")]
+            found = statements.propagated(project, names, words or None, tell)
+    if version is not None:
+        terminal.print_diff(placements.pinned(done) + "\n")
+        return
+    if as_json:
+        click.echo(json.dumps(placements.as_json(found, diff), indent=1))
+    elif diff:
+        terminal.print_diff(placements.diffs(found))
+    else:
+        click.echo(placements.table(found, terminal.width()))
+        for sentence in placements.advice(found):
+            click.echo(sentence)
+    for note in found.notes:
+        click.echo(f"Note: {note}.", err=as_json or diff)
+    if any(patched.refused for patched in found.patched.values()):
+        raise SystemExit(1)
+
+
+@cli.command()
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where; default: flor-demo, or flor-demo-2, ...",
+)
+@workers_option
+def demo(directory: Path | None, workers: int | None) -> None:
+    """Record six versions of a digits classifier, add a log statement, and fill its column for all of them.
+
+    The folder stays, with a git repository and the recorded versions in it, for you to play on.
+
+    \b
+    Example:
+      flor-ray demo --dir /tmp/flor-demo
+    """
+    from flor_ray.cli import demo as story
+
+    story.tell(directory, workers)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Our warnings are for the user, and need no file name and line."""
+    click.echo(
+        f"Warning: {message}" if issubclass(category, FlorWarning) else f"{category.__name__}: {message}", err=True
+    )
+
+
+def main() -> None:
+    """Entry point: errors that are ours become one message and an exit status."""
+    warnings.showwarning = _show_warning
+    try:
+        status = cli(prog_name="flor-ray", standalone_mode=False)
+        raise SystemExit(status if isinstance(status, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped. What was finished is kept.", err=True)
+        raise SystemExit(130) from None
+    except FlorError as error:
+        click.echo(f"Error: {error}", err=True)
+        raise SystemExit(2 if isinstance(error, UsageError) else 1) from None

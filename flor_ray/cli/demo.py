@@ -1,0 +1,104 @@
+"""The poster's story, for real: six versions of a digits classifier, one late log statement, a filled column."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+import click
+
+from flor_ray import lookup, pipeline
+from flor_ray.cli.terminal import print_frame, run_with_progress
+from flor_ray.errors import FlorError, UsageError
+from flor_ray.reports import replays
+from flor_ray.store.project import Project
+
+_COLUMNS = ("cf_matrix", "hidden_size", "lr", "batch_size", "accuracy")
+_WANTED = ("cf_matrix", "accuracy")
+
+
+def tell(directory: Path | None, workers: int | None) -> None:
+    """Record, ask, replay and read, in `directory` (default: the first free of flor-demo, flor-demo-2, ...).
+
+    Raises:
+        UsageError: the folder is not empty, or scikit-learn is not installed.
+        FlorError: something could not be recorded or replayed.
+    """
+    place = record_all(directory, click.echo)
+    click.echo("\nThe last version logs two things that the others do not:\n")
+    _show_table(place)
+
+    click.echo(f"\nflor.replay({list(_WANTED)}, 'cf_matrix.isna()')\n")
+    project = Project.open(str(place))
+    prepared = pipeline.prepare(project, _WANTED, "cf_matrix.isna()", pipeline.parse_terms(workers))
+    click.echo(f"{pipeline.explained(prepared)}\n")
+    outcome = run_with_progress(prepared)
+    problems = replays.problems(prepared, outcome)
+    for problem in problems:
+        click.echo(f"Warning: {problem}", err=True)
+
+    click.echo("\nThe same table:\n")
+    _show_table(place)
+    click.echo("\nTime per version:\n")
+    seconds = replays.summary(prepared, outcome)[["run", "timestamp", "version", "seconds", "outcome"]]
+    print_frame(seconds.assign(version=seconds["version"].str[:8]))
+    click.echo(
+        f"\nAll of it is in {place}: change train.py, run it, ask for another column.\n"
+        f"  cd {place}\n"
+        "  flor-ray dataframe loss accuracy\n"
+        "  flor-ray versions"
+    )
+    if problems:
+        raise FlorError(f"{len(problems)} of the demo's replays did not go as they should; see the warnings above.")
+
+
+def record_all(directory: Path | None, say: Callable[[str], object] = lambda line: None) -> Path:
+    """Record the six versions, one after another, in a new git repository. Returns its folder."""
+    place = _make(directory)
+    say(f"Recording six versions of train.py in {place}\n")
+    for name, text in _versions():
+        _record(place, name, text, say)
+    return place
+
+
+def _make(directory: Path | None) -> Path:
+    try:
+        import sklearn  # noqa: F401 - the demo's script needs it, for its data
+    except ImportError:
+        raise UsageError("The demo uses scikit-learn's digits: pip install 'flor_ray[demo]'") from None
+    if directory is None:
+        candidates = (Path(f"flor-demo{suffix}") for suffix in ["", *(f"-{n}" for n in range(2, 1000))])
+        directory = next(path for path in candidates if not path.exists())
+    if directory.exists() and any(directory.iterdir()):
+        raise UsageError(f"{directory} is not empty. Choose another folder with --dir, or delete it.")
+    directory.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["git", "init", "--quiet", str(directory)], check=True)
+    return directory.resolve()
+
+
+def _versions() -> list[tuple[str, str]]:
+    """Run name and text of each version, in order."""
+    files = sorted(resources.files("flor_ray").joinpath("demo_versions").iterdir(), key=lambda file: file.name)
+    scripts = [file for file in files if file.name.endswith(".py")]
+    return [(file.name.removesuffix(".py").partition("_")[2], file.read_text(encoding="utf-8")) for file in scripts]
+
+
+def _record(place: Path, name: str, text: str, say: Callable[[str], object]) -> None:
+    (place / "train.py").write_text(text, encoding="utf-8")
+    say(f"$ python train.py --flor {name}")
+    command = [sys.executable, "train.py", "--flor", name]
+    ran = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    if ran.returncode != 0:
+        raise FlorError(f"`{' '.join(command)}` in {place} ended with status {ran.returncode}:\n{ran.stderr}")
+    for line in (*ran.stdout.splitlines()[-1:], *ran.stderr.splitlines()):
+        say(f"  {line}")
+
+
+def _show_table(place: Path) -> None:
+    """One row per version, as on the poster: the values of its last epoch."""
+    frame = lookup.dataframe(*_COLUMNS, path=str(place))
+    last = frame.groupby("version", sort=False).tail(1)
+    print_frame(last[["run", "timestamp", *_COLUMNS]])

@@ -1,0 +1,252 @@
+"""The commands about replays: explain, replay, timeline, simulate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from flor_ray.cli.options import (
+    budget_option,
+    deadline_option,
+    env_option,
+    first_option,
+    price_option,
+    store_option,
+    where_option,
+    workers_option,
+)
+from flor_ray.errors import UsageError
+
+_ASK_SECONDS = 60.0  # replays that should take longer are asked about first
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True)
+@where_option
+@workers_option
+@env_option
+@budget_option
+@deadline_option
+@first_option
+@price_option
+@click.option("--tradeoff", is_flag=True, help="Say what more or fewer workers would bring.")
+@click.option("--html", type=_FILE, help="Write the plan as a page that opens offline.")
+@click.option("--csv", type=_FILE, help="Write a row per segment.")
+@store_option
+def explain(
+    names: tuple[str, ...],
+    where: str | None,
+    workers: int | None,
+    env: str,
+    budget: str | None,
+    deadline: str | None,
+    first: str | None,
+    price: float | None,
+    tradeoff: bool,
+    html: Path | None,
+    csv: Path | None,
+    store: str | None,
+) -> None:
+    """Say what a replay would run and how long it should take. Runs nothing.
+
+    \b
+    Examples:
+      flor-ray explain grad_norm
+      flor-ray explain grad_norm cf_matrix --where "accuracy < 95" --workers 8
+      flor-ray explain grad_norm --tradeoff --price 2.5        how many GPUs are worth it
+      flor-ray explain grad_norm --budget 2h --first peak:accuracy
+      flor-ray explain grad_norm --html plan.html
+    """
+    from flor_ray import pipeline
+    from flor_ray.cli import progress
+    from flor_ray.reports import plans
+    from flor_ray.store.project import Project
+
+    terms = pipeline.parse_terms(workers, budget, deadline, first, price)
+    with progress.counting() as tell:
+        prepared = pipeline.prepare(Project.open(store_url=store), names, where, terms, tell=tell, env=env)
+    explanation = pipeline.explained(prepared)
+    click.echo(str(explanation))
+    if tradeoff:
+        click.echo("")
+        click.echo(plans.tradeoff_text(explanation.tradeoff, prepared.workers, explanation.basis))
+    if html is not None:
+        html.write_text(explanation.to_html(), encoding="utf-8")
+        click.echo(f"The plan is in {html}.")
+    if csv is not None:
+        frame = explanation.to_frame()
+        frame.to_csv(csv, index=False)
+        click.echo(f"{len(frame)} segments are in {csv}.")
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True)
+@where_option
+@workers_option
+@env_option
+@budget_option
+@deadline_option
+@first_option
+@price_option
+@click.option("--again", is_flag=True, help="Also replay what an earlier replay has answered.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask, however long it takes.")
+@click.option("--time-limit", metavar="SPAN", help="End a segment that takes longer, set-up included: 90s, 10m, 2h.")
+@click.option(
+    "--memory-limit", metavar="SIZE", help="End a segment whose processes hold more: 8GB; default: 90% of the machine."
+)
+@store_option
+def replay(
+    names: tuple[str, ...],
+    where: str | None,
+    workers: int | None,
+    env: str,
+    budget: str | None,
+    deadline: str | None,
+    first: str | None,
+    price: float | None,
+    again: bool,
+    yes: bool,
+    time_limit: str | None,
+    memory_limit: str | None,
+    store: str | None,
+) -> None:
+    """Fill the missing values of features by replaying old versions on the Ray cluster.
+
+    Ctrl-C keeps what is finished; the same command then goes on with the rest. So it does after a --budget.
+
+    \b
+    Examples:
+      flor-ray replay cf_matrix
+      flor-ray replay grad_norm --where "accuracy < 95 and epoch >= 3" --yes
+      flor-ray replay grad_norm --budget 2h --first peak:accuracy,end
+      flor-ray replay grad_norm --time-limit 10m --memory-limit 8GB
+      flor-ray replay grad_norm --env recorded
+    """
+    from flor_ray import pipeline, wording
+    from flor_ray.cli import progress, terminal
+    from flor_ray.replaying.limits import parse_limits
+    from flor_ray.reports import replays
+    from flor_ray.store.project import Project
+
+    limits = parse_limits(time_limit, memory_limit)
+    terms = pipeline.parse_terms(workers, budget, deadline, first, price)
+    project = Project.open(store_url=store)
+    with progress.counting() as tell:
+        prepared = pipeline.prepare(project, names, where, terms, again, tell, env)
+    click.echo(str(pipeline.explained(prepared)))
+    if not prepared.is_empty:
+        seconds = prepared.schedule.makespan_seconds
+        if seconds > _ASK_SECONDS and not yes:
+            click.confirm(f"Spend about {wording.duration(seconds)}?", abort=True)
+        outcome = terminal.run_with_progress(prepared, limits)
+        frame = replays.summary(prepared, outcome)
+        frame["version"] = frame["version"].str[:8]
+        click.echo("")
+        terminal.print_frame(frame.drop(columns="project"))
+        for sentence in replays.problems(prepared, outcome):
+            click.echo(f"Warning: {sentence}", err=True)
+        if outcome.failures:
+            raise SystemExit(1)
+    if prepared.refusals or prepared.skipped:
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("replay", required=False)
+@click.option("--html", type=_FILE, help="Write a Gantt chart as a page that opens offline.")
+@click.option("--list", "listed", is_flag=True, help="List the replays that have a timeline.")
+@store_option
+def timeline(replay: str | None, html: Path | None, listed: bool, store: str | None) -> None:
+    """Show what each worker did in a replay: the newest, or the one whose id begins with REPLAY.
+
+    \b
+    Examples:
+      flor-ray timeline
+      flor-ray timeline 20261122T16 --html replay.html
+      flor-ray timeline --list
+    """
+    from flor_ray.cli import terminal
+    from flor_ray.reports import text_tables, timeline_page, timelines
+    from flor_ray.store.project import Project
+
+    project = Project.open(store_url=store)
+    files = project.store.files
+    if listed:
+        found = timelines.every(files, project.name)
+        click.echo(text_tables.render(timeline_page.LISTING, timeline_page.listing(found), terminal.width()))
+        return
+    one = timelines.find(files, project.name, replay or "")
+    click.echo(timeline_page.text(one, terminal.width()))
+    if html is not None:
+        html.write_text(timeline_page.page(one), encoding="utf-8")
+        click.echo(f"The chart is in {html}.")
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True)
+@where_option
+@click.option("--workers", "-n", default="1,2,4,8,16,32,64", show_default=True, help="Numbers with commas between.")
+@click.option("--latency", type=click.FloatRange(0), default=0.0, help="Seconds of a call to a worker.")
+@click.option("--start", type=click.FloatRange(0), default=0.0, help="Seconds until a worker is there.")
+@click.option("--bandwidth", type=click.FloatRange(0, min_open=True), help="Bytes per second of the shared storage.")
+@click.option("--noise", type=click.FloatRange(0), default=0.0, help="Of an epoch's seconds: 0.2 is 20 %.")
+@click.option("--stragglers", type=click.FloatRange(0, 1), default=0.0, help="Share of workers that are 8x slow.")
+@click.option("--failures", type=click.FloatRange(0), default=0.0, help="Of a worker per hour.")
+@click.option("--seed", type=int, default=0, help="Of chance; the same seed gives the same result.")
+@click.option("--html", type=_FILE, help="Write a Gantt chart of the most workers as a page that opens offline.")
+@store_option
+def simulate(
+    names: tuple[str, ...],
+    where: str | None,
+    workers: str,
+    latency: float,
+    start: float,
+    bandwidth: float | None,
+    noise: float,
+    stragglers: float,
+    failures: float,
+    seed: int,
+    html: Path | None,
+    store: str | None,
+) -> None:
+    """How long the same replay would take on other numbers of workers. Runs nothing.
+
+    What is simulated is the replay of NAMES, by what the store knows of its costs. Its scheduler is the one of real
+    replays.
+
+    \b
+    Examples:
+      flor-ray simulate grad_norm --workers 1,4,16
+      flor-ray simulate grad_norm --workers 64 --stragglers 0.05 --failures 0.1 --html simulated.html
+    """
+    from flor_ray import pipeline
+    from flor_ray.cli import progress
+    from flor_ray.reports import simulations, timeline_page
+    from flor_ray.reports.timelines import Timeline
+    from flor_ray.scheduler.world import World
+    from flor_ray.store.project import Project
+
+    try:
+        numbers = [int(word) for word in workers.split(",")]
+    except ValueError:
+        raise UsageError(f"--workers {workers}: write numbers with commas between, as in 1,4,16.") from None
+    with progress.counting() as tell:
+        terms = pipeline.parse_terms(1)
+        prepared = pipeline.prepare(Project.open(store_url=store), names, where, terms, again=True, tell=tell)
+    world = World(
+        latency_seconds=latency,
+        start_seconds=start,
+        bandwidth_bytes_per_second=float("inf") if bandwidth is None else bandwidth,
+        noise=noise,
+        straggler_share=stragglers,
+        failures_per_hour=failures,
+    )
+    found = simulations.simulated(simulations.of_prepared(prepared), numbers, world, seed)
+    click.echo(str(found))
+    if html is not None:
+        row, stints = found.rows[-1], found.stints[max(numbers)]
+        timeline = Timeline("simulated", names, stints, row.workers, row.lower_bound_seconds)
+        html.write_text(timeline_page.page(timeline), encoding="utf-8")
+        click.echo(f"The chart of {row.workers} workers is in {html}.")

@@ -1,0 +1,170 @@
+"""What is shown in a terminal: tables and progress. Plain text where there is none."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flor_ray.records import DEFAULT_LIMITS, Experiment, Limits, Outcome
+from flor_ray.reports.text_tables import render
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from flor_ray.cluster.driver import Progress as ReplayProgress
+    from flor_ray.planning.replay_plan import Prepared
+
+_DIFF_STYLES = (
+    ("--- ", "bold"),
+    ("+++ ", "bold"),
+    ("@@", "cyan"),
+    ("+", "green"),
+    ("-", "red"),
+    ("# ", "yellow"),
+)
+_PLAIN_SECONDS = 2.0  # between two lines of progress where there is no terminal
+_MAX_ROWS = 200  # of a table that is printed; files get all
+
+
+def run_with_progress(prepared: Prepared, limits: Limits = DEFAULT_LIMITS) -> Outcome:
+    """Replay with a progress bar, or with plain lines where there is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from flor_ray import pipeline
+
+    console = Console()
+    if not console.is_terminal or not prepared.costs:
+        return pipeline.run(prepared, tell=_plain_progress(), limits=limits)
+    left = TextColumn("{task.fields[left]}")
+    columns = (
+        TextColumn("Replaying"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("rows,"),
+        TimeElapsedColumn(),
+        left,
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("replay", total=None, left="starting workers")
+        told = _Drift(bar.console.print)
+
+        def tell(progress: ReplayProgress) -> None:
+            bar.update(task, total=progress.wanted, completed=progress.answered, left=_standing(progress))
+            told.tell(progress)
+
+        return pipeline.run(prepared, tell=tell, limits=limits)
+
+
+class _Drift:
+    """Says once that segments have begun to take longer, or shorter."""
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self._say = say
+        self._said: set[str] = set()
+
+    def tell(self, progress: ReplayProgress) -> None:
+        if progress.drift is not None and progress.drift not in self._said:
+            self._said.add(progress.drift)
+            self._say(f"Note: {progress.drift}.")
+
+
+def _standing(progress: ReplayProgress) -> str:
+    """4 workers, 2 min 10 s of their time, about 35.0 s left (30.0 s to 50.0 s)."""
+    from flor_ray.wording import duration
+
+    low, high = progress.remaining_interval
+    return (
+        f"{progress.workers} worker{'' if progress.workers == 1 else 's'}, {duration(progress.busy_seconds)} of worker "
+        f"time, about {duration(progress.remaining_seconds)} left ({duration(low)} to {duration(high)})"
+    )
+
+
+def _plain_progress() -> Callable[[ReplayProgress], None]:
+    told, told_at = -1, 0.0
+    drift = _Drift(click.echo)
+
+    def tell(progress: ReplayProgress) -> None:
+        nonlocal told, told_at
+        now, ends = time.monotonic(), progress.answered == progress.wanted
+        if progress.answered != told and (ends or told < 0 or now - told_at >= _PLAIN_SECONDS):
+            told, told_at = progress.answered, now
+            click.echo(f"Replaying: {progress.answered} of {progress.wanted} rows, {_standing(progress)}")
+        drift.tell(progress)
+
+    return tell
+
+
+def print_frame(frame: pd.DataFrame) -> None:
+    """Print a DataFrame as a table; arrays as their shape, times to the second."""
+    _print_table(map(str, frame.columns), frame.head(_MAX_ROWS).itertuples(index=False))
+    if len(frame) > _MAX_ROWS:
+        click.echo(f"... and {len(frame) - _MAX_ROWS} more rows; --csv FILE writes all of them.")
+
+
+def print_versions(experiments: Sequence[Experiment]) -> None:
+    """Print recorded versions, oldest first."""
+    columns = ["version", "run", "timestamp", "script", "status", "epochs", "seconds", "args"]
+    rows = [
+        [
+            e.version[:8],
+            e.run,
+            datetime.datetime.fromtimestamp(e.started, datetime.UTC),
+            e.script,
+            e.status.value,
+            e.epochs,
+            "" if e.ended is None else f"{e.ended - e.started:.1f}",
+            ", ".join(f"{name}={value}" for name, value in e.args.items()),
+        ]
+        for e in experiments
+    ]
+    if any(e.error for e in experiments):
+        columns.append("error")
+        rows = [[*row, e.error or ""] for row, e in zip(rows, experiments, strict=True)]
+    _print_table(columns, rows)
+
+
+def _print_table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    cells = [[_cell(value) for value in row] for row in rows]
+    click.echo(render(columns, cells, width(), whole=("version", "timestamp")))
+
+
+def print_diff(text: str) -> None:
+    """Print a unified diff: coloured in a terminal, byte for byte elsewhere."""
+    if not sys.stdout.isatty():
+        click.echo(text.encode("utf-8", "surrogateescape"), nl=False)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True, highlight=False)
+    for line in text.split("\n"):
+        style = next((style for start, style in _DIFF_STYLES if line.startswith(start)), "")
+        shown = line.encode("utf-8", "surrogateescape").decode("utf-8", "replace").rstrip("\r")
+        console.print(Text(shown, style=style))
+
+
+def width() -> int:
+    """Columns for a table."""
+    return max(80, _terminal_width())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "NaN" if value != value else f"{value:.6g}"
+    shape = getattr(value, "shape", None)
+    if shape:
+        return f"<{type(value).__name__} {'x'.join(map(str, shape))}>"
+    if hasattr(value, "strftime"):
+        return str(value.strftime("%Y-%m-%d %H:%M:%S"))
+    return "NaN" if value is None or str(value) in ("<NA>", "NaT") else str(value)
+
+
+def _terminal_width() -> int:
+    return shutil.get_terminal_size((118, 24)).columns

@@ -1,0 +1,61 @@
+"""What this process computes on, where that changes the last digits of numbers; and how two such places differ."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from flor_ray.environment.surroundings import cpu_model, gpus, processors
+
+_LIBRARIES = ("torch", "numpy")  # whose versions change what is computed
+
+
+def here() -> dict[str, object]:
+    """This process's processors and numeric libraries, under the names of an experiment's environment."""
+    versions = {name: getattr(sys.modules.get(name), "__version__", None) for name in _LIBRARIES}
+    packages = {name: str(version) for name, version in versions.items() if version is not None}
+    return {**processors(), "packages": packages}
+
+
+def kind(environment: Mapping[str, object]) -> str:
+    """The class of worker that an environment's machine is: its GPUs' type, else its processor's. "" if not known.
+
+    What ran on a machine of several GPU types counts as all of them together: nobody knows which one it used.
+    """
+    gpus = _kinds(environment.get("gpus"))
+    return " and ".join(gpus) or str(environment.get("cpu") or "")
+
+
+def kind_here(with_gpu: bool = True) -> str:
+    """The class of worker that this machine is, or is if its GPUs are not used."""
+    return kind({"cpu": cpu_model(), "gpus": gpus() if with_gpu else ()})
+
+
+def differences(recorded: Mapping[str, object], now: Mapping[str, object]) -> tuple[str, ...]:
+    """Where two environments differ in hardware or threads, in words. What only one of them knows counts for nothing.
+
+    GPUs count by their kinds, not by how many there are: a replay has one, the recorded machine may have had eight.
+    """
+    found = []
+    for key, word in (("machine", "machine type"), ("cpu", "processor"), ("threads", "number of threads")):
+        was, is_now = recorded.get(key), now.get(key)
+        if was and is_now and was != is_now:
+            found.append(f"{word} {is_now} instead of {was}")
+    if "gpus" in recorded and "gpus" in now and now.get("threads") is not None and recorded.get("threads") is not None:
+        was_gpus, now_gpus = _kinds(recorded["gpus"]), _kinds(now["gpus"])
+        if was_gpus != now_gpus:
+            found.append(f"{' and '.join(now_gpus) or 'no GPU'} instead of {' and '.join(was_gpus) or 'no GPU'}")
+    return tuple(found)
+
+
+def library_differences(recorded: Mapping[str, object], now: Mapping[str, object]) -> tuple[str, ...]:
+    """The same for Python and the versions of numeric libraries."""
+    was_packages, now_packages = recorded.get("packages"), now.get("packages")
+    if not isinstance(was_packages, Mapping) or not isinstance(now_packages, Mapping):
+        return ()
+    pairs = [(name, was_packages.get(name), now_packages.get(name)) for name in _LIBRARIES]
+    return tuple(f"{name} {new} instead of {old}" for name, old, new in pairs if old and new and str(old) != str(new))
+
+
+def _kinds(gpus: object) -> list[str]:
+    return sorted({str(gpu) for gpu in gpus}) if isinstance(gpus, list | tuple) else []

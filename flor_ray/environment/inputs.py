@@ -1,0 +1,208 @@
+"""Input files of a run: what a script reads that is no part of its version, with fingerprints, and whether these files
+are still the same when it is replayed.
+
+    record    opened.paths ──> InputFiles ── fingerprints, in the journal's thread ──> Experiment.environment["inputs"]
+    replay    Experiment.environment["inputs"] ── and the files as they are now ──> changes
+
+Files that a script writes and reads are state that it keeps outside of its variables: they are listed, as "rewritten",
+without a fingerprint, for they may be other ones after any run.
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+import sysconfig
+import tempfile
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import blake3
+
+from flor_ray.environment import opened
+from flor_ray.store import typed_json
+
+KEY = "inputs"  # in an experiment's environment
+LEFT_OUT_KEY = "inputs_left_out"
+
+_MOST = 1000  # files that are described
+_WHOLE_BYTES = 16 << 20  # files up to this are hashed whole ...
+_ALL_WHOLE_BYTES = 256 << 20  # ... and of one run no more than this in all
+_SAMPLES, _SAMPLE_BYTES = 32, 64 << 10  # of larger files: their begin, their end, and places between
+# Folders of the system and of programs: what is read there is no data.
+_SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/run", "/usr", "/lib", "/lib64", "/bin", "/sbin")
+_SETTINGS = ("~/.config", "~/.cache/matplotlib", "~/.cache/torch_extensions", "~/.triton", "~/.nv", "~/.netrc")
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file that a recorded run read."""
+
+    path: str  # relative to the repository's root if it is inside, with slashes
+    bytes: int = 0
+    mtime_ns: int = 0
+    hash: str = ""
+    sampled: bool = False  # the hash is of parts of it
+    rewritten: bool = False  # the script wrote it too: nothing else is known of it
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What has become of an input file since."""
+
+    path: str
+    missing: bool = False
+    surely: bool = True  # False: it was written since, and the parts that were sampled are equal
+
+    def __str__(self) -> str:
+        if self.missing:
+            return f"{self.path} is missing"
+        return f"{self.path} has changed" if self.surely else f"{self.path} was written, and looks the same"
+
+
+class InputFiles:
+    """The input files of the run that is recorded in this process."""
+
+    def __init__(self, root: str, ours: Iterable[str] = ()) -> None:
+        """`root` is the repository's; what lies below `ours`, such as a local store, is none of the script's."""
+        self._root = os.path.abspath(root)
+        self._outside = tuple(
+            f"{folder.rstrip('/')}/" for folder in (*_programs(), *ours, os.path.join(self._root, ".git"))
+        )
+        self._temporary = f"{os.path.abspath(tempfile.gettempdir())}/"
+        self._known: dict[str, InputFile | None] = {}
+        self._whole_left = _ALL_WHOLE_BYTES
+        self._lock = threading.Lock()
+
+    def fingerprint(self, tracked: frozenset[str]) -> None:
+        """Look at the files that were opened since the last time. `tracked` are the paths of the version's own."""
+        with self._lock:
+            for path, done in opened.paths().items():
+                if done == opened.READ and path not in self._known and len(self._known) < _MOST:
+                    self._known[path] = self._look_at(path, tracked)
+
+    def described(self, tracked: frozenset[str]) -> dict[str, object]:
+        """The entries of an experiment's environment."""
+        self.fingerprint(tracked)
+        rows: list[dict[str, object]] = []
+        left_out = opened.left_out()
+        for path, done in opened.paths().items():
+            known = self._known.get(path)
+            if done & opened.READ and self._is_state(path, done):
+                known = InputFile(self._shown(path), rewritten=True)
+            if known is None:
+                left_out += done == opened.READ and path not in self._known and not self._is_none(path, tracked)
+            elif len(rows) < _MOST:
+                rows.append(_row(known))
+            else:
+                left_out += 1
+        return {KEY: rows} | ({LEFT_OUT_KEY: left_out} if left_out else {})
+
+    def _look_at(self, path: str, tracked: frozenset[str]) -> InputFile | None:
+        if self._is_none(path, tracked):
+            return None
+        try:
+            status = os.stat(path)
+            if not os.path.isfile(path) or status.st_mtime_ns >= opened.began_ns():
+                return None
+            whole = status.st_size <= min(_WHOLE_BYTES, self._whole_left)
+            if whole:
+                self._whole_left -= status.st_size
+            digest = digest_of(path, status.st_size, sampled=not whole)
+        except OSError:  # it was removed meanwhile: a file for a moment
+            return None
+        return InputFile(self._shown(path), status.st_size, status.st_mtime_ns, digest, sampled=not whole)
+
+    def _is_none(self, path: str, tracked: frozenset[str]) -> bool:
+        return path.startswith(self._outside) or "/__pycache__/" in path or self._shown(path) in tracked
+
+    def _is_state(self, path: str, done: int) -> bool:
+        """Whether the script keeps a file that it has read. What C++ code writes shows in the file's time alone."""
+        if path.startswith(self._outside) or self._is_temporary(path):
+            return False
+        try:
+            written = bool(done & opened.WRITTEN) or os.stat(path).st_mtime_ns >= opened.began_ns()
+        except OSError:  # it is gone
+            return False
+        return written and os.path.isfile(path)
+
+    def _is_temporary(self, path: str) -> bool:
+        return path.startswith(self._temporary) and not path.startswith(f"{self._root}/")
+
+    def _shown(self, path: str) -> str:
+        return os.path.relpath(path, self._root) if path.startswith(f"{self._root}/") else path
+
+
+def recorded(environment: Mapping[str, object]) -> tuple[InputFile, ...]:
+    """The input files in an experiment's environment; none if it was recorded without."""
+    rows = environment.get(KEY)
+    return typed_json.from_plain(rows, tuple[InputFile, ...]) if isinstance(rows, list) else ()
+
+
+def rewritten(environment: Mapping[str, object]) -> tuple[str, ...]:
+    """Paths of the files that the recorded script wrote and read."""
+    return tuple(file.path for file in recorded(environment) if file.rewritten)
+
+
+class Comparer:
+    """Compares recorded input files with those that are there now. A file that several versions read is hashed once."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._digests: dict[tuple[str, int, int, bool], str] = {}
+
+    def changes(self, environment: Mapping[str, object]) -> tuple[Change, ...]:
+        """What has changed or is missing, in the order in which it was read."""
+        found = [self._change(file) for file in recorded(environment) if not file.rewritten]
+        return tuple(change for change in found if change is not None)
+
+    def _change(self, file: InputFile) -> Change | None:
+        path = os.path.join(self._root, file.path)
+        try:
+            status = os.stat(path)
+            if (status.st_size, status.st_mtime_ns) == (file.bytes, file.mtime_ns):
+                return None
+            if status.st_size != file.bytes:
+                return Change(file.path)
+            key = (path, status.st_size, status.st_mtime_ns, file.sampled)
+            if key not in self._digests:
+                self._digests[key] = digest_of(path, status.st_size, file.sampled)
+        except OSError:
+            return Change(file.path, missing=True)
+        if self._digests[key] != file.hash:
+            return Change(file.path)
+        return Change(file.path, surely=False) if file.sampled else None
+
+
+def digest_of(path: str, size: int, sampled: bool) -> str:
+    """Hash of a file, or of parts of it and its size."""
+    hasher = blake3.blake3()
+    with open(path, "rb") as file:
+        if not sampled:
+            while block := file.read(1 << 20):
+                hasher.update(block)
+            return hasher.hexdigest()
+        hasher.update(str(size).encode())
+        for index in range(_SAMPLES):
+            file.seek(max(size - _SAMPLE_BYTES, 0) * index // (_SAMPLES - 1))
+            hasher.update(file.read(_SAMPLE_BYTES))
+    return hasher.hexdigest()
+
+
+def _row(file: InputFile) -> dict[str, object]:
+    """Without what is as by default: there may be a thousand of them."""
+    return {name: value for name, value in typed_json.to_plain(file).items() if value}
+
+
+def _programs() -> Iterable[str]:
+    """Folders of which files are the system's, the interpreter's or a library's."""
+    yield from _SYSTEM
+    yield from map(os.path.expanduser, _SETTINGS)
+    yield from (sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
+    yield from (*site.getsitepackages(), site.getusersitepackages(), str(Path(__file__).parents[1]))
+    # PYTHONPATH and .pth files bring in the libraries of other installations.
+    yield from (folder for folder in sys.path if os.path.basename(folder) in ("site-packages", "dist-packages"))
+    yield os.path.join(tempfile.gettempdir(), "ray")  # Ray's servers

@@ -1,0 +1,101 @@
+"""What is there already: logged values as a table. Nothing is planned or run here, and nothing is imported for that."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from flor_ray.errors import FlorWarning, UnknownFeature
+from flor_ray.records import Experiment, Fidelity
+from flor_ray.store.project import Project
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from flor_ray.replaying.results import Judgement
+
+
+def dataframe(*names: str, path: str = ".", store_url: str | None = None) -> pd.DataFrame:
+    """Logged values as a pandas DataFrame, recorded and replayed ones alike; what is missing is NaN.
+
+    One row per version, per (version, epoch) or per (version, epoch, step): the finest level at which any of `names`
+    was logged; coarser values repeat. No names: all features. Values that a replay could not confirm (it computed a
+    recorded value differently) come with a FlorWarning, and their versions are in `df.attrs["diverged"]`. So do those
+    that depend on what no checkpoint could keep, such as a socket; `df.attrs["doubtful"]` has them by version.
+    `df.attrs["fidelity"]` says of each replayed version: verdict (exact, within tolerance, diverged or unverified),
+    compared (recorded values and states that were computed again), and, if they differ, cause and the first mismatch.
+
+    Raises:
+        UnknownFeature: a name was never logged, and no file logs it.
+    """
+    from flor_ray.store import pivots
+
+    project = Project.open(path, store_url)
+    experiments = project.experiments()
+    logged = project.store.logged(project.name, names or None, [experiment.version for experiment in experiments])
+    if unknown := [name for name in names if name not in logged.names]:
+        _expect_in_code(project, unknown, experiments, logged.names)
+    result = pivots.dataframe(project.store, project.name, names, experiments, logged.rows)
+    judgements, doubtful = _judged(logged.reports, names) if logged.reports else ({}, {})
+    result.attrs["fidelity"] = {version: judgement.plain for version, judgement in sorted(judgements.items())}
+    result.attrs["diverged"] = sorted(v for v, found in judgements.items() if found.verdict is Fidelity.DIVERGED)
+    result.attrs["doubtful"] = {version: sorted(doubts) for version, doubts in sorted(doubtful.items())}
+    for version, sentence in _sentences(judgements, doubtful) if judgements else ():
+        warnings.warn(f"version {version[:8]}: {sentence}", FlorWarning, stacklevel=2)
+    return result
+
+
+def _expect_in_code(
+    project: Project, unknown: Sequence[str], experiments: Sequence[Experiment], recorded: frozenset[str]
+) -> None:
+    """Raise UnknownFeature for a name that no file logs: not one of the working tree, nor one of any version."""
+    from flor_ray.patching import donors, statements
+
+    in_code = donors.features(statements.working_texts(project))
+    for experiment in reversed(experiments):
+        if all(name in in_code for name in unknown):
+            break
+        in_code |= donors.features(statements.python_texts(project, [experiment])[experiment.version])
+    for name in unknown:
+        if name not in in_code:
+            raise UnknownFeature(name, recorded | in_code)
+
+
+def _judged(
+    reports: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> tuple[dict[str, Judgement], dict[str, dict[str, str]]]:
+    """By version, from the newest replays of `names`: whether they computed what was recorded, and the features that
+    depend on what no checkpoint could keep."""
+    from flor_ray.replaying.results import judged
+
+    newest: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for report in sorted(reports, key=lambda report: str(report["origin"])):
+        for name in report["names"]:
+            if not names or name in names:
+                newest[report["version"], f"{name} {report['segment']}"] = report
+    each = {id(report): report for report in newest.values()}.values()
+    doubtful: dict[str, dict[str, str]] = {}
+    for report in each:
+        wanted = {name: variable for name, variable in report.get("doubtful", {}).items() if not names or name in names}
+        doubtful.setdefault(report["version"], {}).update(wanted)
+    return judged(map(_of_these(names), each)), {v: doubts for v, doubts in doubtful.items() if doubts}
+
+
+def _sentences(judgements: Mapping[str, Judgement], doubtful: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
+    """By version, what the reader of replayed values must know."""
+    from flor_ray.reports import replays as reports
+
+    found = [(v, said) for v, judgement in sorted(judgements.items()) for said in reports.describe_judgement(judgement)]
+    doubts = [(v, *doubt) for v, of_version in sorted(doubtful.items()) for doubt in of_version.items()]
+    return found + [(v, reports.describe_doubt(feature, variable)) for v, feature, variable in doubts]
+
+
+def _of_these(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
+    """A report without what it says of other features than `names`."""
+
+    def chosen(report: Mapping[str, Any]) -> Mapping[str, Any]:
+        measured = [name for name in report.get("measured", ()) if not names or name in names]
+        return {**report, "measured": measured}
+
+    return chosen

@@ -1,0 +1,261 @@
+"""The first half of the flow: names to patched sources, with the pins of the store and the answers that are known.
+
+    project ─> texts of all versions ─┐
+    working tree, versions ─> donors ─┼─> patching ─> findings and patched files, by version
+    store ─> pins ────────────────────┘
+
+Nothing runs here and nothing is changed, but for `pin` and `unpin`, which add to the store.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from flor_ray.errors import GitError, UnknownFeature, UnknownVersion, UsageError
+from flor_ray.patching import answers, donors, patching
+from flor_ray.patching.donors import Donor, Revision, Texts
+from flor_ray.patching.patching import Finding, Patched, Verdict, Ways
+from flor_ray.propagation import propagate_tree_through
+from flor_ray.records import Experiment, Pin, PinnedPlace, SourceFile, Status
+from flor_ray.store import cache, pins
+from flor_ray.store.project import Project
+
+Tell = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
+
+_PY = ".py"
+
+
+@dataclass(frozen=True, slots=True)
+class Propagated:
+    """What became of statements in versions."""
+
+    names: tuple[str, ...]
+    experiments: Mapping[str, Experiment]  # the chosen ones by version, oldest first
+    patched: Mapping[str, Patched]
+    notes: tuple[str, ...] = ()
+    texts: Mapping[str, Texts] = field(default_factory=dict, repr=False)  # Python files of the versions, as they were
+
+    @property
+    def findings(self) -> list[tuple[str, Finding]]:
+        return [(version, finding) for version, patched in self.patched.items() for finding in patched.findings]
+
+
+@dataclass(frozen=True, slots=True)
+class Pinning:
+    """A pin that was kept, and what it does."""
+
+    place: PinnedPlace
+    before: Propagated  # all versions as they were without it
+    after: Propagated
+    answered: frozenset[str] = frozenset()  # versions that have values of the name
+
+
+def propagated(
+    project: Project,
+    names: Sequence[str],
+    prefixes: Sequence[str] | None = None,
+    tell: Tell = lambda what, done, total: None,
+) -> Propagated:
+    """Carry the statements of `names` into the versions whose ids begin so (None: all).
+
+    Raises:
+        NothingRecorded: there are no versions.
+        UnknownFeature: nobody logs one of the names.
+        UnknownVersion: no version's id begins so, or several do.
+    """
+    history = project.experiments()
+    chosen = history if prefixes is None else choose(history, prefixes)
+    return _Sources(project, names, history, tell).propagated(chosen)
+
+
+def choose(history: Sequence[Experiment], prefixes: Iterable[str]) -> tuple[Experiment, ...]:
+    """The versions whose ids begin so, oldest first. Raises UnknownVersion where that is not one version each."""
+    found = set()
+    for prefix in prefixes:
+        matching = [e.version for e in history if e.version.startswith(prefix.lower())]
+        if len(matching) != 1 or not prefix:
+            raise UnknownVersion(prefix, [e.version for e in history], matching)
+        found.add(matching[0])
+    return tuple(e for e in history if e.version in found)
+
+
+def pin(
+    project: Project,
+    name: str,
+    prefix: str,
+    pin: Pin,
+    path: str | None = None,
+    statement: int | None = None,
+    tell: Tell = lambda what, done, total: None,
+) -> Pinning:
+    """Keep where a statement belongs in a version: for all versions with that file, and as a donor for those near it.
+
+    `path` is the version's file, if it is not the one that corresponds; `statement` the line of the statement that is
+    meant, if the name is logged in several places.
+
+    Raises:
+        UsageError: that is no place in that version.
+    """
+    history = project.experiments()
+    (experiment,) = choose(history, [prefix])
+    sources = _Sources(project, [name], history, tell)
+    place = sources.place(experiment, name, pin, path, statement)
+    before = sources.propagated(history)
+    sources.add(place)
+    after = sources.propagated(history)
+    for finding in after.patched[experiment.version].findings:
+        if finding.verdict is Verdict.REFUSED:
+            raise UsageError(f"Nothing was kept: {name} in version {experiment.version[:8]}, {finding.why}.")
+    answered = frozenset(version for version, *_ in project.store.kinds(project.name, [name]))
+    return Pinning(pins.keep(project.store.files, project.name, place), before, after, answered)
+
+
+def unpin(project: Project, name: str, prefix: str) -> tuple[PinnedPlace, ...]:
+    """Remove the pins of a name in a version's files, also from all other versions with the same files.
+
+    Raises:
+        UsageError: there is none.
+    """
+    history = project.experiments()
+    (experiment,) = choose(history, [prefix])
+    texts = python_texts(project, [experiment])[experiment.version]
+    blobs = {donors.blob_of(text) for text in texts.values()}
+    kept = [place for place in pins.kept(project.store.files, project.name) if place.name == name]
+    found = tuple(place for place in kept if place.blob in blobs or place.version == experiment.version)
+    if not found:
+        others = ", ".join(dict.fromkeys(place.version[:8] for place in kept))
+        known = f"It is pinned in {others}." if others else "It is pinned nowhere."
+        raise UsageError(f"{name} is not pinned in version {experiment.version[:8]}. {known}")
+    for place in found:
+        pins.remove(project.store.files, project.name, place)
+    return found
+
+
+class _Sources:
+    """All that is needed to carry some names anywhere."""
+
+    def __init__(self, project: Project, names: Sequence[str], history: Sequence[Experiment], tell: Tell) -> None:
+        self._names, self._tell = tuple(dict.fromkeys(names)), tell
+        texts = python_texts(project, history, tell)
+        self._history = [Revision(e.version, e.script, texts[e.version]) for e in history]
+        working = working_texts(project)
+        candidates: list[tuple[str, Texts]] = [("the working tree", working)]
+        candidates += [(f"version {r.version[:8]}", r.texts) for r in reversed(self._history)]
+        found = donors.find_donors(self._names, candidates, frozenset(e.script for e in history))
+        self._donors = {name: tuple(map(self._dated, those)) for name, those in found.items()}
+        for name in self._names:
+            if name not in self._donors and name not in (recorded := project.store.names(project.name)):
+                known = frozenset[str]().union(*(donors.features(text) for _, text in candidates))
+                raise UnknownFeature(name, known | recorded)
+        self._pinned = [p for p in pins.kept(project.store.files, project.name) if p.name in self._names]
+        self._ways = Ways(answers.Propagations(cache.of_propagations()), propagate_tree_through)
+
+    def _dated(self, donor: Donor) -> Donor:
+        return replace(donor, version=next((r.version for r in self._history if r.texts is donor.tree), None))
+
+    def add(self, place: PinnedPlace) -> None:
+        """Count a pin in that is not kept yet."""
+        self._pinned.append(place)
+
+    def propagated(self, chosen: Sequence[Experiment]) -> Propagated:
+        def tell(done: int, total: int) -> None:
+            self._tell("Propagating", done, total)
+
+        wanted = {e.version: e for e in chosen}
+        patched = patching.patch_all(self._names, self._donors, self._history, self._pinned, self._ways, wanted, tell)
+        texts = {r.version: r.texts for r in self._history if r.version in wanted}
+        return Propagated(self._names, wanted, patched, tuple(map(self._stale, self._stale_pins())), texts)
+
+    def _stale_pins(self) -> tuple[PinnedPlace, ...]:
+        return patching.stale(self._pinned, self._donors)
+
+    def _stale(self, place: PinnedPlace) -> str:
+        short = place.version[:8]
+        return (
+            f"the pin of {place.name} in version {short} (after {place.path}:{place.pin.after}) is stale: it was for "
+            f"`{place.statement}`, which is not written so any more. Pin it again, or remove the pin with "
+            f"flor-ray propagate {place.name} --version {short} --remove"
+        )
+
+    def place(
+        self, experiment: Experiment, name: str, pin: Pin, path: str | None, statement: int | None
+    ) -> PinnedPlace:
+        """What to keep. Raises UsageError where that would be no pin."""
+        short = experiment.version[:8]
+        revision = next(r for r in self._history if r.version == experiment.version)
+        if donors.applies(revision.script, revision.texts, name):
+            raise UsageError(f"Version {short} logs {name} itself; there is nothing to pin.")
+        if name not in self._donors:
+            raise UsageError(f"No file logs {name} with flor.log any more, so that there is no statement to pin.")
+        donor, line = self._statement(name, statement)
+        target = posixpath.normpath(path) if path else donors.target_of(donor, revision.script, revision.texts)
+        if target is None:
+            raise UsageError(
+                f"{donor.path} has no counterpart in version {short}, which ran {revision.script or 'no script'}. Say "
+                f"with --file which file is meant: {', '.join(sorted(revision.texts)) or 'it has none'}."
+            )
+        if target not in revision.texts:
+            listed = ", ".join(sorted(revision.texts)) or "none"
+            raise UsageError(f"Version {short} has no Python file {target!r}. Its files: {listed}.")
+        text = revision.texts[target]
+        last = len(text.splitlines())
+        if not 1 <= pin.after <= last:
+            raise UsageError(f"{target} of version {short} has lines 1 to {last}, and no line {pin.after}.")
+        words, ordinal = donors.said(donor, name)[line]
+        return PinnedPlace(name, words, ordinal, target, donors.blob_of(text), pin, experiment.version)
+
+    def _statement(self, name: str, wanted: int | None) -> tuple[Donor, int]:
+        places = [(donor, line) for donor in self._donors[name] for line in donors.said(donor, name)]
+        chosen = [(donor, line) for donor, line in places if wanted in (None, line)]
+        if len(chosen) == 1:
+            return chosen[0]
+        listed = ", ".join(f"{donor.path}:{line}" for donor, line in places)
+        raise UsageError(
+            f"{name} is logged in {len(places)} place{'s' if len(places) > 1 else ''} of {places[0][0].source}: "
+            f"{listed}. Say with --statement LINE which one to pin."
+        )
+
+
+# --- texts ----------------------------------------------------------------------------------------------------------
+
+
+def working_texts(project: Project) -> dict[str, str]:
+    """The Python files of the working tree, as they are now."""
+    return {path: _text(data) for path, data in project.repository.working_sources().items()}
+
+
+def python_texts(
+    project: Project, experiments: Sequence[Experiment], tell: Tell = lambda what, done, total: None
+) -> dict[str, dict[str, str]]:
+    """The Python files of versions. Those of a run that was killed before they were mirrored come from git, and are
+    mirrored now; where git has them no more, there are none, and propagation says so."""
+    tell("Reading sources", 0, len(experiments))
+    mirrored = project.store.sources_of(project.name, [e.version for e in experiments], _PY)
+    decoded: dict[str, str] = {}
+    found = {}
+    for experiment in experiments:
+        files = mirrored.get(experiment.version)
+        if files is None:
+            files = {path: file for path, file in _from_git(project, experiment).items() if path.endswith(_PY)}
+        for file in files.values():
+            if file.oid not in decoded:
+                decoded[file.oid] = _text(file.data)
+        found[experiment.version] = {path: decoded[file.oid] for path, file in files.items()}
+    tell("Reading sources", len(experiments), len(experiments))
+    return found
+
+
+def _from_git(project: Project, experiment: Experiment) -> Mapping[str, SourceFile]:
+    try:
+        sources = project.repository.sources(experiment.version)
+    except GitError:
+        return {}
+    if experiment.status is not Status.RUNNING:  # a run that has just begun is about to do it
+        project.store.write_sources(project.name, experiment.version, experiment.parent, sources)
+    return sources
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")

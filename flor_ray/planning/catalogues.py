@@ -1,0 +1,155 @@
+"""What the flow asks the store before it plans: which versions, what they have, and from where they can be replayed.
+
+Reads only. What it means is decided elsewhere: `query` finds what is missing, `plan` how to get it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from flor_ray.analysis import dependence
+from flor_ray.analysis.epoch_ends import Texts
+from flor_ray.environment import inputs
+from flor_ray.errors import BadWhere
+from flor_ray.patching.patching import Patched, narrowed
+from flor_ray.planning.missing import Request
+from flor_ray.planning.terms import Query
+from flor_ray.records import Checkpoint, Experiment, Gap, Level, Operator, Segment
+from flor_ray.replaying import causes
+from flor_ray.store.fragments import RECORDED
+from flor_ray.store.project import Project
+from flor_ray.wording import some_versions
+
+# Operators of reports of which nothing ran; "copied" is in older stores, where equal runs got each other's values.
+_RUN_NOTHING = (Operator.KNOWN.value, "copied")
+
+
+def select(
+    project: Project, names: Sequence[str], where: str | None, experiments: Sequence[Experiment]
+) -> tuple[Mapping[str, frozenset[int] | None] | None, tuple[str, ...]]:
+    """The versions and epochs that `where` picks (None: everything), and what the user should know about that."""
+    if where is None:
+        return None, ()
+
+    recorded = project.store.names(project.name)
+    from flor_ray.store import pivots  # and pandas, which nothing else here needs
+
+    columns = pivots.referenced_columns(where)
+    if unknown := columns - recorded - set(names) - set(pivots.DIMENSIONS) - set(pivots.CONSTANTS):
+        known = [*pivots.DIMENSIONS, *sorted(recorded | set(names))]
+        raise BadWhere(where, f"there is no column {sorted(unknown)[0]!r}", known)
+    dimensions = pivots.dimensions(project.store, project.name, experiments, sorted(columns & recorded), names)
+    notes = []
+    for name in sorted(columns - set(pivots.DIMENSIONS) - set(pivots.CONSTANTS)):
+        lacking = dimensions.loc[dimensions[name].isna(), "version"].nunique()
+        if lacking and not re.search(rf"\b{re.escape(name)}`?\.(isna|isnull|notna|notnull)\b", where):
+            notes.append(
+                f"{name} has missing values in {lacking} of {len(experiments)} versions; there `where` is false"
+            )
+    return pivots.select(dimensions, where), tuple(notes)
+
+
+def requests(
+    project: Project, queries: Sequence[Query], experiments: Sequence[Experiment]
+) -> tuple[list[Request], tuple[str, ...]]:
+    """What each query asks for, and what the user should know about that."""
+    found: list[Request] = []
+    notes: list[str] = []
+    for asked in queries:
+        names = tuple(dict.fromkeys(asked.names))
+        selected, said = select(project, names, asked.where, experiments)
+        found.append(Request(names, selected))
+        notes += said
+    return found, tuple(dict.fromkeys(notes))
+
+
+def have(project: Project, names: Sequence[str], again: bool) -> dict[tuple[str, str], frozenset[int | None]]:
+    """Where each name has been answered: by a value, or by a replay in which its statement logged nothing."""
+    found: dict[tuple[str, str], set[int | None]] = {}
+    logged = project.store.logged(project.name, names)
+    columns = [logged.rows[column].to_pylist() for column in ("version", "name", "epoch", "origin")]
+    for version, name, epoch, origin in zip(*columns, strict=True):
+        if origin == RECORDED or not again:
+            found.setdefault((version, name), set()).add(epoch)
+    for report in [] if again else logged.reports:
+        operator = report["operator"]
+        is_outside = operator == Operator.DP.value or (operator in _RUN_NOTHING and not report["last"])
+        places: list[int | None] = [] if is_outside else _range(report)
+        if is_outside or operator == Operator.DP_STAR.value:
+            places.append(None)
+        for name in report["names"]:
+            found.setdefault((report["version"], name), set()).update(places)
+    return {key: frozenset(places) for key, places in found.items()}
+
+
+def with_observed(project: Project, patched: Mapping[str, Patched]) -> dict[str, Patched]:
+    """Regions that reading the sources leaves open, narrowed by the levels at which the runs logged other names."""
+    names = frozenset().union(*(patch.witnesses for patch in patched.values()))
+    versions = [version for version, patch in patched.items() if patch.witnesses]
+    levels: dict[str, dict[str, set[Level]]] = {}
+    if names:
+        for version, origin, name, kind in project.store.kinds(project.name, names, versions):
+            if origin == RECORDED:
+                levels.setdefault(version, {}).setdefault(name, set()).update(map(Level, kind.levels))
+    observed = {v: {name: frozenset(found) for name, found in of.items()} for v, of in levels.items()}
+    return {v: narrowed(patch, observed[v]) if v in observed else patch for v, patch in patched.items()}
+
+
+def _range(report: Mapping[str, int]) -> list[int | None]:
+    return list(range(report["first"], report["last"] + 1))
+
+
+def usable_checkpoints(
+    project: Project, versions: set[str]
+) -> tuple[dict[str, tuple[Checkpoint, ...]], tuple[str, ...]]:
+    """Checkpoints whose object is in the store; what is missing is told, and replay starts further back."""
+    usable: dict[str, tuple[Checkpoint, ...]] = {}
+    notes = []
+    for version in sorted(versions):
+        listed = project.store.checkpoints(project.name, version)
+        usable[version] = tuple(c for c in listed if project.store.objects.exists(c.key))
+        lost = sorted({c.epoch for c in listed} - {c.epoch for c in usable[version]})
+        if lost:
+            notes.append(
+                f"version {version[:8]}: the checkpoint objects of epochs {', '.join(map(str, lost))} are missing from "
+                f"{project.store.url}; replay starts from earlier ones"
+            )
+    return usable, tuple(notes)
+
+
+def input_notes(project: Project, experiments: Mapping[str, Experiment], gaps: Sequence[Gap]) -> list[str]:
+    """Input files that are not what they were when the versions were recorded that are to be replayed."""
+    comparer = inputs.Comparer(project.repository.root)
+    changes = {gap.version: comparer.changes(experiments[gap.version].environment) for gap in gaps}
+    return describe_changes({v: list(map(str, found)) for v, found in changes.items() if found})
+
+
+def doubtful(
+    names: Sequence[str],
+    segments: Sequence[Segment],
+    texts: Mapping[str, Texts],
+    patched: Mapping[str, Patched],
+    checkpoints: Mapping[str, Sequence[Checkpoint]],
+) -> dict[str, dict[str, str]]:
+    """Per version, the wanted features that depend on a variable which its checkpoints do not hold."""
+    found: dict[str, dict[str, str]] = {}
+    for version in sorted({s.version for s in segments if s.operator is not Operator.DP_STAR}):
+        opaque = frozenset().union(*(checkpoint.opaque for checkpoint in checkpoints[version]))
+        if opaque:
+            files = {**texts.get(version, {}), **patched[version].files}
+            depending = dependence.features_that_depend(opaque, *files.values())
+            found[version] = {name: depending[name] for name in names if name in depending}
+    return {version: doubts for version, doubts in found.items() if doubts}
+
+
+def describe_changes(changes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Notes on the input files of versions: by version, what has become of each."""
+    groups: dict[str, list[str]] = {}
+    for version, found in changes.items():
+        groups.setdefault(causes.some(found), []).append(version)
+    return [
+        f"{found} since {some_versions(versions)} {'was' if len(versions) == 1 else 'were'} recorded: replayed values "
+        "may differ"
+        for found, versions in groups.items()
+    ]

@@ -1,0 +1,125 @@
+"""What a plan's segments cost, which of them are run, and by how many workers, when: the scheduler with what it asks of
+the store.
+
+    segments ─> calibrations ─> CostModel ─> costs ─> budget, priorities ─> cut and packed: Schedule
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from flor_ray.environment import hardware
+from flor_ray.errors import UsageError
+from flor_ray.patching.patching import Patched
+from flor_ray.planning import calibrations, peaks, segmenting
+from flor_ray.planning.replay_plan import Scheduled
+from flor_ray.planning.terms import First, Terms
+from flor_ray.records import Checkpoint, Experiment, Gap, Operator, Segment, SegmentCost
+from flor_ray.scheduler import budget, priorities, splitting
+from flor_ray.scheduler.calibration import Calibration, CostModel
+from flor_ray.scheduler.problem import Cutting, Slot
+from flor_ray.store.project import Project
+
+_SAFETY = 1.0  # standard deviations to keep clear of a budget and a deadline, for what segments have of their own
+
+
+def model_of(
+    project: Project,
+    versions: Sequence[str],
+    experiments: Mapping[str, Experiment],
+    checkpoints: Mapping[str, Sequence[Checkpoint]],
+    patched: Mapping[str, Patched],
+) -> CostModel:
+    """What is known of these versions' costs, on workers like this machine."""
+    kind = hardware.kind_here()
+    known = calibrations.kept(project.store.files)
+    here = known.get(kind, Calibration())
+    recorded = {v: calibrations.recorded(experiments[v], checkpoints[v], patched[v], here) for v in versions}
+    return CostModel(recorded, known, kind)
+
+
+def scheduled(
+    project: Project,
+    segments: Sequence[Segment],
+    experiments: Mapping[str, Experiment],
+    checkpoints: Mapping[str, Sequence[Checkpoint]],
+    patched: Mapping[str, Patched],
+    terms: Terms,
+    shares: Sequence[tuple[float, Sequence[Gap]]] = (),
+) -> Scheduled:
+    """Estimate, choose what the terms allow, cut what is too long for one worker, and pack.
+
+    `shares` are the weights of several queries, with what each of them lacks.
+
+    Raises:
+        NothingFits: the budget or the deadline leaves no time for any of it.
+        UsageError: a feature by whose peak epochs are ordered has no values.
+    """
+    versions = list(dict.fromkeys(segment.version for segment in segments))
+    model = model_of(project, versions, experiments, checkpoints, patched)
+    cutting = Cutting(
+        lambda segment: segmenting.split_points(segment, checkpoints[segment.version]), segmenting.cut, model.cost
+    )
+    estimates = tuple(map(model.cost, segments))
+    workers = (Slot(ready_seconds=model.start_seconds()),) * terms.workers
+    unordered = terms.first is None and not terms.limited
+    if unordered and len(shares) > 1:
+        ranked = _by_share(estimates, shares)
+        cutting = _with_ranks(cutting, ranked)
+        return Scheduled(splitting.schedule(ranked, workers, cutting), ranked, cutting, model)
+    if not segments or unordered:
+        return Scheduled(splitting.schedule(estimates, workers, cutting), estimates, cutting, model)
+    if len(shares) > 1:
+        raise UsageError("Several queries at once have no budget, deadline or order of their own. Ask one by one.")
+    first = terms.first or First()
+    by_epoch = peaks.ranks(first, peaks.peak_epochs(project, first), priorities.wanted(estimates), experiments)
+    ranked, cutting = priorities.ranked(estimates, by_epoch), priorities.ranked_cutting(cutting, by_epoch)
+    if not terms.limited:
+        return Scheduled(splitting.schedule(ranked, workers, cutting), ranked, cutting, model)
+    # What all estimates have in common does not average out: the limits are kept at its upper end.
+    _, high = model.interval(1.0)
+    found = budget.within(
+        estimates,
+        cutting,
+        gpu_seconds=terms.gpu_seconds,
+        deadline_seconds=terms.deadline_seconds,
+        workers=workers,
+        ranks=by_epoch,
+        safety=_SAFETY,
+        margin=max(1.0, high),
+    )
+    return Scheduled(found.schedule, found.costs, cutting, model, (found.note,) if found.note else ())
+
+
+def _by_share(
+    estimates: Sequence[SegmentCost], shares: Sequence[tuple[float, Sequence[Gap]]]
+) -> tuple[SegmentCost, ...]:
+    """The segments with their ranks in the fair order of several queries."""
+    queries = [
+        priorities.Share(str(number), share, tuple(c for c in estimates if _answers(c.segment, gaps)))
+        for number, (share, gaps) in enumerate(shares)
+    ]
+    return priorities.fair(queries)
+
+
+def _answers(segment: Segment, gaps: Sequence[Gap]) -> bool:
+    """Whether a segment answers something of the gaps."""
+    return any(
+        gap.version == segment.version
+        and not set(gap.names).isdisjoint(segment.names)
+        and (segment.operator is not Operator.DP_I or any(segment.first <= e <= segment.last for e in gap.epochs))
+        for gap in gaps
+    )
+
+
+def _with_ranks(cutting: Cutting, ranked: Sequence[SegmentCost]) -> Cutting:
+    """The same cutting, whose pieces have the ranks of the segments that they are of."""
+    places = {
+        (c.segment.version, epoch): c.rank for c in ranked for epoch in range(c.segment.first, c.segment.last + 1)
+    }
+
+    def cost(segment: Segment) -> SegmentCost:
+        return replace(cutting.cost(segment), rank=places.get((segment.version, segment.last), 0.0))
+
+    return replace(cutting, cost=cost)

@@ -1,0 +1,403 @@
+"""Recording: what `arg`, `log`, `loop` and `checkpointing` do while a script trains.
+
+    script ── log ──> buffer ── every second ──> F      (Journal's thread)
+           ── loop ─> Snapshot ── queue ───────> S, C   (Journal's other thread)
+
+Training never dies for a failed write: the loss is reported as a warning.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import pickle
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sized
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from types import FrameType, TracebackType
+from typing import Any, TypeVar
+
+from flor_ray.environment import import_seconds, opened
+from flor_ray.environment.inputs import InputFiles
+from flor_ray.environment.surroundings import Surroundings
+from flor_ray.errors import FlorWarning
+from flor_ray.recording import flags, script, session
+from flor_ray.recording.checkpointer import Checkpointer
+from flor_ray.recording.context import Context, Role
+from flor_ray.recording.journal import Journal, PendingCheckpoint
+from flor_ray.recording.session import CheckpointOptions
+from flor_ray.records import EpochTimes, Experiment, Level, LogRecord, Profile, Status
+from flor_ray.state import random_states
+from flor_ray.state.checkpoints import Capturer
+from flor_ray.state.selection import Chooser, Scope
+from flor_ray.store import cache, typed_values
+from flor_ray.store.project import Project
+
+T = TypeVar("T")
+
+
+class Recorder:
+    """Records one run. Create it with `start`, which commits the code that runs."""
+
+    def __init__(
+        self, experiment: Experiment, journal: Journal, root: Path, surroundings: Surroundings, waits: bool
+    ) -> None:
+        self.experiment = experiment
+        self._surroundings = surroundings
+        self._journal = journal
+        self._context = Context(waits=waits)
+        self._sources = script.LoopSources()
+        self._held_loops = script.HeldLoops()
+        self._clock = self._process_started = script.process_started()
+        capturer = Capturer(Chooser(script.users_code(root)))
+        self._checkpointer = Checkpointer(capturer, journal, self._clock, self._tell_once)
+        self._root = root
+        self._pid = os.getpid()
+        self._args: dict[str, object] = {}
+        self._held: list[PendingCheckpoint] = []  # taken when a loop was left early: kept only if the script goes on
+        self._held_epoch: EpochTimes | None = None
+        self._epochs: list[EpochTimes] = []
+        self._main_name: str | None = None
+        self._nested_name: str | None = None
+        self._setup_seconds, self._import_seconds = 0.0, 0.0
+        self._steps: list[int] = []  # of the first nested loop of each epoch
+        self._in_epoch = False
+        self._parts = [0.0, 0.0, 0.0]
+        self._warned: set[str] = set()
+        self._error: str | None = None
+        self._closed = False
+
+    @classmethod
+    def start(cls) -> Recorder:
+        """Begin a run: commit the working tree to the shadow branch, and open the store.
+
+        Raises:
+            NoRepository: the script is not inside a git repository.
+            StoreError: the store cannot be opened.
+        """
+        began = time.perf_counter()
+        in_worker = script.in_ray_worker()
+        frame = None if in_worker else script.main_frame(sys._getframe(1))
+        filename = frame.f_globals.get("__file__") if frame is not None else None
+        if in_worker:
+            filename = script.outermost_file(sys._getframe(1))
+        path = Path(filename).resolve() if filename else None
+        project = Project.open(str(path.parent) if path else ".")
+        repository, store = project.repository, project.store
+        root = Path(repository.root)
+        name = path.relative_to(root).as_posix() if path is not None and path.is_relative_to(root) else ""
+        run = flags.current().run
+        with opened.paused():
+            commit = repository.commit_shadow(f"flor: {run or name or 'interactive'}")
+        for left_out in commit.left_out:
+            _warn(f"{left_out.path} ({left_out.bytes} bytes) is not kept with this version: {left_out.reason}.")
+        sources = script.LoopSources()
+        text = sources.remember(str(path)) if path is not None else ""
+        surroundings = Surroundings(root, text, script.users_code(root))
+        environment = surroundings.at_start()
+        environment["rng"] = store.objects.put(pickle.dumps(random_states.global_state()))
+        environment["lock"] = store.objects.put(surroundings.lock.encode())
+        if in_worker:
+            environment["worker"] = "ray"
+        if frame is not None and text and not script.is_compiled_from(frame, text):
+            environment["source_changed"] = True
+            _warn(
+                f"{name} was edited after this process had started: version {commit.version[:8]} holds the edited text,"
+                " not the code that runs now. Values replayed for this version may differ; run it again to be sure."
+            )
+        cwd = Path.cwd()
+        experiment = Experiment(
+            project=project.name,
+            version=commit.version,
+            parent=commit.parent,
+            script=name,
+            run=run,
+            started=time.time(),
+            ended=None,
+            status=Status.RUNNING,
+            argv=tuple(sys.argv[1:]),
+            cwd=cwd.relative_to(root).as_posix() if cwd.is_relative_to(root) else str(cwd),
+            environment=environment,
+        )
+        store.begin_run(experiment)
+        inputs = InputFiles(repository.root, _ours(store.url))
+        journal = Journal(store, experiment, repository, inputs)
+        recorder = cls(experiment, journal, root, surroundings, waits=script.calls_checkpointing(text))
+        recorder._sources = sources
+        recorder._attach()
+        recorder._clock += time.perf_counter() - began  # no replay does this
+        return recorder
+
+    # the four calls
+
+    def arg(self, name: str, default: object) -> Any:
+        self._confirm()
+        if name not in self._args:
+            text = flags.current().kwargs.get(name)
+            value = default if text is None else flags.convert(name, text, default)
+            self._args[name] = value
+            iteration = self._context.count_outside(name)  # also in a loop, an argument belongs to the whole run
+            record = LogRecord(Level.DATA_PREP, None, None, name, iteration, typed_values.encode(value), time.time())
+            self._journal.log(record)
+        return self._args[name]
+
+    def log(self, name: str, value: T) -> T:
+        self._held_loops.close_left()
+        if self._held:
+            self._confirm()
+        level, epoch, step, iteration = self._context.key(name)
+        encoded = typed_values.encode_later(value)
+        record = LogRecord(level, epoch, step, name, iteration, encoded, time.time())
+        self._journal.log(record, 0 if encoded.blob is None else len(encoded.blob))
+        return value
+
+    def add_targets(self, targets: Mapping[str, Any], options: CheckpointOptions) -> None:
+        self._checkpointer.add(targets, options)
+        self._context.waits = False
+
+    def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]:
+        self._held_loops.close_left()
+        place = (self._relative(frame.f_code.co_filename), frame.f_lineno)
+        scope = Scope("main", frame, self._sources.names(frame), only_live=True)
+        iterator = self._loop(name, iterable, scope, place)
+        if scope.names.lines is not None:
+            self._held_loops.add(iterator, frame, scope.names.lines)
+        return iterator
+
+    @contextlib.contextmanager
+    def iteration(self, name: str, frame: FrameType) -> Iterator[None]:
+        self._held_loops.close_left()
+        self._confirm()
+        role = self._context.enter_iteration(name)
+        if role is Role.MAIN:
+            if self._context.epoch == 1:
+                self._main_loop_of_iterations_begins(name, frame)
+            self._begin_epoch(self._context.epoch or 0)
+        elif role is Role.NESTED:
+            self._nested_name = self._nested_name or name
+            self._parts[1 if self._context.step else 0] += self._lap()
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            epoch = self._context.epoch or 0
+            self._context.leave(role)
+            if role is Role.MAIN:
+                self._end_epoch(epoch, last=failed, hold=failed, returned=failed)
+            elif role is Role.NESTED:
+                self._parts[1] += self._lap()
+
+    def _main_loop_of_iterations_begins(self, name: str, frame: FrameType) -> None:
+        self._main_name = name
+        self._set_up(self._lap())
+        scope = Scope("main", frame, self._sources.iteration_names(frame), only_live=False)
+        place = (self._relative(frame.f_code.co_filename), frame.f_lineno)
+        self._keep(self._checkpointer.main_loop_begins(scope, place))
+
+    # loops
+
+    def _loop(
+        self, name: str | None, iterable: Iterable[T], scope: Scope, place: tuple[str, int]
+    ) -> Generator[T, None, None]:
+        """A generator, so that `break`, `return` and exceptions close it; its role is decided when it is entered."""
+        self._confirm()
+        role = self._context.enter()
+        if role is Role.MAIN:
+            yield from self._main_loop(name or "epoch", iterable, scope, place)
+        elif role is Role.NESTED:
+            yield from self._nested_loop(name or "step", iterable, replace(scope, slot="nested", only_live=False))
+        else:
+            try:
+                yield from iterable
+            finally:
+                self._context.leave(role)
+
+    def _main_loop(self, name: str, iterable: Iterable[T], scope: Scope, place: tuple[str, int]) -> Iterator[T]:
+        self._main_name = name
+        self._set_up(self._lap())
+        self._keep(self._checkpointer.main_loop_begins(scope, place))
+        epochs = len(iterable) if isinstance(iterable, Sized) else None
+        epoch, left_early = 0, True
+        try:
+            for epoch, element in enumerate(iterable, start=1):
+                self._begin_epoch(epoch)
+                yield element
+                self._held_loops.close_left()
+                self._end_epoch(epoch, last=epoch == epochs)
+            left_early = False
+            self._keep(self._checkpointer.main_loop_ends(epoch))
+        finally:
+            if left_early and self._in_epoch:
+                self._end_epoch(epoch, last=True, hold=True, returned=not _left_by_break(scope))
+            self._context.leave(Role.MAIN)
+            self._lap()
+            if "worker" in self.experiment.environment and (not left_early or _left_by_break(scope)):
+                self._confirm()
+                self._journal.settle(self._ended(0.0))  # Ray kills its workers when they have done their work
+
+    def _nested_loop(self, name: str, iterable: Iterable[T], scope: Scope) -> Iterator[T]:
+        first = self._context.nested_in_epoch == 1
+        epoch = self._context.epoch or 0
+        if first:
+            self._nested_name = name
+            self._parts[0] += self._lap()
+            self._checkpointer.nested_loop_begins(epoch, scope, iterable)
+            self._lap()
+        left_early, steps = True, 0
+        try:
+            for step, element in enumerate(iterable):
+                self._context.step, steps = step, step + 1
+                yield element
+            left_early = False
+        finally:
+            self._context.leave(Role.NESTED)
+            if first:
+                self._steps.append(steps)
+                self._parts[1] += self._lap()
+                returned = left_early and not _left_by_break(scope)
+                self._keep(self._checkpointer.nested_loop_ends(epoch, scope, returned), hold=left_early)
+
+    def _begin_epoch(self, epoch: int) -> None:
+        if self._context.iterations is None:
+            self._context.begin_epoch(epoch)
+        self._checkpointer.epoch_begins()
+        self._in_epoch = True
+        self._parts = [0.0, 0.0, 0.0]
+        self._lap()
+
+    def _end_epoch(self, epoch: int, last: bool = False, hold: bool = False, returned: bool = False) -> None:
+        """The epoch ran through, or (hold) was left early: then it counts only if the script goes on after it."""
+        self._confirm()
+        self._in_epoch = False
+        self._parts[2 if self._context.nested_in_epoch else 0] += self._lap()
+        times = EpochTimes(epoch, *self._parts)
+        if hold:
+            self._held_epoch = times
+        else:
+            self._epochs.append(times)
+        self._keep(self._checkpointer.epoch_ends(times, last, returned), hold)
+
+    def _relative(self, filename: str) -> str:
+        path = Path(filename)
+        return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else filename
+
+    def _keep(self, pending: PendingCheckpoint | None, hold: bool = False) -> None:
+        """Hand a checkpoint on; one that was taken where a loop was left early is held until the script goes on."""
+        if pending is not None and hold:
+            self._held.append(pending)
+        elif pending is not None:
+            self._journal.checkpoint(pending)
+        self._clock = time.perf_counter()  # what the snapshot cost is not the script's own time
+
+    def _tell_once(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            _warn(message)
+
+    def _confirm(self) -> None:
+        """The script goes on after a loop was left early, so it was a `break`, and what was held is real."""
+        for pending in self._held:
+            self._journal.checkpoint(pending)
+        self._held.clear()
+        if self._held_epoch is not None:
+            self._epochs.append(self._held_epoch)
+            self._held_epoch = None
+
+    def _set_up(self, seconds: float) -> None:
+        self._setup_seconds = seconds
+        self._import_seconds = min(seconds, import_seconds.stop(self._process_started))
+
+    def _lap(self) -> float:
+        """Seconds since the last lap."""
+        now = time.perf_counter()
+        seconds, self._clock = now - self._clock, now
+        return seconds
+
+    # the end
+
+    def _attach(self) -> None:
+        """Be told of every way in which the process may end, except SIGKILL."""
+        atexit.register(self.close)
+        os.register_at_fork(after_in_child=self._after_fork)
+        previous = sys.excepthook
+
+        def on_exception(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
+            self.failed(value)
+            previous(kind, value, trace)
+
+        sys.excepthook = on_exception
+        with contextlib.suppress(ValueError):  # not the main thread: SIGTERM is then seen as a crash
+            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                signal.signal(signal.SIGTERM, self._on_sigterm)
+
+    def failed(self, error: BaseException) -> None:
+        """The script ended by raising this."""
+        if not (isinstance(error, SystemExit) and error.code in (None, 0)):
+            self._error = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+
+    def _after_fork(self) -> None:
+        """A forked worker stays silent, and dies of SIGTERM at once: with a handler of Python's, a signal that comes
+        just before it waits for a semaphore would never be heard (pools end their workers like that)."""
+        session.install(session.Passive())
+        with contextlib.suppress(ValueError):  # forked from another thread than the main one
+            if signal.getsignal(signal.SIGTERM) == self._on_sigterm:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
+        self._error = "SIGTERM"
+        self.close()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    def close(self) -> None:
+        """Write everything that is still in memory, and how the run ended. Does nothing the second time."""
+        if self._closed or os.getpid() != self._pid:
+            return
+        self._closed = True
+        if self._error is None:
+            self._confirm()
+        if self._main_name is None:
+            self._set_up(self._lap())
+        seconds = self._lap()
+        unused = flags.current().kwargs.keys() - self._args.keys()
+        if unused:
+            _warn(f"--kwargs {', '.join(sorted(unused))}: no flor.arg of the script asked for it.")
+        self._journal.close(self._ended(seconds))
+
+    def _ended(self, suffix_seconds: float) -> Experiment:
+        """This run, as if it ended now."""
+        steps = median(self._steps or [0])
+        return replace(
+            self.experiment,
+            ended=time.time(),
+            status=Status.FINISHED if self._error is None else Status.FAILED,
+            args=self._args,
+            main_loop=self._main_name,
+            nested_loop=self._nested_name,
+            epochs=len(self._epochs),
+            profile=Profile(self._setup_seconds, tuple(self._epochs), suffix_seconds, self._import_seconds, steps),
+            environment=dict(self.experiment.environment) | self._surroundings.at_end(),
+            error=self._error,
+        )
+
+
+def _left_by_break(scope: Scope) -> bool:
+    """Whether the loop in this frame is being left by a `break` that nothing but the code after the loop follows."""
+    return scope.frame.f_lineno in scope.names.breaks and not scope.names.has_else
+
+
+def _ours(store_url: str) -> list[str]:
+    """Folders in which this process reads and writes for us."""
+    cached = os.environ.get(cache.FOLDER_VARIABLE) or cache.default_folder(os.environ)
+    return [os.path.abspath(os.path.expanduser(folder)) for folder in (store_url.removeprefix("file://"), cached)]
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, FlorWarning, stacklevel=3)

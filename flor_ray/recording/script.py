@@ -1,0 +1,138 @@
+"""The training script that runs in this process: its main frame, sources, classes and age. No recording here."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import os
+import re
+import sys
+import sysconfig
+import time
+import types
+from collections.abc import Callable, Generator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from flor_ray import processes
+from flor_ray.variables import LoopNames, iteration_names, loop_names
+
+_CHECKPOINTING_CALL = re.compile(r"\b(checkpointing|checkpoints)\s*\(")
+
+
+class LoopSources:
+    """Source files as they were when the run began, and what their loops carry."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+        self._names: dict[tuple[str, int], LoopNames] = {}
+
+    def remember(self, filename: str) -> str:
+        """Text of a file, read now if it was not read before; "" if it cannot be read."""
+        if filename not in self._texts:
+            try:
+                self._texts[filename] = Path(filename).read_text(encoding="utf-8", errors="surrogateescape")
+            except OSError:
+                self._texts[filename] = "".join(linecache.getlines(filename))  # a notebook keeps its cells there
+        return self._texts[filename]
+
+    def names(self, frame: FrameType) -> LoopNames:
+        """What the loop that `frame` is about to enter carries."""
+        place = (frame.f_code.co_filename, frame.f_lineno)
+        if place not in self._names:
+            self._names[place] = loop_names(self.remember(place[0]), place[1])
+        return self._names[place]
+
+    def iteration_names(self, frame: FrameType) -> LoopNames:
+        """What the loop carries of which `frame` is about to enter an iteration."""
+        return iteration_names(self.remember(frame.f_code.co_filename), frame.f_lineno)
+
+
+class HeldLoops:
+    """Loops whose iterators are held by a variable, as in `bar = tqdm(flor.loop(...))`.
+
+    `break` does not close such an iterator. It is closed when the script is next seen outside of the loop's lines.
+    """
+
+    def __init__(self) -> None:
+        self._open: list[tuple[Generator[Any, None, None], FrameType, range]] = []
+
+    def add(self, iterator: Generator[Any, None, None], frame: FrameType, lines: range) -> None:
+        self._open.append((iterator, frame, lines))
+
+    def close_left(self) -> None:
+        """Close those that the script has left."""
+        if not self._open:
+            return
+        for entry in reversed(self._open[:]):
+            iterator, frame, lines = entry
+            state = inspect.getgeneratorstate(iterator)
+            if state == inspect.GEN_SUSPENDED and frame.f_lineno not in lines:
+                iterator.close()
+            if inspect.getgeneratorstate(iterator) == inspect.GEN_CLOSED:
+                self._open.remove(entry)
+
+
+def main_frame(frame: FrameType | None) -> FrameType | None:
+    """The frame of the main script's module, looking outwards from `frame`."""
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__main__":
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def in_ray_worker() -> bool:
+    """Whether this is a worker process of Ray, which runs functions of a script but is not its process."""
+    main = getattr(sys.modules.get("__main__"), "__file__", None) or ""
+    return "ray" in sys.modules and os.path.basename(main) == "default_worker.py"
+
+
+def outermost_file(frame: FrameType | None) -> str | None:
+    """The file of the outermost function that is no library's: what a worker of Ray was told to run."""
+    found = None
+    libraries = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    while frame is not None:
+        name, module = frame.f_code.co_filename, frame.f_globals.get("__name__") or ""
+        if os.path.isfile(name) and not name.startswith(libraries) and not module.startswith(("flor_ray.", "ray.")):
+            found = name
+        frame = frame.f_back
+    return found
+
+
+def calls_checkpointing(source: str) -> bool:
+    """Whether a script calls checkpointing somewhere: then loops before that call are not its main loop."""
+    return bool(_CHECKPOINTING_CALL.search(source))
+
+
+def users_code(root: Path) -> Callable[[Any], bool]:
+    """A test for functions, classes and modules that are defined below `root`, rather than in a library."""
+    known: dict[str, bool] = {"__main__": True}
+
+    def test(thing: Any) -> bool:
+        name = thing.__name__ if isinstance(thing, types.ModuleType) else thing.__module__
+        if not isinstance(name, str):
+            return False
+        if name not in known:
+            path = getattr(sys.modules.get(name), "__file__", None)
+            inside = path is not None and Path(path).resolve().is_relative_to(root)
+            libraries = path is not None and "site-packages" in Path(path).parts
+            known[name] = inside and not libraries
+        return known[name]
+
+    return test
+
+
+def is_compiled_from(frame: FrameType, text: str) -> bool:
+    """Whether the module that runs in `frame` was compiled from this text."""
+    try:
+        code = compile(text.encode("utf-8", "surrogateescape"), frame.f_code.co_filename, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return False
+    return code == frame.f_code
+
+
+def process_started() -> float:
+    """When this process began, on the clock of `time.perf_counter`: imports are part of what a run costs."""
+    return time.perf_counter() - processes.age_seconds()

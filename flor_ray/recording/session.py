@@ -1,0 +1,73 @@
+"""The session that answers this process's calls: the contract, the silent one, and which one is installed.
+
+The others are a Recorder, and a Replayer in a replay process; `flor_ray.calls` chooses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Protocol, TypeVar
+
+from flor_ray.recording import flags
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointOptions:
+    """What a script says of its checkpoints, besides what is in them."""
+
+    overhead: float | None = None  # share of the run's time that recording may cost; 1 or more: after every epoch
+    compress: bool | None = None  # None: where it pays
+
+
+class Session(Protocol):
+    """What the public functions delegate to."""
+
+    def arg(self, name: str, default: object) -> Any: ...
+
+    def log(self, name: str, value: T) -> T: ...
+
+    def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]: ...
+
+    def iteration(self, name: str, frame: FrameType) -> AbstractContextManager[None]: ...
+
+    def add_targets(self, targets: Mapping[str, Any], options: CheckpointOptions) -> None: ...
+
+
+class Passive:
+    """A worker process, or a rank that is not the first: everything runs, nothing is recorded."""
+
+    def arg(self, name: str, default: object) -> Any:
+        text = flags.current().kwargs.get(name)
+        return default if text is None else flags.convert(name, text, default)
+
+    def log(self, name: str, value: T) -> T:
+        return value
+
+    def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]:
+        return iter(iterable)
+
+    def iteration(self, name: str, frame: FrameType) -> AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def add_targets(self, targets: Mapping[str, Any], options: CheckpointOptions) -> None:
+        return None
+
+
+_installed: Session | None = None
+
+
+def installed() -> Session | None:
+    """This process's session, if it has one yet."""
+    return _installed
+
+
+def install(new: Session | None) -> None:
+    """Make `new` this process's session (None: choose at the next call)."""
+    global _installed
+    _installed = new

@@ -1,0 +1,28 @@
+"""What a worker is told of a version, to replay segments of it. Plain values that travel to any process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from flor_ray.analysis.epoch_ends import Marking
+from flor_ray.environment.surroundings import Expected
+from flor_ray.records import DEFAULT_LIMITS, Checkpoint, Experiment, Limits
+
+
+@dataclass(frozen=True, slots=True)
+class VersionJob:
+    """What a worker needs to know of a version to replay segments of it."""
+
+    store_url: str
+    origin: str  # id of this replay
+    experiment: Experiment
+    checkpoints: tuple[Checkpoint, ...]
+    patches: Mapping[str, str] = field(default_factory=dict)  # path -> source with the statements propagated
+    original_root: str = ""  # the user's folder, "" where it is not at hand
+    doubtful: Mapping[str, str] = field(default_factory=dict)  # feature -> variable that no checkpoint could keep
+    limits: Limits = DEFAULT_LIMITS  # of each segment
+    marking: Marking = field(default_factory=Marking)
+    leave: frozenset[int] = frozenset()  # epochs that may be left early although the next one follows
+    packages: tuple[str, ...] = ()  # to be installed for it, in an environment of its own: toolz==0.11.0
+    expected: Expected = field(default_factory=Expected)  # where the driver thinks that it runs

@@ -1,0 +1,148 @@
+"""Replaying: the same four calls as in recording, in a process that runs one patched version. No Ray here.
+
+    worker ── ReplayTask, Segment ──> PipeChannel ──> Replayer ── epochs ──> PipeChannel ── SegmentResult ──> worker
+
+The script runs from its top, in the folder and the random state in which it was recorded, with marks around the
+statements that were added (`marked_code`). It stays at its main loop for as long as there are segments, so data
+preparation is paid once per process.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import shutil
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NoReturn
+
+from flor_ray.environment.surroundings import replayed_path
+from flor_ray.errors import ReplayError
+from flor_ray.recording import script as scripts
+from flor_ray.recording import session
+from flor_ray.records import Segment
+from flor_ray.replaying import marked_code
+from flor_ray.replaying.claims import Claims
+from flor_ray.replaying.replayer import Replayer
+from flor_ray.replaying.results import SegmentResult
+from flor_ray.replaying.sandbox import overlay
+from flor_ray.replaying.task import Channel, ReplayTask
+from flor_ray.state import random_states
+from flor_ray.store import cache
+from flor_ray.store.files import Files
+from flor_ray.store.objects import Objects
+
+_PARENT_SECONDS = 1.0  # how often a replay process looks whether its worker is still there
+
+
+@dataclass(slots=True)
+class PipeChannel:
+    """The channel to a worker in another process. If that is gone, this process has nothing left to do."""
+
+    connection: Connection
+    task: ReplayTask
+    claims: Claims | None
+
+    def claim(self, epoch: int) -> bool:
+        return self.claims is None or self.claims.claim(epoch)
+
+    @property
+    def last(self) -> int | None:
+        return None if self.claims is None else self.claims.last
+
+    def next(self) -> Segment | None:
+        try:
+            segment: Segment | None = self.connection.recv()
+        except (EOFError, OSError):
+            _abandon(self.task)
+        return segment
+
+    def done(self, result: SegmentResult | ScriptError) -> None:
+        try:
+            self.connection.send(result)
+        except OSError:
+            _abandon(self.task)
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptError:
+    """What a replay process sends instead of a result when its script, or the replay of it, fails."""
+
+    message: str
+    trace: str
+
+
+def serve(connection: Connection) -> None:
+    """Body of a replay process: receive a ReplayTask, run its script, and answer its segments until there are none."""
+    started = scripts.process_started()
+    task: ReplayTask = connection.recv()
+    threading.Thread(target=_end_with, args=(os.getppid(), task), daemon=True).start()
+    channel = PipeChannel(connection, task, None if task.claims is None else Claims(task.claims))
+    try:
+        run_script(task, channel, started)
+    except BaseException as error:  # noqa: BLE001 - whatever the script raised is the answer
+        channel.done(ScriptError(f"{type(error).__name__}: {error}".strip(), traceback.format_exc()))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
+def run_script(task: ReplayTask, channel: Channel, started: float) -> None:
+    """Run a version's script under a Replayer. Most often this does not return: the process ends with its segments."""
+    files = Files(task.store_url)
+    objects = Objects(files)
+    overlay.install(Path(task.root), Path(task.original_root), _kept(files))
+    script = Path(task.root, task.script)
+    os.chdir(Path(task.root, task.cwd))
+    sys.argv = [os.path.relpath(script), *task.argv]
+    sys.path[0] = str(script.parent)
+    sys.path[:] = replayed_path(sys.path, task.sys_path, Path(task.root))
+    if task.rng is not None:
+        _start_rng(pickle.loads(objects.get(task.rng)))
+    waits = scripts.calls_checkpointing(script.read_text(errors="replace"))
+    replayer = Replayer(task, channel, objects, waits, started, marked=True)
+    session.install(replayer)
+    marks = {str(Path(task.root, path)): found for path, found in task.marks.items()}
+    try:
+        marked_code.run_main(script, marks, replayer.marks)
+    except SystemExit as leaving:
+        if leaving.code not in (None, 0):
+            raise ReplayError(f"the script called sys.exit({leaving.code!r})") from leaving
+    replayer.script_ended()
+
+
+def _kept(files: Files) -> list[str]:
+    """Folders that this process itself reads and fills: a local store, and the cache of a remote one."""
+    folders = [files.url] if files.shared and not files.remote else []
+    cached = os.environ.get(cache.FOLDER_VARIABLE)
+    return [*folders, os.path.abspath(os.path.expanduser(cached))] if cached else folders
+
+
+def _end_with(parent: int, task: ReplayTask) -> None:
+    """End this process when the worker that started it is gone."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_SECONDS)
+    _abandon(task)
+
+
+def _abandon(task: ReplayTask) -> NoReturn:
+    """End now, and remove the files that the worker would have removed."""
+    shutil.rmtree(Path(task.root).parent, ignore_errors=True)
+    if task.claims is not None:
+        shutil.rmtree(Path(task.claims).parent, ignore_errors=True)
+    os._exit(1)
+
+
+def _start_rng(state: Mapping[str, Any]) -> None:
+    """Put generators from which nothing had been drawn when recording began into that state before the script runs."""
+    fresh = random_states.undrawn(state)
+    if fresh:
+        random_states.set_global_state({"python": random.getstate()} | {name: state[name] for name in fresh})

@@ -1,0 +1,451 @@
+"""The session of a replayed script: the same calls as in recording, answered from segments.
+
+    Channel ── Segment ──> Replayer ── restores, lets the script run epochs first..last ──> Channel
+
+At the main loop the Replayer takes segments from its channel: it restores the checkpoint before a segment, lets the
+script run the segment's epochs, hands over what was logged, and takes the next one, in any order. An epoch of which
+nothing more is wanted is left early where the next state is restored anyway. When there are no more segments the
+process ends, without running the rest of the script.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import os
+import pickle
+import sys
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+from flor_ray.environment import hardware
+from flor_ray.errors import ReplayError, UsageError
+from flor_ray.recording import script as scripts
+from flor_ray.recording.context import Context, Role
+from flor_ray.recording.session import CheckpointOptions
+from flor_ray.records import LogRecord, Mismatch, Operator, Point, Segment, Variant
+from flor_ray.replaying import marked_code
+from flor_ray.replaying.guard import Observer
+from flor_ray.replaying.results import SegmentResult
+from flor_ray.replaying.task import Channel, Elements, ReplayTask
+from flor_ray.state import random_states
+from flor_ray.state.checkpoints import Capturer, LoadedState
+from flor_ray.state.selection import Chooser, Scope
+from flor_ray.store import typed_values
+from flor_ray.store.objects import Objects
+
+T = TypeVar("T")
+
+_BYTES_PER_SECOND = 200e6  # at which a recorded state is read and compared, roughly
+_COMPARE_SHARE = 0.05  # of a segment's time
+_COMPARE_SECONDS = 0.02  # may be spent in any case
+_LEFT_PREFIX = "Segment {segment} starts from the prefix, but this process has already left it."
+
+
+class Replayer:
+    """The session of a replayed script."""
+
+    def __init__(
+        self,
+        task: ReplayTask,
+        channel: Channel,
+        objects: Objects,
+        waits: bool,
+        started: float,
+        marked: bool = False,
+    ) -> None:
+        self._task = task
+        self._channel = channel
+        self._objects = objects
+        self._context = Context(waits=waits)
+        self._sources = scripts.LoopSources()
+        self._held_loops = scripts.HeldLoops()
+        self._capturer = Capturer(Chooser(scripts.users_code(Path(task.root).resolve())), recording=False)
+        self._records: list[LogRecord] = []
+        self._warnings: list[str] = []
+        self._segment = channel.next()
+        self._clock = started
+        self._setup_seconds = 0.0
+        self._main: Scope | None = None
+        self._first_call = True
+        self._observer = Observer(self._capturer.known, self._warn)
+        self._marked = marked  # the script runs with marks in it
+        self._moved = False  # the state is no longer what the prefix left
+        self._states_compared = 0
+        self._read_seconds, self._read_bytes = 0.0, 0
+        self._state_mismatch: Mismatch | None = None
+        self._hardware: dict[str, object] = {}
+        self._left = False  # this epoch was left early, so the next one begins with its recorded end
+        self._at_end = False  # the end of this epoch was restored, and only what reads that state is to run
+        self._skips = False  # this iteration only leads to the place where a state is restored
+        self._ended = False  # all epochs of the segment have run; it is over when the script shows that it goes on
+
+    # the four calls
+
+    def arg(self, name: str, default: object) -> Any:
+        self._begin_call()
+        value = self._task.args.get(name, default)
+        if isinstance(default, tuple) and isinstance(value, list):  # JSON knows no tuples
+            value = tuple(value)
+        self._context.count_outside(name)
+        return value
+
+    def log(self, name: str, value: T) -> T:
+        self._begin_call()
+        level, epoch, step, iteration = self._context.key(name)
+        self._records.append(LogRecord(level, epoch, step, name, iteration, typed_values.encode(value), time.time()))
+        return value
+
+    def add_targets(self, targets: Mapping[str, Any], options: CheckpointOptions) -> None:
+        self._begin_call()
+        self._capturer.add(targets)
+        self._context.waits = False
+
+    def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]:
+        self._held_loops.close_left()
+        scope = Scope("main", frame, self._sources.names(frame), only_live=True)
+        iterator = self._loop(name, iterable, scope)
+        if scope.names.lines is not None:
+            self._held_loops.add(iterator, frame, scope.names.lines)
+        return iterator
+
+    # loops
+
+    def _loop(self, name: str | None, iterable: Iterable[T], scope: Scope) -> Generator[T, None, None]:
+        self._begin_call()
+        role = self._context.enter()
+        if role is Role.MAIN:
+            self._main = scope
+            if self._task.checkpoints:
+                self._capturer.enter(scope)
+            yield from self._main_loop(iterable)
+        elif role is Role.NESTED:
+            yield from self._nested_loop(iterable, replace(scope, slot="nested", only_live=False))
+        else:
+            try:
+                yield from iterable
+            finally:
+                self._context.leave(role)
+
+    def _main_loop(self, iterable: Iterable[T]) -> Iterator[T]:
+        self._setup_seconds = self._lap()
+        elements = Elements(iterable)
+        try:
+            while (segment := self._segment) is not None:
+                if segment.operator is Operator.DP_STAR:
+                    yield from self._whole_loop(segment, elements)
+                    if segment.suffix:
+                        return
+                    self._finish()
+                if segment.operator is Operator.DP:
+                    if segment.suffix:
+                        self._restore(Point.EPOCH_END, self._last_epoch(segment))
+                        return
+                    self._finish()
+                else:
+                    run = self._ends if segment.variant is Variant.END else self._epochs
+                    yield from run(segment, elements)
+                    self._finish()
+            self._exit()
+        finally:
+            self._context.leave(Role.MAIN)
+
+    def _whole_loop(self, segment: Segment, elements: Elements[T]) -> Iterator[T]:
+        """All epochs; of a run that did not end, those that it finished."""
+        epoch = 1
+        while elements.has(epoch) and (segment.suffix or epoch <= segment.last):
+            self._context.begin_epoch(epoch)
+            self._moved = True
+            self._ended = not segment.suffix and epoch == segment.last
+            yield elements.at(epoch)
+            self._ended = False
+            epoch += 1
+
+    def _epochs(self, segment: Segment, elements: Elements[T]) -> Iterator[T]:
+        begin = (segment.restore or 0) + 1
+        if segment.restore is None:
+            self._refuse_if_moved(segment)
+        self._left = False
+        for epoch in range(begin, segment.last + 1):
+            if not self._claims(epoch):
+                return
+            element = self._element(elements, epoch, segment)
+            if self._left or (epoch == begin and segment.restore is not None):
+                self._restore(Point.EPOCH_END, epoch - 1)
+            self._left = False
+            self._context.begin_epoch(epoch)
+            self._moved = True
+            self._ended = epoch == segment.last  # if the script leaves the loop now, it is a `break`
+            yield element
+            self._ended = False
+            if epoch == self._last_wanted(segment) and not self._left:
+                self._compare(Point.EPOCH_END, epoch)
+
+    def _ends(self, segment: Segment, elements: Elements[T]) -> Iterator[T]:
+        """The state at the end of each epoch, for the statements that need nothing else."""
+        for epoch in range(segment.first, segment.last + 1):
+            if not self._claims(epoch):
+                return
+            element = self._element(elements, epoch, segment)
+            self._restore(Point.EPOCH_END, epoch)
+            self._context.begin_epoch(epoch)
+            self._at_end = True
+            yield element
+            self._at_end = False
+
+    def _claims(self, epoch: int) -> bool:
+        """Whether the segment goes on with this epoch. If its rest was taken away, it ends with the one before."""
+        segment = self._segment
+        if segment is None or segment.operator is not Operator.DP_I or self._channel.claim(epoch):
+            return True
+        self._segment = replace(segment, last=epoch - 1)
+        return False
+
+    def _last_wanted(self, segment: Segment) -> int:
+        """The segment's last epoch, as it is now."""
+        last = self._channel.last if segment.operator is Operator.DP_I else None
+        return segment.last if last is None else min(last, segment.last)
+
+    def _element(self, elements: Elements[T], epoch: int, segment: Segment) -> T:
+        """What the main loop yields in an epoch. Taken before a state is put back: it may draw random numbers."""
+        if not elements.has(epoch):
+            raise ReplayError(
+                f"The main loop ended after epoch {epoch - 1}; when recorded it went on to epoch {segment.last}. "
+                "Its number of epochs depends on something that has changed since."
+            )
+        return elements.at(epoch)
+
+    def _nested_loop(self, iterable: Iterable[T], scope: Scope) -> Iterator[T]:
+        epoch = self._context.epoch or 0
+        first, segment = self._context.nested_in_epoch == 1, self._segment
+        ran = False
+        proves = segment is not None and segment.variant is Variant.INNER and first
+        proves = proves and segment is not None and epoch == self._last_wanted(segment)
+        proves = proves and self._is_worth_comparing(Point.NESTED_EXIT, epoch)
+        if proves:
+            self._capturer.enter(scope, iterable)
+        try:
+            skip = segment is not None and segment.variant is Variant.OUTER and first
+            if skip and (epoch, Point.NESTED_EXIT) in self._task.checkpoints:
+                self._capturer.enter(scope, iterable)
+                self._restore(Point.NESTED_EXIT, epoch, scope)
+                return
+            for step, element in enumerate(iterable):
+                self._context.step = step
+                yield element
+            ran = True
+        finally:
+            self._context.leave(Role.NESTED)
+            if proves and ran:
+                self._compare(Point.NESTED_EXIT, epoch, scope.slot)
+
+    # iterations: the script's own loop decides whether there is another one
+
+    @contextlib.contextmanager
+    def iteration(self, name: str, frame: FrameType) -> Iterator[None]:
+        self._held_loops.close_left()
+        self._begin_call()
+        role = self._context.enter_iteration(name)
+        first = role is Role.MAIN and self._main is None
+        if first:
+            self._main = Scope("main", frame, self._sources.iteration_names(frame), only_live=False)
+            if self._task.checkpoints:
+                self._capturer.enter(self._main)
+            self._setup_seconds = self._lap()
+            self._skips = self._segment is None or not self._segment.from_prefix
+            if self._skips and not self._marked:
+                raise UsageError(
+                    "A main loop of flor.iteration(...) can only be replayed by hand as a whole: use --replay_flor "
+                    "0/1, or `flor-ray replay`."
+                )
+        try:
+            yield
+        finally:
+            self._context.leave(role)
+        if role is Role.MAIN:
+            self._iteration_ends(self._context.epochs)
+
+    def _iteration_ends(self, epoch: int) -> None:
+        """Here the state of any epoch's end can be put back: what comes next in the script follows it."""
+        segment, skipped, self._skips = self._segment, self._skips, False
+        if segment is not None and not skipped:
+            self._moved = True
+            if segment.suffix or (epoch != segment.last and self._claims(epoch + 1)):
+                return
+            self._finish()
+        while (segment := self._segment) is not None:
+            if segment.operator is Operator.DP and not segment.suffix:
+                self._finish()
+                continue
+            if segment.from_prefix:
+                raise ReplayError(_LEFT_PREFIX.format(segment=segment.id))
+            restored = self._last_epoch(segment)
+            self._restore(Point.EPOCH_END, restored)
+            self._context.epochs = restored
+            self._claims(restored + 1)
+            return
+        self._exit()
+
+    # marks
+
+    @property
+    def marks(self) -> Mapping[str, Callable[..., Any]]:
+        """What the marks in the script's files call."""
+        return {
+            marked_code.OBSERVE: self._observer.observe,
+            marked_code.DONE: self._may_leave,
+            marked_code.AT_END: lambda: self._at_end,
+            marked_code.RUNS: lambda: not self._skips,
+        }
+
+    def _may_leave(self, line: int) -> bool:
+        """Whether the epoch may end here, after the statement that ends on this line of the main loop's body."""
+        segment, epoch = self._segment, self._context.epoch
+        if segment is None or segment.operator is not Operator.DP_I or epoch is None or not segment.names:
+            return False
+        if self._context.stack != [Role.MAIN] or self._main is None or sys._getframe(1) is not self._main.frame:
+            return False
+        if any(name not in self._task.stops for name in segment.names):
+            return False
+        if max(self._task.stops[name] for name in segment.names) != line or epoch < segment.first:
+            return False
+        self._left = epoch == self._last_wanted(segment) or epoch in self._task.leave
+        return self._left
+
+    def _warn(self, sentence: str) -> None:
+        if sentence not in self._warnings:
+            self._warnings.append(sentence)
+
+    # state
+
+    def _is_worth_comparing(self, point: Point, epoch: int) -> bool:
+        """Whether reading the recorded state costs little beside what has led here."""
+        size = self._task.sizes.get((epoch, point))
+        spent = time.perf_counter() - self._clock
+        return size is not None and size / _BYTES_PER_SECOND < max(_COMPARE_SHARE * spent, _COMPARE_SECONDS)
+
+    def _compare(self, point: Point, epoch: int, slot: str = "main") -> None:
+        """Is this the state that was recorded here?"""
+        if self._state_mismatch is not None or not self._is_worth_comparing(point, epoch):
+            return
+        with self._reading(point, epoch):
+            state = LoadedState.read(self._objects, self._task.checkpoints[epoch, point])
+            found = self._capturer.difference(state, slot, self._task.clocked)
+        self._states_compared += 1
+        if found is not None:
+            self._state_mismatch = Mismatch(found.path, epoch, None, found.recorded, found.replayed)
+
+    def _refuse_if_moved(self, segment: Segment) -> None:
+        if self._moved:
+            raise ReplayError(_LEFT_PREFIX.format(segment=segment.id))
+
+    def _restore(self, point: Point, epoch: int, scope: Scope | None = None) -> None:
+        with self._reading(point, epoch):
+            state = LoadedState.read(self._objects, self._task.checkpoints[epoch, point])
+            self._capturer.restore(state, "main" if scope is None else scope.slot)
+        self._moved = True
+
+    @contextlib.contextmanager
+    def _reading(self, point: Point, epoch: int) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self._read_seconds += time.perf_counter() - started
+        self._read_bytes += self._task.sizes.get((epoch, point), 0)
+
+    def _last_epoch(self, segment: Segment) -> int:
+        if segment.restore is None:
+            raise ReplayError(f"Segment {segment.id} runs the suffix, but names no checkpoint to start it from.")
+        return segment.restore
+
+    def _begin_call(self) -> None:
+        """First call: the random state must be the recorded one. Later ones: did the script leave the main loop?"""
+        self._held_loops.close_left()
+        if self._ended and self._context.epoch is None:
+            self._finish(exhausted=True)
+            self._exit()
+        if not self._first_call:
+            return
+        self._first_call = False
+        self._hardware = hardware.here()  # at the same place as when recording
+        if self._task.rng is None:
+            return
+        recorded = pickle.loads(self._objects.get(self._task.rng))
+        current = random_states.global_state()
+        fresh = random_states.undrawn(recorded) & random_states.undrawn(current)  # another seed, and no harm done yet
+        same = random_states.same_global_state(recorded, {name: current[name] for name in current.keys() - fresh})
+        if not same and self._has_called_something():
+            self._warn(
+                "the script draws random numbers before its first flor call, from a generator that it does not seed: "
+                "data prepared before that may differ from the recorded run's"
+            )
+        random_states.set_global_state(recorded)
+
+    def _has_called_something(self) -> bool:
+        """Whether the main script has called anything but us so far; imports alone prepare no data."""
+        frame = scripts.main_frame(sys._getframe(1))
+        if frame is None:
+            return True
+        try:
+            tree = ast.parse(self._sources.remember(frame.f_code.co_filename))
+        except (SyntaxError, ValueError):
+            return True
+        code = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        before = [s for s in tree.body if (s.end_lineno or s.lineno) < frame.f_lineno and not isinstance(s, code)]
+        return any(isinstance(node, ast.Call) for statement in before for node in ast.walk(statement))
+
+    # segments
+
+    def _finish(self, exhausted: bool = False) -> None:
+        segment = self._segment
+        if segment is None:
+            return
+        outside = segment.operator is not Operator.DP_I
+        kept = tuple(record for record in self._records if outside or record.epoch is not None)
+        self._records = [] if outside else [record for record in self._records if record.epoch is None]
+        result = SegmentResult(
+            segment,
+            kept,
+            self._setup_seconds,
+            self._lap(),
+            tuple(self._warnings),
+            exhausted,
+            self._states_compared,
+            self._state_mismatch,
+            self._hardware,
+            read_seconds=self._read_seconds,
+            read_bytes=self._read_bytes,
+        )
+        self._states_compared, self._state_mismatch = 0, None
+        self._read_seconds, self._read_bytes = 0.0, 0
+        self._setup_seconds = 0.0
+        self._ended = False
+        self._warnings.clear()
+        self._channel.done(result)
+        self._segment = None if exhausted else self._channel.next()
+        self._clock = time.perf_counter()
+
+    def script_ended(self) -> None:
+        """The script has run to its end: what is still open is what runs to the end."""
+        if self._main is None:
+            self._setup_seconds = 0.0
+        if self._segment is not None and self._segment.operator is Operator.DP_I and not self._ended:
+            raise ReplayError(
+                "The script ended before the epochs that are wanted: its main loop was not reached, or it was left "
+                "earlier than when it was recorded."
+            )
+        self._finish(exhausted=True)
+
+    def _exit(self) -> None:
+        """End the process here: the rest of the script is not wanted, and its `finally` blocks must not run."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+    def _lap(self) -> float:
+        now = time.perf_counter()
+        seconds, self._clock = now - self._clock, now
+        return seconds

@@ -1,0 +1,223 @@
+"""What becomes of a replayed segment: its values are compared with the record, the new ones written, and a report kept.
+
+The report lies beside the rows, in the same file, so both become visible together. Readers learn from it which epochs
+were answered (also where a statement logged nothing) and whether what was recomputed was what had been recorded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from flor_ray.analysis import clocks
+from flor_ray.environment import hardware, inputs
+from flor_ray.records import (
+    Checkpoint,
+    Experiment,
+    Fidelity,
+    LogRecord,
+    Mismatch,
+    Operator,
+    Segment,
+    SegmentReport,
+    Variant,
+)
+from flor_ray.replaying import causes
+from flor_ray.replaying.causes import Evidence
+from flor_ray.replaying.fidelity import Comparison, RecordedValues, compare, judge
+from flor_ray.store import typed_json
+from flor_ray.store.store import Store
+
+NO_EVIDENCE = Evidence()
+_OF_SEGMENT = ("operator", "variant", "first", "last", "suffix", "names")
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentResult:
+    """What a replay process says of one segment: everything that it logged, wanted or not."""
+
+    segment: Segment
+    records: tuple[LogRecord, ...]  # values are schema.Value
+    setup_seconds: float  # process start to main loop, 0 if an earlier segment has paid it
+    run_seconds: float
+    warnings: tuple[str, ...] = ()
+    exhausted: bool = False  # the process ends with this segment
+    states_compared: int = 0  # recorded states that the replay came to and that were compared with its own
+    state_mismatch: Mismatch | None = None  # where the first of them differed
+    hardware: Mapping[str, object] = field(default_factory=dict)  # on which the process ran: `hardware.here`
+    kind: str = ""  # of the worker, and the next three are as in the report
+    start_seconds: float = 0.0
+    read_seconds: float = 0.0
+    read_bytes: int = 0
+
+
+def write(
+    store: Store,
+    experiment: Experiment,
+    origin: str,
+    recorded: RecordedValues,
+    result: SegmentResult,
+    doubtful: Mapping[str, str] = MappingProxyType({}),
+    evidence: Evidence = NO_EVIDENCE,
+) -> SegmentReport:
+    """Compare what was recorded, write what was not, and say how it went. Doing it twice has the effect of once.
+
+    `doubtful` are the features that depend on a variable which no checkpoint could keep, with that variable: where the
+    segment began at a checkpoint, its report marks them.
+    """
+    started = time.perf_counter()
+    segment = result.segment
+    elsewhere = _is_elsewhere(evidence.environment, result.hardware)
+    comparison = compare(recorded, result.records, evidence.clocked, elsewhere)
+    verdict = judge(
+        comparison, result.states_compared, result.state_mismatch, elsewhere, inputs_changed=bool(evidence.changes)
+    )
+    mismatch, cause = _explained(comparison, result, evidence)
+    rows = [record for record in result.records if _wanted(segment, record) and not recorded.has(record)]
+    report = SegmentReport(
+        segment=segment,
+        rows=len(rows),
+        setup_seconds=result.setup_seconds,
+        run_seconds=result.run_seconds + time.perf_counter() - started,
+        compared=comparison.compared,
+        states_compared=result.states_compared,
+        mismatch=mismatch,
+        warnings=result.warnings,
+        doubtful={name: doubtful[name] for name in sorted({row.name for row in rows} & doubtful.keys())}
+        if segment.operator is not Operator.DP_STAR
+        else {},
+        verdict=verdict,
+        exact=comparison.exact,
+        clocked=comparison.clocked,
+        measured=tuple(sorted({row.name for row in rows} & evidence.clocked)),
+        cause=cause,
+        kind=result.kind,
+        start_seconds=result.start_seconds,
+        read_seconds=result.read_seconds,
+        read_bytes=result.read_bytes,
+    )
+    names = segment.names or tuple(sorted({row.name for row in rows}))
+    as_json = report_json(report) | {"names": list(names)}
+    store.write_replay(experiment.project, experiment.version, origin, segment.id, rows, as_json)
+    return report
+
+
+def evidence(
+    experiment: Experiment, checkpoints: Iterable[Checkpoint], texts: Mapping[str, str], root: str
+) -> Evidence:
+    """What is known of a version when its replays are judged. Looks at its input files, below `root` or absolute.
+
+    `texts` are those of its Python files by path, with the statements that were added.
+    """
+    changes = inputs.Comparer(root).changes(experiment.environment)
+    script = texts.get(experiment.script, "")
+    imported = causes.imported_modules(script)
+    modules = {p: text for p, text in sorted(texts.items()) if p != experiment.script and _stem(p) in imported}
+    return Evidence(
+        changes=tuple(str(change) for change in changes if change.surely),
+        rewritten=inputs.rewritten(experiment.environment),
+        uncaptured=frozenset().union(*(c.opaque | c.uncaptured for c in checkpoints)),
+        clocked=frozenset().union(*map(clocks.features_that_measure, (script, *modules.values()))),
+        environment=experiment.environment,
+        script=script,
+        modules=modules,
+    )
+
+
+def _stem(path: str) -> str:
+    parts = path.removesuffix(".py").removesuffix("/__init__").split("/")
+    return parts[-1]
+
+
+def _is_elsewhere(recorded: Mapping[str, object], now: Mapping[str, object]) -> bool:
+    """Whether equal results cannot be expected bit for bit."""
+    return bool(hardware.differences(recorded, now) or hardware.library_differences(recorded, now))
+
+
+def _explained(comparison: Comparison, result: SegmentResult, evidence: Evidence) -> tuple[Mismatch | None, str | None]:
+    """The first mismatch of a segment, of values before states, and the cause of what is not as recorded."""
+    state = None if result.state_mismatch is None else replace(result.state_mismatch, of_state=True)
+    mismatch = comparison.mismatch or state
+    if mismatch is None:
+        return None, causes.some(evidence.changes) or None
+    segment = result.segment
+    restored = segment.restore is not None or segment.variant is Variant.END
+    cause = causes.likely_cause(evidence, mismatch, result.hardware, restored, state, result.warnings)
+    return mismatch, cause
+
+
+def _wanted(segment: Segment, record: LogRecord) -> bool:
+    if segment.names and record.name not in segment.names:
+        return False
+    if segment.operator is Operator.DP_I:
+        return record.epoch is not None and segment.first <= record.epoch <= segment.last
+    return segment.operator is Operator.DP_STAR or record.epoch is None
+
+
+def report_json(report: SegmentReport) -> dict[str, object]:
+    """A report in the form in which it is kept: what tells which segment it is of stands beside what it says."""
+    plain: dict[str, Any] = typed_json.to_plain(report)
+    segment = plain.pop("segment")
+    return {name: segment[name] for name in _OF_SEGMENT} | plain
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the replays of one version have shown, all together."""
+
+    verdict: Fidelity = Fidelity.UNVERIFIED
+    compared: int = 0  # recorded values and states that were computed again
+    cause: str | None = None
+    mismatch: Mapping[str, object] | None = None  # the first, as a report has it
+    measured: tuple[str, ...] = ()  # wanted features that measure the clock
+
+    @property
+    def plain(self) -> dict[str, object]:
+        """As it is in a DataFrame's attrs."""
+        mismatch = None if self.mismatch is None else dict(self.mismatch)
+        return {"verdict": self.verdict.value, "compared": self.compared, "cause": self.cause, "mismatch": mismatch}
+
+
+def judged(reports: Iterable[Mapping[str, Any]]) -> dict[str, Judgement]:
+    """By version, what segments' reports say together; the worst counts. Reports are as `report_json` makes them, each
+    with its `version`; those of older releases know no verdict."""
+    found: dict[str, Judgement] = {}
+    for report in reports:
+        one = _judgement(report)
+        before = found.get(report["version"])
+        found[report["version"]] = one if before is None else _together(before, one)
+    return found
+
+
+def _judgement(report: Mapping[str, Any]) -> Judgement:
+    mismatch = report.get("mismatch")
+    compared = int(report.get("compared", 0)) + int(report.get("states_compared", 0))
+    if "verdict" in report:
+        verdict = Fidelity(report["verdict"])
+    elif mismatch is not None:
+        verdict = Fidelity.DIVERGED
+    else:
+        verdict = Fidelity.EXACT if compared else Fidelity.UNVERIFIED
+    return Judgement(verdict, compared, report.get("cause"), mismatch, tuple(report.get("measured", ())))
+
+
+def _together(first: Judgement, second: Judgement) -> Judgement:
+    worse = first if _badness(first) >= _badness(second) else second
+    measured = tuple(sorted({*first.measured, *second.measured}))
+    return replace(worse, compared=first.compared + second.compared, measured=measured)
+
+
+def _badness(judgement: Judgement) -> int:
+    """A segment that computed nothing again says nothing about others, unless an input file is not what it was."""
+    if judgement.verdict is Fidelity.UNVERIFIED:
+        return 0 if judgement.cause is None else 3
+    return {Fidelity.EXACT: 1, Fidelity.WITHIN_TOLERANCE: 2}.get(judgement.verdict, 4)
+
+
+def origin_id(now: float, token: str) -> str:
+    """Id of a replay. Ids sort by time (unix seconds), so that a later replay supersedes an earlier one."""
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now % 1 * 1_000_000):06d}Z"
+    return f"replay-{stamp}-{token}"

@@ -1,0 +1,68 @@
+"""A folder in which a version can run again without touching the user's files.
+
+The version's files are written from the store, with the patched sources in place. What git ignores (data sets, caches)
+or is too large for a version is not in the store; where the user's folder is at hand, each such file appears as a copy
+if it is small, else as a link to it. What becomes of writes, to these files and to any others, is `overlay`'s.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from flor_ray.store.repository import SIZE_LIMIT_BYTES, Repository
+
+_MAX_LINKS_PER_FOLDER = 10_000  # a folder with more files becomes one link: quick to make
+_COPIED_BYTES = 1 << 20  # files up to this are copied: nothing can reach the user's file through a copy
+_ALL_COPIED_BYTES = 64 << 20  # and no more than this in all: a data set of many small files is linked
+_NEVER_LINKED = {".git", ".flor", ".venv", "venv", "__pycache__", "node_modules"}
+
+
+def materialise(root: Path, files: Mapping[str, tuple[bytes, str]], original_root: Path | None) -> None:
+    """Write a version's files (path -> bytes, git mode) below `root`, and link what else the user's folder holds."""
+    for name, (data, mode) in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if mode == "120000":
+            path.symlink_to(os.fsdecode(data))
+        else:
+            path.write_bytes(data)
+            path.chmod(0o755 if mode == "100755" else 0o644)
+    if original_root is not None and original_root.is_dir():
+        _link_unversioned(root, original_root, frozenset(Repository.open(str(original_root)).working_paths()))
+
+
+def _link_unversioned(root: Path, original: Path, tracked: frozenset[str]) -> None:
+    tracked_folders = {str(parent) for name in tracked for parent in Path(name).parents}
+    pending = [original]
+    left = _ALL_COPIED_BYTES
+    while pending:
+        folder = pending.pop()
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError:  # a folder that cannot be read is not there for the replay either
+            continue
+        relative = folder.relative_to(original)
+        target = root / relative
+        if len(entries) > _MAX_LINKS_PER_FOLDER and str(relative) not in tracked_folders and not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(folder, target_is_directory=True)
+            continue
+        for entry in entries:
+            name = (relative / entry.name).as_posix()
+            if entry.name in _NEVER_LINKED:
+                continue
+            if name in tracked and entry.stat(follow_symlinks=False).st_size <= SIZE_LIMIT_BYTES:
+                continue  # part of versions: if it is not in this one, it was not there when it ran
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(Path(entry.path))
+            elif not (root / name).exists() and not (root / name).is_symlink():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                size = entry.stat(follow_symlinks=False).st_size
+                if entry.is_file(follow_symlinks=False) and size <= min(_COPIED_BYTES, left):
+                    left -= size
+                    shutil.copy2(entry.path, root / name)
+                else:
+                    (root / name).symlink_to(entry.path)

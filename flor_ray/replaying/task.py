@@ -1,0 +1,94 @@
+"""What a replay process is given: its task, a channel for its segments, and the main loop's elements by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from flor_ray.analysis.epoch_ends import Marking
+from flor_ray.records import Checkpoint, Experiment, Point, Segment
+from flor_ray.replaying.marked_code import Marks
+from flor_ray.replaying.results import SegmentResult
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayTask:
+    """What a replay process needs to know of its version, besides its segments."""
+
+    store_url: str
+    root: str  # folder with the version's patched files
+    original_root: str  # folder of the user's repository when the version was recorded; never written to
+    script: str  # relative to root
+    argv: tuple[str, ...]
+    cwd: str  # relative to root, or absolute if it was outside the repository
+    args: Mapping[str, object]  # recorded values of flor.arg
+    checkpoints: Mapping[tuple[int, Point], str]  # (epoch, point) -> key
+    rng: str | None = None  # key of the random state when the run began
+    sys_path: tuple[str, ...] = ()  # as `environment.recorded_path` has it
+    marks: Mapping[str, Marks] = field(default_factory=dict)  # by path, relative to root
+    stops: Mapping[str, int] = field(default_factory=dict)  # feature -> line after which no epoch logs it any more
+    sizes: Mapping[tuple[int, Point], int] = field(default_factory=dict)  # bytes of the checkpoints
+    clocked: frozenset[str] = frozenset()  # variables that are different in every run
+    leave: frozenset[int] = frozenset()  # epochs whose end is restored sooner than what comes after a stop has run
+    claims: str | None = None  # file by which a segment's rest can be taken away; see flor_ray.replaying.claims
+
+    @classmethod
+    def of(
+        cls, store_url: str, root: str, experiment: Experiment, checkpoints: Sequence[Checkpoint], marking: Marking
+    ) -> ReplayTask:
+        """That of a recorded version whose files are in `root`, where they were recorded or put since."""
+        rng = experiment.environment.get("rng")
+        return cls(
+            store_url=store_url,
+            root=root,
+            original_root=root,
+            script=experiment.script,
+            argv=experiment.argv,
+            cwd=experiment.cwd,
+            args=experiment.args,
+            checkpoints={(c.epoch, c.point): c.key for c in checkpoints},
+            rng=rng if isinstance(rng, str) else None,
+            marks=marking.marks,
+            stops=marking.stops,
+            sizes={(c.epoch, c.point): c.bytes for c in checkpoints},
+            clocked=marking.clocked,
+        )
+
+
+class Channel(Protocol):
+    """Where segments come from and results go to."""
+
+    def next(self) -> Segment | None: ...
+
+    def claim(self, epoch: int) -> bool:
+        """Whether the segment goes on with this epoch. False: its rest has been given to another worker."""
+
+    @property
+    def last(self) -> int | None:
+        """The last epoch that can be claimed, as far as the segment was shortened; None: all of it."""
+
+    def done(self, result: SegmentResult) -> None: ...
+
+
+class Elements(Generic[T]):
+    """The main loop's elements by epoch. Those that have been drawn are kept, so that replay can go back."""
+
+    def __init__(self, iterable: Iterable[T]) -> None:
+        self._iterator = iter(iterable)
+        self._drawn: list[T] = []
+
+    def has(self, epoch: int) -> bool:
+        while len(self._drawn) < epoch:
+            try:
+                self._drawn.append(next(self._iterator))
+            except StopIteration:
+                return False
+        return True
+
+    def at(self, epoch: int) -> T:
+        if not self.has(epoch):
+            raise IndexError(f"the main loop has no epoch {epoch}")
+        return self._drawn[epoch - 1]

@@ -1,0 +1,70 @@
+"""The files of a version, with the statements in them, in a folder of their own; and what they import."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Self
+
+from flor_ray.analysis.early_imports import Preload, preload
+from flor_ray.environment.surroundings import for_replay, path_of
+from flor_ray.replaying.job import VersionJob
+from flor_ray.replaying.sandbox import workspace
+from flor_ray.store.store import Store
+
+_MODULES = ("*.py", "*/__init__.py")
+
+
+class VersionFolder:
+    """A version's files, as they are replayed, in a folder of their own. Raises StoreError if they cannot be read."""
+
+    def __init__(self, job: VersionJob, store: Store) -> None:
+        self._job = job
+        self.path = Path(tempfile.mkdtemp(prefix=f"flor-{job.experiment.version[:8]}-"))
+        self.root = self.path / Path(job.original_root or job.experiment.project).name
+        try:
+            self._files = self._materialise(store)
+        except BaseException:
+            self.remove()
+            raise
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Of its Python files, by path."""
+        return {p: data.decode(errors="replace") for p, data in self._files.items() if p.endswith(".py")}
+
+    def preload(self, without_gpu: bool) -> Preload:
+        """What the version may import early, also in view of modules that git ignores: they lie beside the others."""
+        experiment = self._job.experiment
+        recorded = [Path(self.root, entry) for entry in path_of(experiment.environment)]
+        folders = {self.root, Path(self.root, experiment.script).parent, *recorded}
+        at_hand = [(folder, path) for folder in folders for shape in _MODULES for path in folder.glob(shape)]
+        # A module outside of the repository hides a library's like one at its root.
+        roots = [(self.root if path.is_relative_to(self.root) else folder, path) for folder, path in at_hand]
+        paths = {*self._files, *(path.relative_to(root).as_posix() for root, path in roots)}
+        sources = {p: data for p, data in self._files.items() if p.endswith(".py")}
+        return preload(sources, experiment.script, paths, for_replay(experiment.environment, os.environ, without_gpu))
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def _materialise(self, store: Store) -> dict[str, bytes]:
+        """Write the version's files, and answer them by path."""
+        job = self._job
+        files = {
+            name: (source.data, source.mode)
+            for name, source in store.sources(job.experiment.project, job.experiment.version).items()
+        }
+        for name, text in job.patches.items():
+            files[name] = (text.encode("utf-8", "surrogateescape"), files[name][1])
+        self.root.mkdir(parents=True)
+        workspace.materialise(self.root, files, Path(job.original_root) if job.original_root else None)
+        return {name: data for name, (data, _) in files.items()}

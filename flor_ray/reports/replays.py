@@ -1,0 +1,202 @@
+"""What is told to people of replays: doubts and refusals, the summary, the problems. Values in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from flor_ray.records import Checkpoint, EpochTimes, Experiment, Fidelity, Outcome, Point, SegmentReport, Skip
+from flor_ray.replaying import causes
+from flor_ray.replaying.results import Judgement, judged, report_json
+from flor_ray.reports.text_tables import render
+from flor_ray.wording import duration, some_versions, span
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from flor_ray.patching.patching import Finding
+    from flor_ray.planning.replay_plan import Prepared
+
+_MAX_DECISIONS = 24  # rows; in longer runs the first and the last ones tell enough
+
+
+def pin_hint(name: str, version: str, guess: int | None = None, has_file: bool = True) -> str:
+    """Where to look at a place that is doubtful or refused, and how to decide by hand."""
+    command, short = f"flor-ray propagate {name}", version[:8]
+    return (
+        f"See {command} --versions {short} --diff, or pin the place with {command} --version {short} "
+        f"--line {guess or 'N'}{'' if has_file else ' --file PATH'} (it goes after that line of the version's file)."
+    )
+
+
+def refusals(prepared: Prepared) -> list[tuple[str, str, str]]:
+    """Versions in words, name and reason; what was refused in several versions for one reason is said once."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for version, name, reason in prepared.refusals:
+        groups.setdefault((name, reason), []).append(version)
+    return [(some_versions(versions), name, reason) for (name, reason), versions in groups.items()]
+
+
+def _in_doubt(prepared: Prepared) -> list[tuple[str, Finding]]:
+    """Statements that will be replayed although their place is not beyond doubt."""
+    planned = prepared.versions
+    pairs = [(v, f) for v, patched in prepared.patched.items() if v in planned for f in patched.findings]
+    return [(version, finding) for version, finding in pairs if finding.is_doubtful]
+
+
+def doubtful_places(prepared: Prepared) -> list[str]:
+    """Sentences on statements that will be replayed although their place is not beyond doubt."""
+    groups: dict[tuple[str, float, str], list[str]] = {}
+    for version, finding in _in_doubt(prepared):
+        groups.setdefault((finding.name, finding.confidence, finding.why), []).append(version)
+    return [
+        f"{some_versions(versions)}: {name} was placed with a confidence of {confidence:.2f} ({why})"
+        for (name, confidence, why), versions in groups.items()
+    ]
+
+
+def hints(prepared: Prepared) -> list[str]:
+    """One for each name that was refused, or whose place is in doubt."""
+    refused = {(version, name) for version, name, _ in prepared.refusals}
+    pairs = [(v, f) for v, patched in prepared.patched.items() for f in patched.findings if (v, f.name) in refused]
+    found: dict[str, str] = {}
+    for version, f in sorted([*pairs, *_in_doubt(prepared)], key=lambda pair: pair[1].path is None):
+        found.setdefault(f.name, pin_hint(f.name, version, f.best_guess, f.path is not None))
+    return list(found.values())
+
+
+def checkpointing(
+    experiment: Experiment, checkpoints: Sequence[Checkpoint], skips: Sequence[Skip], epochs: Sequence[EpochTimes]
+) -> str:
+    """What one run's checkpoints cost, and what was decided after each epoch and why."""
+    head = f"version {experiment.version[:8]}{f' ({experiment.run})' if experiment.run else ''}: "
+    if not checkpoints:
+        return head + "no checkpoints; replays run from the start."
+    taken = sorted({c.epoch for c in checkpoints})
+    stalled, background = sum(c.seconds for c in checkpoints), sum(c.background_seconds for c in checkpoints)
+    largest = max(c.bytes for c in checkpoints)
+    computed = sum(times.seconds for times in epochs)
+    share = f", {(stalled + background) / computed:.1%} of the {duration(computed)} of its epochs" if computed else ""
+    lines = [
+        f"{head}checkpoints after {len(taken)} of {experiment.epochs + 1} epochs (with 0, the loop's entry), of up to "
+        f"{largest / 1e6:.1f} MB. They held the script up for {duration(stalled)} and were written with "
+        f"{duration(background)} of processor time{share}."
+    ]
+    decided = [(c.epoch, "checkpoint", c.why) for c in checkpoints if c.point is Point.EPOCH_END]
+    decided += [(s.epoch, "none", s.why) for s in skips]
+    rows: list[list[str]] = []
+    for (first, *_), (last, what, why) in _runs_of_decisions(sorted(decided)):
+        rows.append([str(first) if first == last else f"{first}-{last}", what, why])
+    if len(rows) > _MAX_DECISIONS:
+        rows = [rows[0], ["...", "", ""], *rows[2 - _MAX_DECISIONS :]]
+    return "\n".join([*lines, render(["epochs", "decision", "why (of the last of them)"], rows)])
+
+
+_Decided = tuple[int, str, str]  # epoch, what, why
+
+
+def _runs_of_decisions(decided: Sequence[_Decided]) -> list[tuple[_Decided, _Decided]]:
+    """First and last of each run of equal decisions."""
+    runs: list[tuple[_Decided, _Decided]] = []
+    for one in decided:
+        if runs and runs[-1][1][1] == one[1]:
+            runs[-1] = runs[-1][0], one
+        else:
+            runs.append((one, one))
+    return runs
+
+
+def problems(prepared: Prepared, outcome: Outcome) -> list[str]:
+    """Sentences for everything that a user must know about a replay: one per problem, and version where they differ."""
+    found = [f"{versions}: {name} was not replayed: {reason}" for versions, name, reason in refusals(prepared)]
+    found += [*doubtful_places(prepared), *hints(prepared)]
+    found += [f"version {skipped.version[:8]}: {skipped.reason}" for skipped in prepared.skipped]
+    found += [f"version {segment.version[:8]}, {span(segment)}: {error}" for segment, error in outcome.failures]
+    found += outcome.notes
+    for report in outcome.reports:
+        version = f"version {report.segment.version[:8]}: "
+        found += [version + warning for warning in report.warnings]
+        found += [version + describe_doubt(feature, variable) for feature, variable in report.doubtful.items()]
+    for judged_version, judgement in _judgements(outcome).items():
+        found += [f"version {judged_version[:8]}: {sentence}" for sentence in describe_judgement(judgement)]
+    return list(dict.fromkeys(found))
+
+
+def _judgements(outcome: Outcome) -> dict[str, Judgement]:
+    return judged(report_json(report) | {"version": report.segment.version} for report in outcome.reports)
+
+
+def summary(prepared: Prepared, outcome: Outcome) -> pd.DataFrame:
+    """One row per version that was to be replayed, in the order in which they were recorded."""
+    import pandas as pd
+
+    failed = {segment.version for segment, _ in outcome.failures}
+    judgements = _judgements(outcome)
+    replayed = {cost.segment.version for cost in prepared.costs}
+    rows = []
+    for version, experiment in prepared.experiments.items():
+        if version not in prepared.versions:
+            continue
+        done = [report for report in outcome.reports if report.segment.version == version]
+        seconds = sum(report.setup_seconds + report.run_seconds for report in done)
+        judgement = judgements.get(version, Judgement())
+        diverged = judgement.verdict is Fidelity.DIVERGED
+        done_how = "replayed" if version in replayed else "known"
+        state = "failed" if version in failed else "diverged" if diverged else done_how
+        started = pd.Timestamp(experiment.started, unit="s", tz="UTC")
+        count = sum(report.rows for report in done)
+        verdict = judgement.verdict.value if done else ""
+        place = (experiment.project, experiment.run, started, version)
+        rows.append((*place, seconds, count, judgement.compared, verdict, state))
+    columns = ["project", "run", "timestamp", "version", "seconds", "rows", "compared", "fidelity", "outcome"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def describe_doubt(feature: str, variable: str) -> str:
+    return (
+        f"{feature} depends on {variable!r}, which could not be kept in checkpoints: replayed values of this version "
+        "may not be those of the original run"
+    )
+
+
+_MAY_DIFFER = "replayed values of this version may not be those of the original run"
+
+
+def describe_judgement(judgement: Judgement) -> list[str]:
+    """What the reader of a version's replayed values must know; nothing if they are as they were recorded."""
+    found = [
+        f"{name} depends on the clock: it was measured while replaying, not when recorded"
+        for name in judgement.measured
+    ]
+    if judgement.verdict is Fidelity.DIVERGED and judgement.mismatch is not None:
+        found.append(describe_mismatch(judgement.mismatch, judgement.cause))
+    elif judgement.verdict is Fidelity.UNVERIFIED and judgement.cause is not None:
+        found.append(f"{judgement.cause} since it was recorded: {_MAY_DIFFER}")
+    return found
+
+
+def describe_mismatch(mismatch: Mapping[str, object], cause: str | None = None) -> str:
+    """What a mismatch means to the reader of a DataFrame, from its form in a replay's report."""
+    recorded, replayed = mismatch["recorded"], mismatch["replayed"]
+    place = ", ".join(f"{part} {mismatch[part]}" for part in ("epoch", "step") if mismatch[part] is not None)
+    if mismatch.get("of_state"):
+        variable = causes.variable_in_words(str(mismatch["name"]))
+        sentence = (
+            f"the state{f' at {place}' if place else ''} is not the recorded one: {variable} differs "
+            f"(recorded: {recorded}; replayed: {replayed})"
+        )
+    else:
+        of = f" ({place})" if place else ""
+        sentence = f"its replay computed {mismatch['name']}{of} as {replayed}, and {recorded} was recorded"
+    return f"{sentence}: {_MAY_DIFFER}{'' if cause is None else f'. Likely cause: {cause}'}"
+
+
+def describe_comparison(report: SegmentReport) -> str:
+    """The verdict on one segment, in a few words."""
+    compared = f"{report.compared} recorded values"
+    if report.states_compared:
+        compared += f" and {report.states_compared} recorded state{'s' if report.states_compared > 1 else ''}"
+    apart = f"; {report.clocked} more measure the clock" if report.clocked else ""
+    if report.compared + report.states_compared == 0:
+        return f"{report.verdict}: nothing that was recorded was computed again{apart}"
+    return f"{report.verdict}: {compared} were computed again and compared{apart}"

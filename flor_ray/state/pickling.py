@@ -1,0 +1,295 @@
+"""The pickle in a checkpoint: tensors go aside, and what the script creates anew when it runs again is referred to.
+
+("object", path)          an object that has its own entry in the checkpoint
+("part", path, kind, i)   a parameter, buffer or submodule of such an object
+("code", key)             a function or class that has no importable name
+("tensor", ...)           the bytes of a tensor
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import pickle
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flor_ray import stored_names
+from flor_ray.errors import StoreError
+from flor_ray.state import random_states, snapshots
+from flor_ray.store.objects import Objects
+
+_INLINE_BYTES = 1024  # smaller tensors stay in the pickle: a reference would not be smaller
+LEFT_OUT = "__flor_left_out__"  # attributes of a pickled object that are not with it
+Reference = tuple[Any, ...]
+
+
+class TooLarge(Exception):
+    """The pickle would be larger than its limit."""
+
+
+def pickles(value: object, references: Mapping[int, Reference], left_out: Mapping[int, Any], limit: int) -> str:
+    """Why a value cannot be pickled within `limit` bytes; "" if it can be."""
+    pickler = StatePickler(references, left_out, with_gradients=False, limit=limit, trial=True)
+    try:
+        pickler.dump(value)
+    except TooLarge:
+        return "it is too large"
+    except Exception as error:  # noqa: BLE001 - pickling runs the user's code, which may raise anything
+        return f"it cannot be pickled: {error}"
+    return ""
+
+
+def pickled(value: object, limit: int) -> bytes | None:
+    """A value's pickle; None if it cannot be pickled, or not within `limit` bytes."""
+    file = _Limited(limit)
+    try:
+        pickle.Pickler(file, protocol=5).dump(value)
+    except Exception:  # noqa: BLE001 - pickling runs the user's code, which may raise anything
+        return None
+    return file.getvalue()
+
+
+class StatePickler(pickle.Pickler):
+    """`references` stand for the objects with these ids. `left_out` names attributes to leave out, by object id.
+
+    With `trial` nothing is copied: it only tells whether the value can be pickled within `limit` bytes.
+    """
+
+    def __init__(
+        self,
+        references: Mapping[int, Reference],
+        left_out: Mapping[int, Any],
+        with_gradients: bool,
+        limit: int | None = None,
+        trial: bool = False,
+    ) -> None:
+        self._file = _Limited(limit)
+        super().__init__(self._file, protocol=5, buffer_callback=self._buffer)
+        self.sources: list[Any] = []  # tensors and memoryviews, not copied yet
+        self.buffers: list[int] = []  # which of them the pickle takes as out-of-band buffers
+        self.met_graph = False  # a tensor that autograd could go back from: that is lost
+        self._references, self._left_out, self._with_gradients = references, left_out, with_gradients
+        self._trial = trial
+        self._torch = sys.modules.get("torch")
+
+    @property
+    def skeleton(self) -> bytes:
+        return self._file.getvalue()
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Not called for numbers, strings and plain containers, which is what makes it quick."""
+        found = self._references.get(id(obj))
+        if found is not None:
+            return stored_names.refer, found
+        torch = self._torch
+        if torch is not None and type(obj) in (torch.Tensor, torch.nn.Parameter):
+            tensor = self._tensor(obj)
+            return NotImplemented if tensor is None else (stored_names.refer, tensor)
+        if torch is not None and isinstance(obj, torch.Generator):
+            return stored_names.torch_generator, (str(obj.device), random_states.state_of(obj))
+        left_out = self._left_out.get(id(obj))
+        if left_out:
+            reduced = obj.__reduce_ex__(5)
+            state = {name: item for name, item in reduced[2].items() if name not in left_out}
+            return (*reduced[:2], state | {LEFT_OUT: sorted(left_out)}, *reduced[3:])
+        return NotImplemented
+
+    def _buffer(self, buffer: pickle.PickleBuffer) -> bool:
+        """The memory of an array: true keeps it in the pickle."""
+        with buffer.raw() as raw:
+            if raw.nbytes < _INLINE_BYTES:
+                return True
+            self._file.spend(raw.nbytes)
+        if not self._trial:
+            self.buffers.append(len(self.sources))
+            self.sources.append(buffer.raw())
+        return False
+
+    def _tensor(self, tensor: Any) -> Reference | None:
+        torch = self._torch
+        assert torch is not None  # a tensor was met
+        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type == "meta":
+            return None
+        self.met_graph |= tensor.requires_grad and not tensor.is_leaf
+        size = tensor.numel() * tensor.element_size()
+        self._file.spend(size)
+        if self._trial:
+            return ("tensor",)
+        plain = tensor.detach().resolve_conj().resolve_neg()
+        place: int | bytes = len(self.sources)
+        if size >= _INLINE_BYTES or tensor.is_cuda:  # each look at a CUDA tensor from here would wait for the device
+            self.sources.append(plain)
+        else:
+            place = plain.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        leaf = tensor.requires_grad and tensor.is_leaf
+        gradient = tensor.grad if leaf and self._with_gradients else None
+        return (
+            "tensor",
+            place,
+            str(tensor.dtype).removeprefix("torch."),
+            tuple(tensor.shape),
+            str(tensor.device),
+            leaf,
+            type(tensor) is torch.nn.Parameter,
+            None if gradient is None else self._tensor(gradient),
+        )
+
+
+class _Limited(io.BytesIO):
+    """A file that refuses to grow beyond its limit."""
+
+    def __init__(self, limit: int | None) -> None:
+        super().__init__()
+        self._left = limit
+
+    def write(self, data: Any) -> int:
+        self.spend(memoryview(data).nbytes)
+        return super().write(data)
+
+    def spend(self, size: int) -> None:
+        if self._left is not None:
+            self._left -= size
+            if self._left < 0:
+                raise TooLarge
+
+
+class _StateUnpickler(stored_names.StoredUnpickler):
+    def __init__(self, skeleton: bytes, found: Callable[..., Any], buffers: Iterable[bytearray]) -> None:
+        super().__init__(io.BytesIO(skeleton), buffers=buffers)
+        self._found = found
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name)
+        return self._found if found is stored_names.refer else found
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedState:
+    """A checkpoint read from the store; `body` unpickles it, `resolve` finding the script's own objects."""
+
+    skeleton: bytes
+    parts: Sequence[bytes | memoryview]
+    buffers: tuple[int, ...] = ()
+
+    @classmethod
+    def read(cls, objects: Objects, key: str) -> LoadedState:
+        manifest, parts = snapshots.read(objects, key)
+        return cls(manifest.skeleton, parts, manifest.buffers)
+
+    def body(self, resolve: Callable[[Reference], Any]) -> dict[str, Any]:
+        def found(*reference: Any) -> Any:
+            return self._tensor(*reference[1:]) if reference[0] == "tensor" else resolve(reference)
+
+        buffers = (bytearray(self.parts[index]) for index in self.buffers)
+        body: dict[str, Any] = _StateUnpickler(self.skeleton, found, buffers).load()
+        return body
+
+    def _tensor(
+        self,
+        place: int | bytes,
+        dtype: str,
+        shape: tuple[int, ...],
+        device: str,
+        leaf: bool,
+        is_parameter: bool,
+        gradient: Reference | None,
+    ) -> Any:
+        import torch
+
+        data = bytearray(self.parts[place] if isinstance(place, int) else place)
+        kind = getattr(torch, dtype)
+        if data:
+            tensor = torch.frombuffer(data, dtype=torch.uint8).view(kind).reshape(shape)
+        else:
+            tensor = torch.empty(shape, dtype=kind)
+        if device != "cpu" and torch.cuda.is_available():
+            tensor = tensor.to(device)
+        if is_parameter:
+            tensor = torch.nn.Parameter(tensor, requires_grad=leaf)
+        elif leaf:
+            tensor.requires_grad_(True)
+        if gradient is not None:
+            tensor.grad = self._tensor(*gradient[1:])
+        return tensor
+
+
+def references_to(objects: Mapping[str, Any], code: Mapping[str, Any]) -> dict[int, Reference]:
+    """References by id, for everything that a replay will find in its own process."""
+    found: dict[int, Reference] = {}
+    for key, value in code.items():
+        if _is_nameless(value):
+            found[id(value)] = ("code", key)
+    for path, value in objects.items():
+        for kind, parts in _parts(value).items():
+            for index, part in enumerate(parts):
+                found.setdefault(id(part), ("part", path, kind, index))
+    found |= {id(value): ("object", path) for path, value in objects.items()}
+    return found
+
+
+def resolver(objects: Mapping[str, Any], code: Mapping[str, Any]) -> Callable[[Reference], Any]:
+    """The other way round."""
+    parts: dict[str, dict[str, list[Any]]] = {}
+
+    def resolve(reference: Reference) -> Any:
+        kind, key = reference[:2]
+        try:
+            if kind == "code":
+                return code[key]
+            if kind == "object":
+                return objects[key]
+            if key not in parts:
+                parts[key] = _parts(objects[key])
+            return parts[key][reference[2]][reference[3]]
+        except (KeyError, IndexError):
+            raise StoreError(
+                f"The checkpoint refers to {key.rpartition(':')[2] or key!r}, which this version's code does not have "
+                "when its main loop begins."
+            ) from None
+
+    return resolve
+
+
+def _parts(value: Any) -> dict[str, list[Any]]:
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(value, torch.nn.Module):
+        return {}
+    lasting = {
+        f"{path}.{name}".lstrip(".")
+        for path, module in value.named_modules()
+        for name in module._buffers.keys() - module._non_persistent_buffers_set
+    }
+    return {
+        "parameters": list(value.parameters()),
+        "buffers": [buffer for name, buffer in value.named_buffers() if name in lasting],  # others are not in its state
+        "modules": list(value.modules())[1:],
+    }
+
+
+def _is_nameless(code: Any) -> bool:
+    """Whether pickle cannot find a function or class by its name."""
+    found: Any = sys.modules.get(code.__module__)
+    with contextlib.suppress(AttributeError):
+        for name in code.__qualname__.split("."):
+            found = getattr(found, name)
+        return found is not code
+    return True
+
+
+def own_items(value: Any) -> Iterator[tuple[Any, str | None, Any]]:
+    """(holder, attribute, item) of what can be left out of a pickle, or looked into: `attribute` is None for items."""
+    if isinstance(value, dict):
+        for item in value.values():
+            yield value, None, item
+    elif isinstance(value, list | tuple | set):
+        for item in value:
+            yield value, None, item
+    kind, basic = type(value), ("__reduce_ex__", "__reduce__", "__getstate__")
+    plain = all(getattr(kind, name, None) == getattr(object, name, None) for name in basic)
+    if plain and isinstance(getattr(value, "__dict__", None), dict) and not isinstance(value, types.ModuleType):
+        for name, item in vars(value).items():
+            yield value, name, item

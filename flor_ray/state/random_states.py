@@ -1,0 +1,101 @@
+"""Random generators: the global ones of python, numpy and torch, and those that a script makes.
+
+torch and numpy are looked up in `sys.modules`: a script that does not use them never pays for their import.
+"""
+
+from __future__ import annotations
+
+import pickle
+import random
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from flor_ray import stored_names
+
+
+def global_state() -> dict[str, Any]:
+    """States of the global random generators of every library that the script has imported."""
+    state: dict[str, Any] = {"python": random.getstate()}
+    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    if numpy is not None and hasattr(numpy, "random"):
+        state["numpy"] = numpy.random.get_state()
+    if torch is not None and hasattr(torch, "get_rng_state"):
+        state["torch"] = torch.get_rng_state().numpy().tobytes()
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            state["cuda"] = [device_state.numpy().tobytes() for device_state in torch.cuda.get_rng_state_all()]
+    return state
+
+
+def set_global_state(state: Mapping[str, Any]) -> None:
+    """Put back what `global_state` returned. Imports a library only if its state was recorded."""
+    random.setstate(state["python"])
+    if "numpy" in state:
+        import numpy
+
+        numpy.random.set_state(state["numpy"])
+    if "torch" in state:
+        import torch
+
+        torch.set_rng_state(torch.frombuffer(bytearray(state["torch"]), dtype=torch.uint8))
+        if "cuda" in state and torch.cuda.is_available():
+            states = [torch.frombuffer(bytearray(one), dtype=torch.uint8) for one in state["cuda"]]
+            torch.cuda.set_rng_state_all(states[: torch.cuda.device_count()])
+
+
+def undrawn(state: Mapping[str, Any]) -> set[str]:
+    """Generators among those of `global_state` that have been seeded and not drawn from since.
+
+    A Mersenne Twister then stands at the end of its 624 words; numpy's, seeded by the system, one before that. torch's
+    is compared with one that is given its seed afresh.
+    """
+    found = {"python"} if state["python"][1][-1] == 624 else set()
+    if "numpy" in state and state["numpy"][2] in (623, 624):
+        found.add("numpy")
+    if "torch" in state:
+        generator = stored_names.torch_generator("cpu", state["torch"])
+        drawn_from = state_of(generator)
+        generator.manual_seed(generator.initial_seed())
+        if state_of(generator) == drawn_from:
+            found.add("torch")
+    return found
+
+
+def same_global_state(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
+    """Whether two results of `global_state` are equal in every library that both have."""
+    return all(pickle.dumps(left[name]) == pickle.dumps(right[name]) for name in left.keys() & right.keys())
+
+
+def is_generator(value: object) -> bool:
+    """Whether a value is a random generator of python, numpy or torch."""
+    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    return (
+        isinstance(value, random.Random)
+        or (torch is not None and isinstance(value, torch.Generator))
+        or (numpy is not None and isinstance(value, numpy.random.Generator | numpy.random.RandomState))
+    )
+
+
+def state_of(generator: Any) -> Any:
+    """The state of a generator, in a form that can be pickled."""
+    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    if torch is not None and isinstance(generator, torch.Generator):
+        return generator.get_state().numpy().tobytes()
+    if numpy is not None and isinstance(generator, numpy.random.Generator):
+        return generator.bit_generator.state
+    return generator.get_state()
+
+
+def put_state(generator: Any, state: Any) -> None:
+    """Put a generator into a state that `state_of` returned for one of the same type."""
+    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    if isinstance(generator, random.Random):
+        generator.setstate(state)
+    elif torch is not None and isinstance(generator, torch.Generator):
+        generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+    elif numpy is not None and isinstance(generator, numpy.random.Generator):
+        generator.bit_generator.state = state
+    else:
+        generator.set_state(state)

@@ -1,0 +1,264 @@
+"""What of a loop's state goes into a checkpoint, what need not, and what should and cannot.
+
+    kept      variables and attributes that the loop binds or changes, and small ones that it only mentions
+    same      those of them that hold the object which they held when the loop began: it is filled in place
+    missing   what should be kept and cannot: too large, or not picklable
+    opaque    library objects that cannot be pickled, such as open files: what depends on them may differ
+
+What is large and only handed to functions is kept once it has changed (`fingerprint`). An object of the user's
+that is too large may be kept without some of its attributes, as long as these do not change.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import types
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from flor_ray.state import stateful
+from flor_ray.state.fingerprint import fingerprint
+from flor_ray.state.pickling import Reference, own_items, pickles
+from flor_ray.state.reachable import Place, Reached
+from flor_ray.variables import LoopNames
+
+_STATE_BYTES = 2 << 30  # what surely is state is kept up to this; more is reported as not captured
+_VARIABLE_BYTES = 16 << 20  # so is what the loop merely assigns, such as a batch, up to this
+_MENTIONED_BYTES = 1 << 20  # what is only handed to functions is kept up to this, and beyond it once it has changed
+_SURELY_KEPT_BYTES = 64 << 10  # tensors and arrays up to this are kept, changed or not
+_TRIM_ITEMS = 1000  # containers with more are data
+_TRIM_DEPTH = 4  # how deep to look in an object for what makes it too large
+ATOMS = (int, float, complex, str, bytes, type(None))
+CODE = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial)
+_CONTAINERS = (list, dict, set, tuple, frozenset)
+LISTED = "listed"  # the place of listed objects without state_dict
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A frame whose loop carries variables. `slot` names it within a checkpoint: "main" or "nested"."""
+
+    slot: str
+    frame: FrameType
+    names: LoopNames
+    only_live: bool  # report only names as not captured that can be read before they are bound again
+
+
+class Holder:
+    """Holds an object; while recording weakly where that is possible: the script decides how long things live."""
+
+    __slots__ = ("get",)
+
+    def __init__(self, value: Any, weakly: bool) -> None:
+        self.get: Callable[[], Any] = lambda: value
+        if weakly:
+            try:
+                self.get = weakref.ref(value)
+            except TypeError:
+                return
+
+
+@dataclass(slots=True)
+class Entry:
+    """A loop that is running, as it was when it began."""
+
+    scope: Scope
+    reached: Reached
+    places: list[Place]  # the frame's is the first
+    anchors: dict[str, Any]  # objects that keep their identity, by path
+    values: dict[tuple[str, str], Holder]  # by place and name
+    prints: dict[tuple[str, str], str] = field(default_factory=dict)  # of what is not kept unless it changes
+    kept: set[tuple[str, str]] = field(default_factory=set)  # found to fit into a checkpoint
+
+
+@dataclass(slots=True)
+class Choice:
+    """What goes into a snapshot of one loop, and what should and cannot."""
+
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)  # by place and name
+    same: dict[str, list[str]] = field(default_factory=dict)  # names that hold the object they held at the entry
+    missing: set[str] = field(default_factory=set)
+    opaque: set[str] = field(default_factory=set)
+    beyond: bool = False  # something is missing that is not a variable of the frame
+
+
+@dataclass(slots=True)
+class Chooser:
+    """Chooses for one script."""
+
+    is_users: Callable[[Any], bool]  # whether a class, function or module is defined in the user's project
+    left_out: dict[int, tuple[Holder, dict[str, str]]] = field(default_factory=dict)  # id -> attribute -> print
+    _returned: set[tuple[int, str]] = field(default_factory=set)  # left out at first, kept since they have changed
+
+    def choose(self, entry: Entry, references: Mapping[int, Reference]) -> Choice:
+        choice = Choice()
+        for place in entry.places:
+            values = place.read()
+            kept = {n: v for n, v in values.items() if self._goes_in(entry, place, n, v, references, choice)}
+            choice.kept[place.key] = kept
+            choice.same[place.key] = [n for n, v in kept.items() if self._same(entry, place, n, v)]
+        self._look_at_what_was_left_out(references, choice)
+        return choice
+
+    def _same(self, entry: Entry, place: Place, name: str, value: Any) -> bool:
+        """Whether a name still holds the object that it held when the loop began."""
+        key = (place.key, name)
+        return key in entry.values and entry.values[key].get() is value
+
+    def _goes_in(
+        self,
+        entry: Entry,
+        place: Place,
+        name: str,
+        value: Any,
+        references: Mapping[int, Reference],
+        choice: Choice,
+    ) -> bool:
+        names, in_frame = entry.scope.names, place is entry.places[0]
+        binds = place.binds(name)
+        if isinstance(value, types.ModuleType) or (not binds and is_atom_or_code(value)):
+            return False
+        if not in_frame and isinstance(value, ATOMS + CODE) and self._same(entry, place, name, value):
+            return False  # what is not in a checkpoint is as it was when the loop began
+        if in_frame and isinstance(value, CODE) and self._same(entry, place, name, value):
+            return False
+        if id(value) in references:
+            return binds
+        must = place.key == LISTED or binds
+        if in_frame:
+            must = name in (names.live if entry.scope.only_live else names.bound | names.changed)
+            if entry.scope.only_live and name in names.carried and stateful.has_graph(value):
+                choice.missing.add(name)
+                return False
+        if self.is_kept_anyway(entry, place, name, value, references):
+            return True
+        key = (place.key, name)
+        was = entry.prints.get(key)
+        changed = was is None or _is_consumed(value) or fingerprint(value) != was
+        if changed and self._fits(value, references, _VARIABLE_BYTES if in_frame and binds else _STATE_BYTES):
+            return True
+        if not must and (isinstance(value, CODE) or (in_frame and binds)):
+            return False
+        shown = name if in_frame else f"{place.key}.{name}".replace(".<globals>", "")
+        called = in_frame and name in names.called and not isinstance(value, CODE) and not stateful.is_data(value)
+        if not must and self._is_librarys(value, references):
+            if called or changed:
+                choice.opaque.add(shown)
+        elif must or changed or (called and self.is_users(type(value))):
+            choice.missing.add(shown)
+            choice.beyond |= not in_frame
+        return False
+
+    def is_kept_anyway(
+        self, entry: Entry, place: Place, name: str, value: Any, references: Mapping[int, Reference]
+    ) -> bool:
+        """Whether a value is kept whether it has changed or not, because that is cheap or because it surely changes."""
+        if id(value) in references or isinstance(value, types.ModuleType):
+            return True
+        key = (place.key, name)
+        if key in entry.kept or key in entry.prints:
+            return key in entry.kept
+        if not self._fits(value, references, self._limit(entry, place, name, value)):
+            return False
+        if not _grows(value):
+            entry.kept.add(key)
+        return True
+
+    def _limit(self, entry: Entry, place: Place, name: str, value: Any) -> int:
+        """Bytes up to which a value is kept without asking whether it has changed."""
+        names, in_frame = entry.scope.names, place is entry.places[0]
+        if place.key == LISTED or (in_frame and entry.scope.only_live and name in names.carried):
+            return _STATE_BYTES
+        if place.binds(name) or (in_frame and name in names.changed | names.called and not stateful.is_array(value)):
+            return _VARIABLE_BYTES
+        return _SURELY_KEPT_BYTES if stateful.is_array(value) else _MENTIONED_BYTES
+
+    def _fits(self, value: Any, references: Mapping[int, Reference], limit: int) -> bool:
+        """Whether a value can be pickled within `limit` bytes, perhaps without some attributes of what is in it."""
+        if isinstance(value, int | float | bool | None):
+            return True
+        return self._trim(value, references, limit, _TRIM_DEPTH)
+
+    def _trim(self, value: Any, references: Mapping[int, Reference], limit: int, depth: int) -> bool:
+        if not pickles(value, references, self.names_left_out(), limit):
+            return True
+        if depth == 0 or id(value) in references or isinstance(value, ATOMS) or stateful.is_array(value):
+            return False
+        if isinstance(value, list | tuple | dict | set) and len(value) > _TRIM_ITEMS:
+            return False
+        found = False
+        for holder, attribute, item in list(own_items(value)):
+            if isinstance(item, int | float | bool | None) or self._trim(item, references, limit, depth - 1):
+                continue
+            may_lack = attribute is not None and (self.is_users(type(holder)) or stateful.is_data(holder))
+            if not may_lack or isinstance(item, CODE):
+                return False
+            _, prints = self.left_out.setdefault(id(holder), (Holder(holder, weakly=True), {}))
+            prints.setdefault(str(attribute), fingerprint(item))
+            found = True
+        return found and not pickles(value, references, self.names_left_out(), limit)
+
+    def names_left_out(self) -> dict[int, Any]:
+        for key, (holder, _) in list(self.left_out.items()):
+            if holder.get() is None:
+                del self.left_out[key]
+        return {
+            key: names
+            for key, (_, prints) in self.left_out.items()
+            if (names := [name for name in prints if (key, name) not in self._returned])
+        }
+
+    def _look_at_what_was_left_out(self, references: Mapping[int, Reference], choice: Choice) -> None:
+        """Attributes that were left out, and are no longer what they were: now they are kept, or it is told."""
+        for held, prints in self.left_out.values():
+            holder = held.get()
+            if holder is None or stateful.has_lasting_workers(holder):
+                continue  # lasting workers are told by themselves
+            for name, was in prints.items():
+                value = vars(holder).get(name)
+                if not _is_consumed(value) and fingerprint(value) == was:
+                    continue
+                if not pickles(value, references, self.names_left_out(), _STATE_BYTES):
+                    self._returned.add((id(holder), name))  # it is state after all
+                    continue
+                shown = f"{type(holder).__qualname__}.{name}"
+                if self._is_librarys(value, references):
+                    choice.opaque.add(shown)
+                else:
+                    choice.missing.add(shown)
+                    choice.beyond = True
+
+    def _is_librarys(self, value: Any, references: Mapping[int, Reference]) -> bool:
+        """Whether a value is a library's object that cannot be pickled: a log file, a writer, a progress bar."""
+        if (
+            stateful.is_array(value)
+            or _is_consumed(value)
+            or isinstance(value, _CONTAINERS)
+            or self.is_users(type(value))
+        ):
+            return False
+        return pickles(value, references, {}, _STATE_BYTES).startswith("it cannot")
+
+    def leads_beyond(self, value: Any) -> bool:
+        """Whether the user's code behind a variable may read what is not in the frame."""
+        if isinstance(value, types.FunctionType | type | types.ModuleType):
+            return self.is_users(value)
+        return isinstance(value, types.MethodType) or self.is_users(type(value))
+
+
+def is_atom_or_code(value: Any) -> bool:
+    return isinstance(value, (*ATOMS, *CODE))
+
+
+def _is_consumed(value: Any) -> bool:
+    """Whether reading from a value moves it on: iterators, but not files that are written."""
+    return isinstance(value, Iterator) and not (isinstance(value, io.IOBase) and value.writable())
+
+
+def _grows(value: Any) -> bool:
+    """Whether a value that fits now may not fit later."""
+    return not isinstance(value, int | float | complex | bool | None) and not stateful.is_array(value)

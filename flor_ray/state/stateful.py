@@ -1,0 +1,231 @@
+"""Objects that know their own state: models, optimizers, schedulers, scalers, loaders, random generators.
+
+torch is looked up in `sys.modules`: a script that does not use it never pays for its import.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from flor_ray.errors import StoreError
+from flor_ray.state import random_states
+from flor_ray.state.reachable import Place
+
+# What torch keeps in a module besides its state_dict and the script's own attributes.
+_INTERNAL = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "training"}
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_ATOMS = (int, float, complex, str, bool, type(None), tuple)
+
+
+def has_state_dict(value: Any) -> bool:
+    """Whether the value's class says so: mocks, proxies and the like have any attribute that is asked for."""
+    if isinstance(value, type | types.ModuleType) or is_data(value):
+        return False
+    kind = type(value)
+    return callable(getattr(kind, "state_dict", None)) and callable(getattr(kind, "load_state_dict", None))
+
+
+def is_anchor(value: Any) -> bool:
+    """Whether a value keeps its identity, and its state is put into it."""
+    return has_state_dict(value) or random_states.is_generator(value)
+
+
+def is_data(value: Any) -> bool:
+    """Data sets, loaders and samplers of torch."""
+    data = sys.modules.get("torch.utils.data")
+    return data is not None and isinstance(value, data.Dataset | data.DataLoader | data.Sampler)
+
+
+def has_lasting_workers(value: Any) -> bool:
+    """Whether a loader's worker processes, and so their random generators, live on from epoch to epoch."""
+    data = sys.modules.get("torch.utils.data")
+    return (
+        data is not None
+        and isinstance(value, data.DataLoader)
+        and value.num_workers > 0
+        and bool(value.persistent_workers)
+    )
+
+
+def is_module(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.nn.Module)
+
+
+def is_array(value: Any) -> bool:
+    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    return (torch is not None and isinstance(value, torch.Tensor)) or (
+        numpy is not None and isinstance(value, numpy.ndarray)
+    )
+
+
+def is_tensor(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def is_optimizer(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.optim.Optimizer)
+
+
+def inside(value: Any) -> Mapping[str, Any]:
+    """What a library's object holds that the user's code may have put there, or that has a state of its own."""
+    if is_data(value) or isinstance(value, argparse.Namespace | types.SimpleNamespace):
+        return dict(vars(value))
+    if is_module(value):
+        found: dict[str, Any] = {}
+        for name, module in value.named_modules():
+            found[f"{name}.__class__"] = type(module)
+            for hooks in _HOOKS:
+                if vars(module).get(hooks):
+                    found[f"{name}.{hooks}"] = list(vars(module)[hooks].values())
+        return found
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.optim.lr_scheduler.LRScheduler):
+        return dict(vars(value))
+    return {}
+
+
+def attribute_place(path: str, value: Any, is_users: bool) -> Place | None:
+    """Attributes of an object that its state_dict may not know."""
+    if is_module(value):
+        return _module_place(path, value)
+    if is_users and isinstance(getattr(value, "__dict__", None), dict):
+        held = vars(value)
+
+        def write(values: Mapping[str, Any], remove: Iterable[str]) -> None:
+            held.update(values)
+            for name in remove:
+                held.pop(name, None)
+
+        return Place(f"{path}.<attributes>", lambda: dict(held), write, binds_all=True)
+    return None
+
+
+def _module_place(path: str, root: Any) -> Place:
+    """Attributes of all submodules, and buffers that are not in the state_dict, as `submodule.attribute`."""
+    modules = dict(root.named_modules())
+
+    def read() -> dict[str, Any]:
+        found = {}
+        for name, module in modules.items():
+            library = type(module).__module__.partition(".")[0] == "torch"
+            for attribute, item in vars(module).items():
+                if attribute in _INTERNAL or attribute.endswith("_hooks") or "_hooks_" in attribute:
+                    continue
+                if not library or isinstance(item, _ATOMS):
+                    found[f"{name}.{attribute}"] = item
+            for attribute in module._non_persistent_buffers_set:
+                if module._buffers.get(attribute) is not None:
+                    found[f"{name}.{attribute}"] = module._buffers[attribute]
+        return found
+
+    def write(values: Mapping[str, Any], remove: Iterable[str]) -> None:
+        for path, item in values.items():
+            name, _, attribute = path.rpartition(".")
+            module = modules[name]
+            held = module._buffers if attribute in module._buffers else module.__dict__
+            held[attribute] = item
+        for path in remove:
+            name, _, attribute = path.rpartition(".")
+            modules[name].__dict__.pop(attribute, None)
+
+    return Place(f"{path}.<attributes>", read, write, binds_all=True)
+
+
+def state_of(value: Any, with_gradients: bool, owned: frozenset[int]) -> Any:
+    """State of an anchor. `owned` are the ids of the parameters that belong to a module with an entry of its own."""
+    if random_states.is_generator(value):
+        return random_states.state_of(value)
+    state: dict[str, Any] = {"state_dict": value.state_dict()}
+    if is_module(value):
+        parameters = list(value.parameters())
+        state["training"] = [module.training for module in value.modules()]
+        state["requires_grad"] = [parameter.requires_grad for parameter in parameters]
+        state["gradients"] = [p.grad if with_gradients else None for p in parameters]
+    elif is_optimizer(value):
+        loose = _loose_parameters(value, owned)
+        state["loose"] = {index: parameter.detach() for index, parameter in loose.items()}
+        state["gradients"] = {index: p.grad if with_gradients else None for index, p in loose.items()}
+    return state
+
+
+def put_state(name: str, value: Any, saved: Any) -> None:
+    """Put a state that `state_of` returned into an object of the same kind."""
+    if random_states.is_generator(value):
+        random_states.put_state(value, saved)
+        return
+    if is_optimizer(value):
+        _put_optimizer(value, saved)
+        return
+    value.load_state_dict(saved["state_dict"])
+    if is_module(value):
+        try:
+            for module, training in zip(value.modules(), saved["training"], strict=True):
+                module.training = training
+            for parameter, requires, gradient in zip(
+                value.parameters(), saved["requires_grad"], saved["gradients"], strict=True
+            ):
+                parameter.requires_grad_(requires)
+                parameter.grad = None if gradient is None else gradient.to(parameter.device)
+        except ValueError:
+            raise StoreError(f"{name} has other submodules or parameters than when it was recorded.") from None
+
+
+def _put_optimizer(optimizer: Any, saved: Mapping[str, Any]) -> None:
+    """`load_state_dict` makes new groups and converts tensors; a script may hold the groups, and meant the types."""
+    groups, saved_state = optimizer.param_groups, saved["state_dict"]
+    held = list(groups)
+    optimizer.load_state_dict(saved_state)
+    for old, new in zip(held, optimizer.param_groups, strict=True):
+        old.clear()
+        old.update(new)
+    groups[:] = held
+    optimizer.param_groups = groups
+    torch = sys.modules["torch"]
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    for index, parameter in enumerate(parameters):
+        for name, item in saved_state["state"].get(index, {}).items():
+            loaded = optimizer.state[parameter].get(name)
+            if isinstance(item, torch.Tensor) and isinstance(loaded, torch.Tensor) and item.dtype != loaded.dtype:
+                optimizer.state[parameter][name] = item.to(loaded.device)
+    for index, content in saved["loose"].items():
+        parameter, gradient = parameters[index], saved["gradients"][index]
+        parameter.detach().copy_(content)
+        parameter.grad = None if gradient is None else gradient.to(parameter.device)
+
+
+def _loose_parameters(optimizer: Any, owned: frozenset[int]) -> dict[int, Any]:
+    """Parameters of an optimizer that no saved module holds, by position."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return {index: parameter for index, parameter in enumerate(parameters) if id(parameter) not in owned}
+
+
+def owned_parameters(objects: Iterable[Any]) -> frozenset[int]:
+    return frozenset(id(parameter) for value in objects if is_module(value) for parameter in value.parameters())
+
+
+def has_gradients(value: Any) -> bool:
+    if is_module(value):
+        return any(parameter.grad is not None for parameter in value.parameters())
+    return is_optimizer(value) and any(
+        parameter.grad is not None for group in value.param_groups for parameter in group["params"]
+    )
+
+
+def has_graph(value: Any, depth: int = 3) -> bool:
+    """Whether autograd could go back from a tensor in this value."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return False
+    if isinstance(value, torch.Tensor):
+        return bool(value.requires_grad and not value.is_leaf)
+    if depth and isinstance(value, list | tuple | dict):
+        items = list(value.values()) if isinstance(value, dict) else value
+        return any(has_graph(item, depth - 1) for item in items[:1000])
+    return False

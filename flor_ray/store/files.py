@@ -1,0 +1,200 @@
+"""Files below one URL, on local disks and in object stores alike; the ground on which objects and tables stand.
+
+Promises, on local disks, `memory://` and S3-like stores:
+- a file becomes visible whole or not at all, and a failed or killed write leaves nothing that a listing shows;
+- `create` has one winner among any number of processes. Servers that ignore If-None-Match keep that promise only while
+  the calls do not overlap (`create_only` says which kind it is);
+- a listing and a read see what was written before they began;
+- any number of threads and processes may use one store;
+- passing failures of a server are outlasted for some seconds (`remote_files` has the figures), refusals are not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from flor_ray.errors import FlorError, FlorWarning, StoreError
+from flor_ray.store.backend import Backend, Data, FileInfo, Paths
+from flor_ray.store.local import LocalFiles
+from flor_ray.store.remote import is_bucket_missing, open_remote
+
+__all__ = ["Data", "FileInfo", "Files"]
+
+T = TypeVar("T")
+
+_REMOTE_THREADS = 16  # requests in flight: enough to hide 20 ms round trips, few enough for a small MinIO
+
+
+class Files:
+    """Files below one fsspec URL (a local folder, file://, memory://, s3://bucket/prefix, ...), by relative path.
+
+    Every operation raises StoreError, with advice, where the store refuses or cannot be reached.
+    """
+
+    def __init__(self, url: str, create_only: bool | None = None) -> None:
+        local = _local_root(url)
+        self.url = local or url.rstrip("/")
+        self._warned = False
+        try:
+            self._backend: Backend = LocalFiles(local) if local is not None else open_remote(self.url)
+        except (ValueError, ImportError) as error:
+            raise StoreError(
+                f"{url!r} is not the URL of a store: {error}. Use a folder, or a URL such as s3://bucket/prefix."
+            ) from error
+        self.create_only = create_only
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Files, (self.url, self.create_only)
+
+    def __repr__(self) -> str:
+        return f"Files({self.url!r})"
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes see the same files."""
+        return not self.url.startswith("memory:")
+
+    @property
+    def remote(self) -> bool:
+        """Whether requests have to travel."""
+        return self.shared and not isinstance(self._backend, LocalFiles)
+
+    @property
+    def create_only(self) -> bool | None:
+        """Whether `create` has one winner even if calls overlap; None if nobody has probed or told yet.
+
+        It is settled for local disks and memory. For others, setting it to what `probe_create` once found saves
+        `create` a request.
+        """
+        return self._backend.create_only
+
+    @create_only.setter
+    def create_only(self, known: bool | None) -> None:
+        if self.remote and known is not None:
+            self._backend.create_only = known
+
+    def probe_create(self) -> bool:
+        """Find out, and remember as `create_only`, whether the server honours If-None-Match: three small requests."""
+        with self._explained("write", "a probe"):
+            return self._backend.probe_create()
+
+    def write(self, path: str, data: Data) -> None:
+        """Write a file, replacing what was there."""
+        with self._explained("write", path):
+            self._backend.write(path, data)
+
+    def create(self, path: str, data: Data) -> bool:
+        """Write a file unless it is there already; whether it was we who wrote it.
+
+        If the answer of a server is lost, a repeated request finds what the first one wrote: False then means that the
+        file is there, and who wrote it is told by what is in it.
+        """
+        if self.create_only is False and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"The server of {self.url} ignores If-None-Match, by which one of several writers wins. Manifests are "
+                "looked for before they are written instead: if two processes write the same one within milliseconds, "
+                "the later one replaces the other's. Use a server that honours it if several machines share the store.",
+                FlorWarning,
+                stacklevel=2,
+            )
+        with self._explained("write", path):
+            return self._backend.create(path, data)
+
+    def read(self, path: str) -> bytes:
+        """Raises FileNotFoundError if there is no such file."""
+        with self._explained("read", path, may_be_absent=True):
+            return self._backend.read(path)
+
+    def read_many(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """Several files, concurrently where that helps. Raises FileNotFoundError if one is not there."""
+        paths = list(dict.fromkeys(paths))
+        return dict(zip(paths, self.each(self.read, paths), strict=True))
+
+    def each(self, do: Callable[[Any], T], items: Iterable[Any]) -> Sequence[T]:
+        """`do` of every item, in order of the items; concurrently where requests have to travel."""
+        items = list(items)
+        if not self.remote or len(items) < 2:
+            return [do(item) for item in items]
+        with ThreadPoolExecutor(min(_REMOTE_THREADS, len(items)), "flor-files") as pool:
+            return list(pool.map(do, items))
+
+    def list(self, prefix: str = "") -> Paths:
+        """Relative paths of all files in the folder `prefix` and below, sorted; none if it is not there."""
+        with self._explained("list", prefix):
+            return self._backend.list(prefix)
+
+    def infos(self, prefix: str = "") -> dict[str, FileInfo]:
+        """Sizes and ages of what `list` lists, by path, sorted; one listing, no request per file.
+
+        Raises:
+            StoreError: also where the file system does not say when its files were written.
+        """
+        with self._explained("list", prefix):
+            return self._backend.infos(prefix)
+
+    def modified(self, path: str) -> float | None:
+        """Unix seconds of a file's last write or touch; None if there is no such file."""
+        with self._explained("read", path):
+            return self._backend.modified(path)
+
+    def exists(self, path: str) -> bool:
+        return self.modified(path) is not None
+
+    def touch(self, path: str, data: Data) -> None:
+        """Make a file as young as if it were written now. `data` is what it holds: where a file's age cannot be set,
+        and where the file is gone, it is written again."""
+        with self._explained("write", path):
+            self._backend.touch(path, data)
+
+    def delete(self, path: str) -> None:
+        """Delete a file; it is fine if there is none."""
+        with self._explained("delete", path):
+            self._backend.delete(path)
+
+    def sweep(self, before: float) -> int:
+        """Delete what killed writers left of files that never appeared, if they began before these unix seconds.
+
+        Returns how many: temporary files of a folder, unfinished uploads in parts of an S3 bucket.
+        """
+        with self._explained("delete", "unfinished files"):
+            return self._backend.sweep(before)
+
+    @contextlib.contextmanager
+    def _explained(self, verb: str, path: str, may_be_absent: bool = False) -> Iterator[None]:
+        try:
+            yield
+        except FlorError:
+            raise
+        except Exception as error:
+            if may_be_absent and isinstance(error, FileNotFoundError) and not is_bucket_missing(error):
+                raise
+            seen = f"Cannot {verb} {path or 'files'} in {self.url}: {type(error).__name__}: {error}."
+            raise StoreError(f"{seen} {_advice(error)}") from error
+
+
+def _local_root(url: str) -> str | None:
+    """The absolute folder that `url` names, None if it is not a local one."""
+    for scheme in ("file://", "local://"):
+        if url.startswith(scheme):
+            return os.path.abspath(url.removeprefix(scheme))
+    if "://" in url or url.startswith("memory:"):
+        return None
+    return str(Path(url).expanduser().absolute())
+
+
+def _advice(error: Exception) -> str:
+    if is_bucket_missing(error):
+        return "Create the bucket, or check the store's URL."
+    if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
+        return "Check that you may read and write there (owner and mode of the folder, or the S3 credentials)."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "The disk is full: free some space, or choose another store."
+    return "Check that the store's URL is right and that it can be reached from here (network, AWS_ENDPOINT_URL)."

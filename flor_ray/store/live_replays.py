@@ -1,0 +1,92 @@
+"""Which replays are going on: one small file each in the store, so that gc leaves alone what they need.
+
+    replays/<project>/<origin>.json      who replays which versions, and since when
+
+It is written before the first segment runs and deleted after the last one. One that a killed process left behind counts
+no more once that process is gone from this host; one of another host, where nobody can look, after a day.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from flor_ray import processes
+from flor_ray.errors import StoreError
+from flor_ray.store import typed_json
+from flor_ray.store.files import Files
+from flor_ray.store.fragments import quote, unquoted
+
+_FOLDER = "replays"
+_ELSEWHERE_SECONDS = 86_400.0  # longer than replays take, short enough not to keep a full bucket full
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A replay that is going on."""
+
+    project: str
+    origin: str  # its id
+    versions: frozenset[str]
+    started: float  # unix seconds
+    path: str  # of its file
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """What a file holds."""
+
+    versions: tuple[str, ...]
+    started: float
+    host: str
+    pid: int
+    pid_started: int | None = None
+
+
+@contextlib.contextmanager
+def replaying(files: Files, project: str, origin: str, versions: Iterable[str]) -> Iterator[None]:
+    """While this lasts, gc drops no checkpoint of these versions and refuses a short grace.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    path = f"{_FOLDER}/{quote(project)}/{origin}.json"
+    pid = os.getpid()
+    mark = _Mark(tuple(sorted(set(versions))), time.time(), socket.gethostname(), pid, processes.started(pid))
+    files.write(path, json.dumps(typed_json.to_plain(mark)).encode())
+    try:
+        yield
+    finally:
+        files.delete(path)
+
+
+def live(files: Files, now: float) -> tuple[Replay, ...]:
+    """Replays that are going on at `now` (unix seconds), by project and id.
+
+    Raises:
+        StoreError: the store cannot be read, or a mark says nothing.
+    """
+    found = []
+    for path in files.list(_FOLDER):
+        with contextlib.suppress(FileNotFoundError):  # ended meanwhile
+            replay, is_over = _read(path, files.read(path), now, f"{files.url}/{path}")
+            if not is_over:
+                found.append(replay)
+    return tuple(found)
+
+
+def _read(path: str, data: bytes, now: float, where: str) -> tuple[Replay, bool]:
+    try:
+        mark = typed_json.from_plain(json.loads(data), _Mark)
+        _, project, name = path.split("/")
+        replay = Replay(unquoted(project), name.removesuffix(".json"), frozenset(mark.versions), mark.started, where)
+    except ValueError as error:
+        raise StoreError(f"{where} does not say which replay goes on ({error}). Delete it if none does.") from error
+    if mark.host != socket.gethostname():
+        return replay, now - mark.started > _ELSEWHERE_SECONDS
+    return replay, not processes.is_running(mark.pid, mark.pid_started)

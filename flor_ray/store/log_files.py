@@ -1,0 +1,134 @@
+"""One file of F: rows, and in its metadata what can be known without reading them. Part of the pyarrow door.
+
+    flor_names    name -> the levels at which it was logged, and the types of its values
+    flor_report   of a replayed segment: how it went (`flor_ray.replaying.results`)
+
+Files of flor_ray 0.1.0 say nothing of their names: these are looked for in their rows then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flor_ray.store import columns
+from flor_ray.store.fragments import LOG_FILE_SCHEMA, NO_LOGS, combine, conforming, corrupt, to_bytes
+from flor_ray.store.typed_values import BLOB_TYPES
+
+_NAMES = b"flor_names"
+_REPORT = b"flor_report"
+_DESCRIBING = pa.schema([LOG_FILE_SCHEMA.field(column) for column in ("level", "name", "type")])
+_REFERENCES = pa.schema([LOG_FILE_SCHEMA.field(column) for column in ("type", "text")])
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a file holds of one name."""
+
+    levels: frozenset[str]  # d, o, i: at which it was logged
+    types: frozenset[str]  # of its values, as `schema.Value` has them
+
+
+def log_bytes(table: pa.Table, report: Mapping[str, object] | None = None) -> bytes:
+    """A file with these rows, whose columns are those of LOG_FILE_SCHEMA, each in one piece."""
+    names = {name: [sorted(found.levels), sorted(found.types)] for name, found in _names_in(table).items()}
+    metadata = {_NAMES: json.dumps(names).encode()}
+    if report is not None:
+        metadata[_REPORT] = json.dumps(report, default=str).encode()
+    return to_bytes(table.replace_schema_metadata(metadata))
+
+
+class LogFile:
+    """A file of F, of which only the metadata was read so far. `where` is its place, for messages.
+
+    Everything raises StoreError, naming the place, unless it is a whole Parquet file with these columns.
+    """
+
+    def __init__(self, data: bytes, where: str) -> None:
+        self._where = where
+        try:
+            self._file = pq.ParquetFile(pa.BufferReader(data))
+            self._metadata: Mapping[bytes, bytes] = self._file.metadata.metadata or {}
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise corrupt(where, error) from error
+
+    @cached_property
+    def names(self) -> Mapping[str, Named]:
+        """What it holds of each name, from the metadata; of an older file, from its rows."""
+        if _NAMES not in self._metadata:
+            return _names_in(self._read(_DESCRIBING))
+        try:
+            found = json.loads(self._metadata[_NAMES])
+            return {name: Named(frozenset(levels), frozenset(types)) for name, (levels, types) in found.items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise corrupt(self._where, error) from error
+
+    @cached_property
+    def report(self) -> dict[str, Any] | None:
+        """How a replayed segment went; None where no report was written."""
+        try:
+            return json.loads(self._metadata[_REPORT]) if _REPORT in self._metadata else None
+        except ValueError as error:
+            raise corrupt(self._where, error) from error
+
+    def rows(self, names: Collection[str] | None = None) -> pa.Table:
+        """Its rows with the columns of LOG_FILE_SCHEMA, in the order of logging; of `names` only, if any are given."""
+        if names is not None and _NAMES in self._metadata and self.names.keys().isdisjoint(names):
+            return NO_LOGS
+        table = self._read(LOG_FILE_SCHEMA)
+        return table if names is None else _only(table, names)
+
+    def blob_keys(self) -> set[str]:
+        """Objects in S that its values refer to."""
+        if all(named.types.isdisjoint(BLOB_TYPES) for named in self.names.values()):
+            return set()
+        table = self._read(_REFERENCES)
+        kinds, texts = table["type"].to_pylist(), table["text"].to_pylist()
+        return {text for kind, text in zip(kinds, texts, strict=True) if kind in BLOB_TYPES}
+
+    def _read(self, columns: pa.Schema) -> pa.Table:
+        try:
+            return conforming(self._file.read(columns=columns.names, use_threads=False), columns)
+        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+            raise corrupt(self._where, error) from error
+
+
+def _names_in(table: pa.Table) -> dict[str, Named]:
+    """What rows hold of each name."""
+    if not table.num_rows:
+        return {}
+    table = _in_one_piece(table.select(["name", "level", "type"]))
+    name, level, kind = (table[column].chunk(0) for column in ("name", "level", "type"))
+    codes = [columns.codes_of(column).astype(np.int64) for column in (name, level, kind)]
+    _, first = np.unique(combine(combine(codes[0], codes[1]), codes[2]), return_index=True)
+    known = [column.dictionary.to_pylist() for column in (name, level, kind)]
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    for row in first.tolist():
+        text, its_level, its_kind = (texts[code[row]] for texts, code in zip(known, codes, strict=True))
+        levels, types = found.setdefault(text, (set(), set()))
+        levels.add(its_level)
+        types.add(its_kind)
+    return {text: Named(frozenset(levels), frozenset(types)) for text, (levels, types) in found.items()}
+
+
+def _only(table: pa.Table, names: Collection[str]) -> pa.Table:
+    """The rows of these names."""
+    if not table.num_rows:
+        return table
+    table = _in_one_piece(table)
+    name = table["name"].chunk(0)
+    wanted = np.array([text in names for text in name.dictionary.to_pylist()], bool)
+    return table if wanted.all() else table.filter(columns.mask(wanted[columns.codes_of(name)]))
+
+
+def _in_one_piece(table: pa.Table) -> pa.Table:
+    """Rows whose columns have one chunk each; large files come in several."""
+    pieces = {column.num_chunks for column in table.columns}
+    return table if pieces == {1} else table.unify_dictionaries().combine_chunks()

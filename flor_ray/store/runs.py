@@ -1,0 +1,57 @@
+"""Rows of E as JSON, and the judgement whether a run that never said how it ended is still going. No pyarrow here."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from flor_ray import processes
+from flor_ray.errors import StoreError
+from flor_ray.records import EpochTimes, Experiment
+from flor_ray.store import typed_json
+
+HEARTBEAT_LIMIT_SECONDS = 90.0  # a run of another host that was silent for longer is taken for dead
+
+
+def to_json(experiment: Experiment) -> bytes:
+    """JSON as Python writes it: NaN and infinities are kept, other objects become what they hold or their repr."""
+    profile = experiment.profile
+    epochs = [typed_json.to_row(times) for times in profile.epochs]
+    row = {field.name: getattr(experiment, field.name) for field in fields(experiment)}
+    row["profile"] = typed_json.to_plain(replace(profile, epochs=())) | {"epochs": epochs}
+    return json.dumps(row, default=_plain, indent=1).encode()
+
+
+def from_json(data: bytes, where: str) -> Experiment:
+    """Raises StoreError, naming `where`, if that is not a row of E."""
+    try:
+        row: dict[str, Any] = json.loads(data)
+        times = [typed_json.from_row(each, EpochTimes) for each in row["profile"]["epochs"]]
+        return typed_json.from_plain({**row, "profile": {**row["profile"], "epochs": times}}, Experiment)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"{where} does not hold a recorded run ({type(error).__name__}: {error}). Restore that file from a backup, "
+            "or delete it to forget the run."
+        ) from error
+
+
+def _plain(value: Any) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=repr)
+    item = getattr(value, "item", None)  # numpy scalars, 0-dimensional tensors
+    if callable(item) and not getattr(value, "shape", ()):
+        return item()
+    return repr(value)
+
+
+def has_crashed(experiment: Experiment, last_beat: float | None, now: float) -> bool:
+    """Whether a run without an end is over: its process is gone from this host, or its heartbeat has stopped."""
+    pid = experiment.environment.get("pid")
+    if isinstance(pid, int) and experiment.environment.get("host") == socket.gethostname():
+        return not processes.is_running(pid, experiment.environment.get("pid_started"))
+    return now - (experiment.started if last_beat is None else last_beat) > HEARTBEAT_LIMIT_SECONDS

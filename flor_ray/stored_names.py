@@ -1,0 +1,70 @@
+"""What pickles in a store call by a name of ours, and how such pickles are read.
+
+    checkpoints      `refer` and `torch_generator`, and what the script itself holds of flor_ray: self.report = flor.log
+    logged values    what of flor_ray is in an object that only pickles: flor.log("asked", flor.Query(...))
+
+A PART OF THE STORE'S FORMAT: the name of this module, those of `refer` and `torch_generator`, and what these two take.
+Stores hold them, so none of that may ever change or move; nor may errors and warnings leave `flor_ray.errors`. Public
+names are free to be defined elsewhere: they are looked up in the package, wherever they were when they were pickled.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from flor_ray.errors import StoreError
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+def refer(*reference: Any) -> Any:
+    """Stands in a checkpoint's pickle for what `LoadedState.body` finds in its place."""
+    raise StoreError(f"A checkpoint can only be read as one: it refers to {reference[:2]}.")
+
+
+def torch_generator(device: str, state: bytes) -> Any:
+    """A torch.Generator with the bytes of its `get_state()`."""
+    import torch
+
+    generator = torch.Generator(device=device)
+    generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+    return generator
+
+
+# By the module, below the package, that stores name because it was there before it came here.
+_MOVED: Mapping[tuple[str, str], Callable[..., Any]] = {
+    ("pickling", "refer"): refer,
+    ("rng", "torch_generator"): torch_generator,
+}
+
+
+class StoredUnpickler(pickle.Unpickler):
+    """Reads a pickle of the store, by whichever release it was written.
+
+    Raises:
+        StoreError: it names something of flor_ray that is not there.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        package, _, inside = module.partition(".")
+        if package != _PACKAGE:
+            return super().find_class(module, name)
+        if (inside, name) in _MOVED:
+            return _MOVED[inside, name]
+        is_public = name.partition(".")[0] in sys.modules[_PACKAGE].__all__
+        try:
+            return super().find_class(_PACKAGE if is_public else module, name)
+        except (ImportError, AttributeError) as error:
+            raise StoreError(
+                f"A pickle in the store names {module}.{name}, which this flor_ray does not have: another release "
+                "wrote it. Upgrade flor_ray."
+            ) from error
+
+
+def loads(data: bytes, buffers: Iterable[Any] = ()) -> Any:
+    """The object in a pickle of the store. Raises what unpickling it raises."""
+    return StoredUnpickler(io.BytesIO(data), buffers=buffers).load()

@@ -1,0 +1,58 @@
+"""How numbers, spans of time, versions, segments and operators are said to people: one way for all messages. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flor_ray.records import Operator, Segment
+
+
+def duration(seconds: float) -> str:
+    """1.2 s, 3 min 20 s, 5 h 10 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def some_versions(versions: Sequence[str], limit: int = 3) -> str:
+    """version a1b2c3d4; 12 versions: a1b2c3d4, 5e6f7a8b, 9c0d1e2f, ..."""
+    shown = ", ".join(version[:8] for version in versions[:limit])
+    if len(versions) == 1:
+        return f"version {shown}"
+    return f"{len(versions)} versions: {shown}{', ...' if len(versions) > limit else ''}"
+
+
+def span(segment: Segment) -> str:
+    """3-7, 3, all, or outside the loop."""
+    if segment.operator is Operator.DP_I or (segment.operator is Operator.KNOWN and segment.last):
+        return f"{segment.first}-{segment.last}" if segment.first != segment.last else str(segment.first)
+    return "all" if segment.operator is Operator.DP_STAR else "outside the loop"
+
+
+def place(segment: Segment) -> str:
+    """version a1b2c3d4, epochs 3-7."""
+    epochs = span(segment)
+    words = f"epoch{'s' if '-' in epochs else ''} {epochs}" if epochs[0].isdigit() else epochs
+    return f"version {segment.version[:8]}, {words}"
+
+
+def operator_in_words(segment: Segment) -> str:
+    """DP_i inner, DP*, ..."""
+    return f"{segment.operator} {segment.variant}" if segment.operator is Operator.DP_I else segment.operator.value
+
+
+def size(count: int) -> str:
+    """Bytes in decimal units, as disks and buckets are sold: 0 B, 999 B, 1.5 kB, 12.3 GB."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 999.95 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

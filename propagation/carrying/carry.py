@@ -1,0 +1,222 @@
+"""The door of propagation: sources and lines in, a patched source with placements and refusals out."""
+
+from __future__ import annotations
+
+import gc
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+
+from flor_ray.propagation.adapting.adaptation import Declined
+from flor_ray.propagation.adapting.doubts import Doubt, confidence
+from flor_ray.propagation.adapting.edits import Carried, apply
+from flor_ray.propagation.carrying.transplant import Present, Transplant
+from flor_ray.propagation.matching.thresholds import MAX_CHARACTERS, MAX_HEIGHT, MAX_LINES, MIN_CONFIDENCE
+from flor_ray.propagation.reading.nesting import nesting_of
+from flor_ray.propagation.reading.parse import decode, error_count, has_bare_returns, is_python, parse
+from flor_ray.propagation.reading.program import Program, read_program
+from flor_ray.propagation.reading.statements import header_end
+from flor_ray.propagation.reading.tree import Node, Tree
+from flor_ray.records import Pin, Placement, Propagation, Refusal
+
+
+def propagate(
+    newer: str,
+    older: str,
+    lines: Sequence[int],
+    *,
+    min_confidence: float = MIN_CONFIDENCE,
+    pins: Mapping[int, Pin] = MappingProxyType({}),
+) -> Propagation:
+    """Carry the statements at these lines (from 1) of the newer source into the older one.
+
+    Every line gets a Placement or a Refusal. Nothing but whole lines is ever inserted; no source makes this raise.
+    A placement whose confidence is below `min_confidence` is refused, with its place as `best_guess`. `pins` gives the
+    place of a newer line in the older source, where the user knows it; its names are adapted as elsewhere.
+    """
+    wanted = sorted(set(lines))
+    with _collecting_later():
+        problem = _unreadable(newer, "newer") or _unreadable(older, "older")
+        if problem:
+            return Propagation(older, refused=tuple(Refusal(line, problem) for line in wanted))
+        return _propagate(read_program(newer), read_program(older), older, wanted, pins, min_confidence)
+
+
+@contextmanager
+def _collecting_later() -> Iterator[None]:
+    """Let the cyclic collector look less often: it would walk the growing trees again and again, and free nothing."""
+    young, middle, old = gc.get_threshold()
+    gc.set_threshold(max(young, _YOUNG_OBJECTS) if young else 0, middle, old)  # 0: it is switched off
+    try:
+        yield
+    finally:
+        gc.set_threshold(young, middle, old)
+
+
+_YOUNG_OBJECTS = 50_000  # two trees of a thousand lines
+
+
+def _propagate(
+    newer: Program, program: Program, older: str, wanted: Sequence[int], pins: Mapping[int, Pin], min_confidence: float
+) -> Propagation:
+    for careful in (False, True):  # a patch that is not Python is rare: then each line is checked by itself
+        run = _Carrying(newer, program, older, wanted, pins, min_confidence, careful)
+        result = run.carry()
+        if careful or not result.placed or not _broken(older, result.source):
+            return result
+    return result
+
+
+class _Carrying:
+    """One propagation, line by line."""
+
+    def __init__(
+        self,
+        newer: Program,
+        program: Program,
+        older: str,
+        lines: Sequence[int],
+        pins: Mapping[int, Pin],
+        min_confidence: float,
+        careful: bool,
+    ) -> None:
+        self._found = [(line, _statements_at(newer, line)) for line in lines]
+        requested = {statement.start for _, statements in self._found for statement in statements}
+        self._transplant = Transplant(newer, program, requested)
+        self._transplant.pinned = {s.start: pins[line] for line, found in self._found if line in pins for s in found}
+        self._older, self._least, self._careful = older, min_confidence, careful
+        self._refused: list[Refusal] = []
+        self._done: list[tuple[int, Node, Carried | Present]] = []
+
+    def carry(self) -> Propagation:
+        for line, statements in self._found:
+            if not statements:
+                self._refused.append(Refusal(line, "no statement that could be carried stands on this line"))
+            for statement in statements:
+                if not self._carry(line, statement):
+                    break
+        return self._result()
+
+    def _carry(self, line: int, statement: Node) -> bool:
+        transplant = self._transplant
+        before = dict(transplant.carried)
+        try:
+            result = transplant.carry(statement)
+            if isinstance(result, Carried):
+                self._check(result)
+        except Declined as problem:
+            transplant.carried = before
+            best = transplant.older.tree.line(problem.guess.start) if problem.guess is not None else None
+            self._refused.append(Refusal(line, problem.reason, best, round(problem.confidence, 3)))
+            return False
+        self._done.append((line, statement, result))
+        return True
+
+    def _check(self, result: Carried) -> None:
+        block, gap = result.place
+        near = block.children[min(gap, len(block.children)) - 1] if gap and block.children else None
+        if result.confidence < self._least:
+            reason = f"the confidence of the best place ({result.confidence:.3g}) is below {self._least:g}"
+            words = sorted(doubt.words for doubt in result.doubts if doubt.words)
+            raise Declined("; ".join([reason, *words]), near, result.confidence)
+        if self._careful and _broken(self._older, self._patched()[0]):
+            raise Declined("the older version would not be valid Python with it", near, result.confidence)
+
+    def _patched(self) -> tuple[str, dict[int, int]]:
+        tree = self._transplant.older.tree
+        source, places = apply(tree, [each.insertion for each in self._transplant.carried.values()])
+        return decode(source), places
+
+    def _result(self) -> Propagation:
+        if not self._done:
+            return Propagation(self._older, refused=tuple(self._refused))
+        source, places = self._patched()
+        placed: dict[int, Placement] = {}
+        for line, statement, result in self._done:
+            if line not in placed:
+                placed[line] = self._placement(line, statement, result, places)
+        refused = tuple(each for each in self._refused if each.line not in placed)
+        return Propagation(source, tuple(placed.values()), refused)
+
+    def _placement(self, line: int, statement: Node, result: Carried | Present, places: dict[int, int]) -> Placement:
+        if isinstance(result, Present):
+            at = result.line + self._inserted_above(result.line)
+            return Placement(line, at, 1.0, why="the older version has it there already", present=True)
+        tree = self._transplant.newer.written
+        at = next(places[n] for n in range(tree.line(statement.start), tree.last_line(statement) + 1) if n in places)
+        doubts = set(result.doubts) | self._other_part(statement, result)
+        why = "; ".join([result.why, *sorted(doubt.words for doubt in doubts if doubt.words)])
+        return Placement(line, at, round(confidence(doubts), 3), result.renames, why)
+
+    def _inserted_above(self, line: int) -> int:
+        start = self._transplant.older.tree.starts[line - 1]
+        carried = self._transplant.carried.values()
+        return sum(len(each.insertion.lines) for each in carried if each.insertion.offset <= start)
+
+    def _other_part(self, statement: Node, result: Carried) -> set[Doubt]:
+        """A doubt about a statement that now runs in another part of the script.
+
+        Between two mapped neighbours of a mapped block it cannot.
+        """
+        if not result.doubts & _LOST_BLOCK:
+            return set()
+        newer, older = nesting_of(self._transplant.newer.written), nesting_of(self._transplant.older.tree)
+        path, there = newer.path(statement), older.path(result.place[0])
+        if path is None or newer.main_loop is None or older.main_loop is None:
+            return set()
+        same = there is not None and newer.part(path, statement.start) == older.part(there, result.insertion.offset)
+        return set() if same else {Doubt.OTHER_PART}
+
+
+_LOST_BLOCK = frozenset({Doubt.ONE_NEIGHBOUR, Doubt.NO_NEIGHBOUR, Doubt.UNMAPPED_BLOCK, Doubt.FOLLOWED, Doubt.TORN})
+
+
+def _broken(older: str, patched: str) -> bool:
+    """Whether a patch took away that a source is Python, for this interpreter or for tree-sitter."""
+    if not is_python(patched) and is_python(older):
+        return True
+    errors = error_count(patched)
+    return errors > 0 and errors > error_count(older)
+
+
+def _unreadable(source: str, which: str) -> str:
+    if source.count("\n") > MAX_LINES:
+        return f"the {which} version has more than {MAX_LINES} lines"
+    if len(source) > MAX_CHARACTERS:
+        return f"the {which} version has more than {MAX_CHARACTERS} characters"
+    if has_bare_returns(source):
+        return f"the {which} version ends lines in bare carriage returns, which makes its line numbers ambiguous"
+    tree = parse(source)
+    if tree.height > MAX_HEIGHT:
+        return f"the {which} version is nested more than {MAX_HEIGHT} levels deep"
+    if tree.has_errors and not is_python(source):
+        return f"the {which} version is not valid Python"
+    return ""
+
+
+def _statements_at(program: Program, line: int) -> list[Node]:
+    """The statements meant by a line: the ones on it that log; on a compound statement's header, the logs inside."""
+    tree = program.written
+    here = []
+    for node in _reaching(tree, line):
+        if node.is_statement and tree.line(node.start) <= line <= tree.line(max(node.start, header_end(node) - 1)):
+            here.append(node)
+    logging = {log.statement.index: log.statement for log in program.logs}
+    direct = [node for node in here if node.index in logging]
+    if direct or not here:
+        return direct
+    inside = [node for _, node in sorted(logging.items()) if here[-1].contains(node)]
+    return inside or here[-1:]
+
+
+def _reaching(tree: Tree, line: int) -> list[Node]:
+    """Nodes that start on a line, and those around the last one before its end; in preorder, and so by their starts."""
+    if not 1 <= line <= len(tree.starts):
+        return []
+    last = bisect_left(tree.nodes, tree.end_of_line(line), key=lambda node: node.start) - 1
+    found = {node.index: node for node in (tree.nodes[last], *tree.nodes[last].ancestors())} if last >= 0 else {}
+    while last >= 0 and tree.nodes[last].start >= tree.starts[line - 1]:
+        found[last] = tree.nodes[last]
+        last -= 1
+    return [node for _, node in sorted(found.items())]

@@ -1,0 +1,133 @@
+"""What defines a variable that only the newer version has: the statements that would have to come along, or why not.
+
+A variable comes along with everything that gives it its value. What keeps its value from one epoch to the next does
+not: a replay that starts from a checkpoint of the older version would find it empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from flor_ray.propagation.adapting.adaptation import Declined
+from flor_ray.propagation.carrying.units import mutated
+from flor_ray.propagation.matching.mapping import Mapping
+from flor_ray.propagation.placing.gaps import HARMLESS
+from flor_ray.propagation.reading.effects import called_name
+from flor_ray.propagation.reading.names import NameScope
+from flor_ray.propagation.reading.nesting import nesting_of
+from flor_ray.propagation.reading.program import Program
+from flor_ray.propagation.reading.tree import Node
+
+MAX_NEEDS = 20  # definitions of one name, and definitions that need each other: more are not looked for
+_LACKING = "and which the older version does not have"
+
+
+class Needs:
+    """Definitions of the newer program's variables."""
+
+    def __init__(self, newer: Program, mapping: Mapping) -> None:
+        self._newer, self._mapping = newer, mapping
+        self._main_loop = nesting_of(newer.written).main_loop
+
+    def definitions(self, name: str, owner: NameScope, reader: Node) -> list[Node]:
+        """Identifiers that bind or change a variable, in document order. Raises Declined."""
+        statements = {s.start: node for node in owner.bindings.get(name, ()) if (s := node.statement()) is not None}
+        changed = [
+            node
+            for node in owner.reads.get(name, ())
+            if (s := node.statement()) is not None and node in mutated(s) and s.start not in statements
+        ]
+        found = sorted([*statements.values(), *changed], key=lambda node: node.start)
+        if len(found) > MAX_NEEDS:
+            raise Declined(f"it reads `{name}`, which {len(found)} statements define that the older version lacks")
+        if all(is_plain_definition(node) for node in found):
+            return found
+        for read in owner.reads.get(name, ()):
+            statement = read.statement()
+            if statement is not None and statement.start not in statements and not reader.contains(statement):
+                self._check_use(name, read, statement, read in changed)
+        self._check_epochs(name, found, owner, reader)
+        return found
+
+    def check_binding(self, name: str, bound: Node, unit: Node, carried: Set[int]) -> None:
+        """Raises Declined if what a unit reads was set anew just for it to see, by code that only the newer has."""
+        statement = bound.statement()
+        block = statement.parent if statement is not None else None
+        matched = self._newer.matched(statement) if statement is not None else None
+        if statement is None or block is None or matched is None or matched.parent is None:
+            return
+        anew = not is_plain_definition(bound) and statement.start not in carried
+        if anew and matched.parent.contains(unit) and not self._reads(statement, name):
+            line = self._newer.written.line(statement.start)
+            raise Declined(f"it reads `{name}` as line {line} sets it, which the older version does not")
+
+    def _reads(self, statement: Node, name: str) -> bool:
+        return any(node.label == name for node in self._newer.written_names.free(statement))
+
+    def _check_use(self, name: str, read: Node, statement: Node, known: bool) -> None:
+        line = self._newer.written.line(statement.start)
+        matched = self._newer.matched(statement)
+        partner = self._mapping.older_of(matched) if matched is not None else None
+        if self._only_observes(statement):
+            return
+        if partner is not None:
+            raise Declined(f"it reads `{name}`, which line {line} uses too {_LACKING}", partner, 0.3)
+        if not known and _may_fill(read, statement):
+            raise Declined(f"it reads `{name}`, which line {line} may change {_LACKING}")
+
+    def _check_epochs(self, name: str, found: list[Node], owner: NameScope, reader: Node) -> None:
+        loop = self._main_loop
+        taken = [n for n in owner.reads.get(name, ()) if loop is not None and loop.contains(n) and _takes_next(n)]
+        if taken and any(loop is not None and not loop.contains(node) for node in found):
+            raise self._over_epochs(name, taken[0])
+        inside = [node for node in found if loop is not None and loop.contains(node)]
+        if loop is None or not inside:
+            return
+        first = inside[0].statement()
+        block = first.parent if first is not None else None
+        if first is None or block is None:
+            return
+        stateful = [node for node in inside if self._keeps(node, name, owner)]
+        fresh = not self._keeps(inside[0], name, owner) and inside[0].start < reader.start and loop.contains(reader)
+        if stateful or len(found) > len(inside):
+            fresh = fresh and block.contains(reader) and all(block.contains(node) for node in inside)
+        if not fresh:
+            raise self._over_epochs(name, (stateful or inside)[0])
+
+    def _over_epochs(self, name: str, node: Node) -> Declined:
+        line = self._newer.written.line(node.start)
+        return Declined(f"it reads `{name}`, which keeps its value from epoch to epoch (line {line}) {_LACKING}")
+
+    def _keeps(self, node: Node, name: str, owner: NameScope) -> bool:
+        """Whether what a definition makes of a variable depends on what it was."""
+        statement = node.statement()
+        return statement is None or any(statement.contains(read) for read in owner.reads.get(name, ()))
+
+    def _only_observes(self, statement: Node) -> bool:
+        """Whether a statement just logs or prints: what it reads is not needed for training."""
+        if any(log.statement is statement for log in self._newer.logs):
+            return True
+        call = statement.children[0] if statement.kind == "expression_statement" and statement.children else None
+        return call is not None and call.kind == "call" and called_name(call) in HARMLESS
+
+
+def is_plain_definition(node: Node) -> bool:
+    """An import, function or class: having it changes nothing."""
+    statement = node.statement()
+    return statement is not None and (
+        statement.kind.startswith("import")
+        or statement.kind in ("function_definition", "class_definition", "decorated_definition")
+    )
+
+
+def _takes_next(read: Node) -> bool:
+    """Whether this is the argument in `next(items)`."""
+    call = read.parent.parent if read.parent is not None else None
+    return call is not None and call.kind == "call" and called_name(call) == "next" and call.children[0] is not read
+
+
+def _may_fill(read: Node, statement: Node) -> bool:
+    """Whether a statement hands a variable to a call for nothing but what that does to it: `show(sizes)`."""
+    call = statement.children[0] if statement.kind in ("expression_statement",) and statement.children else None
+    given = call.child("arguments") if call is not None and call.kind == "call" else None
+    return given is not None and given.contains(read)

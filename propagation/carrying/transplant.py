@@ -1,0 +1,476 @@
+"""From a mapping to an edit or a refusal: which statements have to move, what they are called there, where they go.
+
+line --> statement --> unit           the statement, or the only-newer `if`/`with`/`for` around it
+                         |  needs     names that the older version lacks: their definitions come along
+                         |  place     placement.py
+                         |  adapt     renames.py, and the older file's name for flor_ray
+                         v
+                     insertion        edits.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+
+from flor_ray.propagation.adapting.adaptation import Adaptation, Declined
+from flor_ray.propagation.adapting.edits import (
+    CannotEdit,
+    Carried,
+    Insertion,
+    indent_unit,
+    indentation,
+    lift,
+    newline_of,
+    offset_after,
+    offset_before,
+    statements_of,
+)
+from flor_ray.propagation.adapting.embedded import check_evaluated_once
+from flor_ray.propagation.adapting.renames import Renames, ScopeKey, scope_key
+from flor_ray.propagation.adapting.vocabulary import NAMES, check_attributes, strangeness
+from flor_ray.propagation.carrying.cargo import Cargo
+from flor_ray.propagation.carrying.imports import header_gap, import_text
+from flor_ray.propagation.carrying.needs import MAX_NEEDS, Needs
+from flor_ray.propagation.carrying.units import dropped_from, kept_in, widen
+from flor_ray.propagation.matching.bottomup import CONTAINERS
+from flor_ray.propagation.matching.gumtree import match
+from flor_ray.propagation.matching.thresholds import MAX_CARRIED_LINES
+from flor_ray.propagation.placing.gaps import facing_variables
+from flor_ray.propagation.placing.pinned import pinned_place
+from flor_ray.propagation.placing.placement import Placer
+from flor_ray.propagation.placing.places import BlockGap, Flow, NoPlace
+from flor_ray.propagation.placing.presence import find_present
+from flor_ray.propagation.reading.effects import TRAINING, in_parameters
+from flor_ray.propagation.reading.names import BUILTINS, NameScope
+from flor_ray.propagation.reading.nesting import nesting_of
+from flor_ray.propagation.reading.program import LogCall, Program
+from flor_ray.propagation.reading.tree import LOOPS, Node, Tree
+from flor_ray.records import Pin
+
+_LEAVES_BLOCK = frozenset({"return_statement", "raise_statement", "yield", "await", "global_statement"})
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The older version logs this feature there already."""
+
+    line: int
+
+
+class Transplant:
+    """Carries statements of one newer program to one older program. Holds what was carried so far.
+
+    `requested` are the first bytes of the statements that the user wants carried.
+    """
+
+    def __init__(self, newer: Program, older: Program, requested: Set[int] = frozenset()) -> None:
+        self.newer, self.older, self.requested = newer, older, requested
+        self.mapping = match(
+            newer.tree,
+            older.tree,
+            (newer.features(), older.features()),
+            list(_same_loops(newer, older)),
+            {node.index for start in requested if (node := newer.statements.get(start)) is not None},
+        )
+        self._facing = facing_variables(self.mapping, newer.names, older.names)
+        self.renames = Renames(self.mapping, newer.names, older.names, self._facing.variables)
+        self._needs, self._cargo = Needs(newer, self.mapping), Cargo(newer, older, self.renames)
+        self.placer = Placer(newer, older, self.mapping)
+        self.carried: dict[int, Carried] = {}  # by first byte of what moved as a unit
+        self.pinned: dict[int, Pin] = {}  # by first byte of a statement
+        self._units = indent_unit(newer.written), indent_unit(older.written)
+        self._unbound = older.names.loose.keys()  # from a wildcard import, or put there by who knows whom
+        self._needing: list[tuple[ScopeKey | None, str]] = []
+
+    def carry(self, statement: Node) -> Carried | Present:
+        """Carry one statement (a node of the newer program's written tree). Raises Declined."""
+        before = set(self.carried)
+        result = self._carry(statement)
+        own = range(self._newer_line(statement), self.newer.written.last_line(statement) + 1)
+        new = [each.insertion for start, each in self.carried.items() if start not in before]
+        count = sum(number not in own for insertion in new for number in insertion.newer_lines)
+        if count > MAX_CARRIED_LINES:
+            raise Declined(
+                f"it needs {count} lines that the older version does not have, which is more than {MAX_CARRIED_LINES}"
+            )
+        return result
+
+    def _carry(self, statement: Node) -> Carried | Present:
+        if statement.start in self.pinned:
+            place = pinned_place(self.older.tree, self.pinned[statement.start])
+            adaptation = self._adapt(statement, (), place)
+            self._check_bound_before(place, adaptation)
+            return self._finish(statement, place, adaptation, ())
+        logs = [log for log in self.newer.logs if log.statement is statement]
+        if not logs:
+            return self._carry_plain(statement)
+        present = [find_present(self.newer, self.older, self.mapping, log) for log in logs]
+        missing = [log for log, line in zip(logs, present, strict=True) if line is None]
+        if not missing:
+            return Present(min(line for line in present if line is not None))
+        if missing[0].alone:
+            return self._carry_unit(self._matched(statement))
+        return self._carry_embedded(statement, missing)
+
+    def _carry_plain(self, statement: Node) -> Carried | Present:
+        node = self._matched(statement)
+        partner = self.mapping.older_of(node)
+        if partner is not None:
+            if _depth(partner) != _depth(node):
+                line = self.older.tree.line(partner.start)
+                raise Declined(f"the older version has it in another loop, on line {line}", partner, 0.4)
+            return Present(self.older.tree.line(partner.start))
+        first = self.placer.place(node, Flow(), code=True)
+        if isinstance(first, NoPlace):
+            raise Declined(first.reason, first.guess, first.confidence)
+        adaptation = Adaptation(self.newer, self.older, self.renames, statement, (), first.block, lenient=True)
+        for name, owner in adaptation.lacking:
+            adaptation.carried += self._requested_definitions(name, owner)
+        for alias in adaptation.lacking_aliases:
+            raise Declined(f"it reads `{alias.name}`, which the older version does not define", confidence=0.3)
+        place = self.placer.place(node, self._code_flow(node, adaptation), code=True)
+        if isinstance(place, NoPlace):
+            raise Declined(place.reason, place.guess, place.confidence)
+        if place.block is not first.block:
+            there = Adaptation(self.newer, self.older, self.renames, statement, (), place.block, lenient=True)
+            there.carried = adaptation.carried
+            adaptation = there
+        twin = self._twin_at(node, place, adaptation)
+        if twin is not None:
+            return Present(self.older.tree.line(twin.start))
+        adaptation.doubts |= strangeness(self.newer, self.older, statement, adaptation, self.requested)
+        return self._finish(statement, place, adaptation, ())
+
+    def _requested_definitions(self, name: str, owner: NameScope | None) -> list[Carried]:
+        """What defines a name that the older version lacks, if it is carried on request, too. Raises Declined."""
+        if owner is None and (name in BUILTINS or name in self._unbound):
+            return []
+        bound = owner.bindings.get(name, ()) if owner is not None else ()
+        statements = [node.statement() for node in bound]
+        found = [self.carried[each.start] for each in statements if each is not None and each.start in self.carried]
+        if not found or len(found) < len(statements):
+            raise Declined(f"it reads `{name}`, which the older version does not define", confidence=0.3)
+        return found
+
+    def _check_bound_before(self, place: BlockGap, adaptation: Adaptation) -> None:
+        """Raises Declined if what a pinned statement reads is bound behind its place only, and no loop comes back."""
+        statements = statements_of(place.block)
+        at = statements[place.gap].start if place.gap < len(statements) else place.block.end
+        loops = [node for node in place.block.ancestors() if node.kind in LOOPS]
+        for name, _, counterpart in adaptation.read:
+            there = self.older.names.lookup(counterpart, adaptation.scope)
+            if there is not adaptation.scope or there.is_class:
+                continue
+            bound = there.bindings[counterpart]
+            if all(node.start >= at for node in bound) and not any(loop.contains(n) for loop in loops for n in bound):
+                line = self.older.tree.line(bound[0].start)
+                raise Declined(
+                    f"it reads `{name}`, which the older version binds behind the pinned place, on line {line}"
+                )
+
+    def _code_flow(self, node: Node, adaptation: Adaptation) -> Flow:
+        """What a statement that is not a log asks of its place: as for a log, and before what reads its variables."""
+        flow = self._flow(node, adaptation, lenient=True)
+        waiting = {
+            read.index
+            for name in {adaptation.renamed.get(each.label, each.label) for each in self.newer.names.bound(node)}
+            for read in self.older.names.loose.get(name, ())
+        }
+        return replace(flow, before=frozenset(flow.before) | waiting)
+
+    def _twin_at(self, node: Node, place: BlockGap, adaptation: Adaptation) -> Node | None:
+        """The statement itself, renamed, in the block that it would be put into."""
+        words = _words(self.newer.tree, node, adaptation.replacements)
+        for other in statements_of(place.block):
+            partner = self.mapping.newer_of(other)
+            free = partner is None or partner.parent is not node.parent
+            if free and other.size == node.size and _words(self.older.tree, other, {}) == words:
+                return other
+        return None
+
+    # --- log calls inside other statements -----------------------------------------------------------------------
+
+    def _carry_embedded(self, statement: Node, logs: Sequence[LogCall]) -> Carried:
+        node = self._matched(statement)
+        partner = self.mapping.older_of(node)
+        if partner is None or not partner.is_statement:
+            if self._leaves(node) or node.kind in CONTAINERS:
+                raise Declined("the statement that it is part of has no counterpart in the older version")
+            return self._carry_unit(node)
+        results = [self._beside(statement, log, partner) for log in logs]
+        return results[0]
+
+    def _beside(self, statement: Node, log: LogCall, partner: Node) -> Carried:
+        """Log next to the counterpart of the statement that the call is part of."""
+        check_evaluated_once(statement, log)
+        assignment = statement.children[0] if statement.kind == "expression_statement" else statement
+        target = assignment.child("left") if assignment.kind == "assignment" else None
+        whole = target is not None and assignment.child("right") is log.call.node
+        block = partner.parent
+        if block is None:
+            raise Declined("the statement that it is part of has no counterpart in the older version")
+        position = statements_of(block).index(partner)
+        if whole and target is not None and log.call.value is not None and target.kind in ("identifier", "attribute"):
+            other = partner.children[0].child("left") if partner.children else None
+            if other is not None and other.kind == target.kind:
+                place = BlockGap(
+                    block, position + 1, True, (), f"after line {self._older_line(partner)}, which it is part of"
+                )
+                value = self.older.tree.text(other)
+                return self._insert(log.call.node, place, {(log.call.value.start, log.call.value.end): value})
+        place = BlockGap(block, position, False, (), f"before line {self._older_line(partner)}, which it is part of")
+        return self._insert(log.call.node, place, {})
+
+    # --- units ---------------------------------------------------------------------------------------------------
+
+    def _carry_unit(self, statement: Node) -> Carried:
+        unit, around = widen(self.newer, self.mapping, statement)
+        if unit.start in self.carried:
+            return self.carried[unit.start]
+        if self._leaves(unit) and unit.kind not in ("function_definition", "class_definition", "decorated_definition"):
+            raise Declined("it would leave its block (return, raise, yield or await), which the older version does not")
+        written = self._written(unit)
+        kept = kept_in(self.newer, unit, around, self.requested)
+        dropped = [] if kept is None else [self._written(node) for node in dropped_from(self.newer, unit, kept)]
+        parts = [unit] if kept is None else [self.newer.tree.nodes[index] for index in sorted(kept)]
+        own = set(self._needing) | {
+            (scope_key(self.newer.names.owner(n)), n.label) for part in parts for n in self.newer.names.bound(part)
+        }
+        for part in parts:
+            if part.start not in self.requested:
+                self._cargo.check(self._written(part), kept is not None, own, self.requested)
+        definition = unit.parent is not None and unit.parent.parent is not None and unit.parent.parent.kind
+        first = self.placer.place(unit, Flow())
+        if isinstance(first, NoPlace) and definition == "function_definition" and unit.parent is not None:
+            return self._carry_callers(unit, first)
+        adaptation = self._adapt(written, dropped, first)
+        flow = self._flow(unit, adaptation)
+        place = self.placer.place(unit, flow)
+        if isinstance(place, NoPlace):
+            raise Declined(place.reason, place.guess, place.confidence)
+        if isinstance(first, NoPlace) or first.block is not place.block:
+            adaptation = self._adapt(written, dropped, place)
+        check_attributes(self.newer, self.older, written, adaptation, dropped, self.carried.keys())
+        return self._finish(written, place, adaptation, dropped)
+
+    def _carry_callers(self, unit: Node, found: NoPlace) -> Carried:
+        """A log in an only-newer function: carry the statements that call it, and with them the function."""
+        function = unit.parent.parent if unit.parent is not None else None
+        name = function.child("name") if function is not None else None
+        scope = self.newer.names.owner(name) if name is not None else None
+        if function is None or name is None or scope is None or self.mapping.older_of(function) is not None:
+            raise Declined(found.reason, found.guess, found.confidence)
+        callers = {}
+        for read in scope.reads.get(name.label, ()):
+            statement = read.statement()
+            if statement is not None and not function.contains(statement):
+                callers[statement.index] = statement
+        alone = all(
+            node.kind == "expression_statement"
+            and node.children[0].kind == "call"
+            and self.mapping.older_of(node) is None
+            for node in callers.values()
+        )
+        if not callers or not alone:
+            raise Declined(found.reason, found.guess, found.confidence)
+        for caller in callers.values():
+            self._carry_unit(caller)
+        holder = next((c for c in self.carried.values() if self._newer_line(unit) in c.insertion.newer_lines), None)
+        if holder is None:
+            raise Declined(found.reason, found.guess, found.confidence)
+        return holder
+
+    # --- what a unit needs ---------------------------------------------------------------------------------------
+
+    def _adapt(self, written: Node, dropped: Sequence[Node], place: BlockGap | NoPlace) -> Adaptation:
+        """Names for a unit in the older program; definitions that it lacks are carried first."""
+        block = place.block if isinstance(place, BlockGap) else self.older.tree.root
+        adaptation = Adaptation(self.newer, self.older, self.renames, written, dropped, block)
+        for name, owner in adaptation.lacking:
+            if owner is None:
+                if name in BUILTINS or name in self._unbound:
+                    continue
+                raise Declined(f"it reads `{name}`, which neither version defines")
+            adaptation.carried += self._carry_definitions(name, owner, written)
+        for alias in adaptation.lacking_aliases:
+            self._carry_import(alias.node, block)
+        return adaptation
+
+    def _carry_definitions(self, name: str, owner: NameScope, reader: Node) -> list[Carried]:
+        key = (scope_key(owner), name)
+        if key in self._needing:
+            return []
+        if len(self._needing) >= MAX_NEEDS:
+            raise Declined(f"it needs a chain of more than {MAX_NEEDS} definitions that the older version lacks")
+        self._needing.append(key)
+        try:
+            definitions = self._needs.definitions(name, owner, reader)
+            return [self._carry_definition(name, node, owner, reader) for node in definitions]
+        finally:
+            self._needing.pop()
+
+    def _carry_definition(self, name: str, node: Node, owner: NameScope, reader: Node) -> Carried:
+        statement = node.statement()
+        if statement is not None and not self.newer.written_names.binds(node):
+            call = node.parent
+            if call is not None and call.kind == "attribute" and call.children[-1].label in TRAINING:
+                line = self._newer_line(node)
+                raise Declined(f"it reads `{name}`, which only the newer version has and which line {line} trains with")
+        if statement is None or in_parameters(node):
+            raise Declined(f"it reads `{name}`, a parameter that the older version does not have")
+        if statement.kind in ("import_statement", "import_from_statement"):
+            return self._carry_import(node, self.older.tree.root)
+        matched = self._matched(statement)
+        partner = self.mapping.older_of(matched)
+        if partner is not None and statement.kind not in ("function_definition", "class_definition"):
+            raise Declined(f"it reads `{name}`, which the older version does not define", partner, 0.3)
+        if statement.kind in CONTAINERS and not statement.kind.endswith("_definition"):
+            raise Declined(f"it reads `{name}`, which is bound by a block that the older version does not have")
+        return self._carry_unit(matched)
+
+    def _carry_import(self, bound: Node, place: Node) -> Carried:
+        if bound.start in self.carried:
+            return self.carried[bound.start]
+        text = import_text(self.newer.written, bound)
+        gap = header_gap(self.older.tree, place)
+        offset, indent = self._offset(gap)
+        line = self._newer_line(bound)
+        insertion = Insertion(offset, bound.start, (indent + text,), newline_of(self.older.tree, offset), (-line,))
+        carried = Carried(insertion, (gap.block, gap.gap), frozenset(), "", {})
+        self.carried[bound.start] = carried
+        return carried
+
+    # --- placing -------------------------------------------------------------------------------------------------
+
+    def _flow(self, unit: Node, adaptation: Adaptation, lenient: bool = False) -> Flow:
+        after: set[int] = set()
+        before: set[int] = set()
+        names: dict[str, str] = {}
+        for name, owner, counterpart in adaptation.read:
+            there = self.older.names.lookup(counterpart, adaptation.scope)
+            if owner is None or there is None:
+                continue
+            names[name] = counterpart
+            mine = [n for n in owner.bindings.get(name, ()) if n.statement() is not None and not unit.contains(n)]
+            earlier = [n for n in mine if n.start < unit.start]
+            later = [n for n in mine if n.start > unit.start]
+            linked = self._linked(earlier[-1], counterpart) if earlier else []
+            if earlier and not linked and not lenient:
+                self._needs.check_binding(name, earlier[-1], unit, self.carried.keys())
+            if linked:
+                after.update(linked)
+            elif earlier and there is self.older.names.scope_of(adaptation.block):
+                after.update(self._first_definition(counterpart, there, adaptation.block))
+            behind = self._linked(later[0], counterpart) if later else []
+            before.update(index for index in behind[:1] if index not in after)
+        return Flow(
+            reads=frozenset(counterpart for _, _, counterpart in adaptation.read),
+            after=after,
+            before=before,
+            names=names,
+            moved=frozenset(self.carried),
+            carried=tuple(each.place for each in adaptation.carried),
+        )
+
+    def _linked(self, bound: Node, counterpart: str) -> list[int]:
+        """Older nodes that bind what a newer identifier binds: its statement's counterpart, or what it replaced."""
+        statement = bound.statement()
+        matched = self.newer.matched(statement) if statement is not None else None
+        partner = self.mapping.older_of(matched) if matched is not None else None
+        if partner is not None and any(n.label == counterpart for n in self.older.names.bound(partner)):
+            return [partner.index]
+        return [node.index for node in self._facing.bindings.get(bound.start, ())]
+
+    def _first_definition(self, name: str, scope: NameScope, block: Node) -> set[int]:
+        bound = scope.bindings.get(name, [])
+        if not bound or any(not block.contains(node) for node in bound):
+            return set()
+        return {bound[0].index}
+
+    def _insert(self, call: Node, place: BlockGap, values: dict[tuple[int, int], bytes]) -> Carried:
+        adaptation = Adaptation(self.newer, self.older, self.renames, call, (), place.block, tuple(values))
+        for name, owner in adaptation.lacking:
+            if owner is None and (name in BUILTINS or name in self._unbound):
+                continue
+            raise Declined(f"it reads `{name}`, which the older version does not define")
+        for alias in adaptation.lacking_aliases:
+            self._carry_import(alias.node, place.block)
+        adaptation.replacements.update(values)
+        return self._finish(call, place, adaptation, ())
+
+    def _finish(self, written: Node, place: BlockGap, adaptation: Adaptation, dropped: Sequence[Node]) -> Carried:
+        offset, indent = self._offset(place)
+        try:
+            lines, numbers = lift(self.newer.written, written, indent, self._units, adaptation.replacements, dropped)
+        except CannotEdit as problem:
+            raise Declined(str(problem)) from None
+        insertion = Insertion(offset, written.start, lines, newline_of(self.older.tree, offset), numbers)
+        doubts = {*place.doubts, *adaptation.doubts}.union(*(each.doubts for each in adaptation.carried))
+        renames = dict(adaptation.renamed)
+        for each in adaptation.carried:
+            renames.update(each.renames)
+        carried = Carried(insertion, (place.block, place.gap), frozenset(doubts), place.why, renames)
+        self.carried[written.start] = carried
+        return carried
+
+    def _offset(self, place: BlockGap) -> tuple[int, bytes]:
+        tree = self.older.tree
+        statements = statements_of(place.block)
+        try:
+            if not statements:
+                return len(tree.source), b""
+            anchor = statements[place.gap - 1] if place.after else statements[min(place.gap, len(statements) - 1)]
+            indent = indentation(tree, anchor)
+            if place.after or place.gap == len(statements):
+                return offset_after(tree, statements[place.gap - 1]), indent
+            return offset_before(tree, anchor), indent
+        except CannotEdit as problem:
+            raise Declined(str(problem), statements[max(place.gap - 1, 0)], 0.3) from None
+
+    def _matched(self, statement: Node) -> Node:
+        node = self.newer.matched(statement)
+        if node is None:
+            raise Declined("it is not a statement that can be carried")
+        return node
+
+    def _written(self, node: Node) -> Node:
+        if self.newer.tree is self.newer.written:
+            return node
+        return next(n for n in self.newer.written.statements if n.start == node.start)
+
+    def _leaves(self, node: Node) -> bool:
+        return any(each.kind in _LEAVES_BLOCK for each in self.newer.tree.subtree(node))
+
+    def _newer_line(self, node: Node) -> int:
+        return self.newer.written.line(node.start)
+
+    def _older_line(self, node: Node) -> int:
+        return self.older.tree.line(node.start)
+
+
+def _same_loops(newer: Program, older: Program) -> Iterable[tuple[Node, Node]]:
+    """The main loops of both versions, and their nested loops."""
+    left, right = nesting_of(newer.tree), nesting_of(older.tree)
+    for mine, other in ((left.main_loop, right.main_loop), (left.nested_loop, right.nested_loop)):
+        if mine is not None and other is not None:
+            yield mine, other
+
+
+def _words(tree: Tree, node: Node, replaced: Mapping[tuple[int, int], bytes]) -> list[tuple[str, str]]:
+    """Kinds and labels of all nodes of a statement, with its names as they are in the older version."""
+    found = []
+    for each in tree.subtree(node):
+        name = replaced.get((each.start, each.end)) if each.kind in NAMES else None
+        found.append((each.kind, name.decode("utf-8", "surrogatepass") if name is not None else each.label))
+    return found
+
+
+def _depth(node: Node) -> int:
+    """Loops around a node, in its function."""
+    count = 0
+    for each in node.ancestors():
+        if each.kind == "function_definition":
+            break
+        count += each.kind in LOOPS
+    return count

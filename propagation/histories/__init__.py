@@ -1,0 +1,1 @@
+"""Whole trees and histories: moved files and definitions, and the walk through the versions between."""

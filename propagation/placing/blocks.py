@@ -1,0 +1,177 @@
+"""Which older block a newer statement belongs into.
+
+newer                         older
+for batch in loader:          for batch in loader:
+    d = decay(k)                  with torch.no_grad():     the loops are matched; but what stands directly
+>   step += 1                         d = decay(k)          beside the statement has gone into a `with`, and
+    update(net, d)                    update(net, d)        so it goes there, too
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+from flor_ray.propagation.adapting.doubts import Doubt
+from flor_ray.propagation.matching.mapping import Mapping
+from flor_ray.propagation.matching.similarity import anchor_dice, header_likeness
+from flor_ray.propagation.placing.order import Order
+from flor_ray.propagation.reading.program import Program
+from flor_ray.propagation.reading.tree import BLOCKS, SCOPES, Node
+
+_CONDITIONAL = frozenset({"if_statement", "elif_clause", "while_statement", "for_statement"})
+_OTHER_HEADER = 0.2  # likeness of two conditions below which they are not the same one
+_CHANGED_HEADER = 0.3  # and below which they are hardly the same one
+_RIVAL_HEADER = 0.15  # so much more alike is another one rather it
+
+_SAME_FUNCTION = 0.5  # of the bodies of two functions of different names
+_SIBLINGS = 5  # on each side, whose blocks tell where a statement's block has gone
+_MAJORITY = 0.8  # of their weight
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """The nearest sibling of a statement, on one side, that the older version has."""
+
+    newer: Node
+    older: Node
+    distance: int  # statements from the one to be placed, 1 if nothing but log statements is between
+
+    def beside(self) -> bool:
+        """Whether it is the very next statement and unchanged: enough to vouch alone for a block that is not mapped."""
+        return self.distance == 1 and self.newer.fingerprint == self.older.fingerprint
+
+
+_Pair = tuple[Neighbour | None, Neighbour | None]
+
+
+class Blocks:
+    """Chooses blocks of one older program. `observers` are the first bytes of newer log statements."""
+
+    def __init__(self, older: Program, mapping: Mapping, order: Order, observers: Set[int]) -> None:
+        self._older, self._mapping, self._order, self._observers = older, mapping, order, observers
+
+    def target(self, unit: Node, before: list[Node], after: list[Node]) -> tuple[Node | None, tuple[Doubt, ...]]:
+        """The older block to place into, and the doubts of choosing it. `before` and `after`: siblings, nearest first.
+
+        It is the counterpart of the newer block, unless what stands directly beside the statement has moved elsewhere.
+        """
+        left, right = self.neighbour(before, None), self.neighbour(after, None)
+        holder = _common_block([each for each in (left, right) if each is not None])
+        counterpart = self._mapping.older_of(unit.parent) if unit.parent is not None else None
+        if counterpart is None or counterpart.kind not in BLOCKS:
+            is_tight = self._is_tight(unit, (left, right), (before, after))
+            return holder, (Doubt.RESIDUE, Doubt.UNMAPPED_BLOCK if is_tight else Doubt.LOST_BLOCK)
+        if holder is counterpart:
+            return counterpart, (Doubt.RESIDUE,)
+        moved_to = self._majority(before, after)
+        if moved_to is None or moved_to is counterpart or not self._is_near(moved_to, counterpart):
+            moved_to = self._followed((left, right), (before, after), counterpart)
+        if moved_to is not None:
+            return moved_to, (Doubt.RESIDUE, Doubt.FOLLOWED)
+        is_torn = any(each.older.parent is not counterpart for each in _directly_beside(left, right))
+        return counterpart, (Doubt.RESIDUE, Doubt.TORN) if is_torn else (Doubt.RESIDUE,)
+
+    def _is_tight(self, unit: Node, neighbours: _Pair, siblings: tuple[list[Node], list[Node]]) -> bool:
+        """Whether neighbours hold a statement so tightly that they vouch for a block that is not mapped."""
+        held = [
+            each.distance == 1 if each is not None else not rest
+            for each, rest in zip(neighbours, siblings, strict=True)
+        ]
+        vouching = [each for each in neighbours if each is not None and each.beside()]
+        return any(all(held) or self._order.matters(unit, each.newer) for each in vouching)
+
+    def _followed(self, neighbours: _Pair, siblings: tuple[list[Node], list[Node]], counterpart: Node) -> Node | None:
+        """The block that all that stands directly beside a statement has moved to, if it takes the statement along."""
+        (left, right), (before, after) = neighbours, siblings
+        beside = _directly_beside(left, right)
+        if any(each.older.parent is counterpart for each in beside):
+            return None
+        unchanged = [each for each in beside if each.newer.shape == each.older.shape]
+        if left is not None and right is not None and beside and (len(beside) == 2 or unchanged == beside):
+            holder = _common_block([left, right])
+            if holder is not None:
+                return holder
+        near = [each for each in unchanged if self._is_near(each.older.parent, counterpart)]
+        rest = before if right in beside else after
+        stays = bool(rest) and self.neighbour(rest, counterpart) is not None
+        return near[0].older.parent if len(near) == 1 and not stays else None
+
+    def _majority(self, before: list[Node], after: list[Node]) -> Node | None:
+        """The older block that holds most of what stands around a statement, the nearer the more it counts."""
+        weights: dict[int, float] = {}
+        blocks: dict[int, Node] = {}
+        for siblings in (before, after):
+            for distance, sibling in enumerate(siblings[:_SIBLINGS], 1):
+                partner = self._mapping.older_of(sibling)
+                if partner is not None and partner.parent is not None and partner.is_statement:
+                    blocks[partner.parent.index] = partner.parent
+                    weights[partner.parent.index] = weights.get(partner.parent.index, 0.0) + 1.0 / distance
+        best = max(weights, key=lambda index: (weights[index], -index), default=None)
+        return blocks[best] if best is not None and weights[best] >= _MAJORITY * sum(weights.values()) else None
+
+    def _is_near(self, other: Node | None, block: Node) -> bool:
+        """Whether another older block is in the same function."""
+        inside = block if block.kind == "module" else block.parent
+        mine = inside if inside is not None and inside.kind in SCOPES else _scope(block)
+        return other is not None and _scope(other) is mine
+
+    def neighbour(self, siblings: list[Node], block: Node | None) -> Neighbour | None:
+        """The nearest sibling with a counterpart, in `block` if that is given."""
+        distance = 0
+        for sibling in siblings:
+            distance += sibling.start not in self._observers
+            partner = self._mapping.older_of(sibling)
+            if partner is not None and partner.is_statement and (block is None or partner.parent is block):
+                return Neighbour(sibling, partner, max(distance, 1))
+        return None
+
+    def headers(self, unit: Node, target: Node) -> list[Doubt]:
+        """Doubts about the blocks around a place: whether their conditions and loops are the same ones."""
+        block: Node | None = unit.parent
+        while block is not None and block.parent is not None and target.parent is not None:
+            left, right = block.parent, target.parent
+            if left.kind in SCOPES or right.kind in SCOPES:
+                return [Doubt.OTHER_FUNCTION] if self._is_other_function(left, right) else []
+            if left.kind in _CONDITIONAL and right.kind in _CONDITIONAL:
+                like = header_likeness(left, right)
+                if like < _OTHER_HEADER:
+                    return [Doubt.OTHER_HEADER]
+                if like < _CHANGED_HEADER or self._has_closer_header(left, right, like):
+                    return [Doubt.CHANGED_HEADER]
+            block = next((node for node in left.ancestors() if node.kind in BLOCKS), None)
+            target = next((node for node in right.ancestors() if node.kind in BLOCKS), target)
+        return []
+
+    def _is_other_function(self, left: Node, right: Node) -> bool:
+        """Whether two functions have neither their names nor most of their bodies in common."""
+        names = left.child("name"), right.child("name")
+        if left.kind != right.kind or names[0] is None or names[1] is None or names[0].label == names[1].label:
+            return False
+        return anchor_dice(self._mapping, left, right) < _SAME_FUNCTION
+
+    def _has_closer_header(self, left: Node, right: Node, like: float) -> bool:
+        """Whether another condition of the older function, matched with nothing, is more like the newer one."""
+        scope = _scope(right)
+        if like == 1.0 or scope is None:
+            return False
+        return any(
+            header_likeness(left, node) > like + _RIVAL_HEADER
+            for node in self._older.tree.of_kind(*_CONDITIONAL)
+            if scope.contains(node) and node is not right and self._mapping.newer_of(node) is None
+        )
+
+
+def _common_block(neighbours: Sequence[Neighbour]) -> Node | None:
+    """The older block that all of them stand in."""
+    blocks = {id(each.older.parent): each.older.parent for each in neighbours}
+    return next(iter(blocks.values())) if len(blocks) == 1 else None
+
+
+def _directly_beside(left: Neighbour | None, right: Neighbour | None) -> list[Neighbour]:
+    return [each for each in (left, right) if each is not None and each.distance == 1]
+
+
+def _scope(node: Node) -> Node | None:
+    """The function, class or module around a node."""
+    return next((each for each in node.ancestors() if each.kind in SCOPES), None)

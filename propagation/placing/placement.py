@@ -1,0 +1,243 @@
+"""Where in the older source a newer statement belongs: between the counterparts of both its neighbours, after the
+definitions of what it reads, and before the next ones.
+
+        newer block                 older block
+          loss = f(x)   <------->     loss = f(x)
+        > log(loss)                 >
+          log(norm)                   clip(net)          older-only: the statement may go before or after it
+          loss.backward() <----->     loss.backward()
+
+The places between the two counterparts are numbered by the statement they stand before, and narrowed by data flow. If
+several remain, code that only the newer version has on one side of the statement tells that it comes after (or before)
+what that code replaced: gaps.py; code on both sides tells nothing, and no place is taken. If there is none, and it
+matters which place is taken, the neighbour decides that the statement has names in common with, and if that says
+nothing either, it is the one that the statement directly follows, with little confidence. In the end the place must be
+on the right side of every call that changes the state of what is read: states.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flor_ray.propagation.adapting.doubts import Doubt
+from flor_ray.propagation.adapting.edits import statements_of
+from flor_ray.propagation.matching.bottomup import CONTAINERS
+from flor_ray.propagation.matching.mapping import Mapping
+from flor_ray.propagation.matching.similarity import Likeness
+from flor_ray.propagation.placing.blocks import Blocks, Neighbour
+from flor_ray.propagation.placing.gap_rules import GapRules
+from flor_ray.propagation.placing.gaps import Serving, replaces
+from flor_ray.propagation.placing.order import Order
+from flor_ray.propagation.placing.places import BlockGap, Flow, NoPlace, Surroundings
+from flor_ray.propagation.placing.rivals import Rivals
+from flor_ray.propagation.placing.states import States
+from flor_ray.propagation.reading.program import Program
+from flor_ray.propagation.reading.tree import Node
+
+_WEAK = 0.6  # likeness of two neighbours below which they say little
+
+
+@dataclass(frozen=True, slots=True)
+class _Narrowed:
+    """The gaps of a block that are left, from `low` to `high`, and the doubts of leaving out the others."""
+
+    low: int
+    high: int
+    doubts: tuple[Doubt, ...] = ()
+
+
+class Placer:
+    """Finds places for statements of one newer program in one older program."""
+
+    def __init__(self, newer: Program, older: Program, mapping: Mapping) -> None:
+        self._newer, self._older, self._mapping = newer, older, mapping
+        self._likeness = Likeness(newer.tree, older.tree, (newer.features(), older.features()))
+        self._rivals = Rivals(older, mapping, self._likeness)
+        self._states = States(newer, older, mapping)
+        self._order = Order(mapping, newer.names)
+        self._serving = Serving(newer, mapping, self._states.is_inert)
+        self._observers = {start for start, _ in newer.features()}
+        self._blocks = Blocks(older, mapping, self._order, self._observers)
+        self._rules = GapRules(newer, older, mapping, self._states)
+
+    def place(self, unit: Node, flow: Flow, code: bool = False) -> BlockGap | NoPlace:
+        """Place a newer statement: a log, or `code`, which does not ask for the state of what it reads but makes it."""
+        if unit.parent is None:
+            return NoPlace("it is not in a block")
+        siblings = statements_of(unit.parent)
+        position = siblings.index(unit)
+        before, after = siblings[:position][::-1], siblings[position + 1 :]
+        target, doubts = self._blocks.target(unit, before, after)
+        if target is None:
+            return NoPlace(self._absent(unit.parent))
+        problem = self._rivalled(unit.parent, target)
+        if problem is not None:
+            return problem
+        around = self._surroundings(unit, target, before, after, flow)
+        if doubts[-1] in (Doubt.UNMAPPED_BLOCK, Doubt.LOST_BLOCK) and not _is_held(around):
+            return NoPlace(self._absent(unit.parent), next((each.older for each in around.neighbours), None), 0.3)
+        place = self._between(around, doubts)
+        if isinstance(place, NoPlace) or code:
+            return place
+        return self._in_another_state(around, place) or place
+
+    def _rivalled(self, block: Node, target: Node) -> NoPlace | None:
+        rival = self._rivals.of(block, target) if target is self._mapping.older_of(block) else None
+        if rival is None:
+            return None
+        lines = f"lines {self._line(target)} and {self._line(rival)}"
+        return NoPlace(f"two blocks of the older version are equally good: those at {lines}", target, 0.3)
+
+    def _in_another_state(self, around: Surroundings, place: BlockGap) -> NoPlace | None:
+        wrong = self._states.conflict(around.unit, place.block, place.gap, around.flow.names)
+        if wrong is None:
+            return None
+        text = self._older.tree.text(wrong).decode("utf-8", "replace")
+        reason = (
+            f"it would run on the other side of line {self._line(wrong)} of the older version (`{text}`), which "
+            "changes the state of what it reads"
+        )
+        return NoPlace(reason, wrong, 0.3)
+
+    # --- what is around it ----------------------------------------------------------------------------------------
+
+    def _surroundings(
+        self, unit: Node, target: Node, before: list[Node], after: list[Node], flow: Flow
+    ) -> Surroundings:
+        left, right = self._blocks.neighbour(before, target), self._blocks.neighbour(after, target)
+        return Surroundings(
+            unit,
+            target,
+            left,
+            right,
+            all(sibling.start in self._observers for sibling in before),
+            all(sibling.start in self._observers for sibling in after),
+            self._replacing(before, left, target, flow),
+            self._replacing(after, right, target, flow),
+            flow,
+        )
+
+    def _replacing(self, siblings: list[Node], neighbour: Neighbour | None, target: Node, flow: Flow) -> list[Node]:
+        """Only-newer code between a statement and its neighbour (or its block's end) that may replace older code."""
+        found: list[Node] = []
+        for sibling in siblings:
+            if neighbour is not None and sibling is neighbour.newer:
+                break
+            passive = sibling.start in self._observers or sibling.start in self._serving or sibling.start in flow.moved
+            partner = self._mapping.older_of(sibling)
+            if not passive and replaces(sibling) and (partner is None or partner.parent is not target):
+                found.append(sibling)
+        return found
+
+    # --- from all gaps of a block to one --------------------------------------------------------------------------
+
+    def _between(self, around: Surroundings, doubts: tuple[Doubt, ...]) -> BlockGap | NoPlace:
+        older = statements_of(around.block)
+        doubts = (*doubts, *self._neighbour_doubts(around, older), *self._blocks.headers(around.unit, around.block))
+        ordered = self._ordered(around, older)
+        if isinstance(ordered, NoPlace):
+            return ordered
+        narrowed = self._defined(around, older, ordered)
+        if isinstance(narrowed, NoPlace):
+            return narrowed
+        if len(around.neighbours) == 1 and (problem := self._equally_good(around.neighbours[0].older, older)):
+            return problem
+        torn = [Doubt.TORN] * self._is_torn(around, older, narrowed)
+        doubts = (*doubts, *ordered.doubts, *narrowed.doubts, *torn)
+        return self._rules.choose(around, narrowed.low, narrowed.high, doubts)
+
+    def _neighbour_doubts(self, around: Surroundings, older: list[Node]) -> list[Doubt]:
+        """Doubts for neighbours that are not there, or hardly the same; a block's end is as good as a neighbour."""
+        doubts = []
+        known = (around.left is not None or around.is_first) + (around.right is not None or around.is_last)
+        if not around.neighbours:
+            is_alone = (around.is_first and around.is_last) or not older
+            doubts.append(Doubt.ONE_NEIGHBOUR if is_alone else Doubt.NO_NEIGHBOUR)
+        elif known == 1:
+            doubts.append(Doubt.ONE_NEIGHBOUR)
+        if any(self._is_weak(each) for each in around.neighbours):
+            doubts.append(Doubt.WEAK_NEIGHBOUR)
+        return doubts
+
+    def _is_weak(self, neighbour: Neighbour) -> bool:
+        return neighbour.newer.kind not in CONTAINERS and self._likeness.of(neighbour.newer, neighbour.older) < _WEAK
+
+    def _ordered(self, around: Surroundings, older: list[Node]) -> _Narrowed | NoPlace:
+        """The gaps that keep the order of all that is around the statement; between its neighbours, if none votes."""
+        span = self._order.span(around.unit, around.block)
+        if span.votes:
+            if not span.against:
+                return _Narrowed(span.low, span.high)
+            is_much = span.near or span.against > span.votes / 4
+            doubt = Doubt.SOME_CROSSED if not is_much else Doubt.REORDERED if span.held else Doubt.CROSSED
+            return _Narrowed(span.low, span.high, (doubt,))
+        low = older.index(around.left.older) + 1 if around.left is not None else 0
+        high = older.index(around.right.older) if around.right is not None else len(older)
+        if low > high:
+            return NoPlace("its two neighbours stand in the other order in the older version", older[high - 1], 0.4)
+        return _Narrowed(low, high)
+
+    def _defined(self, around: Surroundings, older: list[Node], ordered: _Narrowed) -> _Narrowed | NoPlace:
+        """The gaps behind the definitions of what is read, and before the next ones: stronger than any order."""
+        earliest, latest = _flow_limits(around.block, older, around.flow)
+        if earliest > latest:
+            reason = "what it reads is defined after it is used again in the older version"
+            return NoPlace(reason, older[earliest - 1], 0.3)
+        if ordered.high < earliest:
+            return _Narrowed(earliest, earliest, (Doubt.CROSSED,))
+        if ordered.low > latest:
+            return _Narrowed(latest, latest, (Doubt.CROSSED,))
+        return _Narrowed(max(ordered.low, earliest), min(ordered.high, latest))
+
+    def _is_torn(self, around: Surroundings, older: list[Node], gaps: _Narrowed) -> bool:
+        """Whether a statement's direct neighbour has moved away from the others, which the place follows."""
+        for neighbour, limit, step in ((around.left, gaps.low, 1), (around.right, gaps.high, -1)):
+            if neighbour is None or neighbour.distance > 1:
+                continue
+            place = older.index(neighbour.older)
+            between = older[place + 1 : limit] if step > 0 else older[limit:place]
+            partners = [self._mapping.newer_of(each) for each in between]
+            if any(each is not None and each.parent is around.unit.parent for each in partners):
+                return True
+        return False
+
+    def _equally_good(self, only: Node, older: list[Node]) -> NoPlace | None:
+        """Why there is no place beside the only neighbour, if another statement says the same and is not mapped."""
+        for other in older:
+            if other is not only and other.fingerprint == only.fingerprint and self._mapping.newer_of(other) is None:
+                lines = f"after line {self._line(only)} and after line {self._line(other)}"
+                return NoPlace(f"two places are equally good: {lines}", only, 0.4)
+        return None
+
+    def _absent(self, block: Node) -> str:
+        owner = block.parent.statement() if block.parent is not None else None
+        if owner is None:
+            return "none of the code around it is in the older version"
+        line = self._newer.tree.line(owner.start)
+        return f"the block it stands in (line {line}) has no counterpart in the older version"
+
+    def _line(self, node: Node) -> int:
+        return self._older.tree.line(node.start)
+
+
+def _is_held(around: Surroundings) -> bool:
+    """Whether the neighbours suffice to place a statement into a block that is not mapped."""
+    return len(around.neighbours) == 2 or any(each.beside() for each in around.neighbours)
+
+
+def _flow_limits(target: Node, older: list[Node], flow: Flow) -> tuple[int, int]:
+    """The first and the last gap of a block that the definitions allow."""
+    earliest, latest = 0, len(older)
+    for place, statement in enumerate(older):
+        inside = range(statement.index, statement.index + statement.size)
+        if any(index in inside for index in flow.after):
+            earliest = place + 1
+        if any(index in inside for index in flow.before) and latest == len(older):
+            latest = place
+    for block, gap in flow.carried:
+        if block is target:
+            earliest = max(earliest, gap)
+        elif target.contains(block):
+            holder = next(place for place, statement in enumerate(older) if statement.contains(block))
+            earliest = max(earliest, holder + 1)
+    return earliest, latest

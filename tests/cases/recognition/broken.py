@@ -1,0 +1,3 @@
+import flor_ray as flor
+
+flor.log("a", 1

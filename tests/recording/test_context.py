@@ -1,0 +1,82 @@
+"""Where a program is: roles of loops, epochs and steps, and the ordinals of repeated values."""
+
+from __future__ import annotations
+
+from flor_ray.recording.context import Context, Role
+from flor_ray.records import Level
+
+
+def test_the_outermost_loop_is_the_main_one_and_those_inside_are_nested_and_deeper() -> None:
+    context = Context()
+    assert [context.enter() for _ in range(4)] == [Role.MAIN, Role.NESTED, Role.DEEPER, Role.DEEPER]
+    for role in (Role.DEEPER, Role.DEEPER, Role.NESTED, Role.MAIN):
+        context.leave(role)
+    assert [context.enter(), context.enter()] == [Role.OUTSIDE, Role.OUTSIDE]
+
+
+def test_loops_before_an_expected_call_of_checkpointing_are_not_the_main_one() -> None:
+    context = Context(waits=True)
+    assert context.enter() is Role.OUTSIDE
+    context.leave(Role.OUTSIDE)
+    context.waits = False
+    assert context.enter() is Role.MAIN
+
+
+def test_leaving_a_loop_leaves_what_is_still_open_in_it() -> None:
+    context = Context()
+    context.enter()
+    context.begin_epoch(1)
+    context.enter()
+    context.step = 3
+    context.enter()
+    context.leave(Role.NESTED)
+    state: list[object] = [context.stack, context.step, context.epoch]
+    assert state == [[Role.MAIN], None, 1]
+    context.enter()
+    context.leave(Role.MAIN)
+    assert (context.stack, context.epoch) == ([], None)
+
+
+def test_repeated_values_of_a_name_are_counted_per_epoch_and_step() -> None:
+    context = Context()
+    keys = [context.key("x"), context.key("x"), context.key("y")]
+    context.enter()
+    for epoch in (1, 2):
+        context.begin_epoch(epoch)
+        keys += [context.key("x"), context.key("x")]
+        for _ in range(2):
+            context.enter()
+            for step in (0, 1):
+                context.step = step
+                keys.append(context.key("x"))
+            context.leave(Role.NESTED)
+    context.leave(Role.MAIN)
+    keys.append(context.key("x"))
+    assert keys == [
+        (Level.DATA_PREP, None, None, 0),
+        (Level.DATA_PREP, None, None, 1),
+        (Level.DATA_PREP, None, None, 0),
+        *(
+            key
+            for epoch in (1, 2)
+            for key in (
+                (Level.OUTER, epoch, None, 0),
+                (Level.OUTER, epoch, None, 1),
+                (Level.INNER, epoch, 0, 0),
+                (Level.INNER, epoch, 1, 0),
+                (Level.INNER, epoch, 0, 1),  # the second nested loop of the epoch
+                (Level.INNER, epoch, 1, 1),
+            )
+        ),
+        (Level.DATA_PREP, None, None, 2),
+    ]
+
+
+def test_nested_loops_are_counted_anew_in_each_epoch() -> None:
+    context = Context()
+    context.enter()
+    for epoch in (1, 2):
+        context.begin_epoch(epoch)
+        context.enter()
+        assert context.nested_in_epoch == 1
+        context.leave(Role.NESTED)

@@ -1,0 +1,61 @@
+"""Arrow columns written by hand are those that pyarrow would have made."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flor_ray.store import columns
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+VALUES = {
+    pa.int64(): st.integers(-(2**63), 2**63 - 1),
+    pa.float64(): st.floats(allow_nan=False),
+    pa.string(): TEXT,
+    pa.binary(): st.binary(max_size=8),
+    columns.SYMBOL: TEXT,
+    pa.list_(pa.string()): st.lists(TEXT, max_size=3),
+}
+
+
+@pytest.mark.parametrize("kind", VALUES, ids=str)
+@settings(deadline=None)  # the first example pays for imports
+@given(data=st.data())
+def test_columns_are_what_pyarrow_would_make_of_the_values(kind: pa.DataType, data: st.DataObject) -> None:
+    values = data.draw(st.lists(st.none() | VALUES[kind], max_size=20))
+    schema = pa.schema([pa.field("x", kind)])
+    made = columns.table({"x": values}, schema)
+    made.validate(full=True)
+    assert made.schema == schema
+    assert made["x"].to_pylist() == values
+    plain = pa.string() if kind == columns.SYMBOL else kind
+    assert made["x"].cast(plain).combine_chunks().equals(pa.array(values, plain))
+
+
+def test_rows_become_columns_and_a_missing_one_is_an_error() -> None:
+    schema = pa.schema([("a", pa.int64()), ("b", pa.string())])
+    assert columns.table_of_rows([{"a": 1, "b": None, "c": 0}], schema).to_pylist() == [{"a": 1, "b": None}]
+    with pytest.raises(KeyError, match="b"):
+        columns.table_of_rows([{"a": 1}], schema)
+    with pytest.raises(TypeError, match="bool"):
+        columns.table({"a": [True]}, pa.schema([("a", pa.bool_())]))
+
+
+def test_recording_imports_neither_pandas_nor_the_compute_functions() -> None:
+    code = """
+import sys
+from flor_ray import fragments
+from flor_ray.records import *
+record = LogRecord(Level.INNER, 1, 2, "loss", 0, Value("float", 0.5), 3.0)
+checkpoint = Checkpoint("v", "train.py", 1, 1, Point.EPOCH_END, "k", 1, 0.1)
+for table in (fragments.log_table([], [], []), fragments.checkpoint_table(checkpoint, None)):
+    fragments.from_bytes(fragments.to_bytes(table), table.schema, "x")
+print([name for name in ("pandas", "pyarrow.compute", "pyarrow.dataset") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
