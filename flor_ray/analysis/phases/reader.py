@@ -131,7 +131,7 @@ class _Reader(Expressions):
                 binding.append(node)
         for node in binding:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                scope.bind(node.name, Ref("unit", self._number(node, scope)))
+                scope.bind(node.name, Ref("unit", self._number(node)))
             elif isinstance(node, ast.ClassDef):
                 self._defined[node] = len(self.outline.classes)
                 self.outline.classes.append(Class(node.name))
@@ -154,7 +154,7 @@ class _Reader(Expressions):
             elif isinstance(node, ast.MatchMapping) and node.rest:
                 scope.bind(node.rest, None)
 
-    def _number(self, node: _Functions, scope: OutlineScope) -> int:
+    def _number(self, node: _Functions) -> int:
         self._defined[node] = len(self.outline.units)
         unit = Unit(node.name, node.lineno, None)
         own = self._own[node] = list(own_nodes(node.body))

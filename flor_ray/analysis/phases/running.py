@@ -246,11 +246,11 @@ class RunningOrder:
                     break
                 known = new
             ends = after.out | after.broken | after.continued | known
-            left.out |= self._left(step, state, inner, ends)
-            left.returned |= self._left(step, state, inner, after.returned)
+            left.out |= self._left(state, inner, ends)
+            left.returned |= self._left(state, inner, after.returned)
             if step.is_iteration:  # these jumps mean the loop around it
-                left.broken |= self._left(step, state, inner, after.broken)
-                left.continued |= self._left(step, state, inner, after.continued)
+                left.broken |= self._left(state, inner, after.broken)
+                left.continued |= self._left(state, inner, after.continued)
         ended = self._block(unit, step.orelse, left.out, later)
         ended.returned |= left.returned
         ended.broken |= left.broken
@@ -272,7 +272,7 @@ class RunningOrder:
             return _At.INNER, True
         return state
 
-    def _left(self, step: Record, entered: _State, inner: _State, ends: _States) -> _States:
+    def _left(self, entered: _State, inner: _State, ends: _States) -> _States:
         if not ends:
             return _NONE
         at = entered[0]
