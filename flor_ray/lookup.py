@@ -29,14 +29,14 @@ def dataframe(*names: str, path: str = ".", store_url: str | None = None) -> pd.
     Raises:
         UnknownFeature: a name was never logged, and no file logs it.
     """
-    from flor_ray.store import pivots
+    from flor_ray.store import data_frames
 
     project = Project.open(path, store_url)
     experiments = project.experiments()
     logged = project.store.logged(project.name, names or None, [experiment.version for experiment in experiments])
     if unknown := [name for name in names if name not in logged.names]:
         _expect_in_code(project, unknown, experiments, logged.names)
-    result = pivots.dataframe(project.store, project.name, names, experiments, logged.rows)
+    result = data_frames.dataframe(project.store, project.name, names, experiments, logged.rows)
     judgements, doubtful = _judged(logged.reports, names) if logged.reports else ({}, {})
     result.attrs["fidelity"] = {version: judgement.plain for version, judgement in sorted(judgements.items())}
     result.attrs["diverged"] = sorted(v for v, found in judgements.items() if found.verdict is Fidelity.DIVERGED)
