@@ -31,17 +31,17 @@ def select(
     """The versions and epochs that `where` picks (None: everything), and what the user should know about that."""
     if where is None:
         return None, ()
+    from flor_ray.store import data_frames, pivots  # and pandas, which nothing else here needs
 
     recorded = project.store.names(project.name)
-    from flor_ray.store import data_frames  # and pandas, which nothing else here needs
 
     columns = data_frames.referenced_columns(where)
-    if unknown := columns - recorded - set(names) - set(data_frames.DIMENSIONS) - set(data_frames.CONSTANTS):
-        known = [*data_frames.DIMENSIONS, *sorted(recorded | set(names))]
+    if unknown := columns - recorded - set(names) - set(pivots.DIMENSIONS) - set(data_frames.CONSTANTS):
+        known = [*pivots.DIMENSIONS, *sorted(recorded | set(names))]
         raise BadWhere(where, f"there is no column {sorted(unknown)[0]!r}", known)
     dimensions = data_frames.dimensions(project.store, project.name, experiments, sorted(columns & recorded), names)
     notes = []
-    for name in sorted(columns - set(data_frames.DIMENSIONS) - set(data_frames.CONSTANTS)):
+    for name in sorted(columns - set(pivots.DIMENSIONS) - set(data_frames.CONSTANTS)):
         lacking = dimensions.loc[dimensions[name].isna(), "version"].nunique()
         if lacking and not re.search(rf"\b{re.escape(name)}`?\.(isna|isnull|notna|notnull)\b", where):
             notes.append(
