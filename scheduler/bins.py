@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite
 
 from flor_ray.records import SegmentCost
@@ -89,6 +89,14 @@ class Bins:
         if not self.counts[worker][version]:
             del self.counts[worker][version]
             self.loads[worker] -= self.setup(worker, version)
+
+
+def longest_setups(costs: Iterable[SegmentCost]) -> dict[str, float]:
+    """Set-up seconds by version: if those of a version differ, the longest."""
+    setups: dict[str, float] = {}
+    for c in costs:
+        setups[c.segment.version] = max(c.setup_seconds, setups.get(c.segment.version, 0.0))
+    return setups
 
 
 def load(costs: Sequence[SegmentCost], slot: Slot, setups: dict[str, float]) -> float:

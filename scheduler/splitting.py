@@ -7,6 +7,10 @@ to the earliest deadline by which everything fits (`filling`, and closer but wit
 are then exchanged like any segments (`improving`), and neighbours that end up on one worker are one segment again. Few
 atoms are also packed one by one. Of schedules that are about equally good the one with the fewest pieces is taken.
 
+Versions with long stretches between points are scheduled first, and the others on top of them, if that ends as early:
+what a worker runs last is then short, so that costs which are not as expected can still be evened out while the
+schedule is carried out.
+
 The lower bound holds however segments are cut at the points: it is that of the atoms, each without a restore.
 """
 
@@ -19,12 +23,13 @@ from itertools import pairwise
 
 from flor_ray.records import Operator, Segment, SegmentCost
 from flor_ray.scheduler import bounds, completing, filling
-from flor_ray.scheduler.bins import Bins, JobColumns
+from flor_ray.scheduler.bins import Bins, JobColumns, load, longest_setups
 from flor_ray.scheduler.packing import Schedule, pack, schedule_of
 from flor_ray.scheduler.problem import Cutting, Slot, Workers, slots_of
 from flor_ray.scheduler.searching import search
 
 _GOOD_ENOUGH = 1.002  # schedules that differ by less are equally good
+_LONG = 0.01  # times the bound: longer stretches are felt if they are what a worker ends with
 _FEW_ATOMS = 40  # for so few the pieces are packed from scratch, too
 _CLOSE = 1e-3  # relative; how near the earliest deadline is found by trying
 _RULED_POINTS = 40_000  # points measured; of more, evenly spaced ones are used
@@ -36,6 +41,36 @@ def schedule(costs: Sequence[SegmentCost], workers: Workers, cutting: Cutting) -
     The stand-in seconds of a segment of unknown cost are divided among its pieces by their epochs. Raises ValueError
     when there is no worker, and for seconds that are negative or no number.
     """
+    made = _in_one(costs, workers, cutting)
+    return _in_layers(costs, made, slots_of(workers), cutting) or made
+
+
+def _in_layers(
+    costs: Sequence[SegmentCost], made: Schedule, slots: Sequence[Slot], cutting: Cutting
+) -> Schedule | None:
+    """A schedule about as good as `made` with what can be cut finely on top of the rest; None if there is none."""
+    if len(set(slots)) > 1 or len(slots) < 2 or slots[0].warm or slots[0].held:
+        return None
+    stretches: dict[str, float] = {}  # seconds from one point to the next, by version
+    for c in costs:
+        stretch = c.run_seconds / (len(cutting.points(c.segment)) + 1)
+        stretches[c.segment.version] = max(stretch, stretches.get(c.segment.version, 0.0))
+    coarse = {version for version, seconds in stretches.items() if seconds > _LONG * made.lower_bound_seconds}
+    if not coarse or len(coarse) == len(stretches):
+        return None
+    under = _in_one([c for c in costs if c.segment.version in coarse], slots, cutting)
+    setups = longest_setups(c for assignment in under.assignments for c in assignment)
+    ends = [load(assignment, slot, setups) for assignment, slot in zip(under.assignments, slots, strict=True)]
+    busy = [replace(slot, ready_seconds=max(end, slot.ready_seconds)) for end, slot in zip(ends, slots, strict=True)]
+    over = _in_one([c for c in costs if c.segment.version not in coarse], busy, cutting)
+    makespan = max(under.makespan_seconds, over.makespan_seconds)
+    if makespan > made.makespan_seconds * _GOOD_ENOUGH:
+        return None
+    assignments = tuple((*one, *two) for one, two in zip(under.assignments, over.assignments, strict=True))
+    return replace(made, assignments=assignments, makespan_seconds=makespan)
+
+
+def _in_one(costs: Sequence[SegmentCost], workers: Workers, cutting: Cutting) -> Schedule:
     slots = slots_of(workers)
     whole = pack(costs, workers)
     average = bounds.average(_least_work(costs, slots), slots)
