@@ -116,9 +116,16 @@ def start(given: Flags) -> Replayer:
     if segments[0].operator is Operator.DP_I:
         recorded = set(store.names(project.name, [experiment.version]))
         segments = _least_for(segments[0], experiment, listed, texts, recorded) or segments
-    clocked = Marking(clocked=epoch_ends.marking(name, texts, texts, [], {}).clocked)
     task = replace(
-        ReplayTask.of(store.url, repository.root, experiment, listed, clocked), script=name, argv=tuple(sys.argv[1:])
+        ReplayTask.of(
+            store.url,
+            repository.root,
+            experiment,
+            listed,
+            Marking(clocked=epoch_ends.clocked(texts.get(name, ""))),
+        ),
+        script=name,
+        argv=tuple(sys.argv[1:]),
     )
     waits = calls_checkpointing(script.read_text(errors="replace"))
     channel = _ByHand(project, experiment, listed, segments, texts)

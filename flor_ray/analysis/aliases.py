@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from flor_ray.analysis.scopes import Assigned, Binding, Defined, Deleted, Imported, Scope, Scopes
+from flor_ray.analysis.scopes import Assigned, Binding, Defined, Deleted, Imported, Namespace, Scopes
 from flor_ray.records import FACES, FUNCTIONS, OLDER_NAMES, PACKAGES
 
 Path = tuple[str, ...]
@@ -63,9 +63,9 @@ class Aliases:
 
     def __init__(self, scopes: Scopes, lent: Lent | None) -> None:
         self._scopes, self._lent = scopes, lent
-        self._known: dict[tuple[Scope, str], Meaning | None] = {}  # None: it is being found out
+        self._known: dict[tuple[Namespace, str], Meaning | None] = {}  # None: it is being found out
 
-    def called(self, call: ast.Call, scope: Scope) -> Meaning:
+    def called(self, call: ast.Call, scope: Namespace) -> Meaning:
         """What a call calls, if it is one of our functions or may be one; else something that is not ours."""
         found = self.of(call.func, scope)
         if found.path is not None:
@@ -74,7 +74,7 @@ class Aliases:
         label = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
         return replace(found, path=(label,)) if not found.is_sure and label in _CALLABLE else OTHER
 
-    def of(self, expression: ast.expr, scope: Scope) -> Meaning:
+    def of(self, expression: ast.expr, scope: Namespace) -> Meaning:
         """What `a.b.c` stands for."""
         names: list[str] = []
         while isinstance(expression, ast.Attribute):
@@ -87,7 +87,7 @@ class Aliases:
             found = self._member(found, name)
         return found
 
-    def of_name(self, name: str, scope: Scope) -> Meaning:
+    def of_name(self, name: str, scope: Namespace) -> Meaning:
         owner = scope.owner(name)
         if owner is None:
             return OTHER if hasattr(builtins, name) else self._by_star(name)
@@ -97,7 +97,7 @@ class Aliases:
             self._known[key] = self._of_bound(name, owner)
         return self._known[key] or UNKNOWN  # what is bound to itself
 
-    def _of_bound(self, name: str, owner: Scope) -> Meaning:
+    def _of_bound(self, name: str, owner: Namespace) -> Meaning:
         bindings = owner.bindings[name]
         found = [meaning for binding in bindings if (meaning := self._bound(binding)) is not None]
         if owner is not self._scopes.module or name not in _BY_STAR:
@@ -130,7 +130,7 @@ class Aliases:
             return self._assigned(binding.value, self._scopes.values[binding.value])
         return UNKNOWN
 
-    def _assigned(self, value: ast.expr, scope: Scope) -> Meaning | None:
+    def _assigned(self, value: ast.expr, scope: Namespace) -> Meaning | None:
         if isinstance(value, ast.Constant) and value.value is None:
             return None
         if isinstance(value, ast.Name | ast.Attribute):

@@ -12,6 +12,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
+from flor_ray.analysis.source import dotted_name, label_of, read
+
 # functions that read a clock, and methods of dates that do
 CLOCKS = frozenset(
     ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time", "thread_time")
@@ -23,28 +25,25 @@ _FUNCTIONS = frozenset(("float", "int", "round", "abs", "min", "max", "sum", "st
 _ADDS = frozenset(("append", "add", "update", "push"))
 
 
-def features_that_measure(source: str) -> frozenset[str]:
-    """Features that `source` logs and that measure the clock wherever it does so. None if it cannot be parsed."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return frozenset()
-    names = _names_that_measure(tree)
+def features_that_measure(text: str) -> frozenset[str]:
+    """Features that a source logs and that measure the clock wherever it may do so. None if it cannot be parsed."""
+    source = read(text)
+    names = _names_that_measure(source.nodes)
     logged: dict[str, list[bool]] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and len(node.args) == 2 and _last(node.func) == "log":
-            name, value = node.args
-            if isinstance(name, ast.Constant) and isinstance(name.value, str):
-                logged.setdefault(name.value, []).append(_measures(value, names))
-    return frozenset(name for name, found in logged.items() if all(found))
+    for call in (*source.calls, *source.possible):
+        if call.function == "log" and call.name is not None:
+            value = call.value
+            logged.setdefault(call.name, []).append(value is not None and _measures(value, names))
+    surely = {call.name for call in source.calls}
+    return frozenset(name for name, found in logged.items() if all(found) and name in surely)
 
 
-def _names_that_measure(tree: ast.Module) -> frozenset[str]:
+def _names_that_measure(nodes: Iterable[ast.AST]) -> frozenset[str]:
     """Names that are bound to nothing but constants and what measures the clock. Scopes are not told apart."""
     bound: dict[str, list[ast.expr]] = {}
     added: dict[str, list[ast.expr]] = {}
     others = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         for name, value in _bindings(node):
             if value is None:
                 others.add(name)
@@ -92,14 +91,14 @@ def _targets(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[str, as
             values = value.elts
         for one, its in zip(target.elts, values, strict=True):
             yield from _targets(one, its)
-    elif name := _dotted(target.value if isinstance(target, ast.Subscript | ast.Starred) else target):
+    elif name := dotted_name(target.value if isinstance(target, ast.Subscript | ast.Starred) else target):
         yield name, value
 
 
 def _additions(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
     """What is added to a list or a meter: `times.append(dt)`, `meter.update(dt)`."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ADDS and node.args:
-        name = _dotted(node.func.value)
+        name = dotted_name(node.func.value)
         if name:
             yield name, node.args[0]
 
@@ -109,27 +108,32 @@ def _measures(node: ast.expr, names: frozenset[str]) -> bool:
     if isinstance(node, ast.Name):
         return node.id in names
     if isinstance(node, ast.Attribute):
-        return _dotted(node) in names or _measures(node.value, names)
+        return dotted_name(node) in names or _measures(node.value, names)
     if isinstance(node, ast.Call):
-        called, holder = _last(node.func), _dotted(node.func).split(".")[0]
-        if called in _MEASURES or (called in CLOCKS and holder in _HOLDERS | {called}):
-            return True
-        if called in DATES and holder in _HOLDERS:
-            return True
-        if called in _FUNCTIONS and any(_measures(argument, names) for argument in node.args):
-            return True
-        return isinstance(node.func, ast.Attribute) and _measures(node.func.value, names)
-    if isinstance(node, ast.BinOp):
-        return _measures(node.left, names) or _measures(node.right, names)
+        return _call_measures(node, names)
     if isinstance(node, ast.UnaryOp):
         return _measures(node.operand, names)
-    if isinstance(node, ast.IfExp):
-        return _measures(node.body, names) or _measures(node.orelse, names)
     if isinstance(node, ast.Subscript | ast.FormattedValue):
         return _measures(node.value, names)
-    if isinstance(node, ast.JoinedStr):
-        return any(_measures(part, names) for part in node.values)
-    return False
+    parts: list[ast.expr] = []  # one of them is enough
+    if isinstance(node, ast.BinOp):
+        parts = [node.left, node.right]
+    elif isinstance(node, ast.IfExp):
+        parts = [node.body, node.orelse]
+    elif isinstance(node, ast.JoinedStr):
+        parts = node.values
+    return any(_measures(part, names) for part in parts)
+
+
+def _call_measures(call: ast.Call, names: frozenset[str]) -> bool:
+    called, holder = label_of(call.func), dotted_name(call.func).split(".")[0]
+    if called in _MEASURES or (called in CLOCKS and holder in _HOLDERS | {called}):
+        return True
+    if called in DATES and holder in _HOLDERS:
+        return True
+    if called in _FUNCTIONS and any(_measures(argument, names) for argument in call.args):
+        return True
+    return isinstance(call.func, ast.Attribute) and _measures(call.func.value, names)
 
 
 def _is_plain(value: ast.expr) -> bool:
@@ -137,16 +141,3 @@ def _is_plain(value: ast.expr) -> bool:
     return isinstance(value, ast.Constant) or (
         isinstance(value, ast.List | ast.Dict) and not any(ast.iter_child_nodes(value))
     )
-
-
-def _last(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-
-
-def _dotted(node: ast.expr) -> str:
-    """`self.began` of that expression; "" of what is no chain of names."""
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""

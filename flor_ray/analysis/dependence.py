@@ -1,20 +1,27 @@
-"""Which features depend on variables that a checkpoint could not keep: sockets, open files, writers. Pure.
+"""What depends on state that no checkpoint holds: on sockets, open files and writers; on the clock; on gradients. Pure.
 
     reply = sock.recv(9)   ->   if reply: hits += 1   ->   flor.log("hits", hits)        `hits` depends on `sock`
 
 Names stand for what they hold, wherever they are used, and what a branch or loop binds depends on its condition. So a
 dependence may be reported that is none; one through `getattr` is not seen.
+
+The parameters' `.grad` is not kept (it would add a third to a checkpoint's size for what almost nobody reads), and the
+graph behind a loss cannot be; so code outside the nested loop that uses them must run after real steps. There a false
+alarm costs replay time; a miss would cost a wrong value.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from flor_ray.analysis.clocks import CLOCKS, DATES
+from flor_ray.analysis.source import Source, label_of, read
+from flor_ray.records import Region
 
 _Edge = tuple[str, frozenset[str]]  # a name (or ">feature"), and the names that its value is made of
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
+_NO_GRADIENTS = {"no_grad", "zero_grad", "requires_grad", "requires_grad_", "enable_grad", "set_grad_enabled"}
 
 
 def features_that_depend(variables: Iterable[str], *sources: str) -> dict[str, str]:
@@ -33,14 +40,11 @@ def _reached(sources: Iterable[str], variables: Iterable[str]) -> dict[str, str]
     """Names, and features as `>name`, that depend on one of `variables`, each with that variable."""
     origin = {variable.rpartition(".")[2]: variable for variable in sorted(variables)}
     edges: list[_Edge] = []
-    for source in sources:
-        try:
-            tree = ast.parse(source)
-        except (SyntaxError, ValueError):
-            continue
-        aliases = [alias for alias in ast.walk(tree) if isinstance(alias, ast.alias)]
+    for text in sources:
+        source = read(text)
+        aliases = [alias for alias in source.nodes if isinstance(alias, ast.alias)]
         modules = {alias.asname or alias.name.partition(".")[0] for alias in aliases}
-        edges += [edge for statement in tree.body for edge in _edges(statement, frozenset()) if edge[0] not in modules]
+        edges += [edge for edge in _Edges(source).all() if edge[0] not in modules]
     grown = True
     while grown:
         grown = False
@@ -52,18 +56,54 @@ def _reached(sources: Iterable[str], variables: Iterable[str]) -> dict[str, str]
     return origin
 
 
-def _edges(node: ast.AST, around: frozenset[str]) -> Iterator[_Edge]:
-    """What the statement and those in it make of what. `around`: names in the conditions that lead here."""
-    for expression in _expressions(node):
-        yield from _in_expression(expression, around)
+class _Edges:
+    """What the statements of one source make of what."""
+
+    def __init__(self, source: Source) -> None:
+        self._body = source.tree.body if source.tree is not None else []
+        logs = [call for call in (*source.calls, *source.possible) if call.function == "log" and call.name is not None]
+        self._features = {call.node: call.name for call in logs}
+        self._ours = {call.node for call in source.calls}
+
+    def all(self) -> Iterator[_Edge]:
+        for statement in self._body:
+            yield from self._of(statement, frozenset())
+
+    def _of(self, node: ast.AST, around: frozenset[str]) -> Iterator[_Edge]:
+        """Of a statement and those in it. `around`: names in the conditions that lead here."""
+        for expression in _expressions(node):
+            for each in ast.walk(expression):
+                yield from self._in_expression(each, around)
+        yield from _bound_by(node, around)
+        if isinstance(node, ast.For | ast.AsyncFor):
+            around |= _names(node.iter)
+        elif isinstance(node, ast.If | ast.While):
+            around |= _names(node.test)
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
+                yield from self._of(child, around)
+
+    def _in_expression(self, node: ast.AST, around: frozenset[str]) -> Iterator[_Edge]:
+        if isinstance(node, ast.NamedExpr):
+            yield node.target.id, _names(node.value) | around
+        if not isinstance(node, ast.Call):
+            return
+        made_of = frozenset().union(*map(_names, [*node.args, *(k.value for k in node.keywords)])) | around
+        if called := label_of(node.func):
+            yield f"{called}()", made_of
+        if node in self._features:
+            yield f">{self._features[node]}", made_of
+        if isinstance(node.func, ast.Attribute) and node not in self._ours:
+            yield from _bound([node.func.value], made_of)  # a method may keep its arguments in its object
+
+
+def _bound_by(node: ast.AST, around: frozenset[str]) -> Iterator[_Edge]:
+    """What a statement itself binds."""
     if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) and node.value is not None:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         yield from _bound(targets, _names(node.value) | around)
     elif isinstance(node, ast.For | ast.AsyncFor):
-        around |= _names(node.iter)
-        yield from _bound([node.target], around)
-    elif isinstance(node, ast.If | ast.While):
-        around |= _names(node.test)
+        yield from _bound([node.target], _names(node.iter) | around)
     elif isinstance(node, ast.With | ast.AsyncWith):
         for item in node.items:
             if item.optional_vars is not None:
@@ -73,32 +113,12 @@ def _edges(node: ast.AST, around: frozenset[str]) -> Iterator[_Edge]:
         arguments = node.args
         for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
             yield argument.arg, frozenset((f"{node.name}()",))
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
-            yield from _edges(child, around)
 
 
 def _expressions(node: ast.AST) -> list[ast.expr]:
     """The expressions of a statement itself, without those of the statements in it."""
     found = [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
     return found + [item.context_expr for item in getattr(node, "items", ()) if isinstance(item, ast.withitem)]
-
-
-def _in_expression(expression: ast.expr, around: frozenset[str]) -> Iterator[_Edge]:
-    for node in ast.walk(expression):
-        if isinstance(node, ast.NamedExpr):
-            yield node.target.id, _names(node.value) | around
-        if not isinstance(node, ast.Call):
-            continue
-        made_of = frozenset().union(*map(_names, [*node.args, *(k.value for k in node.keywords)])) | around
-        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if called:
-            yield f"{called}()", made_of
-        first = next(iter([*node.args, *(k.value for k in node.keywords if k.arg == "name")]), None)
-        if called == "log" and isinstance(first, ast.Constant) and isinstance(first.value, str):
-            yield f">{first.value}", made_of
-        elif isinstance(node.func, ast.Attribute):  # a method may keep its arguments in its object
-            yield from _bound([node.func.value], made_of)
 
 
 def _bound(targets: Iterable[ast.expr], made_of: frozenset[str]) -> Iterator[_Edge]:
@@ -115,3 +135,20 @@ def _bound(targets: Iterable[ast.expr], made_of: frozenset[str]) -> Iterator[_Ed
 def _names(node: ast.AST) -> frozenset[str]:
     found = {child.id for child in ast.walk(node) if isinstance(child, ast.Name)}
     return frozenset(found | {child.attr for child in ast.walk(node) if isinstance(child, ast.Attribute)})
+
+
+# --- gradients ------------------------------------------------------------------------------------------------------
+
+
+def gradients_read_in(words_in: Callable[[Region], frozenset[str] | None]) -> frozenset[Region]:
+    """Regions among HEAD, TAIL and SUFFIX in which a run may read gradients, or go back along a graph.
+
+    `words_in` says which names and attributes occur in what runs in a region; None: nobody knows, so they may be read.
+    """
+    regions = (Region.HEAD, Region.TAIL, Region.SUFFIX)
+    return frozenset(region for region in regions if may_read_gradients(words_in(region)))
+
+
+def may_read_gradients(words: frozenset[str] | None) -> bool:
+    """Whether a word tells of gradients, other than the well-known ones that read none."""
+    return words is None or any(("grad" in w or "backward" in w) and w not in _NO_GRADIENTS for w in words)

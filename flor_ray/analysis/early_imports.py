@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from flor_ray.analysis.source import read
+
 # Modules that a process must not have imported when it is forked, and why. A module that imports one of them is left
 # to the script as well.
 NOT_EARLY = {
@@ -70,7 +72,7 @@ def preload(sources: Mapping[str, bytes], script: str, paths: Iterable[str], env
     """
     importable = _importable_folders(paths := sorted(set(paths) | sources.keys()), script)
     own = _provided(paths, importable)
-    reader = _Reader(sources, importable, own, dict(environment))
+    reader = _ImportReader(sources, importable, own, dict(environment))
     reader.read(script)
     early = {_top(found.module) for found in reader.imports}
     late = reader.late | (reader.in_functions if reader.functions_change else set())
@@ -114,7 +116,7 @@ def _top(module: str) -> str:
 
 
 @dataclass(slots=True)
-class _Reader:
+class _ImportReader:
     """Goes through modules in the order in which they would be imported."""
 
     sources: Mapping[str, bytes]
@@ -132,9 +134,8 @@ class _Reader:
         if path in self._seen or path not in self.sources:
             return
         self._seen.add(path)
-        try:
-            tree = ast.parse(self.sources[path])
-        except (SyntaxError, ValueError):  # the script will say so itself
+        tree = read(self.sources[path].decode("utf-8", "surrogateescape")).tree
+        if tree is None:  # the script will say so itself
             return
         self._functions(tree)
         aliases: dict[str, str] = {}

@@ -18,14 +18,11 @@ import builtins
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flor_ray import gradients
 from flor_ray.analysis import dependence
 from flor_ray.analysis.loops import loop_names
+from flor_ray.analysis.marks import Marks, Own, Reading, inserted_lines, is_inserted, marks_of, own_names
+from flor_ray.analysis.source import Source, Texts, read_all
 from flor_ray.records import Stop
-from flor_ray.replaying import marked_code
-from flor_ray.replaying.marked_code import Marks
-
-Texts = Mapping[str, str]  # repository-relative path -> source text
 
 _BUILTINS = frozenset(dir(builtins))
 
@@ -55,14 +52,18 @@ def marking(script: str, texts: Texts, files: Texts, names: Sequence[str], ends:
         names: the features that are carried into it.
         ends: where an epoch's statements of each of them end.
     """
-    hindsight = {p: marked_code.inserted_lines(texts[p], text) for p, text in files.items() if text != texts[p]}
+    hindsight = {p: inserted_lines(texts[p], text) for p, text in files.items() if text != texts[p]}
     stops = {name: stop for name in names if (stop := ends.get(name)) is not None}
-    worth = {path: _worth_leaving(files[path]) for path in {stop.path for stop in stops.values()}}
-    answered = _answered_by_end(script, files, hindsight.get(script, frozenset()), names)
-    paths = sorted({*hindsight, *worth})
+    sources, own = read_all(files), own_names(files)
+    worth = {path: _worth_leaving(sources[path], own) for path in {stop.path for stop in stops.values()}}
+    answered = _answered_by_end(script, sources, own, hindsight.get(script, frozenset()), names)
+    iterating = [path for path, source in sources.items() if any(c.function == "iteration" for c in source.calls)]
+    paths = sorted({*hindsight, *worth, *iterating})
     return Marking(
         {
-            path: Marks(
+            path: marks_of(
+                sources[path],
+                own,
                 hindsight.get(path, frozenset()),
                 frozenset(s.line for s in stops.values() if s.path == path) & worth.get(path, frozenset()),
                 answered.lines if path == script else frozenset(),
@@ -71,105 +72,104 @@ def marking(script: str, texts: Texts, files: Texts, names: Sequence[str], ends:
         },
         {name: stop.line for name, stop in stops.items()},
         answered.needs,
-        dependence.read_from_the_clock(files.get(script, "")),
+        clocked(files.get(script, "")),
     )
 
 
-def _worth_leaving(text: str) -> frozenset[int]:
+def clocked(text: str) -> frozenset[str]:
+    """Variables of a script that depend on the time of day."""
+    return frozenset(name for name in dependence.read_from_the_clock(text) if not name.startswith(">"))
+
+
+def _worth_leaving(source: Source, own: Own) -> frozenset[int]:
     """Last lines of the statements of recorded loops after which more comes than statements that only read."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError):
-        return frozenset()
-    found = set()
-    for loop in ast.walk(tree):
-        if isinstance(loop, ast.For) and marked_code.is_flor_loop(loop):
-            costly = [i for i, s in enumerate(loop.body) if not (marked_code.only_reads(s) or _leaves_all_as_it_is(s))]
+    reading, found = Reading(source, own), set[int]()
+    for loop in source.nodes:
+        if isinstance(loop, ast.For) and source.is_loop(loop):
+            costly = [i for i, s in enumerate(loop.body) if not (reading.only_reads(s) or reading.leaves_all(s))]
             last = max(costly, default=-1)
             found |= {s.end_lineno for s in loop.body[: max(last, 0)] if s.end_lineno is not None}
     return frozenset(found)
 
 
-def _answered_by_end(script: str, files: Texts, hindsight: frozenset[int], names: Sequence[str]) -> _End:
-    none = _End({}, frozenset())
-    text = files.get(script, "")
-    if not hindsight:
-        return none
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError):
-        return none
-    loop = _only_main_loop(tree)
-    if loop is None:
-        return none
-    run = _trailing(loop.body, hindsight)
-    bound = loop_names(text, loop.iter.lineno).bound - _targets(loop)
+def _answered_by_end(
+    script: str, sources: Mapping[str, Source], own: Own, hindsight: frozenset[int], names: Sequence[str]
+) -> _End:
+    source = sources.get(script)
+    loop = _only_main_loop(source) if source is not None and hindsight else None
+    if source is None or loop is None:
+        return _End({}, frozenset())
+    run = _trailing(loop.body, hindsight, Reading(source, own))
+    bound = loop_names(source.text, loop.iter.lineno).bound - _targets(loop)
     needs: dict[str, frozenset[str]] = {}
     lines: set[int] = set()
     for name in names:
-        logging = [index for index, statement in enumerate(run) if _logs(statement, name)]
-        if not logging or sum(_logs(run[index], name) for index in logging) != _logged_in(files, name):
+        logging = [index for index, statement in enumerate(run) if _logs(source, statement, name)]
+        if not logging or sum(_logs(source, run[index], name) for index in logging) != _may_log(sources, name):
             continue
         chosen, needed = _with_what_it_needs(run, logging)
-        if gradients.may_read(_words([run[index] for index in chosen], files)):
+        if dependence.may_read_gradients(_words([run[index] for index in chosen], sources)):
             continue  # they are not in checkpoints
         needs[name] = needed & bound
         lines |= {run[index].lineno for index in chosen}
     return _End(needs, frozenset(lines))
 
 
-def _only_main_loop(tree: ast.Module) -> ast.For | None:
+def _only_main_loop(source: Source) -> ast.For | None:
     """The outermost recorded loop, if there is no other one that might be it."""
+    if any(call.function in ("loop", "iteration") for call in source.possible) or source.tree is None:
+        return None
     outermost: list[ast.For] = []
-    pending: list[ast.AST] = [tree]
+    pending: list[ast.AST] = [source.tree]
     while pending:
         node = pending.pop()
-        if isinstance(node, ast.For) and marked_code.is_flor_loop(node):
+        if isinstance(node, ast.For) and source.is_loop(node):
             outermost.append(node)
-        elif marked_code.is_iteration(node):
+        elif source.is_iteration(node):
             return None
         else:
             pending += ast.iter_child_nodes(node)
     return outermost[0] if len(outermost) == 1 and not outermost[0].orelse else None
 
 
-def _trailing(body: Sequence[ast.stmt], hindsight: frozenset[int]) -> list[ast.stmt]:
+def _trailing(body: Sequence[ast.stmt], hindsight: frozenset[int], reading: Reading) -> list[ast.stmt]:
     """The statements that were added at the end of a body, with nothing but reading statements among and after them."""
     found: list[ast.stmt] = []
     for statement in reversed(body):
-        if marked_code.is_inserted(statement, hindsight):
+        if is_inserted(statement, hindsight):
             found.append(statement)
-        elif not _leaves_all_as_it_is(statement):
+        elif not reading.leaves_all(statement):
             break
     return found[::-1]
 
 
-def _leaves_all_as_it_is(statement: ast.stmt) -> bool:
-    if isinstance(statement, ast.If):
-        inner = [*statement.body, *statement.orelse]
-        return marked_code.only_reads(statement.test) and all(map(_leaves_all_as_it_is, inner))
-    if isinstance(statement, ast.Break | ast.Continue | ast.Pass):
-        return True
-    return isinstance(statement, ast.Expr) and marked_code.only_reads(statement)
+def _logs(source: Source, statement: ast.AST, name: str) -> int:
+    """How many calls in a statement log a name."""
+    return sum(call.name == name for call in source.calls_in(statement, "log"))
 
 
-def _logged_in(files: Texts, name: str) -> int:
-    """How many calls log a name; -1 if some file cannot be read."""
-    try:
-        return sum(_logs(ast.parse(text), name) for text in files.values() if name in text)
-    except (SyntaxError, ValueError):
-        return -1
+def _may_log(sources: Mapping[str, Source], name: str) -> int:
+    """How many calls may log a name. Where we are passed on, any call that is given the name may."""
+    is_handed_out = any(source.hands_out for source in sources.values())
+    found = 0
+    for source in sources.values():
+        if name in source.text:
+            calls = [call for call in (*source.calls, *source.possible) if call.function == "log"]
+            found += sum(call.name == name for call in calls)
+            others = {*source.nodes} - {call.node for call in calls} if is_handed_out else set()
+            found += sum(isinstance(node, ast.Call) and _is_given(node, name) for node in others)
+    return found
 
 
-def _words(part: Sequence[ast.AST], files: Texts) -> frozenset[str]:
+def _is_given(call: ast.Call, name: str) -> bool:
+    return any(isinstance(argument, ast.Constant) and argument.value == name for argument in call.args[:1])
+
+
+def _words(part: Sequence[ast.AST], sources: Mapping[str, Source]) -> frozenset[str]:
     """Names and attributes in statements, and in all functions and classes of the project that these may come to."""
     known: dict[str, list[ast.AST]] = {}
-    for text in files.values():
-        try:
-            tree = ast.parse(text)
-        except (SyntaxError, ValueError):
-            continue
-        for node in ast.walk(tree):
+    for source in sources.values():
+        for node in source.nodes:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 known.setdefault(node.name, []).append(node)
     pending, seen = list(part), set[str]()
@@ -180,18 +180,6 @@ def _words(part: Sequence[ast.AST], files: Texts) -> frozenset[str]:
         pending += [found for word in words - seen for found in known.get(word, ())]
         seen |= words
     return frozenset(seen)
-
-
-def _logs(statement: ast.AST, name: str) -> int:
-    """How many calls in a statement log a name."""
-    return sum(
-        isinstance(node, ast.Call)
-        and getattr(node.func, "attr", getattr(node.func, "id", "")) == "log"
-        and bool(node.args)
-        and isinstance(node.args[0], ast.Constant)
-        and node.args[0].value == name
-        for node in ast.walk(statement)
-    )
 
 
 def _with_what_it_needs(run: Sequence[ast.stmt], logging: Sequence[int]) -> tuple[list[int], frozenset[str]]:

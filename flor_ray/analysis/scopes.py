@@ -55,19 +55,19 @@ Binding = Imported | Assigned | Defined | Held | Deleted
 
 
 @dataclass(slots=True, eq=False)
-class Scope:
+class Namespace:
     """A scope, with what is bound, called and read in it and in no scope within it, in the order of the text."""
 
     kind: str  # "module", "class", "function", "comprehension"
     node: ast.AST
-    outer: Scope | None
+    outer: Namespace | None
     bindings: dict[str, list[Binding]] = field(default_factory=dict)
     calls: list[ast.Call] = field(default_factory=list)  # that stand in it
     reads: dict[str, list[ast.Name]] = field(default_factory=dict)
     outward: dict[str, str] = field(default_factory=dict)  # name -> "global" or "nonlocal"
 
     @property
-    def module(self) -> Scope:
+    def module(self) -> Namespace:
         scope = self
         while scope.outer is not None:
             scope = scope.outer
@@ -81,9 +81,9 @@ class Scope:
             scope = scope.outer
         return scope.node
 
-    def owner(self, name: str) -> Scope | None:
+    def owner(self, name: str) -> Namespace | None:
         """The scope in which code of this one finds a name; None if it is a builtin, or bound nowhere."""
-        scope: Scope | None = self
+        scope: Namespace | None = self
         while scope is not None:
             if scope.outward.get(name) == "global":
                 scope = scope.module
@@ -93,7 +93,7 @@ class Scope:
         return None
 
     def bind(self, name: str, binding: Binding) -> None:
-        scope: Scope = self
+        scope: Namespace = self
         if self.outward.get(name) == "global":
             scope = self.module
         elif self.outward.get(name) == "nonlocal" and self.outer is not None:
@@ -105,20 +105,22 @@ class Scope:
 class Scopes:
     """All scopes of a source: see `scopes_of`. No part leads back to the whole, so that reference counts free it."""
 
-    scopes: list[Scope]  # the module's is the first
-    values: dict[ast.expr, Scope] = field(default_factory=dict)  # what names are bound to -> where that is evaluated
+    scopes: list[Namespace]  # the module's is the first
+    values: dict[ast.expr, Namespace] = field(
+        default_factory=dict
+    )  # what names are bound to -> where that is evaluated
     imports: list[Imported] = field(default_factory=list)  # wherever they stand; "*" where all names are taken
     stars: list[Imported] = field(default_factory=list)  # `from module import *`, without a name
     plain: set[ast.AST] = field(default_factory=set)  # names that nobody gets hold of where they stand: see `_plainly`
 
     @property
-    def module(self) -> Scope:
+    def module(self) -> Namespace:
         return self.scopes[0]
 
 
 def scopes_of(tree: ast.Module) -> Scopes:
     """The scopes of a source, with what is bound, called and read in them."""
-    found = Scopes([Scope("module", tree, None)])
+    found = Scopes([Namespace("module", tree, None)])
     for scope in found.scopes:  # it grows
         nodes: list[ast.AST] = _body(scope.node)
         nodes.reverse()
@@ -149,7 +151,7 @@ _NO_PARTS = frozenset({"ctx", "op", "ops", "annotation", "returns", "type_commen
 _FIELDS: dict[type[ast.AST], tuple[str, ...]] = {ast.Constant: ()}
 
 
-def _others(found: Scopes, node: ast.AST, scope: Scope) -> _Parts:
+def _others(found: Scopes, node: ast.AST, scope: Namespace) -> _Parts:
     """All parts of a node, without annotations and operators."""
     kind = type(node)
     fields = _FIELDS.get(kind)
@@ -165,34 +167,34 @@ def _others(found: Scopes, node: ast.AST, scope: Scope) -> _Parts:
     return parts
 
 
-def _named(found: Scopes, node: ast.Name, scope: Scope) -> _Parts:
+def _named(found: Scopes, node: ast.Name, scope: Namespace) -> _Parts:
     """What is assigned to plainly, `_assigned` has taken out."""
     scope.bind(node.id, Deleted() if isinstance(node.ctx, ast.Del) else _HELD)
     return []
 
 
-def _call(found: Scopes, node: ast.Call, scope: Scope) -> _Parts:
+def _call(found: Scopes, node: ast.Call, scope: Namespace) -> _Parts:
     scope.calls.append(node)
     _plainly(found, node.func)
     return [node.func, *node.args, *(keyword.value for keyword in node.keywords)]
 
 
-def _function(found: Scopes, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: Scope) -> _Parts:
+def _function(found: Scopes, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: Namespace) -> _Parts:
     scope.bind(node.name, Defined(node.name))
-    inner = Scope("function", node, scope)
+    inner = Namespace("function", node, scope)
     _bind_parameters(node.args, inner)
     found.scopes.append(inner)
     return [*node.decorator_list, *_defaults(node.args)]
 
 
-def _lambda(found: Scopes, node: ast.Lambda, scope: Scope) -> _Parts:
-    inner = Scope("function", node, scope)
+def _lambda(found: Scopes, node: ast.Lambda, scope: Namespace) -> _Parts:
+    inner = Namespace("function", node, scope)
     _bind_parameters(node.args, inner)
     found.scopes.append(inner)
     return _defaults(node.args)
 
 
-def _bind_parameters(given: ast.arguments, scope: Scope) -> None:
+def _bind_parameters(given: ast.arguments, scope: Namespace) -> None:
     for one in (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg):
         if one is not None:
             scope.bind(one.arg, _HELD)
@@ -202,21 +204,21 @@ def _defaults(given: ast.arguments) -> list[ast.expr]:
     return [*given.defaults, *(each for each in given.kw_defaults if each is not None)]
 
 
-def _class(found: Scopes, node: ast.ClassDef, scope: Scope) -> _Parts:
+def _class(found: Scopes, node: ast.ClassDef, scope: Namespace) -> _Parts:
     scope.bind(node.name, Defined(node.name))
-    inner = Scope("class", node, scope)
+    inner = Namespace("class", node, scope)
     found.scopes.append(inner)
     return [*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)]
 
 
 def _comprehension(
-    found: Scopes, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp, scope: Scope
+    found: Scopes, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp, scope: Namespace
 ) -> _Parts:
-    found.scopes.append(Scope("comprehension", node, scope))
+    found.scopes.append(Namespace("comprehension", node, scope))
     return [node.generators[0].iter]
 
 
-def _walrus(found: Scopes, node: ast.NamedExpr, scope: Scope) -> _Parts:
+def _walrus(found: Scopes, node: ast.NamedExpr, scope: Namespace) -> _Parts:
     outside = scope
     while outside.kind == "comprehension" and outside.outer is not None:
         outside = outside.outer
@@ -226,7 +228,7 @@ def _walrus(found: Scopes, node: ast.NamedExpr, scope: Scope) -> _Parts:
     return [node.value]
 
 
-def _assigned(found: Scopes, node: ast.Assign | ast.AnnAssign, scope: Scope) -> _Parts:
+def _assigned(found: Scopes, node: ast.Assign | ast.AnnAssign, scope: Namespace) -> _Parts:
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     parts: list[ast.AST] = [node.value] if node.value is not None else []
     for target in targets:
@@ -252,7 +254,7 @@ def _pairs(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[ast.expr,
         yield from _pairs(part, items[number] if told else None)
 
 
-def _import(found: Scopes, node: ast.Import, scope: Scope) -> _Parts:
+def _import(found: Scopes, node: ast.Import, scope: Namespace) -> _Parts:
     for alias in node.names:
         module = alias.name if alias.asname else alias.name.partition(".")[0]
         scope.bind(alias.asname or module, Imported(module, line=node.lineno))
@@ -260,7 +262,7 @@ def _import(found: Scopes, node: ast.Import, scope: Scope) -> _Parts:
     return []
 
 
-def _import_from(found: Scopes, node: ast.ImportFrom, scope: Scope) -> _Parts:
+def _import_from(found: Scopes, node: ast.ImportFrom, scope: Namespace) -> _Parts:
     module, level = node.module or "", node.level
     for alias in node.names:
         found.imports.append(Imported(module, level, alias.name))
@@ -271,24 +273,26 @@ def _import_from(found: Scopes, node: ast.ImportFrom, scope: Scope) -> _Parts:
     return []
 
 
-def _declared(found: Scopes, node: ast.Global | ast.Nonlocal, scope: Scope) -> _Parts:
+def _declared(found: Scopes, node: ast.Global | ast.Nonlocal, scope: Namespace) -> _Parts:
     scope.outward |= dict.fromkeys(node.names, type(node).__name__.lower())
     return []
 
 
-def _caught(found: Scopes, node: ast.ExceptHandler | ast.MatchAs | ast.MatchStar, scope: Scope) -> _Parts:
+def _caught(found: Scopes, node: ast.ExceptHandler | ast.MatchAs | ast.MatchStar, scope: Namespace) -> _Parts:
     if node.name:
         scope.bind(node.name, _HELD)
     return _others(found, node, scope)
 
 
-def _rest(found: Scopes, node: ast.MatchMapping, scope: Scope) -> _Parts:
+def _rest(found: Scopes, node: ast.MatchMapping, scope: Namespace) -> _Parts:
     if node.rest:
         scope.bind(node.rest, _HELD)
     return _others(found, node, scope)
 
 
-def _tested(found: Scopes, node: ast.Compare | ast.If | ast.IfExp | ast.While | ast.UnaryOp, scope: Scope) -> _Parts:
+def _tested(
+    found: Scopes, node: ast.Compare | ast.If | ast.IfExp | ast.While | ast.UnaryOp, scope: Namespace
+) -> _Parts:
     """`if flor:`, `flor is not None`, `not flor`: nobody gets hold of what is asked about."""
     if isinstance(node, ast.Compare):
         asked: list[ast.expr] = [node.left, *node.comparators]
@@ -308,7 +312,7 @@ def _plainly(found: Scopes, expression: ast.expr) -> None:
         found.plain.add(expression)
 
 
-_READERS: Mapping[type[ast.AST], Callable[[Scopes, Any, Scope], _Parts]] = {
+_READERS: Mapping[type[ast.AST], Callable[[Scopes, Any, Namespace], _Parts]] = {
     ast.Name: _named,
     ast.Call: _call,
     ast.FunctionDef: _function,

@@ -28,10 +28,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from flor_ray.analysis.aliases import Aliases, Path
-from flor_ray.analysis.scopes import Imported, Scope, Scopes, scopes_of
+from flor_ray.analysis.scopes import Imported, Namespace, Scopes, scopes_of
 from flor_ray.records import FUNCTIONS, OLDER_NAMES, PACKAGES
 
 _KEPT_CHARACTERS = 1_000_000  # of the texts whose trees are kept; a tree takes some 40 bytes for each
@@ -47,6 +47,7 @@ class FlorCall:
     function: str  # "log", "arg", "loop", "iteration", "checkpointing", "autolog", or another public name of ours
     node: ast.Call
     within: ast.AST  # the innermost function or lambda around it, else the class or module
+    is_sure: bool = True  # else it may be one
     by_face: bool = False  # MTK's loop takes its name last
     lender: str = ""  # of a possible call: the module whose name is called, if it is called by that of one
 
@@ -60,6 +61,12 @@ class FlorCall:
     def value(self) -> ast.expr | None:
         """What is logged; of an argument, its default."""
         return self.argument(1, "default" if self.function == "arg" else "value")
+
+    @property
+    def takes_a_value(self) -> bool:
+        """Whether it is given more than one argument, or nobody can tell: `math.log(x)` is given one."""
+        given = [*self.node.args, *self.node.keywords]
+        return len(given) > 1 or any(isinstance(one, ast.Starred) or getattr(one, "arg", "") is None for one in given)
 
     def argument(self, position: int, keyword: str) -> ast.expr | None:
         """What is given at a position, else by a keyword. What `*` and `**` bring is not seen."""
@@ -196,7 +203,7 @@ class Source:
                 called = self._aliases.called(node, scope)
                 if called.path is not None:
                     lender = called.module.module if called.module is not None else ""
-                    call = FlorCall(called.function, node, scope.function, called.by_face, lender)
+                    call = FlorCall(called.function, node, scope.function, called.is_sure, called.by_face, lender)
                     (sure if called.is_sure else possible).append(call)
         for found in (sure, possible):
             found.sort(key=lambda call: (call.node.lineno, call.node.col_offset, -(call.node.end_lineno or 0)))
@@ -207,7 +214,7 @@ class Source:
         return {call.node: call for call in self.calls}
 
     @cached_property
-    def _scopes_of_reads(self) -> Mapping[ast.AST, Scope]:
+    def _scopes_of_reads(self) -> Mapping[ast.AST, Namespace]:
         return {node: scope for scope in self._scopes.scopes for reads in scope.reads.values() for node in reads}
 
     @cached_property
@@ -228,6 +235,15 @@ def label_of(node: ast.AST) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
+def dotted_name(node: ast.AST) -> str:
+    """`os.environ` of that expression; "" of what is no chain of names."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
+
+
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
@@ -242,8 +258,14 @@ def read(text: str, borrowed: Borrowed | None = None) -> Source:
     return _known.source(text, borrowed)
 
 
-def read_all(files: Texts) -> dict[str, Source]:
+def read_all(files: Texts) -> Mapping[str, Source]:
     """Files that stand beside each other, by path: what they get of us through each other is known."""
+    return _read_all(tuple(sorted(files.items())))
+
+
+@lru_cache(maxsize=4)  # a version's files are asked for several times in a row
+def _read_all(items: tuple[tuple[str, str], ...]) -> Mapping[str, Source]:
+    files = dict(items)
     found = {path: read(text, frozenset()) for path, text in files.items()}
     stems = {_stem(path): path for path in sorted(files, reverse=True)}
     for _ in files:  # each time round, what a file has got may reach those that import it

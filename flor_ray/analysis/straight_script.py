@@ -18,8 +18,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from flor_ray.analysis.source import Source, label_of, read
 from flor_ray.records import Region
-from flor_ray.replaying import marked_code
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Scope = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
@@ -29,40 +29,26 @@ _NAMES_OF_ALL = frozenset({"exec", "eval", "globals", "locals", "builtins", "__b
 _ATTRIBUTES_OF_ALL = frozenset({"__dict__", "f_globals", "f_locals", "_getframe", "__builtins__", "__main__"})
 
 
-@functools.lru_cache(maxsize=1024)
-def parsed(text: str) -> ast.Module | None:
-    """The tree of a source, None if it is none."""
-    try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
-        return None
-
-
 @functools.lru_cache(maxsize=8192)
 def imported_words(text: str) -> frozenset[str]:
     """All parts of the names of modules that a source imports, and of what it takes from them."""
-    tree = parsed(text) if "import" in text else None
-    found: set[str] = set()
-    for node in ast.walk(tree) if tree is not None else ():
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            found |= {part for alias in node.names for part in alias.name.split(".")}
-            found |= set((getattr(node, "module", None) or "").split("."))
-    return frozenset(found)
+    imports = read(text).imports if "import" in text else ()
+    return frozenset(part for each in imports for part in (*each.module.split("."), *each.name.split(".")))
 
 
 def calls_named(node: ast.AST, *names: str) -> Iterator[ast.Call]:
-    """Calls of functions and methods with these names."""
+    """Calls of functions and methods with these names, whoever's they are."""
     for found in ast.walk(node):
-        if isinstance(found, ast.Call) and getattr(found.func, "attr", getattr(found.func, "id", "")) in names:
+        if isinstance(found, ast.Call) and label_of(found.func) in names:
             yield found
 
 
 def reads_whole_script(text: str) -> bool:
     """Whether a file might bind variables of the script that runs, other than by assigning to them."""
-    tree = parsed(text)
+    tree = read(text).tree
     if tree is None:
         return True
-    for node in ast.walk(tree):
+    for node in read(text).nodes:
         if isinstance(node, ast.Name) and (node.id in _NAMES_OF_ALL or (node.id == "vars" and _is_bare_vars(tree))):
             return True
         if isinstance(node, ast.Attribute) and (node.attr in _ATTRIBUTES_OF_ALL or _is_sys_modules(node)):
@@ -99,7 +85,7 @@ def _leaves(node: ast.AST, own_loop: bool) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StraightPlace:
     """Where a statement stands."""
 
     region: Region
@@ -109,74 +95,68 @@ class Place:
 class Script:
     """A script with one recorded loop that surely is the main loop. See `read`."""
 
-    def __init__(self, tree: ast.Module, module: list[ast.stmt], call: int | None, inner: list[ast.stmt]) -> None:
+    def __init__(self, source: Source, module: list[ast.stmt], call: int | None, inner: list[ast.stmt]) -> None:
+        self._source = source
         self._module = module if call is None else module[:call]  # what has run when the loop begins
         self._inner = inner  # of the function that holds the loop
-        self._flor = _flor_names(tree.body)
         self._straight = module if call is None else inner
         self._offset = 0 if call is None else call + 1
-        self._loop_at = next(i for i, s in enumerate(self._straight) if _is_loop(s, self._flor))
+        self._loop_at = next(i for i, s in enumerate(self._straight) if _is_loop(source, s))
         loop = self._straight[self._loop_at]
         assert isinstance(loop, ast.For)
         self._loop = loop
-        nested = [i for i, s in enumerate(loop.body) if marked_code.is_flor_loop(s)]
-        self._nested_at = nested[0] if len(nested) == 1 and _loops_in(loop.body) == 1 else None
-        self._module_counts = self._counts = _bound_in(tree.body)
+        nested = [i for i, s in enumerate(loop.body) if source.is_loop(s)]
+        self._nested_at = nested[0] if len(nested) == 1 and _loops_in(source, loop.body) == 1 else None
+        self._module_counts = self._counts = _bound_in(source.tree.body if source.tree is not None else [])
         function = None if call is None else _function_called(module, call)
         if function is not None:
             self._counts = _bound_in(function.body, _parameters(function))
-        self._shared = {name for n in ast.walk(tree) if isinstance(n, ast.Global | ast.Nonlocal) for name in n.names}
-        self._stars = any(isinstance(n, ast.alias) and n.name == "*" for n in ast.walk(tree))
+        declared = [node for node in source.nodes if isinstance(node, ast.Global | ast.Nonlocal)]
+        self._shared = {name for node in declared for name in node.names}
+        self._stars = any(each.name == "*" for each in source.imports)
 
     @classmethod
-    def read(cls, text: str) -> Script | None:
+    def read(cls, source: Source) -> Script | None:
         """None if it is not certain what runs when."""
-        tree = parsed(text)
-        if tree is None or reads_whole_script(text):
+        if source.tree is None or reads_whole_script(source.text) or source.hands_out:
             return None
-        flor = _flor_names(tree.body)
-        module = _straightened(tree.body, flor)
-        loops = list(calls_named(tree, "loop"))
-        iterated = [node for node in ast.walk(tree) if _is_loop(node, flor)]
-        outermost = _outermost_loops(tree)
-        if len(loops) != len(iterated) or outermost != 1 or any(map(marked_code.is_iteration, ast.walk(tree))):
+        called = [call.function for call in (*source.calls, *source.possible)]
+        iterated = [node for node in source.nodes if _is_loop(source, node)]
+        if called.count("loop") != len(iterated) or _outermost_loops(source) != 1 or "iteration" in called:
             return None
-        if any(_is_loop(statement, flor) for statement in module):
-            return cls(tree, module, None, [])
+        module = _straightened(source, source.tree.body)
+        if any(_is_loop(source, statement) for statement in module):
+            return cls(source, module, None, [])
         for at in range(len(module)):
             function = _function_called(module, at)
-            if function is not None and _mentions(tree, function.name) == 1:
-                inner = _straightened(function.body, flor)
-                if any(_is_loop(statement, flor) for statement in inner):
-                    return cls(tree, module, at, inner)
+            if function is not None and _mentions(source, function.name) == 1:
+                inner = _straightened(source, function.body)
+                if any(_is_loop(source, statement) for statement in inner):
+                    return cls(source, module, at, inner)
         return None
 
-    def is_flor(self, node: ast.expr) -> bool:
-        """Whether this is the name of our module."""
-        return isinstance(node, ast.Name) and node.id in self._flor and self._module_counts[node.id] == 1
-
-    def place_of(self, call: ast.Call) -> Place | None:
+    def place_of(self, call: ast.Call) -> StraightPlace | None:
         """Where the statement is that is this call, if it surely runs once there."""
-        if not (isinstance(call.func, ast.Attribute) and self.is_flor(call.func.value)) or self._stars:
+        if self._source.function_of(call) != "log" or self._stars:
             return None
         at = _index(self._module, call) if self._offset else None
         if at is not None:
-            return Place(Region.PREFIX, at)
+            return StraightPlace(Region.PREFIX, at)
         at = _index(self._straight, call)
         if at is not None:
             region = Region.PREFIX if at < self._loop_at else Region.SUFFIX
-            return None if leaves_early(self._straight[:at]) else Place(region, self._offset + at)
+            return None if leaves_early(self._straight[:at]) else StraightPlace(region, self._offset + at)
         begin, body = self._offset + self._loop_at, self._loop.body
         at = _index(body, call)
         if at is not None:
             in_tail = self._nested_at is not None and at > self._nested_at
             region = Region.TAIL if in_tail else Region.HEAD
-            return None if leaves_early(body[:at]) else Place(region, begin)
+            return None if leaves_early(body[:at]) else StraightPlace(region, begin)
         nested = self._nested
         if nested is None or leaves_early(body[: self._nested_at]):
             return None
         at = _index(nested.body, call)
-        return None if at is None or leaves_early(nested.body[:at]) else Place(Region.INNER, begin)
+        return None if at is None or leaves_early(nested.body[:at]) else StraightPlace(Region.INNER, begin)
 
     @property
     def _nested(self) -> ast.For | None:
@@ -209,44 +189,34 @@ class Script:
         return None
 
 
-def _flor_names(body: Sequence[ast.stmt]) -> frozenset[str]:
-    """Names under which a script imports us."""
-    aliases = [alias for s in body if isinstance(s, ast.Import) for alias in s.names]
-    return frozenset(alias.asname or alias.name for alias in aliases if alias.name == "flor_ray")
-
-
-def _is_loop(node: ast.AST, flor: frozenset[str]) -> bool:
+def _is_loop(source: Source, node: ast.AST) -> bool:
     """Whether this is `for ... in flor.loop(...)`, with nothing around the call."""
-    if not isinstance(node, ast.For) or not isinstance(node.iter, ast.Call):
-        return False
-    called = node.iter.func
-    is_ours = isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id in flor
-    return is_ours and marked_code.is_flor_loop(node)
+    return isinstance(node, ast.For) and source.function_of(node.iter) == "loop"
 
 
-def _loops_in(body: Sequence[ast.stmt]) -> int:
-    return sum(marked_code.is_flor_loop(node) for statement in body for node in ast.walk(statement))
+def _loops_in(source: Source, body: Sequence[ast.stmt]) -> int:
+    return sum(source.is_loop(node) for statement in body for node in ast.walk(statement))
 
 
-def _outermost_loops(tree: ast.AST) -> int:
-    found, pending = 0, [tree]
+def _outermost_loops(source: Source) -> int:
+    found, pending = 0, list[ast.AST]([source.tree] if source.tree is not None else [])
     while pending:
         node = pending.pop()
-        if marked_code.is_flor_loop(node):
+        if source.is_loop(node):
             found += 1
         else:
             pending += ast.iter_child_nodes(node)
     return found
 
 
-def _straightened(body: Sequence[ast.stmt], flor: frozenset[str]) -> list[ast.stmt]:
+def _straightened(source: Source, body: Sequence[ast.stmt]) -> list[ast.stmt]:
     """A body without the headers that change nothing about what runs."""
     found: list[ast.stmt] = []
     for statement in body:
         if (isinstance(statement, ast.If) and _is_main_guard(statement)) or (
-            isinstance(statement, ast.With) and _is_checkpointing(statement, flor)
+            isinstance(statement, ast.With) and _is_checkpointing(source, statement)
         ):
-            found += _straightened(statement.body, flor)
+            found += _straightened(source, statement.body)
         else:
             found.append(statement)
     return found
@@ -256,16 +226,8 @@ def _is_main_guard(statement: ast.If) -> bool:
     return ast.unparse(statement.test) in ("__name__ == '__main__'", "'__main__' == __name__") and not statement.orelse
 
 
-def _is_checkpointing(statement: ast.With, flor: frozenset[str]) -> bool:
-    calls = [item.context_expr for item in statement.items]
-    return all(
-        isinstance(call, ast.Call)
-        and isinstance(call.func, ast.Attribute)
-        and call.func.attr == "checkpointing"
-        and isinstance(call.func.value, ast.Name)
-        and call.func.value.id in flor
-        for call in calls
-    )
+def _is_checkpointing(source: Source, statement: ast.With) -> bool:
+    return all(source.function_of(item.context_expr) == "checkpointing" for item in statement.items)
 
 
 def _function_called(module: Sequence[ast.stmt], at: int) -> ast.FunctionDef | None:
@@ -279,8 +241,8 @@ def _function_called(module: Sequence[ast.stmt], at: int) -> ast.FunctionDef | N
     return named[0] if len(named) == 1 and not named[0].decorator_list else None
 
 
-def _mentions(tree: ast.AST, name: str) -> int:
-    return sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(tree))
+def _mentions(source: Source, name: str) -> int:
+    return sum(isinstance(node, ast.Name) and node.id == name for node in source.nodes)
 
 
 def _index(statements: Sequence[ast.stmt], call: ast.Call) -> int | None:

@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from flor_ray import processes
+from flor_ray.analysis.source import read
 from flor_ray.environment.packages import LOCAL, imported_distributions, installed, lock_text, versions_of_modules
 from flor_ray.store import cache
 
@@ -122,12 +123,8 @@ def variables_read(text: str) -> frozenset[str]:
     """Environment variables that a Python source reads by literal name."""
     if "environ" not in text and "getenv" not in text:
         return frozenset()
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError):  # whoever runs it will say so
-        return frozenset()
     found = set()
-    for node in ast.walk(tree):
+    for node in read(text).nodes:
         match node:
             case ast.Subscript(value=place, slice=ast.Constant(value=str(name)), ctx=ast.Load()) if _is_environ(place):
                 found.add(name)

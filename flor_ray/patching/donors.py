@@ -8,10 +8,9 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from flor_ray.analysis.source import Texts
 from flor_ray.propagation import find_statements, has_main_loop
 from flor_ray.records import Statement
-
-Texts = Mapping[str, str]  # repository-relative path -> source text
 
 
 @dataclass(frozen=True, slots=True)

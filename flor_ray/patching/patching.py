@@ -20,10 +20,12 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
-from flor_ray import gradients, propagation
+from flor_ray import propagation
+from flor_ray.analysis.dependence import gradients_read_in
 from flor_ray.analysis.epoch_ends import Marking, marking
 from flor_ray.analysis.phases.phases import Clue, Logged, phases_of, settled
-from flor_ray.patching.donors import Donor, Revision, Texts, applies, blob_of, find_donors, said, statements, target_of
+from flor_ray.analysis.source import Texts
+from flor_ray.patching.donors import Donor, Revision, applies, blob_of, find_donors, said, statements, target_of
 from flor_ray.records import (
     GRADIENTS,
     Level,
@@ -298,7 +300,7 @@ class _Version:
         carried = [name for name in names if name in self._findings and name not in refused]
         phases = phases_of(script, files)
         logged = {name: phases.logged(name) for name in carried}
-        reading = gradients.read_in(phases.words_in)
+        reading = gradients_read_in(phases.words_in)
         lost = reading & {Region.HEAD, Region.SUFFIX}
         regions = {name: _region(one.clues, one.region, lost) for name, one in logged.items()}
         whys = {name: why for name, one in logged.items() if (why := _why(one, regions[name]))}

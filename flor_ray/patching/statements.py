@@ -13,9 +13,10 @@ import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from flor_ray.analysis.source import Texts
 from flor_ray.errors import GitError, UnknownFeature, UnknownVersion, UsageError
 from flor_ray.patching import answers, donors, patching
-from flor_ray.patching.donors import Donor, Revision, Texts
+from flor_ray.patching.donors import Donor, Revision
 from flor_ray.patching.patching import Finding, Patched, Verdict, Ways
 from flor_ray.propagation import propagate_tree_through
 from flor_ray.records import Experiment, Pin, PinnedPlace, SourceFile, Status

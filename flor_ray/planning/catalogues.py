@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from flor_ray.analysis import dependence
-from flor_ray.analysis.epoch_ends import Texts
+from flor_ray.analysis.source import Texts
 from flor_ray.environment import inputs
 from flor_ray.errors import BadWhere
 from flor_ray.patching.patching import Patched, narrowed

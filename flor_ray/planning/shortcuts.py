@@ -14,19 +14,18 @@ Both say nothing where there is any doubt: the name is then replayed.
 from __future__ import annotations
 
 import ast
-import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
 from flor_ray.analysis.evaluating import FUNCTIONS, NoValue, evaluate, is_plain
-from flor_ray.analysis.straight_script import Script, calls_named, imported_words, parsed, reads_whole_script
+from flor_ray.analysis.marks import Reading, own_names
+from flor_ray.analysis.source import FlorCall, Source, Texts, read_all
+from flor_ray.analysis.straight_script import Script, calls_named, imported_words, reads_whole_script
 from flor_ray.records import Experiment, Level, LogRecord, Region, Status, Value
-from flor_ray.replaying.marked_code import only_reads
 from flor_ray.store import typed_values
 
-Texts = Mapping[str, str]  # repository-relative path -> source text
 COMPUTED, RECORDED_AS = "it is computed from constants and arguments", "it was recorded as {name}"
 
 # What may log under names that no statement says.
@@ -55,7 +54,7 @@ class Computed:
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class Shortcut:
     """How a name's values might be known in a version with these texts."""
 
     computed: Computed | None = None
@@ -68,7 +67,7 @@ class Ways:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedRow:
     """A value of the original run."""
 
     level: Level
@@ -93,26 +92,32 @@ class Answer:
 # --- what the texts say ---------------------------------------------------------------------------------------------
 
 
-def ways(script: str, before: Texts, after: Texts, name: str, region: Region) -> Ways:
+def ways(script: str, before: Texts, after: Texts, name: str, region: Region) -> Shortcut:
     """How the values of `name` might be known, if its only statement stands in `after`, a version's patched files.
 
     Args:
         before: the version's own files.
         region: what is known of when the statement runs.
     """
-    paths = _running(script, after)
-    found = [(path, call) for path in paths if name in after[path] for call in _log_calls(after[path], name)]
-    if len(found) != 1:
-        return Ways()
+    read = read_all(after)
+    running = {path: read[path] for path in _running(script, after)}
+    found = [(path, call) for path, source in running.items() for call in _logs_of(source, name)]
+    if len(found) != 1 or not found[0][1].is_sure:
+        return Shortcut()
     path, call = found[0]
-    block = _block_of(after[path], call)
-    if block is None:
-        return Ways()
+    source = running[path]
+    block = _block_of(source, call)
+    value = call.value
+    if block is None or value is None:
+        return Shortcut()
     statements, at = block
-    alone = not any(_LOGS_OTHERWISE.search(after[p]) or _logs_other_names(after[p]) for p in paths)
-    same = _beside(statements, at, call.args[1]) if alone else []
-    same_as = tuple(n for n in same if _logged_once(n, paths, after) and _log_calls(before.get(path, ""), n))
-    return Ways(_computed(script, paths, after, call, region, alone) if path == script else None, same_as)
+    alone = not any(map(_logs_unseen, running.values()))
+    same = _beside(source, Reading(source, own_names(after)), statements, at, value) if alone else []
+    earlier = read_all(before).get(path)
+    had = {call.name for call in earlier.calls if call.function == "log"} if earlier is not None else set()
+    same_as = tuple(other for other in same if other in had and _is_logged_once(other, running.values()))
+    computed = _computed(source, running, call, value, region, alone) if path == script else None
+    return Shortcut(computed, same_as)
 
 
 def _running(script: str, texts: Texts) -> list[str]:
@@ -132,98 +137,93 @@ def _running(script: str, texts: Texts) -> list[str]:
     return sorted(found)
 
 
-@functools.lru_cache(maxsize=4096)
-def _all_log_calls(text: str) -> tuple[ast.Call, ...]:
-    tree = parsed(text) if "log" in text else None
-    return () if tree is None else tuple(calls_named(tree, "log"))
+def _all_logs(source: Source) -> list[FlorCall]:
+    return [call for call in (*source.calls, *source.possible) if call.function == "log"]
 
 
-def _log_calls(text: str, name: str) -> list[ast.Call]:
-    return [call for call in _all_log_calls(text) if _name_in(call) == name]
+def _logs_of(source: Source, name: str) -> list[FlorCall]:
+    """Calls that log a name, or may do so."""
+    return [call for call in _all_logs(source) if call.name == name] if name in source.text else []
 
 
-def _name_in(call: ast.Call) -> object:
-    first = next(iter([*call.args, *(k.value for k in call.keywords if k.arg == "name")]), None)
-    return first.value if isinstance(first, ast.Constant) else None
+def _logs_unseen(source: Source) -> bool:
+    """Whether a file may log by other calls than are seen, or something under a name that only a run can tell."""
+    may_name = any(call.name is None and call.takes_a_value for call in _all_logs(source))
+    return may_name or source.hands_out or _LOGS_OTHERWISE.search(source.text) is not None
 
 
-def _logs_other_names(text: str) -> bool:
-    """Whether a file logs something under a name that is only known when it runs. `math.log(x)` has one argument."""
-    return any(_name_in(call) is None and len(call.args) + len(call.keywords) > 1 for call in _all_log_calls(text))
+def _is_logged_once(name: str, sources: Iterable[Source]) -> bool:
+    return sum(len(_logs_of(source, name)) for source in sources) == 1
 
 
-def _logged_once(name: str, paths: Iterable[str], texts: Texts) -> bool:
-    return sum(len(_log_calls(texts[path], name)) for path in paths) == 1
-
-
-def _block_of(text: str, call: ast.Call) -> tuple[Sequence[ast.stmt], int] | None:
+def _block_of(source: Source, call: FlorCall) -> tuple[Sequence[ast.stmt], int] | None:
     """The block in which a call is a statement of its own, and which one."""
-    tree = parsed(text)
-    for node in ast.walk(tree) if tree is not None else ():
+    for node in source.nodes:
         for part in ("body", "orelse", "finalbody"):
             block: list[ast.stmt] | None = getattr(node, part, None)
             if not isinstance(block, list):
                 continue
             for at, statement in enumerate(block):
-                if isinstance(statement, ast.Expr) and statement.value is call:
-                    return (block, at) if _logged(statement) else None
+                if isinstance(statement, ast.Expr) and statement.value is call.node:
+                    return block, at
     return None
 
 
-def _logged(statement: ast.stmt) -> tuple[str, ast.expr] | None:
-    """The name and the value of `flor.log("name", value)`."""
-    call = statement.value if isinstance(statement, ast.Expr) else None
-    if not isinstance(call, ast.Call) or len(call.args) != 2 or call.keywords:
+def _logged(source: Source, statement: ast.stmt) -> tuple[str, ast.expr] | None:
+    """The name and the value of a statement `flor.log("name", value)`."""
+    call = source.call_at(statement.value) if isinstance(statement, ast.Expr) else None
+    if call is None or call.function != "log" or call.name is None or call.value is None:
         return None
-    name = _name_in(call)
-    is_log = isinstance(call.func, ast.Attribute) and call.func.attr == "log" and isinstance(call.func.value, ast.Name)
-    return (name, call.args[1]) if is_log and isinstance(name, str) else None
+    return call.name, call.value
 
 
-def _beside(block: Sequence[ast.stmt], at: int, value: ast.expr) -> list[str]:
+def _beside(source: Source, reading: Reading, block: Sequence[ast.stmt], at: int, value: ast.expr) -> list[str]:
     """Names that are logged with the same expression, with only statements between that leave everything as it is."""
-    if not only_reads(value) or any(calls_named(value, "log", "print")):
+    if not reading.only_reads(value) or any(source.calls_in(value, "log")) or any(calls_named(value, "print")):
         return []
+
+    def leaves_all(statement: ast.stmt) -> bool:
+        return isinstance(statement, ast.Expr) and reading.only_reads(statement.value)
+
     wanted = ast.unparse(value)
-    near = [s for part in (reversed(block[:at]), block[at + 1 :]) for s in takewhile(_leaves_all, part)]
-    pairs = [pair for statement in near if (pair := _logged(statement)) is not None]
+    near = [s for part in (reversed(block[:at]), block[at + 1 :]) for s in takewhile(leaves_all, part)]
+    pairs = [pair for statement in near if (pair := _logged(source, statement)) is not None]
     return [name for name, other in pairs if ast.unparse(other) == wanted]
-
-
-def _leaves_all(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and only_reads(statement)
 
 
 # --- constants and arguments ----------------------------------------------------------------------------------------
 
 
 def _computed(
-    name: str, paths: Sequence[str], texts: Texts, call: ast.Call, region: Region, alone: bool
+    source: Source,
+    running: Mapping[str, Source],
+    call: FlorCall,
+    value: ast.expr,
+    region: Region,
+    alone: bool,
 ) -> Computed | None:
-    script = Script.read(texts[name])
-    others = [texts[path] for path in paths if path != name]
-    if script is None or any(reads_whole_script(text) or "loop(" in text for text in others):
+    script = Script.read(source)
+    others = [one for one in running.values() if one is not source]
+    if script is None or any(reads_whole_script(one.text) or _may_loop(one) for one in others):
         return None
-    place = script.place_of(call)
+    place = script.place_of(call.node)
     if place is None or not region_fits(place.region, region):
         return None
-    if place.region is not Region.PREFIX and any(_ENDS_OTHERWISE.search(texts[path]) for path in paths):
+    if place.region is not Region.PREFIX and any(_ENDS_OTHERWISE.search(one.text) for one in running.values()):
         return None
     bound = Bound()
-    if not _closed(call.args[1], script, place.position, bound) or (bound.arguments and not alone):
+    if not _closed(source, value, script, place.position, bound) or (bound.arguments and not alone):
         return None
     steps_of: list[str] = []
-    if place.region is Region.INNER:
-        logged = [pair[0] for s in script.logged_in_every_step() if alone and (pair := _logged(s)) is not None]
-        steps_of = [name for name in logged if _logged_once(name, paths, texts)]
+    if place.region is Region.INNER and alone:
+        logged = [pair[0] for s in script.logged_in_every_step() if (pair := _logged(source, s)) is not None]
+        steps_of = [name for name in logged if _is_logged_once(name, running.values())]
     level = {Region.PREFIX: Level.DATA_PREP, Region.SUFFIX: Level.DATA_PREP, Region.INNER: Level.INNER}
-    return Computed(
-        level.get(place.region, Level.OUTER),
-        call.args[1],
-        bound,
-        place.region is Region.SUFFIX,
-        tuple(steps_of),
-    )
+    return Computed(level.get(place.region, Level.OUTER), value, bound, place.region is Region.SUFFIX, tuple(steps_of))
+
+
+def _may_loop(source: Source) -> bool:
+    return source.hands_out or any(c.function in ("loop", "iteration") for c in (*source.calls, *source.possible))
 
 
 def region_fits(seen: Region, known: Region) -> bool:
@@ -232,7 +232,7 @@ def region_fits(seen: Region, known: Region) -> bool:
     return seen is known or (seen in in_epoch and known in in_epoch)
 
 
-def _closed(expression: ast.expr, script: Script, position: int, bound: Bound) -> bool:
+def _closed(source: Source, expression: ast.expr, script: Script, position: int, bound: Bound) -> bool:
     """Whether all variables of an expression are bound once, before, by such expressions or by `flor.arg`."""
     for node in ast.walk(expression):
         if not isinstance(node, ast.Name):
@@ -245,36 +245,33 @@ def _closed(expression: ast.expr, script: Script, position: int, bound: Bound) -
         if binding is None:
             return False
         value, at = binding
-        argument = _argument(value, script)
+        argument = _argument(source, value)
         if argument is not None:
             bound.arguments[node.id] = argument
         elif node.id not in bound.expressions:
             bound.expressions[node.id] = value
-            if not _closed(value, script, at, bound):
+            if not _closed(source, value, script, at, bound):
                 return False
     return True
 
 
-def _argument(value: ast.expr, script: Script) -> tuple[str, ast.expr] | None:
+def _argument(source: Source, value: ast.expr) -> tuple[str, ast.expr] | None:
     """Name and default in `flor.arg("name", default)`, where the default is a number, a string or a bool."""
-    if not isinstance(value, ast.Call) or value.keywords or len(value.args) != 2:
+    call = source.call_at(value)
+    if call is None or call.function != "arg" or call.name is None or call.value is None:
         return None
-    name, default = value.args
-    is_arg = isinstance(value.func, ast.Attribute) and value.func.attr == "arg" and script.is_flor(value.func.value)
-    is_plain_default = all(isinstance(n, ast.Constant | ast.UnaryOp | ast.unaryop) for n in ast.walk(default))
-    if not is_arg or not is_plain_default or not isinstance(name, ast.Constant) or not isinstance(name.value, str):
-        return None
-    return name.value, default
+    is_plain_default = all(isinstance(n, ast.Constant | ast.UnaryOp | ast.unaryop) for n in ast.walk(call.value))
+    return (call.name, call.value) if is_plain_default else None
 
 
 # --- what one version recorded --------------------------------------------------------------------------------------
 
 
 def records(
-    found: Ways,
+    found: Shortcut,
     experiment: Experiment,
     name: str,
-    recorded: Mapping[str, Sequence[Recorded]],
+    recorded: Mapping[str, Sequence[RecordedRow]],
     epochs: Sequence[int],
     outside: bool,
     python: str,
@@ -290,7 +287,7 @@ def records(
     if recorded.get(name):
         return None  # it is logged by more than the one statement
 
-    def answer(why: str, rows: Iterable[Recorded]) -> Answer:
+    def answer(why: str, rows: Iterable[RecordedRow]) -> Answer:
         kept = tuple(LogRecord(r.level, r.epoch, r.step, name, r.iteration, r.value, now) for r in rows)
         return Answer(experiment.version, name, tuple(epochs), outside, why, kept)
 
@@ -310,7 +307,7 @@ def records(
         return None
     if places is None or value is None:
         return None
-    return answer(COMPUTED, [Recorded(found.computed.level, epoch, step, 0, value) for epoch, step in places])
+    return answer(COMPUTED, [RecordedRow(found.computed.level, epoch, step, 0, value) for epoch, step in places])
 
 
 def _minor(version: str) -> list[str]:
@@ -320,7 +317,7 @@ def _minor(version: str) -> list[str]:
 def _places(
     found: Computed,
     experiment: Experiment,
-    recorded: Mapping[str, Sequence[Recorded]],
+    recorded: Mapping[str, Sequence[RecordedRow]],
     epochs: Sequence[int],
     outside: bool,
 ) -> list[tuple[int | None, int | None]] | None:

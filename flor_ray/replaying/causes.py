@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from flor_ray.analysis import dependence
 from flor_ray.analysis.clocks import CLOCKS, DATES
+from flor_ray.analysis.source import dotted_name, read
 from flor_ray.environment import hardware
 from flor_ray.records import Mismatch
 
@@ -92,7 +93,7 @@ def _causes(
             f"{'is' if is_one else 'are'} no part of checkpoints"
         )
     texts = {"": evidence.script, **evidence.modules}
-    trees = {path: tree for path, text in texts.items() if (tree := _parsed(text)) is not None}
+    trees = {path: tree for path, text in texts.items() if (tree := read(text).tree) is not None}
     if restored:
         yield from _state_out_of_reach(trees)
     yield from _different_each_time(trees, evidence.environment, now)
@@ -215,21 +216,5 @@ def imported_modules(text: str) -> frozenset[str]:
     )
 
 
-def dotted_name(node: ast.AST) -> str:
-    """`os.environ` of that expression; "" of what is no chain of names."""
-    parts = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
-
-
 def _constant(node: ast.expr) -> str:
     return str(node.value) if isinstance(node, ast.Constant) else ast.unparse(node)
-
-
-def _parsed(text: str) -> ast.Module | None:
-    try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError):
-        return None

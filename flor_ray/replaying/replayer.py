@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
+from flor_ray.analysis.source import read
 from flor_ray.environment import hardware
 from flor_ray.errors import ReplayError, UsageError
 from flor_ray.recording import script as scripts
@@ -390,9 +391,8 @@ class Replayer:
         frame = scripts.main_frame(sys._getframe(1))
         if frame is None:
             return True
-        try:
-            tree = ast.parse(self._sources.remember(frame.f_code.co_filename))
-        except (SyntaxError, ValueError):
+        tree = read(self._sources.remember(frame.f_code.co_filename)).tree
+        if tree is None:
             return True
         code = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
         before = [s for s in tree.body if (s.end_lineno or s.lineno) < frame.f_lineno and not isinstance(s, code)]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from flor_ray.analysis.epoch_ends import Marking
+from flor_ray.analysis.marks import Marks
 from flor_ray.records import Checkpoint, Experiment, Point, Segment
-from flor_ray.replaying.marked_code import Marks
 from flor_ray.replaying.results import SegmentResult
 
 T = TypeVar("T")

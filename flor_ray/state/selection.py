@@ -75,6 +75,72 @@ class Entry:
     kept: set[tuple[str, str]] = field(default_factory=set)  # found to fit into a checkpoint
 
 
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A name of a running loop, and what it holds now."""
+
+    entry: Entry
+    place: Place
+    name: str
+    value: Any
+
+    @property
+    def in_frame(self) -> bool:
+        return self.place is self.entry.places[0]
+
+    @property
+    def binds(self) -> bool:
+        """Whether the loop may give the name another value, rather than change the one that it holds."""
+        return self.place.binds(self.name)
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the name still holds the object that it held when the loop began."""
+        key = (self.place.key, self.name)
+        return key in self.entry.values and self.entry.values[key].get() is self.value
+
+    @property
+    def needs_no_keeping(self) -> bool:
+        """Modules, and atoms and code that are as they were: what is not in a checkpoint is as when the loop began."""
+        if isinstance(self.value, types.ModuleType):
+            return True
+        if not is_atom_or_code(self.value):
+            return False
+        is_settled = isinstance(self.value, CODE) or not self.in_frame
+        return not self.binds or (is_settled and self.is_same)
+
+    @property
+    def must_be_kept(self) -> bool:
+        """Whether without it a replay would begin with another state."""
+        if not self.in_frame:
+            return self.place.key == LISTED or self.binds
+        names = self.entry.scope.names
+        return self.name in (names.live if self.entry.scope.only_live else names.bound | names.changed)
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether the next epoch may go back along the graph that made it, which no checkpoint can hold."""
+        scope = self.entry.scope
+        carries = self.in_frame and scope.only_live and self.name in scope.names.carried
+        return carries and stateful.has_graph(self.value)
+
+    @property
+    def is_called(self) -> bool:
+        """Whether the loop calls methods of it that may change what it does not show."""
+        is_data = isinstance(self.value, CODE) or stateful.is_data(self.value)
+        return self.in_frame and self.name in self.entry.scope.names.called and not is_data
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes up to which it is kept, now that it has changed."""
+        return _VARIABLE_BYTES if self.in_frame and self.binds else _STATE_BYTES
+
+    @property
+    def shown(self) -> str:
+        """Its name, as users are told it."""
+        return self.name if self.in_frame else f"{self.place.key}.{self.name}".replace(".<globals>", "")
+
+
 @dataclass(slots=True)
 class Choice:
     """What goes into a snapshot of one loop, and what should and cannot."""
@@ -97,61 +163,49 @@ class Chooser:
     def choose(self, entry: Entry, references: Mapping[int, Reference]) -> Choice:
         choice = Choice()
         for place in entry.places:
-            values = place.read()
-            kept = {n: v for n, v in values.items() if self._goes_in(entry, place, n, v, references, choice)}
+            candidates = [_Candidate(entry, place, name, value) for name, value in place.read().items()]
+            kept = {each.name: each.value for each in candidates if self._goes_in(each, references, choice)}
             choice.kept[place.key] = kept
-            choice.same[place.key] = [n for n, v in kept.items() if self._same(entry, place, n, v)]
+            choice.same[place.key] = [each.name for each in candidates if each.name in kept and each.is_same]
         self._look_at_what_was_left_out(references, choice)
         return choice
 
-    def _same(self, entry: Entry, place: Place, name: str, value: Any) -> bool:
-        """Whether a name still holds the object that it held when the loop began."""
-        key = (place.key, name)
-        return key in entry.values and entry.values[key].get() is value
-
-    def _goes_in(
-        self,
-        entry: Entry,
-        place: Place,
-        name: str,
-        value: Any,
-        references: Mapping[int, Reference],
-        choice: Choice,
-    ) -> bool:
-        names, in_frame = entry.scope.names, place is entry.places[0]
-        binds = place.binds(name)
-        if isinstance(value, types.ModuleType) or (not binds and is_atom_or_code(value)):
+    def _goes_in(self, candidate: _Candidate, references: Mapping[int, Reference], choice: Choice) -> bool:
+        """Whether a value is kept. What should be kept and cannot be is noted in `choice`."""
+        if candidate.needs_no_keeping:
             return False
-        if not in_frame and isinstance(value, ATOMS + CODE) and self._same(entry, place, name, value):
-            return False  # what is not in a checkpoint is as it was when the loop began
-        if in_frame and isinstance(value, CODE) and self._same(entry, place, name, value):
+        if id(candidate.value) in references:
+            return candidate.binds  # the object is kept elsewhere; what the name holds is not
+        if candidate.has_graph:
+            choice.missing.add(candidate.name)
             return False
-        if id(value) in references:
-            return binds
-        must = place.key == LISTED or binds
-        if in_frame:
-            must = name in (names.live if entry.scope.only_live else names.bound | names.changed)
-            if entry.scope.only_live and name in names.carried and stateful.has_graph(value):
-                choice.missing.add(name)
-                return False
-        if self.is_kept_anyway(entry, place, name, value, references):
+        if self.is_kept_anyway(candidate.entry, candidate.place, candidate.name, candidate.value, references):
             return True
-        key = (place.key, name)
-        was = entry.prints.get(key)
-        changed = was is None or _is_consumed(value) or fingerprint(value) != was
-        if changed and self._fits(value, references, _VARIABLE_BYTES if in_frame and binds else _STATE_BYTES):
+        has_changed = self._has_changed(candidate)
+        if has_changed and self._fits(candidate.value, references, candidate.most_bytes):
             return True
-        if not must and (isinstance(value, CODE) or (in_frame and binds)):
-            return False
-        shown = name if in_frame else f"{place.key}.{name}".replace(".<globals>", "")
-        called = in_frame and name in names.called and not isinstance(value, CODE) and not stateful.is_data(value)
-        if not must and self._is_librarys(value, references):
-            if called or changed:
-                choice.opaque.add(shown)
-        elif must or changed or (called and self.is_users(type(value))):
-            choice.missing.add(shown)
-            choice.beyond |= not in_frame
+        self._tell(candidate, has_changed, references, choice)
         return False
+
+    def _has_changed(self, candidate: _Candidate) -> bool:
+        """Whether a value may have changed since the loop began."""
+        was = candidate.entry.prints.get((candidate.place.key, candidate.name))
+        return was is None or _is_consumed(candidate.value) or fingerprint(candidate.value) != was
+
+    def _tell(
+        self, candidate: _Candidate, has_changed: bool, references: Mapping[int, Reference], choice: Choice
+    ) -> None:
+        """Note what is not kept, if its lack may make a difference."""
+        value = candidate.value
+        if not candidate.must_be_kept and (isinstance(value, CODE) or (candidate.in_frame and candidate.binds)):
+            return
+        is_called = candidate.is_called
+        if not candidate.must_be_kept and self._is_librarys(value, references):
+            if is_called or has_changed:
+                choice.opaque.add(candidate.shown)
+        elif candidate.must_be_kept or has_changed or (is_called and self.is_users(type(value))):
+            choice.missing.add(candidate.shown)
+            choice.beyond |= not candidate.in_frame
 
     def is_kept_anyway(
         self, entry: Entry, place: Place, name: str, value: Any, references: Mapping[int, Reference]

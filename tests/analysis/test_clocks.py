@@ -36,4 +36,13 @@ from flor_ray.analysis.clocks import features_that_measure
     ],
 )
 def test_features_that_measure_the_clock(source: str, found: set[str]) -> None:
-    assert features_that_measure(source) == found
+    assert features_that_measure(f"import flor_ray as flor\n{source}") == found
+
+
+def test_a_feature_that_another_call_may_log_too_does_not_count() -> None:
+    ours = "import flor_ray as flor\nt0 = time.time()\nflor.log(name='s', value=time.time() - t0)\n"
+    assert features_that_measure(ours) == {"s"}
+    assert features_that_measure(ours + "class A:\n    def log(self, name, value): pass\nA.log('s', loss)\n") == {"s"}
+    assert features_that_measure(ours + "def f(logger):\n    logger.log('s', loss)\n") == set()
+    assert features_that_measure(ours + "flor.log('s', value=loss)\n") == set()
+    assert features_that_measure("t0 = time.time()\nhistory.log('s', time.time() - t0)\n") == set()

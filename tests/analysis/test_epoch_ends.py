@@ -33,17 +33,19 @@ for epoch in flor.loop("epoch", range(5)):
 HELPER = "def norm(net):\n    return net.w.norm()\n\n\ndef clipped(net):\n    return clip_grad_norm_(net)\n"
 
 
-def marked(place: str, *statements: str, script: str = SCRIPT) -> dict[str, frozenset[str]]:
+def marked(
+    place: str, *statements: str, script: str = SCRIPT, helper: str = HELPER, **files: str
+) -> dict[str, set[str]]:
     """What the end of an epoch answers when statements are added at a place."""
     lines = script.split("\n")
     at = next(number for number, line in enumerate(lines) if line.strip() == f"# {place}")
     indent = lines[at][: lines[at].index("#")]
     after = "\n".join([*lines[: at + 1], *(indent + statement for statement in statements), *lines[at + 1 :]])
-    texts = {"train.py": script, "helper.py": HELPER}
+    texts = {"train.py": script, "helper.py": helper, **files}
     found = marking("train.py", texts, {**texts, "train.py": after}, ["x"], {})
     if found.from_end:
         assert found.marks["train.py"].at_end
-    return dict(found.from_end)
+    return {name: set(needs) for name, needs in found.from_end.items()}
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def marked(place: str, *statements: str, script: str = SCRIPT) -> dict[str, froz
 def test_a_statement_that_nothing_changes_after_needs_the_epochs_end_alone(
     place: str, statements: list[str], needs: set[str]
 ) -> None:
-    assert marked(place, *statements) == {"x": frozenset(needs)}
+    assert marked(place, *statements) == {"x": needs}
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,50 @@ def test_others_need_the_epoch(place: str, statements: list[str]) -> None:
 )
 def test_what_is_not_sure_is_not_answered_so(old: str, new: str) -> None:
     assert marked("C", "flor.log('x', best)", script=SCRIPT.replace(old, new)) == {}
+
+
+HISTORY = """
+class History:
+    def log(self, value):
+        net.w = value
+history = History()
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "is_answered"),
+    [
+        ("flor.log('w', net.w)", True),
+        ("history.log(net.w)", False),  # the script's own class: it has moved on by the epoch's end
+        ("history.log('w', net.w)", False),
+        ("note('w', net.w)", False),
+        ("net.size()", False),  # helper.py defines it
+    ],
+)
+def test_what_only_has_the_name_of_ours_or_of_what_reads_is_not_taken_to_read(call: str, is_answered: bool) -> None:
+    script = SCRIPT.replace("import torch\n", f"import torch\n{HISTORY}", 1).replace("    # D", f"    {call}\n    # D")
+    helper = HELPER + "\n\nclass Net:\n    def size(self):\n        self.n = 0\n"
+    assert marked("C", "flor.log('x', best)", script=script, helper=helper) == ({"x": {"best"}} if is_answered else {})
+
+
+def test_a_script_that_gets_us_from_a_file_of_the_users_is_read_alike() -> None:
+    script = SCRIPT.replace("import flor_ray as flor", "from common import flor")
+    common = {"common.py": "import flor_ray as flor\n"}
+    assert marked("C", "flor.log('x', best)", script=script, **common) == {"x": {"best"}}
+    assert marked("C", "flor.log('x', best)", script=script) == {}
+
+
+def test_a_name_that_somebody_may_log_unseen_is_not_answered_by_the_end_alone() -> None:
+    handed = SCRIPT.replace("# E", "record.all = flor.log\nrecord.all('x', 1)\n# E")
+    assert marked("C", "flor.log('x', best)", script=handed) == {}
+    assert marked("C", "flor.log('x', best)", script=handed.replace("all('x'", "all('y'")) == {"x": {"best"}}
+
+
+def test_iterations_are_marked_in_every_file_that_has_them() -> None:
+    helper = "import flor_ray as flor\ndef fit():\n  while True:\n    with flor.iteration('epoch'):\n      f()\n"
+    texts = {"train.py": "import helper\nhelper.fit()\n", "helper.py": helper, "other.py": "x = 1\n"}
+    found = marking("train.py", texts, texts, [], {}).marks
+    assert {path: marks.iterations for path, marks in found.items()} == {"helper.py": {4}}
 
 
 def test_epochs_are_left_early_only_where_more_than_reading_follows() -> None:

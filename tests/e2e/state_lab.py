@@ -22,7 +22,8 @@ from typing import Any, NoReturn, cast
 
 from flor_ray.analysis import epoch_ends
 from flor_ray.analysis.epoch_ends import Marking
-from flor_ray.analysis.source import calls_checkpointing
+from flor_ray.analysis.marks import inserted_lines, marks_of, own_names
+from flor_ray.analysis.source import calls_checkpointing, read
 from flor_ray.environment.surroundings import Surroundings
 from flor_ray.errors import FlorWarning
 from flor_ray.patching import patching
@@ -33,7 +34,6 @@ from flor_ray.recording.recorder import Recorder
 from flor_ray.recording.session import CheckpointOptions
 from flor_ray.records import Checkpoint, Experiment, Gap, LogRecord, Operator, Point, Region, Segment, Status
 from flor_ray.replaying import marked_code
-from flor_ray.replaying.marked_code import Marks
 from flor_ray.replaying.replayer import Replayer
 from flor_ray.replaying.results import SegmentResult
 from flor_ray.replaying.task import ReplayTask
@@ -190,11 +190,12 @@ class StateLab:
             checkpoints={(c.epoch, c.point): c.key for c in run.checkpoints},
             rng=self.objects.put(pickle.dumps(run.rng)),
             sizes={(c.epoch, c.point): c.bytes for c in run.checkpoints},
-            clocked=epoch_ends.marking("train.py", {"train.py": text}, {"train.py": text}, [], {}).clocked,
+            clocked=epoch_ends.clocked(text),
             stops=stops or {},
             leave=frozenset(range(1, run.experiment.epochs + 1)) if stops else frozenset(),
         )
-        marks = Marks(marked_code.inserted_lines(run.text, text), frozenset((stops or {}).values()), at_end)
+        added, ends = inserted_lines(run.text, text), frozenset((stops or {}).values())
+        marks = marks_of(read(text), own_names({"train.py": text}), added, ends, at_end)
         rng.set_global_state(run.before)  # else data prepared before the first call would differ, and be reported
         waits = calls_checkpointing(text)
         replayer = _InProcess(task, channel, self.objects, waits, time.perf_counter(), marked=True)

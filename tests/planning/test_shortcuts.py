@@ -12,7 +12,7 @@ import pytest
 
 from flor_ray.analysis.evaluating import FUNCTIONS, NoValue, evaluate
 from flor_ray.planning import shortcuts
-from flor_ray.planning.shortcuts import Answer, Recorded
+from flor_ray.planning.shortcuts import Answer, RecordedRow
 from flor_ray.records import Experiment, Level, Region, Status, Value
 from flor_ray.store import typed_values
 
@@ -177,15 +177,15 @@ def with_statement(place: str, statement: str, script: str = SCRIPT) -> tuple[st
     return texts[0], texts[1]
 
 
-def rows(name: str) -> list[Recorded]:
+def rows(name: str) -> list[RecordedRow]:
     """What the script records."""
     if name == "w":
         return [
-            Recorded(Level.INNER, epoch, step, 0, Value("int", integer=step + 1))
+            RecordedRow(Level.INNER, epoch, step, 0, Value("int", integer=step + 1))
             for epoch in (1, 2, 3)
             for step in range(2)
         ]
-    return [Recorded(Level.OUTER, 2, None, 0, Value("float", 0.33))] if name == "acc" else []
+    return [RecordedRow(Level.OUTER, 2, None, 0, Value("float", 0.33))] if name == "acc" else []
 
 
 def answer(
@@ -232,6 +232,14 @@ def test_a_value_is_known_at_all_of_its_places(place: str, value: str, expected:
     assert values(answer(place, f'flor.log("x", {value})')) == expected
 
 
+@pytest.mark.parametrize(
+    "statement", ['flor.log("x", value=n)', 'flor.log(value=n, name="x")', 'flor.MTK.log("x", n)', 'record("x", n)']
+)
+def test_a_statement_is_known_however_it_calls_us(statement: str) -> None:
+    script = SCRIPT.replace("import flor_ray as flor\n", "import flor_ray as flor\nrecord = flor.log\n")
+    assert values(answer("HEAD", statement, script)) == [(1, None, 7), (2, None, 7), (3, None, 7)]
+
+
 def test_only_the_places_that_were_asked_for_are_answered() -> None:
     assert values(answer("HEAD", 'flor.log("x", n)', epochs=(2,))) == [(2, None, 7)]
     assert values(answer("BESIDE", 'flor.log("x", w + 1)', epochs=(3,))) == [(3, 0, 1), (3, 1, 2)]
@@ -244,7 +252,8 @@ def test_only_the_places_that_were_asked_for_are_answered() -> None:
         ("PREFIX", 'flor.log("x", rates)'),  # a list can be changed; JSON does not tell it from a tuple
         ("PREFIX", 'flor.log("x", acc)'),  # it is bound later, in a loop
         ("PREFIX", 'y = flor.log("x", 3)'),
-        ("PREFIX", 'flor.log("x", value=3)'),
+        ("PREFIX", 'flor.log(*["x", 3])'),
+        ("PREFIX", 'flor.log("x", *[3])'),
         ("PREFIX", 'if n: flor.log("x", 3)'),
         ("HEAD", 'flor.log("x", epoch)'),
         ("HEAD", 'if epoch: flor.log("x", 3)'),
@@ -397,7 +406,7 @@ def test_an_expression_that_does_something_is_not_taken_from_beside() -> None:
 def test_nothing_is_known_of_a_name_that_was_recorded_or_has_another_region() -> None:
     before, after = with_statement("PREFIX", 'flor.log("x", 3)')
     found = shortcuts.ways("train.py", {"train.py": before}, {"train.py": after}, "x", Region.PREFIX)
-    row = Recorded(Level.DATA_PREP, None, None, 0, Value("int", integer=3))
+    row = RecordedRow(Level.DATA_PREP, None, None, 0, Value("int", integer=3))
     assert shortcuts.records(found, EXPERIMENT, "x", {"x": [row]}, (), True, PYTHON, 5.0) is None
     assert shortcuts.ways("train.py", {"train.py": before}, {"train.py": after}, "x", Region.WHOLE).computed is None
 

@@ -157,7 +157,9 @@ for epoch in flor.loop("epoch", range(3)):
             "it was replayed with other packages: torch 2.9 instead of 2.4",
         ),
         (
-            Evidence(uncaptured=frozenset({"sock"}), script='loss = sock.read()\nflor.log("loss", loss)\n'),
+            Evidence(
+                uncaptured=frozenset({"sock"}), script='import flor\nloss = sock.read()\nflor.log("loss", loss)\n'
+            ),
             "loss depends on `sock`, which no checkpoint could keep",
         ),
         (

@@ -13,7 +13,7 @@ import posixpath
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from flor_ray.analysis.phases.outline import Block, Class, Do, Outline, OutlineCall, Record, Ref, steps
+from flor_ray.analysis.phases.outline import Block, CallSite, Class, Do, Outline, Record, Ref, Unit, steps
 from flor_ray.analysis.phases.reader import outline_of
 from flor_ray.analysis.source import read_all
 
@@ -92,7 +92,7 @@ class Graph:
         parts += [outline.classes[owner].name] if owner is not None else []
         return ".".join([*parts, outline.units[number].name]) if number else path
 
-    def called(self, path: str, call: OutlineCall) -> tuple[UnitId, ...]:
+    def called(self, path: str, call: CallSite) -> tuple[UnitId, ...]:
         """What a call that stands in the file `path` may run."""
         return tuple(dict.fromkeys(unit for ref in call.refs for unit in self._units(path, ref)))
 
@@ -108,7 +108,6 @@ class Graph:
         return self._edges[unit]
 
     def callees_of(self, path: str, block: Block) -> Iterator[UnitId]:
-        """Functions that a block of a file may call, in the order in which it does."""
         for step in steps(block):
             if isinstance(step, Do):
                 yield from self.done_by(path, step)
@@ -133,7 +132,6 @@ class Graph:
             yield from self.properties[name]
 
     def closure(self, units: Iterable[UnitId]) -> set[UnitId]:
-        """Some functions, and all that they may come to call."""
         found, todo = set(units), list(units)
         while todo:
             for callee in self.callees(todo.pop()):
@@ -209,7 +207,6 @@ class Graph:
     # --- what refs mean -------------------------------------------------------------------------------------------
 
     def resolve(self, path: str, ref: Ref) -> tuple[Target, ...]:
-        """What a reference of a file may mean: functions and classes of any file, or methods of a name."""
         key = path, ref
         if key not in self._resolved:
             self._resolved[key] = ()  # an import that goes in a circle
@@ -312,40 +309,56 @@ class Graph:
     # --- functions that may run at any time -----------------------------------------------------------------------
 
     def _find_loose(self) -> None:
+        """The first reason that is found for a function is the one that users are told: the order is that of weight."""
         for path, outline in self.outlines.items():
-            for mention in outline.mentions:
-                for unit in self._handed_out(path, mention.ref):
-                    if not self.outlines[unit[0]].units[unit[1]].is_property:  # reading one is calling it
-                        self._loosen(unit, f"{mention.why} ({path}:{mention.line})")
-            for line in outline.searches:
-                for units in self._methods.values():
-                    for unit in units:
-                        self._loosen(unit, f"may be looked up by a name that is computed ({path}:{line})")
-            for number, unit_ in enumerate(outline.units):
-                if unit_.is_lazy and unit_.is_lazy != "async":
-                    self._loosen((path, number), f"is {unit_.is_lazy}, which runs while something takes from it")
-                if unit_.odd_decorator:
-                    self._loosen((path, number), f"is handed to the decorator `{unit_.odd_decorator}`")
+            self._loosen_mentioned(path, outline)
+            self._loosen_odd(path, outline)
             for number in range(len(outline.classes)):
                 self._loosen_methods(path, number)
         for path, line in self._evaluated.items():
             for unit in self._handed_out(path, Ref("file")):
                 self._loosen(unit, f"may be called by text that is evaluated ({path}:{line})")
         for path, where in self._loaded.items():
-            for number in range(len(self.outlines[path].units)):
-                self._loosen((path, number), f"is in a file that may be loaded at {where}")
-            for name in sorted(self.outlines[path].names):
-                for unit in self._all_named(name):
-                    self._loosen(unit, f"may be used by {path}, which is loaded at {where}")
+            self._loosen_loaded(path, where)
         for path, outline in self.outlines.items():
-            for unit_ in outline.units:
-                for step in steps(unit_.flow):
-                    for call in step.calls if isinstance(step, Do) else ():
-                        for path_, number in self.called(path, call) if not call.awaited else ():
-                            if self.outlines[path_].units[number].is_lazy == "async":
-                                self._loosen(
-                                    (path_, number), f"is async and not awaited where it is called ({path}:{call.line})"
-                                )
+            for each in outline.units:
+                self._loosen_not_awaited(path, each)
+
+    def _loosen_mentioned(self, path: str, outline: Outline) -> None:
+        """Functions that a file passes around as values, or looks up by a name that is computed."""
+        for mention in outline.mentions:
+            for unit in self._handed_out(path, mention.ref):
+                if not self.outlines[unit[0]].units[unit[1]].is_property:  # reading one is calling it
+                    self._loosen(unit, f"{mention.why} ({path}:{mention.line})")
+        for line in outline.searches:
+            for units in self._methods.values():
+                for unit in units:
+                    self._loosen(unit, f"may be looked up by a name that is computed ({path}:{line})")
+
+    def _loosen_odd(self, path: str, outline: Outline) -> None:
+        """Generators, and functions with decorators that are not known to leave them alone."""
+        for number, unit in enumerate(outline.units):
+            if unit.is_lazy and unit.is_lazy != "async":
+                self._loosen((path, number), f"is {unit.is_lazy}, which runs while something takes from it")
+            if unit.odd_decorator:
+                self._loosen((path, number), f"is handed to the decorator `{unit.odd_decorator}`")
+
+    def _loosen_loaded(self, path: str, where: str) -> None:
+        """All that is in a file which unknown code may load, and all that this file may use."""
+        for number in range(len(self.outlines[path].units)):
+            self._loosen((path, number), f"is in a file that may be loaded at {where}")
+        for name in sorted(self.outlines[path].names):
+            for unit in self._all_named(name):
+                self._loosen(unit, f"may be used by {path}, which is loaded at {where}")
+
+    def _loosen_not_awaited(self, path: str, caller: Unit) -> None:
+        """Coroutines that a function makes, and leaves to others to run."""
+        done = (step for step in steps(caller.flow) if isinstance(step, Do))
+        for call in (call for step in done for call in step.calls if not call.awaited):
+            for where, number in self.called(path, call):
+                if self.outlines[where].units[number].is_lazy == "async":
+                    why = f"is async and not awaited where it is called ({path}:{call.line})"
+                    self._loosen((where, number), why)
 
     def _handed_out(self, path: str, ref: Ref) -> Iterator[UnitId]:
         for kind, where, _ in self.resolve(path, ref):

@@ -7,7 +7,7 @@ import builtins
 from dataclasses import dataclass, field
 
 from flor_ray.analysis.phases.operands import BY_NAME, HARMLESS, Operand, operands
-from flor_ray.analysis.phases.outline import Load, Log, Mention, Outline, OutlineCall, OutlineStatement, Ref
+from flor_ray.analysis.phases.outline import CallSite, Load, Log, Mention, Outline, Ref, StatementReads
 from flor_ray.analysis.phases.syntax import is_own_names, last_label, words_in
 from flor_ray.analysis.source import Source
 
@@ -30,28 +30,28 @@ _LOADERS = frozenset(
 )
 
 
-class OutlineScope:
+class Bindings:
     """Bindings of a module, class or function; None stands for a variable of any kind."""
 
-    def __init__(self, kind: str, outer: OutlineScope | None, unit: int) -> None:
+    def __init__(self, kind: str, outer: Bindings | None, unit: int) -> None:
         self.kind, self.outer, self.unit = kind, outer, unit
         self.bindings: dict[str, list[Ref | None]] = {}
         self.outward: dict[str, str] = {}
 
     @property
-    def module(self) -> OutlineScope:
+    def module(self) -> Bindings:
         return self if self.outer is None else self.outer.module
 
     def bind(self, name: str, ref: Ref | None) -> None:
-        scope: OutlineScope = self
+        scope: Bindings = self
         if self.outward.get(name) == "global":
             scope = self.module
         elif self.outward.get(name) == "nonlocal" and self.outer is not None:
             scope = self.outer.owner(name) or self.outer
         scope.bindings.setdefault(name, []).append(ref)
 
-    def owner(self, name: str) -> OutlineScope | None:
-        scope: OutlineScope | None = self
+    def owner(self, name: str) -> Bindings | None:
+        scope: Bindings | None = self
         while scope is not None:
             if scope.outward.get(name) == "global":
                 scope = self.module
@@ -62,12 +62,12 @@ class OutlineScope:
 
 
 @dataclass(slots=True)
-class StatementPart:
+class OpenStatement:
     """A statement while its expressions are read."""
 
     index: int
-    scope: OutlineScope
-    calls: list[OutlineCall] = field(default_factory=list)
+    scope: Bindings
+    calls: list[CallSite] = field(default_factory=list)
     arms: bool = False
     sure: bool = False
 
@@ -82,7 +82,7 @@ class Expressions:
         self._spoken: set[str] = set()
         self._stars: list[Ref] = []
 
-    def _refs(self, name: str, scope: OutlineScope) -> tuple[Ref, ...]:
+    def _refs(self, name: str, scope: Bindings) -> tuple[Ref, ...]:
         """What a name may stand for here, other than for a variable."""
         owner = scope.owner(name)
         if owner is None:
@@ -91,11 +91,11 @@ class Expressions:
             return tuple(Ref("member", module=s.module, level=s.level, names=(name,)) for s in self._stars)
         return tuple(ref for ref in owner.bindings[name] if ref is not None)
 
-    def _is_variable(self, name: str, scope: OutlineScope) -> bool:
+    def _is_variable(self, name: str, scope: Bindings) -> bool:
         owner = scope.owner(name)
         return owner is None or None in owner.bindings[name]
 
-    def _chain_refs(self, node: ast.Attribute, scope: OutlineScope) -> tuple[Ref, ...]:
+    def _chain_refs(self, node: ast.Attribute, scope: Bindings) -> tuple[Ref, ...]:
         """What `a.b.c` may stand for: a member of a module, else a method of that name."""
         names = [node.attr]
         base = node.value
@@ -116,7 +116,7 @@ class Expressions:
 
     # --- expressions ----------------------------------------------------------------------------------------------
 
-    def _expression(self, root: ast.AST, part: StatementPart, role: str) -> None:
+    def _expression(self, root: ast.AST, part: OpenStatement, role: str) -> None:
         """Calls in the order in which they are made, and mentions. On a stack: expressions may be deep."""
         stack = [Operand(root, role)]
         while stack:
@@ -136,7 +136,7 @@ class Expressions:
                 below.append(Operand(node, spot.role, spot.optional, spot.lazy, True))
             stack.extend(reversed(below))
 
-    def _named(self, node: ast.Name, spot: Operand, part: StatementPart) -> None:
+    def _named(self, node: ast.Name, spot: Operand, part: OpenStatement) -> None:
         self._spoken.add(node.id)
         if isinstance(node.ctx, ast.Load):
             self._note_read(node.id, part.scope, self.outline.statements[part.index])
@@ -144,7 +144,7 @@ class Expressions:
                 for ref in self._refs(node.id, part.scope):
                     self._mention(ref, spot, part, node.lineno, "is passed around as a value")
 
-    def _attribute(self, node: ast.Attribute, spot: Operand, part: StatementPart) -> None:
+    def _attribute(self, node: ast.Attribute, spot: Operand, part: OpenStatement) -> None:
         self.outline.statements[part.index].attributes.add(node.attr)
         if isinstance(node.ctx, ast.Load) and spot.role not in HARMLESS:
             for ref in self._chain_refs(node, part.scope):
@@ -152,15 +152,15 @@ class Expressions:
         if node.attr in ("get", "pop", "values", "__getitem__") and is_own_names(node.value):
             self._mention(Ref("file"), spot, part, node.lineno, "may be looked up by its name")
 
-    def _mention(self, ref: Ref, spot: Operand, part: StatementPart, line: int, why: str) -> None:
+    def _mention(self, ref: Ref, spot: Operand, part: OpenStatement, line: int, why: str) -> None:
         self.outline.mentions.append(Mention(ref, line, why))
 
-    def _note_read(self, name: str, scope: OutlineScope, statement: OutlineStatement) -> None:
+    def _note_read(self, name: str, scope: Bindings, statement: StatementReads) -> None:
         owner = scope.owner(name)
         own = owner is not None and owner.unit == scope.unit and (owner.kind != "module" or scope.unit == 0)
         (statement.own_reads if own else statement.reads).add(name)
 
-    def _called(self, node: ast.Call, spot: Operand, part: StatementPart) -> None:
+    def _called(self, node: ast.Call, spot: Operand, part: OpenStatement) -> None:
         function, scope = node.func, part.scope
         what = self._source.function_of(node)
         if what == "log":
@@ -184,7 +184,7 @@ class Expressions:
             for ref in refs:
                 self._mention(ref, spot, part, node.lineno, f"is called in {spot.lazy}")
         elif refs:
-            part.calls.append(OutlineCall(refs, node.lineno, spot.optional, spot.role == "awaited"))
+            part.calls.append(CallSite(refs, node.lineno, spot.optional, spot.role == "awaited"))
         if label in BY_NAME:
             self._by_name(node, spot, part)
         if label in _LOADERS and (isinstance(function, ast.Name) or label not in ("exec", "eval")):
@@ -192,7 +192,7 @@ class Expressions:
             words = frozenset(word for text in texts for word in words_in(text))
             self.outline.loads.append(Load(node.lineno, words, label in ("exec", "eval")))
 
-    def _by_name(self, node: ast.Call, spot: Operand, part: StatementPart) -> None:
+    def _by_name(self, node: ast.Call, spot: Operand, part: OpenStatement) -> None:
         """getattr(x, "name") is x.name; where the name is computed, it may be any."""
         said = node.args[1:2] if last_label(node.func) in ("getattr", "hasattr") else node.args[:1]
         base = node.args[0] if node.args and said != node.args[:1] else None
@@ -217,7 +217,7 @@ class Expressions:
                     Ref("method") if ref.kind == "class" else ref, spot, part, node.lineno, "may be looked up"
                 )
 
-    def _log(self, node: ast.Call, spot: Operand, part: StatementPart) -> None:
+    def _log(self, node: ast.Call, spot: Operand, part: OpenStatement) -> None:
         call = self._source.call_at(node)
         line = self.outline.statements[part.index].line
         sure = part.sure and not spot.optional and not spot.lazy

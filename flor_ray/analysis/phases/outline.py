@@ -26,9 +26,7 @@ class Ref:
 
 
 @dataclass(frozen=True, slots=True)
-class OutlineCall:
-    """A call that a statement makes, and what it may run."""
-
+class CallSite:
     refs: tuple[Ref, ...]
     line: int
     optional: bool  # in a part of an expression that may be left out, or comes many times
@@ -55,8 +53,6 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A call of `flor.log`."""
-
     feature: str | None
     statement: int
     line: int  # first line of its statement
@@ -65,9 +61,7 @@ class Log:
 
 
 @dataclass(slots=True)
-class OutlineStatement:
-    """What one statement mentions. Statements and units are known by their numbers in the outline."""
-
+class StatementReads:
     unit: int
     line: int
     reads: set[str] = field(default_factory=set)  # names that are not the function's own
@@ -78,26 +72,20 @@ class OutlineStatement:
 
 @dataclass(frozen=True, slots=True)
 class Do:
-    """A statement runs: what it calls and imports. `arms`: it calls `checkpointing`."""
-
     statement: int
-    calls: tuple[OutlineCall, ...] = ()
+    calls: tuple[CallSite, ...] = ()
     imports: tuple[Ref, ...] = ()
     arms: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Branches:
-    """One of several blocks runs; perhaps none, if they are not exhaustive."""
-
+class Branch:
     blocks: tuple[Block, ...]
     is_exhaustive: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A loop that is not recorded."""
-
     body: Block
     orelse: Block
     around_iteration: bool  # a `while` whose body is recorded with flor.iteration
@@ -114,8 +102,6 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A recorded loop, with the statements of its body one by one."""
-
     line: int
     children: tuple[Child, ...]
     orelse: Block
@@ -124,14 +110,11 @@ class Record:
 
     @property
     def body(self) -> Block:
-        """All that one iteration runs."""
         return tuple(step for child in self.children for step in child.block)
 
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """A `try` with its handlers, `else` and `finally`."""
-
     body: Block
     handlers: tuple[Block, ...]
     orelse: Block
@@ -140,12 +123,10 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """The block is left here."""
-
     kind: str  # "return", "raise", "break", "continue"
 
 
-Step = Do | Branches | Repeat | Record | Try | Jump
+Step = Do | Branch | Repeat | Record | Try | Jump
 Block = tuple[Step, ...]
 
 
@@ -164,8 +145,6 @@ class Unit:
 
 @dataclass(slots=True)
 class Class:
-    """A class: what it derives from, and the units that are its methods, by name."""
-
     name: str
     bases: tuple[tuple[str, tuple[Ref, ...]], ...] = ()  # as written, and what it means
     units: dict[str, list[int]] = field(default_factory=dict)
@@ -173,11 +152,9 @@ class Class:
 
 @dataclass(slots=True)
 class Outline:
-    """All that one file says of its order of running. Unit 0 is its top level."""
-
     units: list[Unit] = field(default_factory=list)
     classes: list[Class] = field(default_factory=list)
-    statements: list[OutlineStatement] = field(default_factory=list)
+    statements: list[StatementReads] = field(default_factory=list)
     logs: list[Log] = field(default_factory=list)
     mentions: list[Mention] = field(default_factory=list)
     bindings: dict[str, tuple[Ref | None, ...]] = field(default_factory=dict)  # of the module's scope
@@ -201,8 +178,7 @@ def steps(block: Block) -> Iterator[object]:
 
 
 def blocks_of(step: object) -> tuple[Block, ...]:
-    """The blocks inside one step."""
-    if isinstance(step, Branches):
+    if isinstance(step, Branch):
         return step.blocks
     if isinstance(step, Repeat | Record):
         return step.body, step.orelse

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from flor_ray.analysis.phases.outline import Block, Do, Log, steps
-from flor_ray.analysis.phases.running import RunningOrder
+from flor_ray.analysis.phases.running import Running
 from flor_ray.records import Level, Region, Stop
 
 _WHEN = {
@@ -85,7 +85,7 @@ class Phases:
 
     def __init__(self, script: str, files: Mapping[str, str]) -> None:
         self._script = script
-        self._running = RunningOrder(script, files)
+        self._running = Running(script, files)
         self._graph, self.problem = self._running.graph, self._running.problem
 
     # --- answers --------------------------------------------------------------------------------------------------

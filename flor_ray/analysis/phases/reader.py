@@ -6,19 +6,19 @@ import ast
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from flor_ray.analysis.phases.expressions import Expressions, OutlineScope, StatementPart
+from flor_ray.analysis.phases.expressions import Bindings, Expressions, OpenStatement
 from flor_ray.analysis.phases.outline import (
     Block,
-    Branches,
+    Branch,
     Child,
     Class,
     Do,
     Jump,
     Outline,
-    OutlineStatement,
     Record,
     Ref,
     Repeat,
+    StatementReads,
     Step,
     Try,
     Unit,
@@ -77,7 +77,7 @@ def outline_of(text: str, is_main: bool, borrowed: Borrowed = frozenset()) -> Ou
     source = read(text, borrowed)
     try:
         if source.tree is not None:
-            return _Reader(source, source.tree, is_main).outline
+            return _OutlineReader(source, source.tree, is_main).outline
     except RecursionError:
         return Outline(units=[Unit("", 1, None)], unreadable="is nested too deeply to be read")
     return Outline(units=[Unit("", 1, None)], unreadable="cannot be read as Python")
@@ -90,7 +90,7 @@ _BINDING = frozenset({ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.I
 _BINDING |= {ast.ExceptHandler, ast.MatchAs, ast.MatchStar, ast.MatchMapping}
 
 
-class _Reader(Expressions):
+class _OutlineReader(Expressions):
     def __init__(self, source: Source, tree: ast.Module, is_main: bool) -> None:
         super().__init__(source)
         called = {call.function for call in source.calls}
@@ -98,17 +98,17 @@ class _Reader(Expressions):
         self._own: dict[ast.AST, list[ast.AST]] = {}  # nodes of functions that are still to be read
         self._is_main = is_main
         self._defined: dict[ast.AST, int] = {}  # definitions -> number of the unit or class
-        self._later: list[tuple[int, _Functions, OutlineScope]] = []
+        self._later: list[tuple[int, _Functions, Bindings]] = []
         self._headed: set[ast.Call] = set()  # those of them whose loop is known
         self._held: dict[tuple[int, str], list[ast.Call]] = {}  # by function and variable: bar = tqdm(flor.loop(...))
         self._recorded = self._plain = 0  # loops of this function around: recorded ones, and others within them
-        scope = OutlineScope("module", None, 0)
+        scope = Bindings("module", None, 0)
         self.outline.units.append(Unit("", 1, None))
         self._enter_scope(scope, list(own_nodes(tree.body)))
         self.outline.units[0].flow = self._block(tree.body, scope, True)
         while self._later:
             number, function, outer = self._later.pop(0)
-            inner = OutlineScope("function", outer, number)
+            inner = Bindings("function", outer, number)
             given = function.args
             for one in (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg):
                 if one is not None:
@@ -122,7 +122,7 @@ class _Reader(Expressions):
 
     # --- scopes ---------------------------------------------------------------------------------------------------
 
-    def _enter_scope(self, scope: OutlineScope, nodes: Sequence[ast.AST]) -> None:
+    def _enter_scope(self, scope: Bindings, nodes: Sequence[ast.AST]) -> None:
         binding = []
         for node in nodes:
             if isinstance(node, ast.Global | ast.Nonlocal):
@@ -131,7 +131,7 @@ class _Reader(Expressions):
                 binding.append(node)
         for node in binding:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                scope.bind(node.name, Ref("unit", self._number(node)))
+                scope.bind(node.name, Ref("unit", self._number(node, scope)))
             elif isinstance(node, ast.ClassDef):
                 self._defined[node] = len(self.outline.classes)
                 self.outline.classes.append(Class(node.name))
@@ -154,7 +154,7 @@ class _Reader(Expressions):
             elif isinstance(node, ast.MatchMapping) and node.rest:
                 scope.bind(node.rest, None)
 
-    def _number(self, node: _Functions) -> int:
+    def _number(self, node: _Functions, scope: Bindings) -> int:
         self._defined[node] = len(self.outline.units)
         unit = Unit(node.name, node.lineno, None)
         own = self._own[node] = list(own_nodes(node.body))
@@ -170,7 +170,7 @@ class _Reader(Expressions):
 
     # --- statements -----------------------------------------------------------------------------------------------
 
-    def _block(self, body: Sequence[ast.stmt], scope: OutlineScope, is_top: bool = False) -> Block:
+    def _block(self, body: Sequence[ast.stmt], scope: Bindings, is_top: bool = False) -> Block:
         steps: list[Step] = []
         sure = is_top
         for statement in body:
@@ -179,17 +179,17 @@ class _Reader(Expressions):
         return tuple(steps)
 
     def _do(
-        self, statement: ast.stmt, scope: OutlineScope, parts: Iterable[tuple[ast.AST | None, str]], sure: bool = False
+        self, statement: ast.stmt, scope: Bindings, parts: Iterable[tuple[ast.AST | None, str]], sure: bool = False
     ) -> Do:
         index = len(self.outline.statements)
-        self.outline.statements.append(OutlineStatement(scope.unit, statement.lineno, in_recorded=self._recorded > 0))
-        part = StatementPart(index, scope, sure=sure)
+        self.outline.statements.append(StatementReads(scope.unit, statement.lineno, in_recorded=self._recorded > 0))
+        part = OpenStatement(index, scope, sure=sure)
         for node, role in parts:
             if node is not None:
                 self._expression(node, part, role)
         return Do(index, tuple(part.calls), arms=part.arms)
 
-    def _statement(self, s: ast.stmt, scope: OutlineScope, sure: bool) -> list[Step]:
+    def _statement(self, s: ast.stmt, scope: Bindings, sure: bool) -> list[Step]:
         if isinstance(s, ast.FunctionDef | ast.AsyncFunctionDef):
             self._later.append((self._defined[s], s, scope))
             defaults = [*s.args.defaults, *s.args.kw_defaults]
@@ -211,10 +211,10 @@ class _Reader(Expressions):
         if isinstance(s, ast.Match):
             guards = [(case.guard, "test") for case in s.cases]
             done = self._do(s, scope, [(s.subject, ""), *((case.pattern, "looked at") for case in s.cases), *guards])
-            return [done, Branches(tuple(self._block(case.body, scope) for case in s.cases), False)]
+            return [done, Branch(tuple(self._block(case.body, scope) for case in s.cases), False)]
         return self._simple(s, scope, sure)
 
-    def _simple(self, s: ast.stmt, scope: OutlineScope, sure: bool) -> list[Step]:
+    def _simple(self, s: ast.stmt, scope: Bindings, sure: bool) -> list[Step]:
         if isinstance(s, ast.Import):
             imports = tuple(Ref("member", module=alias.name) for alias in s.names)
             self.outline.imported += imports
@@ -242,7 +242,7 @@ class _Reader(Expressions):
             return [done, Jump(type(s).__name__.lower())]
         return [done]
 
-    def _class(self, s: ast.ClassDef, scope: OutlineScope) -> list[Step]:
+    def _class(self, s: ast.ClassDef, scope: Bindings) -> list[Step]:
         made = self.outline.classes[self._defined[s]]
         bases = []
         for base in s.bases:
@@ -254,7 +254,7 @@ class _Reader(Expressions):
                 refs = self._chain_refs(base, scope)
             bases.append((ast.unparse(base), refs))
         made.bases = tuple(bases)
-        inner = OutlineScope("class", scope, scope.unit)
+        inner = Bindings("class", scope, scope.unit)
         self._enter_scope(inner, list(own_nodes(s.body)))
         for name, refs_of in inner.bindings.items():
             for ref in refs_of:
@@ -266,7 +266,7 @@ class _Reader(Expressions):
         done = self._do(s, scope, parts)
         return [done, *self._block(s.body, inner)]
 
-    def _if(self, s: ast.If, scope: OutlineScope) -> list[Step]:
+    def _if(self, s: ast.If, scope: Bindings) -> list[Step]:
         chain = [s]
         while len(chain[-1].orelse) == 1 and isinstance(chain[-1].orelse[0], ast.If):
             chain.append(chain[-1].orelse[0])
@@ -280,9 +280,9 @@ class _Reader(Expressions):
             if number == 0 and is_main_test:
                 return [done, *blocks[0]]
         blocks.append(self._block(chain[-1].orelse, scope))
-        return [done, Branches(tuple(blocks), True)]
+        return [done, Branch(tuple(blocks), True)]
 
-    def _loop(self, s: ast.While | ast.For | ast.AsyncFor, scope: OutlineScope) -> list[Step]:
+    def _loop(self, s: ast.While | ast.For | ast.AsyncFor, scope: Bindings) -> list[Step]:
         is_for = not isinstance(s, ast.While)
         parts = [(s.test, "test")] if isinstance(s, ast.While) else [(s.iter, ""), (s.target, "")]
         done = self._do(s, scope, parts)
@@ -299,7 +299,7 @@ class _Reader(Expressions):
         orelse = self._block(s.orelse, scope)
         return [done, Repeat(body, orelse, around)] if is_for else [Repeat((done, *body), orelse, around)]
 
-    def _with(self, s: ast.With | ast.AsyncWith, scope: OutlineScope, sure: bool) -> list[Step]:
+    def _with(self, s: ast.With | ast.AsyncWith, scope: Bindings, sure: bool) -> list[Step]:
         items = [item.context_expr for item in s.items]
         done = self._do(s, scope, [*((item, "") for item in items), *((i.optional_vars, "") for i in s.items)], sure)
         if self._is_iteration(s):
@@ -310,7 +310,7 @@ class _Reader(Expressions):
             return [done, Try(body, ((),), (), ())]
         return [done, *body]
 
-    def _children(self, body: Sequence[ast.stmt], scope: OutlineScope) -> tuple[Child, ...]:
+    def _children(self, body: Sequence[ast.stmt], scope: Bindings) -> tuple[Child, ...]:
         plain, self._plain = self._plain, 0
         self._recorded += 1
         found = tuple(
@@ -325,7 +325,7 @@ class _Reader(Expressions):
         self._headed.update(found)
         return bool(found)
 
-    def _records(self, iterable: ast.expr, scope: OutlineScope) -> bool:
+    def _records(self, iterable: ast.expr, scope: Bindings) -> bool:
         found = self._loops_in(iterable)
         if isinstance(iterable, ast.Name):
             found += self._held.get((scope.unit, iterable.id), [])

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from flor_ray.analysis.phases.callgraph import Graph, UnitId
-from flor_ray.analysis.phases.outline import Block, Branches, Do, Jump, Record, Repeat, Step, Try, steps
+from flor_ray.analysis.phases.outline import Block, Branch, Do, Jump, Record, Repeat, Step, Try, steps
 from flor_ray.analysis.source import calls_checkpointing
 from flor_ray.records import Region
 
@@ -70,7 +70,7 @@ class _Left:
         self.continued |= other.continued
 
 
-class RunningOrder:
+class Running:
     """A walk through all that a script may run. `problem`: why the phases cannot be known, or ""."""
 
     def __init__(self, script: str, files: Mapping[str, str]) -> None:
@@ -162,7 +162,7 @@ class RunningOrder:
         """`later`: a main loop may be entered after the step; `now`: in it, or after it."""
         if isinstance(step, Do):
             return _Left(self._do(unit, step, states, later, now))
-        if isinstance(step, Branches):
+        if isinstance(step, Branch):
             left = _Left() if step.is_exhaustive else _Left(states)
             for block in step.blocks:
                 after = self._block(unit, block, states, later)
@@ -246,11 +246,11 @@ class RunningOrder:
                     break
                 known = new
             ends = after.out | after.broken | after.continued | known
-            left.out |= self._left(state, inner, ends)
-            left.returned |= self._left(state, inner, after.returned)
+            left.out |= self._left(step, state, inner, ends)
+            left.returned |= self._left(step, state, inner, after.returned)
             if step.is_iteration:  # these jumps mean the loop around it
-                left.broken |= self._left(state, inner, after.broken)
-                left.continued |= self._left(state, inner, after.continued)
+                left.broken |= self._left(step, state, inner, after.broken)
+                left.continued |= self._left(step, state, inner, after.continued)
         ended = self._block(unit, step.orelse, left.out, later)
         ended.returned |= left.returned
         ended.broken |= left.broken
@@ -272,7 +272,7 @@ class RunningOrder:
             return _At.INNER, True
         return state
 
-    def _left(self, entered: _State, inner: _State, ends: _States) -> _States:
+    def _left(self, step: Record, entered: _State, inner: _State, ends: _States) -> _States:
         if not ends:
             return _NONE
         at = entered[0]
