@@ -54,7 +54,9 @@ class _Modules:
 
 @pytest.fixture(scope="module")
 def made(bench: Any) -> list[Any]:
-    return list(bench.synthetic.cases(24))
+    found = list(bench.synthetic.cases(24))
+    assert {case.stratum for case in found} == {"insert", "renamed", "present", "absent"}
+    return found
 
 
 # --- the generator ------------------------------------------------------------------------------------------------
@@ -105,6 +107,7 @@ def test_the_answer_is_the_older_version_with_the_statement_in_it(bench: Any, ma
 
 
 def test_nothing_is_expected_of_what_is_there_or_has_no_context(bench: Any, made: list[Any]) -> None:
+    assert any(case.stratum == "present" and not case.renamed for case in made)
     for case in made:
         carried = ast.unparse(bench.baselines.statement_at(case.newer, case.line))
         if case.stratum == "present" and not case.renamed:

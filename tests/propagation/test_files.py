@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from flor_ray.propagation import propagate, propagate_tree
 from flor_ray.records import Propagation, Refusal, TreePropagation, TreeRefusal
+from tests.propagation.forgetting import forget
 
 TRAIN = """\
 import flor_ray as flor
@@ -408,6 +409,7 @@ def test_every_line_is_answered_once_and_nothing_but_lines_is_inserted(
         rest = iter(source.splitlines())
         assert all(any(line == other for other in rest) for line in older[path].splitlines())
     assert {each.older_path for each in result.placed if not each.placement.present} == set(result.sources)
+    forget()
     assert propagate_tree(newer, older, lines, counterparts=counterparts) == result
 
 

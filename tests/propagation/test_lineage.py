@@ -12,6 +12,7 @@ from flor_ray.propagation import propagate, propagate_tree, propagate_tree_throu
 from flor_ray.propagation.histories.files import PropagatePair
 from flor_ray.propagation.matching.thresholds import MIN_CONFIDENCE
 from flor_ray.records import Placement, Propagation, Refusal, TreePropagation, TreeRefusal
+from tests.propagation.forgetting import forget
 
 BARE = """\
 import flor_ray as flor
@@ -278,6 +279,7 @@ def test_statements_of_several_files_are_compared_one_by_one() -> None:
     result = propagate_tree_through(lineage, {"train.py": [LOSS], "help.py": [6]})
     assert sorted(result.sources) == ["help.py", "train.py"]
     assert result.refused == ()
+    forget()
     again = propagate_tree_through(lineage, {"train.py": [LOSS], "help.py": [6]})
     assert again == result
 
@@ -295,4 +297,5 @@ def test_every_line_is_answered_once_and_nothing_but_lines_is_inserted(lineage: 
     assert sorted([*(p.line for p in result.placed), *(r.line for r in result.refused)]) == sorted(set(lines))
     rest = iter(result.source.splitlines())
     assert all(any(line == other for other in rest) for line in lineage[-1].splitlines())
+    forget()
     assert through(lineage, lines) == result

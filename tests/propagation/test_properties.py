@@ -17,6 +17,7 @@ from flor_ray.propagation import find_args, find_statements, propagate
 from flor_ray.propagation.matching.gumtree import match
 from flor_ray.propagation.matching.mapping import Mapping
 from flor_ray.propagation.reading.parse import is_python, parse
+from tests.propagation.forgetting import forget
 
 NAMES = st.sampled_from(["net", "loss", "x", "y", "optimizer", "total", "evaluate", "flor"])
 VALUES = st.one_of(NAMES, st.sampled_from(["1", "net(x)", "loss.item()", "[x for x in y]", "lambda x: x + y", "'s'"]))
@@ -91,6 +92,7 @@ def test_older_sources_are_only_inserted_into_and_stay_python(newer: str, older:
     assert is_subsequence(older.splitlines(), result.source.splitlines())
     assert sorted([*(each.line for each in result.placed), *(each.line for each in result.refused)]) == lines
     ast.parse(result.source)
+    forget()
     assert propagate(newer, older, lines) == result
 
 

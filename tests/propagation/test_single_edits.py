@@ -109,7 +109,7 @@ EDITS: dict[str, Callable[[str], str]] = {
 }
 
 
-def positions() -> list[tuple[int, str]]:
+def find_positions() -> list[tuple[int, str]]:
     """Lines that mention a variable, and what would be logged behind them."""
     found = []
     for number, line in enumerate(SCRIPT.splitlines(), 1):
@@ -124,12 +124,16 @@ def positions() -> list[tuple[int, str]]:
     return found
 
 
+POSITIONS = find_positions()
+
+
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
 def test_one_edit_does_not_lead_a_statement_astray(edit: Callable[[str], str]) -> None:
     lines = SCRIPT.splitlines()
     older = edit(SCRIPT)
     assert older != SCRIPT
-    for number, value in positions():
+    assert {value for _, value in POSITIONS} == set(VALUES.values())
+    for number, value in POSITIONS:
         indent = lines[number - 1][: len(lines[number - 1]) - len(lines[number - 1].lstrip())]
         newer = "\n".join([*lines[:number], f'{indent}flor.log("hindsight", {value})', *lines[number:]]) + "\n"
         result = propagate(newer, older, [number + 1])
