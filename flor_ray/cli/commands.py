@@ -76,6 +76,7 @@ def cli() -> None:
 
 
 @cli.command(
+    short_help="Record a run of a training script.",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []},
     add_help_option=False,
     options_metavar="",
@@ -88,17 +89,18 @@ def cli() -> None:
 )
 @click.pass_context
 def run(context: click.Context, words: tuple[str, ...]) -> None:
-    """Record a run of a training script, without flags of ours in the script's own command line.
+    """Record a run of a training script. What follows SCRIPT is its own; no flag of ours is among it.
 
-    With --capture, numbers that the script prints or logs with `logging` become features, such as `loss` from
-    "loss: 0.3", "loss=0.3" or "epoch 2 - loss 0.3", also in a tqdm bar. Names that the script gives to flor.log stay
-    its own. Not captured: tables, numbers with a unit, and what subprocesses and worker processes print.
+    --flor gives the run a name, --kwargs gives values to flor.arg. With --capture, numbers that the script prints or
+    logs with `logging` become features, such as `loss` from "loss: 0.3", "loss=0.3" or "epoch 2 - loss 0.3", also in a
+    tqdm bar. Names that the script gives to flor.log stay its own. Not captured: tables, numbers with a unit, and what
+    subprocesses and worker processes print.
 
     \b
     Examples:
-      flor-ray run train.py
+      flor-ray run train.py --lr 0.01
       flor-ray run --flor bigger_batch --kwargs batch_size=256 train.py --epochs 5
-      flor-ray run --capture train.py --lr 0.01
+      flor-ray run --capture train.py
     """
     import contextlib
     import runpy
@@ -174,8 +176,8 @@ def versions(verbose: bool, store: str | None) -> None:
 
     \b
     Examples:
-      flor-ray versions
-      flor-ray versions --verbose
+      flor-ray versions               one line per run
+      flor-ray versions --verbose     and which checkpoints each of them has
     """
     from flor_ray.cli import terminal
     from flor_ray.store.project import Project
@@ -193,17 +195,21 @@ def versions(verbose: bool, store: str | None) -> None:
         click.echo("\n" + replays.checkpointing(experiment, taken, skips, experiment.profile.epochs))
 
 
-@cli.command()
-@click.argument("names", nargs=-1)
+@cli.command(short_help="Print logged values as a table.")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--csv", type=click.Path(dir_okay=False), help="Write to this file instead of the terminal.")
 @store_option
 def dataframe(names: tuple[str, ...], csv: str | None, store: str | None) -> None:
-    """Print logged values as a table; all features if none is named.
+    """Print logged values as a table, recorded and replayed ones alike; all features if no NAME is given.
+
+    There is a row per version, per epoch or per step: the finest of these at which one of the features was logged.
+    What is missing is NaN; `flor-ray replay` fills it.
 
     \b
     Examples:
-      flor-ray dataframe loss accuracy
-      flor-ray dataframe loss --csv loss.csv
+      flor-ray dataframe                         everything
+      flor-ray dataframe loss accuracy           two features side by side
+      flor-ray dataframe loss --csv loss.csv     all rows, in a file
     """
     from flor_ray import lookup
     from flor_ray.cli import terminal
@@ -219,14 +225,14 @@ def dataframe(names: tuple[str, ...], csv: str | None, store: str | None) -> Non
     terminal.print_pivot(found.pivot)
 
 
-@cli.command()
+@cli.command(short_help="Say where a log statement would stand in old versions.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option(
     "--versions",
     "prefixes",
     multiple=True,
     metavar="V",
-    help="Only the versions whose ids begin so; several by commas, or by repeating it.",
+    help="Only the versions whose ids begin so; several with commas between, or repeat it.",
 )
 @click.option("--diff", is_flag=True, help="Print what is put into each version's files.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: one object per version and statement.")
@@ -264,12 +270,12 @@ def propagate(
 
     \b
     Examples:
-      flor-ray propagate grad_norm
-      flor-ray propagate grad_norm --diff | less
+      flor-ray propagate grad_norm                                 a line per version
+      flor-ray propagate grad_norm --diff | less                   what is put where
       flor-ray propagate grad_norm --versions a1b2c3,d4e5f6 --diff
-      flor-ray propagate grad_norm --version a1b2c3 --line 42
+      flor-ray propagate grad_norm --version a1b2c3 --line 42      pin it there
       flor-ray propagate grad_norm --version a1b2c3 --line 42 --indent 4
-      flor-ray propagate grad_norm --version a1b2c3 --remove
+      flor-ray propagate grad_norm --version a1b2c3 --remove       leave it to us again
     """
     import json
 
@@ -321,7 +327,7 @@ def propagate(
         raise SystemExit(1)
 
 
-@cli.command()
+@cli.command(short_help="See all of it in two minutes.")
 @click.option(
     "--dir",
     "directory",
@@ -332,11 +338,13 @@ def propagate(
 def demo(directory: Path | None, workers: int | None) -> None:
     """Record six versions of a digits classifier, add a log statement, and fill its column for all of them.
 
-    The folder stays, with a git repository and the recorded versions in it, for you to play on.
+    The folder stays, with a git repository and the recorded versions in it, for you to play on. Its replay runs on
+    Ray, as on a cluster.
 
     \b
-    Example:
-      flor-ray demo --dir /tmp/flor-demo
+    Examples:
+      flor-ray demo
+      flor-ray demo --dir /tmp/flor-demo --workers 2
     """
     from flor_ray.cli import demo as story
 

@@ -8,7 +8,7 @@ where_option = click.option(
     "--where", metavar="QUERY", help='pandas query over features, e.g. "accuracy < 95 and epoch >= 3".'
 )
 workers_option = click.option(
-    "--workers", "-n", type=click.IntRange(1), help="How many; default: one per GPU, or per CPU."
+    "--workers", "-n", type=click.IntRange(1), metavar="N", help="How many; default: one per GPU, or per CPU."
 )
 budget_option = click.option(
     "--budget", metavar="SPAN", help="Time of all workers together, such as 2h; as much is replayed as fits."
@@ -23,7 +23,7 @@ first_option = click.option(
     "default is each version's last epoch, then coarse to fine.",
 )
 price_option = click.option(
-    "--price", type=click.FloatRange(0), metavar="X", envvar="FLOR_RAY_PRICE", help="Price of a worker's hour."
+    "--price", type=click.FloatRange(0), metavar="X", envvar="FLOR_RAY_PRICE", help="Price of an hour of a worker."
 )
 env_option = click.option(
     "--env",

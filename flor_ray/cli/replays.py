@@ -23,8 +23,8 @@ _ASK_SECONDS = 60.0  # replays that should take longer are asked about first
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command()
-@click.argument("names", nargs=-1, required=True)
+@click.command(short_help="Say what a replay would run, and how long it should take.")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @where_option
 @workers_option
 @env_option
@@ -56,9 +56,9 @@ def explain(
     Examples:
       flor-ray explain grad_norm
       flor-ray explain grad_norm cf_matrix --where "accuracy < 95" --workers 8
-      flor-ray explain grad_norm --tradeoff --price 2.5        how many GPUs are worth it
-      flor-ray explain grad_norm --budget 2h --first peak:accuracy
-      flor-ray explain grad_norm --html plan.html
+      flor-ray explain grad_norm --tradeoff --price 2.5                how many GPUs are worth it
+      flor-ray explain grad_norm --budget 2h --first peak:accuracy     what fits into two hours
+      flor-ray explain grad_norm --html plan.html                      the plan as a page
     """
     from flor_ray import pipeline
     from flor_ray.cli import progress
@@ -82,8 +82,8 @@ def explain(
         click.echo(f"{len(frame)} segments are in {csv}.")
 
 
-@click.command()
-@click.argument("names", nargs=-1, required=True)
+@click.command(short_help="Fill columns by replaying old versions.")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @where_option
 @workers_option
 @env_option
@@ -117,15 +117,20 @@ def replay(
 ) -> None:
     """Fill the missing values of features by replaying old versions.
 
-    Ctrl-C keeps what is finished; the same command then goes on with the rest. So it does after a --budget.
+    Says first what it will run, and asks if that should take more than a minute. Ctrl-C keeps what is finished; the
+    same command then goes on with the rest. So it does after a --budget.
+
+    It runs on the Ray cluster that RAY_ADDRESS names, on one that runs here, or on one that it starts. Where there is
+    none yet and the replay should be over before one is there (10 s), worker processes of this machine run it instead.
 
     \b
     Examples:
       flor-ray replay cf_matrix
       flor-ray replay grad_norm --where "accuracy < 95 and epoch >= 3" --yes
-      flor-ray replay grad_norm --budget 2h --first peak:accuracy,end
-      flor-ray replay grad_norm --time-limit 10m --memory-limit 8GB
-      flor-ray replay grad_norm --env recorded
+      flor-ray replay grad_norm --budget 2h --first peak:accuracy,end     as much as fits, peaks first
+      flor-ray replay grad_norm --time-limit 10m --memory-limit 8GB       of each segment
+      flor-ray replay grad_norm --env recorded                            with the packages of then
+      flor-ray replay grad_norm --workers 2 --local                       without Ray
     """
     from flor_ray import pipeline, wording
     from flor_ray.cli import progress, terminal
@@ -159,7 +164,7 @@ def replay(
         raise SystemExit(1)
 
 
-@click.command()
+@click.command(short_help="Show what each worker did in a replay.")
 @click.argument("replay", required=False)
 @click.option("--html", type=_FILE, help="Write a Gantt chart as a page that opens offline.")
 @click.option("--list", "listed", is_flag=True, help="List the replays that have a timeline.")
@@ -190,17 +195,23 @@ def timeline(replay: str | None, html: Path | None, listed: bool, store: str | N
         click.echo(f"The chart is in {html}.")
 
 
-@click.command()
-@click.argument("names", nargs=-1, required=True)
+@click.command(short_help="Say how long a replay would take on other numbers of workers.")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @where_option
-@click.option("--workers", "-n", default="1,2,4,8,16,32,64", show_default=True, help="Numbers with commas between.")
-@click.option("--latency", type=click.FloatRange(0), default=0.0, help="Seconds of a call to a worker.")
-@click.option("--start", type=click.FloatRange(0), default=0.0, help="Seconds until a worker is there.")
-@click.option("--bandwidth", type=click.FloatRange(0, min_open=True), help="Bytes per second of the shared storage.")
-@click.option("--noise", type=click.FloatRange(0), default=0.0, help="Of an epoch's seconds: 0.2 is 20 %.")
-@click.option("--stragglers", type=click.FloatRange(0, 1), default=0.0, help="Share of workers that are 8x slow.")
-@click.option("--failures", type=click.FloatRange(0), default=0.0, help="Of a worker per hour.")
-@click.option("--seed", type=int, default=0, help="Of chance; the same seed gives the same result.")
+@click.option(
+    "--workers", "-n", default="1,2,4,8,16,32,64", metavar="N,...", show_default=True, help="Numbers of workers."
+)
+@click.option("--latency", type=click.FloatRange(0), default=0.0, metavar="SECONDS", help="Time of a call to a worker.")
+@click.option("--start", type=click.FloatRange(0), default=0.0, metavar="SECONDS", help="Time until a worker is there.")
+@click.option(
+    "--bandwidth", type=click.FloatRange(0, min_open=True), metavar="BYTES", help="Of the shared storage, per second."
+)
+@click.option("--noise", type=click.FloatRange(0), default=0.0, metavar="X", help="Of an epoch's time: 0.2 is 20 %.")
+@click.option(
+    "--stragglers", type=click.FloatRange(0, 1), default=0.0, metavar="X", help="Share of workers that are 8x slow."
+)
+@click.option("--failures", type=click.FloatRange(0), default=0.0, metavar="X", help="Failures of a worker in an hour.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Of chance: the same seed gives the same result.")
 @click.option("--html", type=_FILE, help="Write a Gantt chart of the most workers as a page that opens offline.")
 @store_option
 def simulate(
@@ -217,7 +228,7 @@ def simulate(
     html: Path | None,
     store: str | None,
 ) -> None:
-    """How long the same replay would take on other numbers of workers. Runs nothing.
+    """Say how long the same replay would take on other numbers of workers. Runs nothing.
 
     What is simulated is the replay of NAMES, by what the store knows of its costs. Its scheduler is the one of real
     replays.

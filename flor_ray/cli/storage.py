@@ -7,7 +7,7 @@ import click
 from flor_ray.cli.options import store_option
 
 
-@click.command()
+@click.command(short_help="Say how many bytes each version needs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, all sizes in bytes.")
 @store_option
 def storage(as_json: bool, store: str | None) -> None:
@@ -18,8 +18,8 @@ def storage(as_json: bool, store: str | None) -> None:
 
     \b
     Examples:
-      flor-ray storage
-      flor-ray storage --json
+      flor-ray storage            as a table
+      flor-ray storage --json     for other programs
     """
     import json
 
@@ -39,7 +39,7 @@ def storage(as_json: bool, store: str | None) -> None:
         click.echo(disk_space.storage(what, found.damage))
 
 
-@click.command()
+@click.command(short_help="Delete checkpoints and objects that nobody needs.")
 @click.option(
     "--keep",
     "keeps",

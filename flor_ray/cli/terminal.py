@@ -35,14 +35,13 @@ _MAX_ROWS = 200  # of logged values that are printed; files get all
 
 def run_with_progress(prepared: Prepared, limits: Limits = DEFAULT_LIMITS, executor: str | None = None) -> Outcome:
     """Replay with a progress bar, or with plain lines where there is no terminal; `executor` as in `pipeline.run`."""
+    from flor_ray import pipeline
+
+    if not sys.stdout.isatty() or not prepared.costs:
+        return pipeline.run(prepared, executor, _plain_progress(), limits)
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from flor_ray import pipeline
-
-    console = Console()
-    if not console.is_terminal or not prepared.costs:
-        return pipeline.run(prepared, executor, _plain_progress(), limits)
     left = TextColumn("{task.fields[left]}")
     columns = (
         TextColumn("Replaying"),
@@ -52,7 +51,7 @@ def run_with_progress(prepared: Prepared, limits: Limits = DEFAULT_LIMITS, execu
         TimeElapsedColumn(),
         left,
     )
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=Console()) as bar:
         task = bar.add_task("replay", total=None, left="starting workers")
         told = _Drift(bar.console.print)
 

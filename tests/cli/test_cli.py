@@ -37,6 +37,13 @@ def test_each_command_has_help_with_an_example_that_names_it(command: str) -> No
     assert re.search(rf"Examples?:\n +flor-ray {command}", result.output)
 
 
+def test_the_list_of_commands_says_what_each_is_for_in_a_line() -> None:
+    _, _, listed = CliRunner().invoke(cli, ["--help"]).output.partition("Commands:\n")
+    said = {line.split()[0]: line for line in listed.splitlines()}
+    assert list(said) == COMMANDS
+    assert [name for name, line in said.items() if not line.endswith(".") or line.endswith("...")] == []
+
+
 def test_every_option_is_explained() -> None:
     silent = [
         f"{name} {option.name}"
@@ -92,7 +99,7 @@ def test_replays_of_more_than_a_minute_are_asked_about_and_no_means_no(lab: Lab)
     assert done.returncode == 130
     assert re.search(r"Spend about \d+ min", done.stdout)
     assert lab.values("x") == []
-    assert lab.cli("replay", "x", "--workers", "1", "--yes").returncode == 0
+    assert lab.cli("replay", "x", "--workers", "1", "--yes", "--local").returncode == 0
     assert len(lab.values("x")) == 6
 
 
