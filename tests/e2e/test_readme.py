@@ -1,4 +1,4 @@
-"""The README, run: a reader who pastes its blocks one after another into a shell gets what it promises."""
+"""README.md and docs/, run: a reader who pastes their blocks one after another into a shell gets what they promise."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from tests.conftest import environment
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# (\w+\.py)\n")  # how a block begins that is a file of this name
+# In one folder, where they carry on one another's example. Recording comes last: its scripts are others than train.py,
+# so that no statement of train.py could be carried into them.
+PAGES = ("README.md", *(f"docs/{name}.md" for name in ("tutorial", "propagation", "costs", "store", "recording")))
 
 
-def blocks() -> list[tuple[str, str]]:
-    return BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+def blocks(page: str) -> list[tuple[str, str]]:
+    return BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
 
 
 def run(command: list[str], folder: Path) -> str:
@@ -29,37 +33,55 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def test_blocks_are_of_known_kinds() -> None:
-    assert {language for language, _ in blocks()} == {"sh", "python", "text"}
+def paste(page: str, folder: Path) -> str:
+    """Run a page's blocks, in order, and return what they print."""
+    output = ""
+    for language, text in blocks(page):
+        if text == "make demo\n":  # in the checkout: test_demo.py
+            continue
+        file = FILE.match(text)
+        if language == "sh":
+            output += run(["bash", "-euo", "pipefail", "-c", text], folder)
+        elif language == "python" and file is not None:
+            (folder / file[1]).write_text(text)
+        elif language == "python":
+            output += run([sys.executable, "-c", text], folder)
+    return output
+
+
+def test_blocks_are_of_known_kinds_and_are_run() -> None:
+    kinds = {
+        str(page.relative_to(ROOT)): {language for language, _ in blocks(str(page.relative_to(ROOT)))}
+        for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    }
+    assert set().union(*kinds.values()) == {"sh", "python", "text", "sql"}
+    assert {page for page, found in kinds.items() if found & {"sh", "python"}} == set(PAGES)
 
 
 @pytest.mark.timeout(300)
 def test_every_block_runs_in_order(tmp_path: Path) -> None:
     folder = tmp_path / "project"
     folder.mkdir()
-    output = ""
-    for language, text in blocks():
-        if text == "make demo\n":  # in the checkout: test_demo.py
-            continue
-        if language == "sh":
-            output += run(["bash", "-euo", "pipefail", "-c", text], folder)
-        elif text.startswith("# train.py\n"):
-            (folder / "train.py").write_text(text)
-        elif language == "python":
-            output += run([sys.executable, "-c", text], folder)
-    assert "Estimated time" in output
-    assert "grad_norm" in output
+    output = {page: paste(page, folder) for page in PAGES}
+    assert "Estimated time" in output["README.md"]
+    assert "grad_norm" in output["README.md"]
+    assert output["docs/tutorial.md"].count("exact") == 2  # versions
+    assert "Nothing to replay" not in output["docs/costs.md"]
+    assert "val_acc" in output["docs/recording.md"]
+    run([sys.executable, "-c", AS_WE_READ_IT], folder)
 
 
-def test_every_command_of_the_command_line_is_in_the_readme() -> None:
-    from flor_ray.cli.commands import cli
+# The example on the page about the store's format reads what flor_ray reads.
+AS_WE_READ_IT = """
+import flor_ray as flor
+from read_store import log_records
 
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [name for name in cli.commands if not re.search(rf"`flor-ray.*\b{name}\b|`{name}`", text)] == []
-
-
-def test_every_public_name_is_in_the_readme() -> None:
-    import flor_ray
-
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [name for name in flor_ray.__all__ if name not in text] == []
+records = log_records(".flor")
+for name in ("grad_norm", "weight_norm", "loss", "accuracy"):
+    ours = flor.dataframe(name).dropna(subset=[name])
+    theirs = records[records["name"] == name].rename(columns={"number": name})
+    place = [column for column in ("version", "epoch", "step") if column in ours]
+    columns = [*place, name]
+    assert len(ours) > 0
+    assert sorted(ours[columns].itertuples(index=False)) == sorted(theirs[columns].itertuples(index=False)), name
+"""
