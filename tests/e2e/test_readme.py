@@ -58,7 +58,7 @@ def test_blocks_are_of_known_kinds_and_are_run() -> None:
     assert {page for page, found in kinds.items() if found & {"sh", "python"}} == set(PAGES)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_block_runs_in_order(tmp_path: Path) -> None:
     folder = tmp_path / "project"
     folder.mkdir()
