@@ -25,7 +25,7 @@ from typing import Any, Self
 import ray
 from ray.exceptions import RayActorError, RuntimeEnvSetupError
 
-from flor_ray.cluster.executors import WorkerCalibrated, calibrated, failure
+from flor_ray.cluster.executors import MAX_REPLACEMENTS, WorkerCalibrated, calibrated, failure
 from flor_ray.cluster.worker import Worker
 from flor_ray.errors import FlorError, UsageError
 from flor_ray.records import Segment, SegmentReport
@@ -42,7 +42,6 @@ from flor_ray.scheduler.messages import (
     WorkerLost,
 )
 
-_MAX_REPLACEMENTS = 3  # new actors per worker slot before the slot is given up
 _CLOSE_SECONDS = 10.0  # for retired actors to remove their files
 _INSTALL_SECONDS = 540  # for Ray to copy the installed environment and install packages, which may be large
 _INSTALL_OPTIONS = ["--disable-pip-version-check", "--retries", "2", "--timeout", "20"]
@@ -135,6 +134,7 @@ class RayExecutor:
         self._nodes: dict[str, str] = {}  # worker -> its node
         self._looked = 0.0  # when it was last seen which nodes are drained
         self._closing: list[Any] = []
+        self._retired: set[str] = set()
         self._numbers = itertools.count()
         self.pids: dict[str, int] = {}  # process id of each worker's actor, on its node
 
@@ -173,6 +173,7 @@ class RayExecutor:
 
     def retire(self, worker: str) -> None:
         if worker in self._actors:
+            self._retired.add(worker)
             self._closing.append(self._actors[worker].close.remote())
 
     def wait(self, timeout_seconds: float) -> list[Event | WorkerCalibrated]:
@@ -218,6 +219,11 @@ class RayExecutor:
         return [WorkerDraining(worker) for worker in gone]
 
     def close(self) -> None:
+        running = {worker: segment for worker, segment in self._in_flight.values() if segment is not None}
+        for worker, segment in running.items():  # which would have to be waited for
+            self._actors[worker].cancel.remote(segment)
+        for worker in (self.pids.keys() | running.keys()) - self._retired:  # others have nothing to tidy up
+            self._closing.append(self._actors[worker].close.remote())
         if self._closing:
             ray.wait(self._closing, num_returns=len(self._closing), timeout=_CLOSE_SECONDS)
         for actor in self._actors.values():
@@ -284,7 +290,7 @@ class RayExecutor:
             self.pids.pop(worker, None)
             self._nodes.pop(worker, None)
             replacements = self._replacements.pop(worker)
-            if replacements < _MAX_REPLACEMENTS:
+            if replacements < MAX_REPLACEMENTS:
                 self._start_actor(replacements + 1)
             return [] if segment is None else [WorkerLost(worker)]
         self._proven.add(self._packages[worker])

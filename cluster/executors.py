@@ -1,10 +1,11 @@
-"""The contract between the driver and whatever runs workers, and its implementation on threads of this process.
+"""The contract between the driver and whatever runs workers, and its simplest implementation, on threads.
 
     driver ── submit, shorten, cancel, retire ──> executor ── events (flor_ray.scheduler.messages) ──> driver
 
 An executor promises: one segment at a time per worker; for each submitted segment exactly one of done, failed,
 cancelled or the worker's loss; for each `shorten` one answer, or the worker's loss; `wait` returns as soon as there is
-an event; after `close` nothing of it runs. `flor_ray.cluster.actors` keeps the same contract on Ray.
+an event; after `close` nothing of it runs. `flor_ray.cluster.actors` keeps this contract on Ray, and
+`flor_ray.cluster.local` with processes of this machine.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from flor_ray.scheduler.messages import (
     SegmentShortened,
     WorkerJoined,
 )
+
+MAX_REPLACEMENTS = 3  # new workers for one that was lost, and for those that came after it, before its slot is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,17 @@ def calibrated(worker: Worker, job: VersionJob) -> Calibration | FlorError:
         return error
 
 
+def without_packages(job: VersionJob) -> None:
+    """Raise UsageError if a job needs packages of its own: where workers share the driver's, it cannot have them."""
+    if job.packages:
+        raise UsageError(
+            f"Workers of this machine have the packages that are installed here ({', '.join(job.packages)} would be "
+            'needed). Replay on Ray, or with env="current".'
+        )
+
+
 class ThreadExecutor:
-    """Workers on threads of this process: for small replays without Ray, and for tests."""
+    """Workers on threads of this process: for tests, which see into them."""
 
     def __init__(self) -> None:
         self._events: queue.Queue[Event | WorkerCalibrated] = queue.Queue()
@@ -111,11 +123,7 @@ class ThreadExecutor:
             thread.start()
 
     def submit(self, worker: str, job: VersionJob, segment: Segment) -> None:
-        if job.packages:
-            raise UsageError(
-                f"Threads of this process cannot have other packages than it ({', '.join(job.packages)} would be "
-                'needed). Replay on Ray, or with env="current".'
-            )
+        without_packages(job)
         self._running[worker] = segment, 0
         self._inboxes[worker].put((job, segment))
 
@@ -143,6 +151,8 @@ class ThreadExecutor:
         return [*self._epochs(), *events]
 
     def close(self) -> None:
+        for name, (segment, _) in self._running.items():
+            self._workers[name].cancel(segment)
         for inbox in self._inboxes.values():
             inbox.put(None)
         for thread in self._threads:

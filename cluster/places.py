@@ -1,12 +1,26 @@
-"""Where there is room for workers: on a Ray cluster, or on this machine. Found out without importing Ray, which takes
-longer than most answers do."""
+"""Where replays run, and how many workers there is room for: on a Ray cluster, or on this machine. Found out without
+importing Ray, which takes longer than most answers do.
+
+A replay runs on Ray if a cluster is at hand, if this machine has GPUs (Ray gives each worker one), if packages have to
+be installed for it (Ray does that), and if it is long. What is left are short replays on a machine without a cluster:
+Ray would be started for them on the same processors, and they are over before it is there.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
 import sys
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
+
+from flor_ray.errors import UsageError
+
+RAY, LOCAL = "ray", "local"
+# From ray.init to the first worker of a cluster that is started for a replay: 10 to 25 s on two cores. The lower end is
+# taken, so that what runs without Ray is surely over before Ray would have begun.
+RAY_START_SECONDS = 10.0
 
 _GPUS = Path("/proc/driver/nvidia/gpus")
 _CONNECT_SECONDS = 0.5  # for a cluster on this machine to answer
@@ -14,9 +28,12 @@ _CONNECT_SECONDS = 0.5  # for a cluster on this machine to answer
 
 def cluster_at_hand() -> bool:
     """Whether a Ray cluster was named (RAY_ADDRESS), this process is connected to one, or one runs on this machine."""
+    return _connected() or bool(os.environ.get("RAY_ADDRESS")) or _runs_here()
+
+
+def _connected() -> bool:
     ray = sys.modules.get("ray")
-    connected = ray is not None and ray.is_initialized()
-    return connected or bool(os.environ.get("RAY_ADDRESS")) or _runs_here()
+    return ray is not None and bool(ray.is_initialized())
 
 
 def _runs_here() -> bool:
@@ -43,3 +60,43 @@ def expected_slots() -> int:
 
         return actors.slots()[0]
     return gpus_here() or os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a replay runs."""
+
+    executor: str  # RAY or LOCAL
+    why: str = ""  # a sentence for who waits, where it is not what he asked for
+
+
+def choose(wanted: str | None, workers: int, seconds: float, packages: Collection[str] = ()) -> Place:
+    """Where a replay runs that should take so many seconds on so many workers.
+
+    Args:
+        wanted: "ray" or "local", as the user asks for; None: see the module.
+        packages: that have to be installed for it.
+
+    Raises:
+        UsageError: `wanted` is something else, or "local" for what this machine's processes cannot do.
+    """
+    if wanted not in (None, RAY, LOCAL):
+        raise UsageError(f"executor={wanted!r} is not known; it is {RAY!r} or {LOCAL!r}.")
+    unable = _unable(packages)
+    if wanted == LOCAL and unable:
+        raise UsageError(f'It cannot run on local workers: {unable}. Leave out --local (executor="local" in Python).')
+    if wanted is not None:
+        return Place(wanted)
+    if cluster_at_hand():
+        return Place(RAY)
+    if unable or seconds >= RAY_START_SECONDS:
+        return Place(RAY, f"Starting Ray on this machine: {unable}." if unable else "")
+    processes = f"{workers} worker process{'' if workers == 1 else 'es'}"
+    return Place(LOCAL, f"Running on {processes} of this machine: starting Ray would take longer (--ray does so).")
+
+
+def _unable(packages: Collection[str]) -> str:
+    """What local workers cannot do of a replay; "" if they can."""
+    if gpus_here():
+        return "this machine has GPUs, and only Ray gives each worker its own"
+    return "the recorded packages are installed by Ray" if packages else ""

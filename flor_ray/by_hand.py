@@ -21,6 +21,7 @@ from types import TracebackType
 
 from flor_ray.analysis import epoch_ends
 from flor_ray.analysis.epoch_ends import Marking
+from flor_ray.analysis.source import calls_checkpointing
 from flor_ray.errors import NothingRecorded, UsageError
 from flor_ray.patching import donors, patching, statements
 from flor_ray.planning import segmenting
@@ -119,7 +120,7 @@ def start(given: Flags) -> Replayer:
     task = replace(
         ReplayTask.of(store.url, repository.root, experiment, listed, clocked), script=name, argv=tuple(sys.argv[1:])
     )
-    waits = scripts.calls_checkpointing(script.read_text(errors="replace"))
+    waits = calls_checkpointing(script.read_text(errors="replace"))
     channel = _ByHand(project, experiment, listed, segments, texts)
     replayer = Replayer(task, channel, store.objects, waits, scripts.process_started())
     _finish_at_exit(replayer)

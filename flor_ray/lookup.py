@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flor_ray.errors import FlorWarning, UnknownFeature
@@ -14,6 +15,46 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from flor_ray.replaying.results import Judgement
+    from flor_ray.store.pivots import Pivot
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Logged values, and what their reader must know of them."""
+
+    pivot: Pivot
+    judgements: Mapping[str, Judgement]  # by version, of the replays that answered
+    doubtful: Mapping[str, Mapping[str, str]]  # by version: features, and the variables that no checkpoint could keep
+
+    @property
+    def sentences(self) -> list[str]:
+        """Why values may not be those of the original run."""
+        if not self.judgements:
+            return []
+        from flor_ray.reports import replays as reports
+
+        judged = [(v, s) for v, one in sorted(self.judgements.items()) for s in reports.describe_judgement(one)]
+        doubts = [
+            (v, reports.describe_doubt(*doubt)) for v, found in sorted(self.doubtful.items()) for doubt in found.items()
+        ]
+        return [f"version {version[:8]}: {sentence}" for version, sentence in judged + doubts]
+
+
+def answer(names: Sequence[str], path: str = ".", store_url: str | None = None) -> Answer:
+    """The values of `names` (none: of all features), as `dataframe` has them, without pandas.
+
+    Raises:
+        UnknownFeature: a name was never logged, and no file logs it.
+    """
+    from flor_ray.store import pivots
+
+    project = Project.open(path, store_url)
+    experiments = project.experiments()
+    logged = project.store.logged(project.name, names or None, [experiment.version for experiment in experiments])
+    if unknown := [name for name in names if name not in logged.names]:
+        _expect_in_code(project, unknown, experiments, logged.names)
+    found = pivots.pivot(project.store, project.name, names, experiments, logged.rows)
+    return Answer(found, *_judged(logged.reports, names)) if logged.reports else Answer(found, {}, {})
 
 
 def dataframe(*names: str, path: str = ".", store_url: str | None = None) -> pd.DataFrame:
@@ -29,20 +70,16 @@ def dataframe(*names: str, path: str = ".", store_url: str | None = None) -> pd.
     Raises:
         UnknownFeature: a name was never logged, and no file logs it.
     """
-    from flor_ray.store import pivots
+    from flor_ray.store import data_frames
 
-    project = Project.open(path, store_url)
-    experiments = project.experiments()
-    logged = project.store.logged(project.name, names or None, [experiment.version for experiment in experiments])
-    if unknown := [name for name in names if name not in logged.names]:
-        _expect_in_code(project, unknown, experiments, logged.names)
-    result = pivots.dataframe(project.store, project.name, names, experiments, logged.rows)
-    judgements, doubtful = _judged(logged.reports, names) if logged.reports else ({}, {})
+    found = answer(names, path, store_url)
+    judgements, doubtful = found.judgements, found.doubtful
+    result = data_frames.of(found.pivot)
     result.attrs["fidelity"] = {version: judgement.plain for version, judgement in sorted(judgements.items())}
-    result.attrs["diverged"] = sorted(v for v, found in judgements.items() if found.verdict is Fidelity.DIVERGED)
+    result.attrs["diverged"] = sorted(v for v, one in judgements.items() if one.verdict is Fidelity.DIVERGED)
     result.attrs["doubtful"] = {version: sorted(doubts) for version, doubts in sorted(doubtful.items())}
-    for version, sentence in _sentences(judgements, doubtful) if judgements else ():
-        warnings.warn(f"version {version[:8]}: {sentence}", FlorWarning, stacklevel=2)
+    for sentence in found.sentences:
+        warnings.warn(sentence, FlorWarning, stacklevel=2)
     return result
 
 
@@ -80,15 +117,6 @@ def _judged(
         wanted = {name: variable for name, variable in report.get("doubtful", {}).items() if not names or name in names}
         doubtful.setdefault(report["version"], {}).update(wanted)
     return judged(map(_of_these(names), each)), {v: doubts for v, doubts in doubtful.items() if doubts}
-
-
-def _sentences(judgements: Mapping[str, Judgement], doubtful: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
-    """By version, what the reader of replayed values must know."""
-    from flor_ray.reports import replays as reports
-
-    found = [(v, said) for v, judgement in sorted(judgements.items()) for said in reports.describe_judgement(judgement)]
-    doubts = [(v, *doubt) for v, of_version in sorted(doubtful.items()) for doubt in of_version.items()]
-    return found + [(v, reports.describe_doubt(feature, variable)) for v, feature, variable in doubts]
 
 
 def _of_these(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
     from flor_ray.cluster.driver import Driver, Progress
     from flor_ray.cluster.executors import Executor
+    from flor_ray.cluster.places import Place
+    from flor_ray.replaying.job import VersionJob
 
 _ONE_WORKER = Terms()
 
@@ -129,13 +131,28 @@ def prepare_all(
     )
 
 
+def place(prepared: Prepared, wanted: str | None = None) -> Place:
+    """Where a replay runs: on Ray, or on worker processes of this machine (`flor_ray.cluster.places`).
+
+    Raises:
+        UsageError: it cannot run where it is `wanted`.
+    """
+    from flor_ray.cluster import places
+
+    packages = [package for of_version in prepared.environments.packages.values() for package in of_version]
+    schedule = prepared.schedule
+    workers = sum(1 for assignment in schedule.assignments if assignment)
+    return places.choose(wanted, workers, schedule.makespan_seconds, packages)
+
+
 def run(
     prepared: Prepared,
-    executor: Executor | None = None,
+    executor: Executor | str | None = None,
     tell: Callable[[Progress], None] = lambda progress: None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Outcome:
-    """Replay, on the Ray cluster unless another executor is given. Rows are in the store when this returns.
+    """Replay, on "ray", on "local" workers, or on an executor that is given; None: as `place` has it. Rows are in the
+    store when this returns.
 
     A segment that exceeds one of the `limits` fails, and others go on.
     """
@@ -150,19 +167,38 @@ def run(
 def _replayed(
     prepared: Prepared,
     origin: str,
-    executor: Executor | None,
+    executor: Executor | str | None,
     tell: Callable[[Progress], None],
     limits: Limits,
 ) -> Outcome:
     """What became of the segments that run."""
     from flor_ray.cluster.driver import Driver
-    from flor_ray.replaying.job import VersionJob
 
     if not prepared.project.store.files.shared:
         raise UsageError(
             f"Workers are other processes and cannot see {prepared.project.store.url}. Record to a folder or a bucket."
         )
-    jobs = {
+    versions = jobs(prepared, origin, limits)
+    if executor is None or isinstance(executor, str):
+        executor = _executor(place(prepared, executor))
+    project = prepared.project
+    scheduled = prepared.scheduled
+    driver = Driver(prepared.schedule, scheduled.cutting, scheduled.model, versions, executor, tell)
+    complete = False
+    try:
+        with live_replays.replaying(project.store.files, project.name, origin, versions), executor:
+            outcome = driver.carry_out()
+        complete = True
+    finally:
+        _keep(prepared, origin, driver, complete)
+    return outcome
+
+
+def jobs(prepared: Prepared, origin: str, limits: Limits = DEFAULT_LIMITS) -> dict[str, VersionJob]:
+    """What workers have to know of each version that is replayed, in the replay with this id."""
+    from flor_ray.replaying.job import VersionJob
+
+    return {
         version: VersionJob(
             store_url=prepared.project.store.url,
             origin=origin,
@@ -179,21 +215,16 @@ def _replayed(
         )
         for version in {cost.segment.version for cost in prepared.costs}
     }
-    if executor is None:
-        from flor_ray.cluster.actors import RayExecutor
 
-        executor = RayExecutor()
-    project = prepared.project
-    scheduled = prepared.scheduled
-    driver = Driver(prepared.schedule, scheduled.cutting, scheduled.model, jobs, executor, tell)
-    complete = False
-    try:
-        with live_replays.replaying(project.store.files, project.name, origin, jobs), executor:
-            outcome = driver.carry_out()
-        complete = True
-    finally:
-        _keep(prepared, origin, driver, complete)
-    return outcome
+
+def _executor(place: Place) -> Executor:
+    if place.executor == "local":
+        from flor_ray.cluster.local import LocalExecutor
+
+        return LocalExecutor()
+    from flor_ray.cluster.actors import RayExecutor
+
+    return RayExecutor()
 
 
 def _keep(prepared: Prepared, origin: str, driver: Driver, complete: bool) -> None:
@@ -313,8 +344,9 @@ def replay(
     budget: float | str | None = None,
     deadline: float | str | None = None,
     first: str | Sequence[str] | None = None,
+    executor: str | None = None,
 ) -> pd.DataFrame:
-    """Fill the missing values of `names`, wherever `where` holds, by replaying old versions on the Ray cluster.
+    """Fill the missing values of `names`, wherever `where` holds, by replaying old versions.
 
     Args:
         names: features that the newest code (or any version's) logs.
@@ -334,19 +366,22 @@ def replay(
             greatest) or "peak:-loss" (least), "coarse" (no epoch before all others), "newest" (of equals, newer
             versions); several with commas. All else follows coarse to fine. Without it, what suits the schedule comes
             first, and "end" if there is a limit.
+        executor: "ray" runs it on the Ray cluster: that of RAY_ADDRESS, one that runs on this machine, or one that is
+            started here. "local" runs it on worker processes of this machine. None: on Ray, unless no cluster was named
+            or runs here, and it should take less time (10 s) than starting one; a machine with GPUs always uses Ray,
+            which gives each worker one, and so does what needs other packages (`env`). The values are the same.
 
     Returns:
         One row per replayed version: project, run, timestamp, version, seconds (of worker time), rows, compared
         (recorded values and states that were computed again), fidelity (exact, within tolerance, diverged or
-        unverified), outcome.
-        Read the values with `dataframe`.
+        unverified), outcome; `attrs["executor"]` says where it ran. Read the values with `dataframe`.
 
     Warns:
         FlorWarning: for each version that was refused or failed, or that did not compute what was recorded.
     """
     limits, terms = parse_limits(time_limit, memory_limit), parse_terms(workers, budget, deadline, first)
     project = Project.open(path, store_url)
-    return _answered(prepare(project, _names(names), where, terms, again, env=env), limits)
+    return _answered(prepare(project, _names(names), where, terms, again, env=env), limits, executor)
 
 
 def replay_all(
@@ -358,6 +393,7 @@ def replay_all(
     time_limit: float | str | None = None,
     memory_limit: int | str | None = None,
     env: str = recorded_environments.CURRENT,
+    executor: str | None = None,
 ) -> pd.DataFrame:
     """Answer several queries in one replay: what two of them want runs once, and worker time is shared by weight.
 
@@ -372,14 +408,17 @@ def replay_all(
         raise UsageError("Give at least one query, as in flor.replay_all([flor.Query(['grad_norm'])]).")
     limits = parse_limits(time_limit, memory_limit)
     prepared = prepare_all(Project.open(path, store_url), queries, parse_terms(workers), again, env=env)
-    return _answered(prepared, limits)
+    return _answered(prepared, limits, executor)
 
 
-def _answered(prepared: Prepared, limits: Limits) -> pd.DataFrame:
-    outcome = run(prepared, limits=limits)
+def _answered(prepared: Prepared, limits: Limits, executor: str | None) -> pd.DataFrame:
+    where = place(prepared, executor).executor
+    outcome = run(prepared, where, limits=limits)
     for warning in replays.problems(prepared, outcome):
         warnings.warn(warning, FlorWarning, stacklevel=3)
-    return replays.summary(prepared, outcome)
+    summary = replays.summary(prepared, outcome)
+    summary.attrs["executor"] = where
+    return summary
 
 
 def _names(names: Sequence[str] | str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ any source, however broken.
 
 from flor_ray.propagation.carrying.carry import propagate
 from flor_ray.propagation.histories.files import propagate_tree
-from flor_ray.propagation.histories.lineage import propagate_through, propagate_tree_through
+from flor_ray.propagation.histories.lineage import propagate_tree_through
 from flor_ray.propagation.reading.statements import find_args, find_statements, has_main_loop
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "find_statements",
     "has_main_loop",
     "propagate",
-    "propagate_through",
     "propagate_tree",
     "propagate_tree_through",
 ]

@@ -23,6 +23,7 @@ from math import inf, isfinite, sqrt
 from flor_ray.records import Segment, SegmentCost, Variant
 from flor_ray.scheduler.priorities import Ranks, rank_of, ranked
 from flor_ray.scheduler.problem import Cutting, Slot, Workers
+from flor_ray.wording import counted
 
 ROUNDING = 1 + 1e-9  # sums of seconds that differ by less are equal
 
@@ -241,8 +242,3 @@ def gpu_span(seconds: float) -> str:
     """Seconds of worker time as one reads them: "45 GPU-seconds", "2.0 GPU-hours"."""
     number, unit = span(seconds).split()
     return f"{number} GPU-{ {'s': 'seconds', 'min': 'minutes', 'h': 'hours'}[unit] }"
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun: "1 worker", "3 workers"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite
 
 from flor_ray.records import SegmentCost
@@ -42,7 +42,6 @@ class Bins:
         self.jobs: list[list[int]] = [[] for _ in slots]
         self.loads = [slot.ready_seconds for slot in slots]
         self.counts: list[dict[int, int]] = [{} for _ in slots]  # version -> its segments here
-        self.where: list[set[int]] = [set() for _ in work.names]  # version -> workers that have any of it
         numbers = {name: number for number, name in enumerate(work.names)}
         self.warm = [frozenset(numbers[v] for v in slot.warm if v in numbers) for slot in slots]
         self.held = [frozenset(numbers[v] for v in slot.held if v in numbers) for slot in slots]
@@ -79,12 +78,7 @@ class Bins:
         version = self.work.version[job]
         self.loads[worker] = self.added(worker, job)
         self.jobs[worker].append(job)
-        counts = self.counts[worker]
-        if version in counts:
-            counts[version] += 1
-        else:
-            counts[version] = 1
-            self.where[version].add(worker)
+        self.counts[worker][version] = self.counts[worker].get(version, 0) + 1
 
     def remove(self, worker: int, job: int) -> None:
         """Takes a segment from a worker that has it. Raises ValueError if it has not."""
@@ -94,8 +88,15 @@ class Bins:
         self.counts[worker][version] -= 1
         if not self.counts[worker][version]:
             del self.counts[worker][version]
-            self.where[version].discard(worker)
             self.loads[worker] -= self.setup(worker, version)
+
+
+def longest_setups(costs: Iterable[SegmentCost]) -> dict[str, float]:
+    """Set-up seconds by version: if those of a version differ, the longest."""
+    setups: dict[str, float] = {}
+    for c in costs:
+        setups[c.segment.version] = max(c.setup_seconds, setups.get(c.segment.version, 0.0))
+    return setups
 
 
 def load(costs: Sequence[SegmentCost], slot: Slot, setups: dict[str, float]) -> float:

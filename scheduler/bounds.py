@@ -44,6 +44,7 @@ from math import ceil
 
 from flor_ray.scheduler.problem import Slot
 
+REACHED = 1e-8  # relative; what ends so near the bound, which itself is found by halving, ends as early as can be
 _MARGIN = 1e-9  # relative; rounding never rejects what is possible
 _CLOSE = 1e-9  # relative; how far bisection goes
 _FEW_VERSIONS = 24  # per worker; with more their set-ups are in the load

@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from flor_ray.errors import UsageError
 from flor_ray.records import Segment, SegmentCost
 from flor_ray.scheduler import priorities, splitting
-from flor_ray.scheduler.allowance import ROUNDING, Allowance, Atoms, counted, gpu_span, load, span
+from flor_ray.scheduler.allowance import ROUNDING, Allowance, Atoms, gpu_span, load, span
 from flor_ray.scheduler.packing import Schedule
 from flor_ray.scheduler.priorities import Ranks
 from flor_ray.scheduler.problem import Cutting, Workers, slots_of
+from flor_ray.wording import counted
 
 _TRIES = 8  # schedules made on one number of workers to find how much keeps the limits
 _NEAR = 1.01  # numbers of GPU-seconds as near as that are not told apart

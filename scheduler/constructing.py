@@ -1,8 +1,7 @@
 """Ways to build a schedule from nothing. Pure; `packing` says which are tried and takes the best.
 
 plain LPT           longest segment first, each to the worker that would end it first (Graham 1969)
-whole versions      the same with each version as one job: fewest set-ups
-version by version  longest version first, its segments one after the other: in between
+whole versions      longest version first, all of its segments to the worker that would end it first: fewest set-ups
 batches             for a deadline T that the bound does not reject, ends by 3/2 T: `in_batches`
 """
 
@@ -77,6 +76,7 @@ class _Ends:
 
 
 def plain_lpt(work: JobColumns, slots: Sequence[Slot]) -> Bins:
+    """Longest segment first, each to the worker that would end it first, set-up included."""
     bins = Bins(work, slots)
     ends = _Ends(bins)
     for job in work.longest_first:
@@ -85,21 +85,13 @@ def plain_lpt(work: JobColumns, slots: Sequence[Slot]) -> Bins:
 
 
 def whole_versions(work: JobColumns, slots: Sequence[Slot]) -> Bins:
+    """Longest version first, each as a whole to the worker that would end it first."""
     bins = Bins(work, slots)
     ends = _Ends(bins)
-    for version in _longest(work):
+    for version in sorted(range(len(work.names)), key=lambda v: (-work.totals[v] - work.setups[v], v)):
         worker = ends.first(version, work.totals[version], sum(work.read[job] for job in work.jobs[version]))
         for job in work.jobs[version]:
             ends.add(worker, job)
-    return bins
-
-
-def version_by_version(work: JobColumns, slots: Sequence[Slot]) -> Bins:
-    bins = Bins(work, slots)
-    ends = _Ends(bins)
-    for version in _longest(work):
-        for job in work.jobs[version]:
-            ends.add(ends.first(version, work.run[job], work.read[job]), job)
     return bins
 
 
@@ -179,8 +171,3 @@ def _in_a_row(bins: Bins, left: Iterable[tuple[int, list[int]]], deadline: float
             counted[worker] += seconds
             bins.add(worker, job)
     return True
-
-
-def _longest(work: JobColumns) -> list[int]:
-    """Versions, the one that takes longest first."""
-    return sorted(range(len(work.names)), key=lambda v: (-work.totals[v] - work.setups[v], v))

@@ -3,14 +3,13 @@
 Pure. This is makespan minimisation with a set-up per (class, machine), the class being the version: a worker keeps one
 live process per version, so it prepares a version's data once however many of its segments it runs.
 
-    build        plain LPT, whole versions, version by version (`constructing`); workers filled one after the other
-                 (`filling`, for few segments `completing`); for equal cold workers batches for the earliest deadline
-                 that the bound does not reject: at most 3/2 of that
-    improve      exchanges between the worker that ends last and others, from the best of these (`improving`)
-    search       all assignments, if there are few segments
+    build        plain LPT, whole versions (`constructing`); workers filled one after the other (`filling`, for few
+                 segments `completing`); for equal cold workers batches for the earliest deadline that the bound does
+                 not reject: at most 3/2 of that
+    search       all assignments, if there are few segments (`searching`)
 
 A schedule is never worse than plain LPT, at most 3/2 of the best possible on equal cold workers, and says how far from
-the best possible it can be (`bounds`). Effort is counted in steps, so the same input gives the same schedule
+the best possible it can be (`bounds`). What is tried is counted, not timed, so the same input gives the same schedule
 everywhere.
 """
 
@@ -20,15 +19,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from flor_ray.records import Operator, SegmentCost
-from flor_ray.scheduler import completing, constructing, filling, improving
+from flor_ray.scheduler import completing, constructing, filling
 from flor_ray.scheduler.bins import Bins, JobColumns, load
-from flor_ray.scheduler.bounds import Demand, least_makespan
+from flor_ray.scheduler.bounds import REACHED, Demand, least_makespan
 from flor_ray.scheduler.problem import Slot, Workers, slots_of
+from flor_ray.scheduler.searching import search
 
-EFFORT = 150_000  # exchanges looked at by `pack`; some 0.1 s
-_SEARCHED_SEGMENTS = 14  # `search` is tried for so few
-_SEARCH_SHARE = 8  # a step of the search takes so many times as long as looking at an exchange
-_REACHED = 1e-8  # relative; the bound itself is found by halving
 _CLOSE = 1e-3  # relative; how near the earliest deadline is found by trying
 _COMPLETED_SEGMENTS = 4_000  # workers are filled with a closer look for so few; some 0.5 s
 _DEADLINES = 12  # halvings of the interval between the bound and 3/2 of it, to try batches
@@ -45,8 +41,8 @@ class Schedule:
     slots: tuple[Slot, ...] = ()  # the workers that it was made for; (): equal ones
 
 
-def pack(costs: Sequence[SegmentCost], workers: Workers, effort: int = EFFORT) -> Schedule:
-    """A schedule of all segments, the best that is found with so much effort; same input, same output.
+def pack(costs: Sequence[SegmentCost], workers: Workers) -> Schedule:
+    """A schedule of all segments, the best that is found; same input, same output.
 
     Set-ups of one version are taken to be equal; if they differ, the longest counts for all. Raises ValueError when
     there is no worker, and for seconds that are negative or no number.
@@ -54,21 +50,7 @@ def pack(costs: Sequence[SegmentCost], workers: Workers, effort: int = EFFORT) -
     slots = slots_of(workers)
     work = JobColumns(costs)
     bound = _bound(work, slots)
-    plain = constructing.plain_lpt(work, slots)
-    best = improved(_best_start(work, slots, bound, plain), bound, effort)
-    schedules = [schedule_of(bins, bound, workers) for bins in (best, plain)]
-    return min(
-        schedules, key=lambda schedule: schedule.makespan_seconds
-    )  # loads that were kept up to date may be rounded
-
-
-def improved(bins: Bins, bound: float, effort: int) -> Bins:
-    """The schedule after exchanges, and after a search if there are few segments."""
-    goal = bound * (1 + _REACHED)
-    improving.exchange(bins, goal, effort)
-    if len(bins.work.costs) <= _SEARCHED_SEGMENTS and bins.makespan > goal:
-        return improving.search(bins, goal, effort // _SEARCH_SHARE)
-    return bins
+    return schedule_of(search(_best_start(work, slots, bound), bound), bound, workers)
 
 
 def schedule_of(bins: Bins, bound: float, workers: Workers) -> Schedule:
@@ -105,11 +87,11 @@ def _by_epoch(cost: SegmentCost) -> tuple[bool, bool, float, str]:
     return cost.segment.operator is Operator.DP, not cost.segment.from_prefix, cost.rank, cost.segment.id
 
 
-def _best_start(work: JobColumns, slots: Sequence[Slot], bound: float, plain: Bins) -> Bins:
+def _best_start(work: JobColumns, slots: Sequence[Slot], bound: float) -> Bins:
     """The best of all ways to build a schedule; of equals the one with least set-ups, then the first."""
-    best = plain
-    for build in (_whole_versions, _version_by_version, _in_a_row, _in_batches):
-        if best.makespan <= bound * (1 + _REACHED):
+    best = constructing.plain_lpt(work, slots)
+    for build in (_whole_versions, _in_a_row, _in_batches):
+        if best.makespan <= bound * (1 + REACHED):
             break
         bins = build(work, slots, bound, best.makespan)
         if bins is not None and (bins.makespan, bins.busy) < (best.makespan, best.busy):
@@ -119,10 +101,6 @@ def _best_start(work: JobColumns, slots: Sequence[Slot], bound: float, plain: Bi
 
 def _whole_versions(work: JobColumns, slots: Sequence[Slot], bound: float, until: float) -> Bins | None:
     return constructing.whole_versions(work, slots)
-
-
-def _version_by_version(work: JobColumns, slots: Sequence[Slot], bound: float, until: float) -> Bins | None:
-    return constructing.version_by_version(work, slots)
 
 
 def _in_a_row(work: JobColumns, slots: Sequence[Slot], bound: float, until: float) -> Bins | None:
@@ -148,7 +126,7 @@ def _in_a_row(work: JobColumns, slots: Sequence[Slot], bound: float, until: floa
 
 def _in_batches(work: JobColumns, slots: Sequence[Slot], bound: float, until: float) -> Bins | None:
     """Batches for the earliest deadline found; None where workers differ, or when the result would be no better."""
-    if set(slots) != {Slot()} or until <= bound * (1 + _REACHED):
+    if set(slots) != {Slot()} or until <= bound * (1 + REACHED):
         return None
     best = constructing.in_batches(work, len(slots), bound * (1 + 1e-9))
     low, high = bound, until

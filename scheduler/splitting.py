@@ -7,8 +7,9 @@ to the earliest deadline by which everything fits (`filling`, and closer but wit
 are then exchanged like any segments (`improving`), and neighbours that end up on one worker are one segment again. Few
 atoms are also packed one by one. Of schedules that are about equally good the one with the fewest pieces is taken.
 
-Versions of long atoms are scheduled first, and the others on top of them, if that ends as early: what a worker runs
-last is then short, so that costs which are not as expected can still be evened out while the schedule is carried out.
+Versions with long stretches between points are scheduled first, and the others on top of them, if that ends as early:
+what a worker runs last is then short, so that costs which are not as expected can still be evened out while the
+schedule is carried out.
 
 The lower bound holds however segments are cut at the points: it is that of the atoms, each without a restore.
 """
@@ -22,69 +23,56 @@ from itertools import pairwise
 
 from flor_ray.records import Operator, Segment, SegmentCost
 from flor_ray.scheduler import bounds, completing, filling
-from flor_ray.scheduler.bins import Bins, JobColumns, load
-from flor_ray.scheduler.packing import EFFORT, Schedule, improved, pack, schedule_of
+from flor_ray.scheduler.bins import Bins, JobColumns, load, longest_setups
+from flor_ray.scheduler.packing import Schedule, pack, schedule_of
 from flor_ray.scheduler.problem import Cutting, Slot, Workers, slots_of
+from flor_ray.scheduler.searching import search
 
 _GOOD_ENOUGH = 1.002  # schedules that differ by less are equally good
-_LONG = 0.01  # times the bound: an atom that is longer is felt if it is what a worker ends with
+_LONG = 0.01  # times the bound: longer stretches are felt if they are what a worker ends with
 _FEW_ATOMS = 40  # for so few the pieces are packed from scratch, too
 _CLOSE = 1e-3  # relative; how near the earliest deadline is found by trying
 _RULED_POINTS = 40_000  # points measured; of more, evenly spaced ones are used
 
 
-def schedule(costs: Sequence[SegmentCost], workers: Workers, cutting: Cutting, effort: int = EFFORT) -> Schedule:
+def schedule(costs: Sequence[SegmentCost], workers: Workers, cutting: Cutting) -> Schedule:
     """Cuts segments where that helps, and packs the pieces. `lower_bound_seconds` holds for any way to cut them.
 
     The stand-in seconds of a segment of unknown cost are divided among its pieces by their epochs. Raises ValueError
     when there is no worker, and for seconds that are negative or no number.
     """
-    made = _schedule(costs, workers, cutting, effort)
-    layered = _in_layers(costs, made, slots_of(workers), cutting, effort)
-    return made if layered is None else layered
+    made = _in_one(costs, workers, cutting)
+    return _in_layers(costs, made, slots_of(workers), cutting) or made
 
 
 def _in_layers(
-    costs: Sequence[SegmentCost], made: Schedule, slots: Sequence[Slot], cutting: Cutting, effort: int
+    costs: Sequence[SegmentCost], made: Schedule, slots: Sequence[Slot], cutting: Cutting
 ) -> Schedule | None:
-    """A schedule that is about as good, whose workers end with short atoms; None if there is none."""
+    """A schedule about as good as `made` with what can be cut finely on top of the rest; None if there is none."""
     if len(set(slots)) > 1 or len(slots) < 2 or slots[0].warm or slots[0].held:
         return None
-    longest = _longest_atoms(costs, cutting)
-    lasting = {version for version, seconds in longest.items() if seconds > _LONG * made.lower_bound_seconds}
-    if not lasting or len(lasting) == len(longest):
+    stretches: dict[str, float] = {}  # seconds from one point to the next, by version
+    for c in costs:
+        stretch = c.run_seconds / (len(cutting.points(c.segment)) + 1)
+        stretches[c.segment.version] = max(stretch, stretches.get(c.segment.version, 0.0))
+    coarse = {version for version, seconds in stretches.items() if seconds > _LONG * made.lower_bound_seconds}
+    if not coarse or len(coarse) == len(stretches):
         return None
-    under = _schedule([c for c in costs if c.segment.version in lasting], slots, cutting, effort)
-    busy = [replace(slot, ready_seconds=seconds) for slot, seconds in zip(slots, _ends(under, slots), strict=True)]
-    over = _schedule([c for c in costs if c.segment.version not in lasting], busy, cutting, effort)
-    if max(under.makespan_seconds, over.makespan_seconds) > made.makespan_seconds * _GOOD_ENOUGH:
+    under = _in_one([c for c in costs if c.segment.version in coarse], slots, cutting)
+    setups = longest_setups(c for assignment in under.assignments for c in assignment)
+    ends = [load(assignment, slot, setups) for assignment, slot in zip(under.assignments, slots, strict=True)]
+    busy = [replace(slot, ready_seconds=max(end, slot.ready_seconds)) for end, slot in zip(ends, slots, strict=True)]
+    over = _in_one([c for c in costs if c.segment.version not in coarse], busy, cutting)
+    makespan = max(under.makespan_seconds, over.makespan_seconds)
+    if makespan > made.makespan_seconds * _GOOD_ENOUGH:
         return None
     assignments = tuple((*one, *two) for one, two in zip(under.assignments, over.assignments, strict=True))
-    return replace(made, assignments=assignments, makespan_seconds=max(under.makespan_seconds, over.makespan_seconds))
+    return replace(made, assignments=assignments, makespan_seconds=makespan)
 
 
-def _longest_atoms(costs: Sequence[SegmentCost], cutting: Cutting) -> dict[str, float]:
-    """Seconds of the longest atom of each version, without what restoring a state takes."""
-    longest: dict[str, float] = {}
-    rulers = _rulers(costs, cutting)
-    for c in costs:
-        ruler = rulers.get(c.segment)
-        atoms = [c.run_seconds] if ruler is None else [after - before for before, after in pairwise(ruler.sums)]
-        longest[c.segment.version] = max(longest.get(c.segment.version, 0.0), *atoms)
-    return longest
-
-
-def _ends(made: Schedule, slots: Sequence[Slot]) -> list[float]:
-    setups: dict[str, float] = {}
-    for c in (c for assignment in made.assignments for c in assignment):
-        setups[c.segment.version] = max(c.setup_seconds, setups.get(c.segment.version, 0.0))
-    loads = (load(one, slot, setups) for one, slot in zip(made.assignments, slots, strict=True))
-    return [max(seconds, slot.ready_seconds) for seconds, slot in zip(loads, slots, strict=True)]
-
-
-def _schedule(costs: Sequence[SegmentCost], workers: Workers, cutting: Cutting, effort: int) -> Schedule:
+def _in_one(costs: Sequence[SegmentCost], workers: Workers, cutting: Cutting) -> Schedule:
     slots = slots_of(workers)
-    whole = pack(costs, workers, effort)
+    whole = pack(costs, workers)
     average = bounds.average(_least_work(costs, slots), slots)
     if whole.makespan_seconds <= average * _GOOD_ENOUGH:
         return replace(whole, lower_bound_seconds=average)
@@ -103,9 +91,9 @@ def _schedule(costs: Sequence[SegmentCost], workers: Workers, cutting: Cutting, 
         filled = closer or filled
     made = [whole]
     if filled is not None:
-        made.append(_improved(_Pieces(rows, filled, cutting), bound, workers, effort))
+        made.append(_searched(_Pieces(rows, filled, cutting), bound, workers))
     if sum(strip.atoms for strip in strips) <= _FEW_ATOMS:
-        made.append(_finest(rows, cutting, bound, workers, effort))
+        made.append(_finest(rows, cutting, bound, workers))
     latest = min(one.makespan_seconds for one in made) * _GOOD_ENOUGH
     good = [one for one in made if one.makespan_seconds <= latest]
     return min(good, key=lambda one: (sum(map(len, one.assignments)), one.makespan_seconds))
@@ -261,19 +249,20 @@ class _Pieces:
         return bins
 
 
-def _improved(pieces: _Pieces, bound: float, workers: Workers, effort: int) -> Schedule:
+def _searched(pieces: _Pieces, bound: float, workers: Workers) -> Schedule:
+    """The pieces as they are, or placed better if they are few; neighbours on one worker are one segment."""
     slots = slots_of(workers)
     pieces = pieces.merged(_assignments(pieces.bins(slots)))
-    better = improved(pieces.bins(slots), bound, effort)
-    merged = pieces.merged(_assignments(better))
-    return schedule_of(merged.bins(slots), bound, workers)
+    bins = pieces.bins(slots)
+    better = search(bins, bound)
+    return schedule_of(bins if better is bins else pieces.merged(_assignments(better)).bins(slots), bound, workers)
 
 
-def _finest(rows: Sequence[_VersionStrip], cutting: Cutting, bound: float, workers: Workers, effort: int) -> Schedule:
+def _finest(rows: Sequence[_VersionStrip], cutting: Cutting, bound: float, workers: Workers) -> Schedule:
     """Everything cut everywhere and packed; then what stays together is one segment again."""
     everywhere = [(index, atom, atom + 1) for index, row in enumerate(rows) for atom in range(row.strip.atoms)]
     pieces = _Pieces(rows, [everywhere], cutting)
-    packed = pack(pieces.costs, workers, effort)
+    packed = pack(pieces.costs, workers)
     return schedule_of(pieces.merged(packed.assignments).bins(slots_of(workers)), bound, workers)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from flor_ray.records import SegmentCost
+from flor_ray.scheduler.bins import longest_setups
 from flor_ray.scheduler.packing import Schedule
 from flor_ray.scheduler.problem import Cutting
 from flor_ray.scheduler.splitting import schedule
@@ -66,9 +67,7 @@ def tradeoff(
 
 def _busy_seconds(made: Schedule) -> float:
     """Worker time: all runs, and a set-up per (version, worker)."""
-    setups: dict[str, float] = {}
-    for c in (c for assignment in made.assignments for c in assignment):
-        setups[c.segment.version] = max(c.setup_seconds, setups.get(c.segment.version, 0.0))
+    setups = longest_setups(c for assignment in made.assignments for c in assignment)
     return sum(
         sum(c.run_seconds for c in assignment) + sum(setups[v] for v in {c.segment.version for c in assignment})
         for assignment in made.assignments

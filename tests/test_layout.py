@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -96,6 +97,27 @@ def test_no_room_or_module_has_the_name_of_a_public_function() -> None:
     modules = {path.stem for folder in packages().values() for path in folder.glob("*.py")}
     rooms = {name.rpartition(".")[2] for name in packages()}
     assert (modules | rooms) & set(flor_ray.__all__) == set()
+
+
+def test_the_picture_of_the_rooms_is_the_contract_that_the_linter_holds() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    picture = page.partition("## Rooms")[2].partition("```text\n")[2].partition("```")[0].splitlines()
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    assert picture == next(contract["layers"] for contract in contracts if contract["name"].startswith("Rooms"))
+
+
+def test_every_place_that_the_page_names_is_there() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    named = sorted(set(re.findall(r"`((?:[a-z_]+/)+[a-z_]*(?:\.py)?)`", page)))
+    assert len(named) > 30
+    homes = (
+        ROOT,
+        ROOT / "flor_ray",
+        ROOT / "flor_ray/analysis",
+        ROOT / "flor_ray/propagation",
+        ROOT / "flor_ray/replaying",
+    )
+    assert [n for n in named if not any((h / n).exists() or (h / f"{n}.py").exists() for h in homes)] == []
 
 
 def test_public_names_are_these_and_all_of_them_load() -> None:

@@ -72,7 +72,7 @@ class Aliases:
             is_call = found.function in FUNCTIONS or (found.is_sure and found.function)
             return found if is_call else OTHER
         label = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-        return replace(UNKNOWN, path=(label,)) if not found.is_sure and label in _CALLABLE else OTHER
+        return replace(found, path=(label,)) if not found.is_sure and label in _CALLABLE else OTHER
 
     def of(self, expression: ast.expr, scope: Scope) -> Meaning:
         """What `a.b.c` stands for."""

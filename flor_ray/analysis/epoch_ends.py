@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 
 from flor_ray import gradients
 from flor_ray.analysis import dependence
+from flor_ray.analysis.loops import loop_names
 from flor_ray.records import Stop
 from flor_ray.replaying import marked_code
 from flor_ray.replaying.marked_code import Marks
-from flor_ray.variables import loop_names
 
 Texts = Mapping[str, str]  # repository-relative path -> source text
 

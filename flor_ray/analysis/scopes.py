@@ -43,6 +43,9 @@ class Held:
     """A name that holds what nobody sees: a parameter, a loop's variable, a part of what is unpacked."""
 
 
+_HELD = Held()
+
+
 @dataclass(frozen=True, slots=True)
 class Deleted:
     """`del name`: it binds nothing, but says in which scope the name belongs."""
@@ -53,12 +56,14 @@ Binding = Imported | Assigned | Defined | Held | Deleted
 
 @dataclass(slots=True, eq=False)
 class Scope:
-    """A scope and what is bound in it, in the order of the text."""
+    """A scope, with what is bound, called and read in it and in no scope within it, in the order of the text."""
 
     kind: str  # "module", "class", "function", "comprehension"
     node: ast.AST
     outer: Scope | None
     bindings: dict[str, list[Binding]] = field(default_factory=dict)
+    calls: list[ast.Call] = field(default_factory=list)  # that stand in it
+    reads: dict[str, list[ast.Name]] = field(default_factory=dict)
     outward: dict[str, str] = field(default_factory=dict)  # name -> "global" or "nonlocal"
 
     @property
@@ -96,39 +101,47 @@ class Scope:
         scope.bindings.setdefault(name, []).append(binding)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CallSite:
-    """A call, and the scope that it stands in."""
-
-    node: ast.Call
-    scope: Scope
-
-
 @dataclass(slots=True, eq=False)
 class Scopes:
     """All scopes of a source: see `scopes_of`. No part leads back to the whole, so that reference counts free it."""
 
-    module: Scope
+    scopes: list[Scope]  # the module's is the first
     values: dict[ast.expr, Scope] = field(default_factory=dict)  # what names are bound to -> where that is evaluated
-    calls: list[CallSite] = field(default_factory=list)  # scope by scope
-    reads: dict[str, list[tuple[ast.Name, Scope]]] = field(default_factory=dict)
+    imports: list[Imported] = field(default_factory=list)  # wherever they stand; "*" where all names are taken
     stars: list[Imported] = field(default_factory=list)  # `from module import *`, without a name
     plain: set[ast.AST] = field(default_factory=set)  # names that nobody gets hold of where they stand: see `_plainly`
-    inner: list[tuple[Scope, list[ast.AST]]] = field(default_factory=list)  # those still to be walked through
+
+    @property
+    def module(self) -> Scope:
+        return self.scopes[0]
 
 
 def scopes_of(tree: ast.Module) -> Scopes:
-    """The scopes of a source, with what is bound and called in them."""
-    found = Scopes(Scope("module", tree, None))
-    found.inner.append((found.module, list(tree.body)))
-    for scope, nodes in found.inner:  # it grows
+    """The scopes of a source, with what is bound, called and read in them."""
+    found = Scopes([Scope("module", tree, None)])
+    for scope in found.scopes:  # it grows
+        nodes: list[ast.AST] = _body(scope.node)
         nodes.reverse()
         while nodes:
             node = nodes.pop()
-            read = _READERS.get(type(node), _others)
-            nodes += reversed(read(found, node, scope))
-    found.inner.clear()
+            if isinstance(node, ast.Attribute):  # these three are most of all
+                nodes.append(node.value)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                scope.reads.setdefault(node.id, []).append(node)
+            elif not isinstance(node, ast.Constant):
+                nodes += reversed(_READERS.get(type(node), _others)(found, node, scope))
     return found
+
+
+def _body(node: ast.AST) -> list[ast.AST]:
+    """What of a scope's node is in that scope."""
+    if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+        parts: list[ast.AST] = []
+        for one in node.generators:
+            parts += [one.iter, one.target, *one.ifs]
+        made = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+        return [*parts[1:], *made]  # what is gone through first is evaluated outside
+    return [node.body] if isinstance(node, ast.Lambda) else list(getattr(node, "body", ()))
 
 
 _Parts = Sequence[ast.AST]  # what of a node belongs to the scope that it stands in, in the order of evaluation
@@ -152,22 +165,14 @@ def _others(found: Scopes, node: ast.AST, scope: Scope) -> _Parts:
     return parts
 
 
-def _attribute(found: Scopes, node: ast.Attribute, scope: Scope) -> _Parts:
-    return (node.value,)
-
-
 def _named(found: Scopes, node: ast.Name, scope: Scope) -> _Parts:
-    if isinstance(node.ctx, ast.Load):
-        found.reads.setdefault(node.id, []).append((node, scope))
-    elif isinstance(node.ctx, ast.Del):
-        scope.bind(node.id, Deleted())
-    else:  # what is assigned to plainly has been taken out by `_assigned`
-        scope.bind(node.id, Held())
+    """What is assigned to plainly, `_assigned` has taken out."""
+    scope.bind(node.id, Deleted() if isinstance(node.ctx, ast.Del) else _HELD)
     return []
 
 
 def _call(found: Scopes, node: ast.Call, scope: Scope) -> _Parts:
-    found.calls.append(CallSite(node, scope))
+    scope.calls.append(node)
     _plainly(found, node.func)
     return [node.func, *node.args, *(keyword.value for keyword in node.keywords)]
 
@@ -176,21 +181,21 @@ def _function(found: Scopes, node: ast.FunctionDef | ast.AsyncFunctionDef, scope
     scope.bind(node.name, Defined(node.name))
     inner = Scope("function", node, scope)
     _bind_parameters(node.args, inner)
-    found.inner.append((inner, list(node.body)))
+    found.scopes.append(inner)
     return [*node.decorator_list, *_defaults(node.args)]
 
 
 def _lambda(found: Scopes, node: ast.Lambda, scope: Scope) -> _Parts:
     inner = Scope("function", node, scope)
     _bind_parameters(node.args, inner)
-    found.inner.append((inner, [node.body]))
+    found.scopes.append(inner)
     return _defaults(node.args)
 
 
 def _bind_parameters(given: ast.arguments, scope: Scope) -> None:
     for one in (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg):
         if one is not None:
-            scope.bind(one.arg, Held())
+            scope.bind(one.arg, _HELD)
 
 
 def _defaults(given: ast.arguments) -> list[ast.expr]:
@@ -200,20 +205,15 @@ def _defaults(given: ast.arguments) -> list[ast.expr]:
 def _class(found: Scopes, node: ast.ClassDef, scope: Scope) -> _Parts:
     scope.bind(node.name, Defined(node.name))
     inner = Scope("class", node, scope)
-    found.inner.append((inner, list(node.body)))
+    found.scopes.append(inner)
     return [*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)]
 
 
 def _comprehension(
     found: Scopes, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp, scope: Scope
 ) -> _Parts:
-    inner = Scope("comprehension", node, scope)
-    parts: list[ast.AST] = []
-    for one in node.generators:
-        parts += [one.iter, one.target, *one.ifs]
-    made = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
-    found.inner.append((inner, [*parts[1:], *made]))
-    return parts[:1]  # what is gone through first is evaluated outside
+    found.scopes.append(Scope("comprehension", node, scope))
+    return [node.generators[0].iter]
 
 
 def _walrus(found: Scopes, node: ast.NamedExpr, scope: Scope) -> _Parts:
@@ -256,15 +256,18 @@ def _import(found: Scopes, node: ast.Import, scope: Scope) -> _Parts:
     for alias in node.names:
         module = alias.name if alias.asname else alias.name.partition(".")[0]
         scope.bind(alias.asname or module, Imported(module, line=node.lineno))
+        found.imports.append(Imported(alias.name))
     return []
 
 
 def _import_from(found: Scopes, node: ast.ImportFrom, scope: Scope) -> _Parts:
+    module, level = node.module or "", node.level
     for alias in node.names:
+        found.imports.append(Imported(module, level, alias.name))
         if alias.name == "*":
-            found.stars.append(Imported(node.module or "", node.level, line=node.lineno))
+            found.stars.append(Imported(module, level, line=node.lineno))
         else:
-            scope.bind(alias.asname or alias.name, Imported(node.module or "", node.level, alias.name, node.lineno))
+            scope.bind(alias.asname or alias.name, Imported(module, level, alias.name, node.lineno))
     return []
 
 
@@ -275,13 +278,13 @@ def _declared(found: Scopes, node: ast.Global | ast.Nonlocal, scope: Scope) -> _
 
 def _caught(found: Scopes, node: ast.ExceptHandler | ast.MatchAs | ast.MatchStar, scope: Scope) -> _Parts:
     if node.name:
-        scope.bind(node.name, Held())
+        scope.bind(node.name, _HELD)
     return _others(found, node, scope)
 
 
 def _rest(found: Scopes, node: ast.MatchMapping, scope: Scope) -> _Parts:
     if node.rest:
-        scope.bind(node.rest, Held())
+        scope.bind(node.rest, _HELD)
     return _others(found, node, scope)
 
 
@@ -307,7 +310,6 @@ def _plainly(found: Scopes, expression: ast.expr) -> None:
 
 _READERS: Mapping[type[ast.AST], Callable[[Scopes, Any, Scope], _Parts]] = {
     ast.Name: _named,
-    ast.Attribute: _attribute,
     ast.Call: _call,
     ast.FunctionDef: _function,
     ast.AsyncFunctionDef: _function,

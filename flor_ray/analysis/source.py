@@ -26,7 +26,7 @@ import posixpath
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -34,7 +34,7 @@ from flor_ray.analysis.aliases import Aliases, Path
 from flor_ray.analysis.scopes import Imported, Scope, Scopes, scopes_of
 from flor_ray.records import FUNCTIONS, OLDER_NAMES, PACKAGES
 
-_KEPT_CHARACTERS = 250_000  # of the texts whose trees are kept: they make every full collection of garbage longer
+_KEPT_CHARACTERS = 1_000_000  # of the texts whose trees are kept; a tree takes some 40 bytes for each
 _CALLED = FUNCTIONS | OLDER_NAMES.keys()
 Texts = Mapping[str, str]  # repository-relative path -> source text
 Borrowed = frozenset[tuple[Imported, Path]]
@@ -48,6 +48,7 @@ class FlorCall:
     node: ast.Call
     within: ast.AST  # the innermost function or lambda around it, else the class or module
     by_face: bool = False  # MTK's loop takes its name last
+    lender: str = ""  # of a possible call: the module whose name is called, if it is called by that of one
 
     @property
     def name(self) -> str | None:
@@ -76,6 +77,10 @@ class Source:
         self._text = text
         self._is_about_us = bool(borrowed) or "flor" in text.text
         self._may_call_us = self._is_about_us or any(name in text.text for name in _CALLED)
+
+    def borrowing(self, borrowed: Borrowed) -> Source:
+        """This text where other files give it this."""
+        return self if borrowed == self.borrowed else Source(self._text, borrowed)
 
     @property
     def text(self) -> str:
@@ -131,13 +136,13 @@ class Source:
             return False
         if any(isinstance(node, ast.Constant) and node.value in PACKAGES for node in self.nodes):
             return True
-        for name, reads in self._scopes.reads.items():
-            passed = [(node, scope) for node, scope in reads if node not in self._scopes.plain]
-            if any(self._aliases.of_name(name, scope).path is not None for _, scope in passed):
-                chains = self._chains
-                found = [self._aliases.of(chains.get(node, node), scope) for node, scope in passed]
-                if any(one.is_package or one.function in FUNCTIONS for one in found):
-                    return True
+        for scope in self._scopes.scopes:
+            for name, reads in scope.reads.items():
+                if self._aliases.of_name(name, scope).path is not None:
+                    passed = [self._chains.get(node, node) for node in reads if node not in self._scopes.plain]
+                    found = [self._aliases.of(chain, scope) for chain in passed]
+                    if any(one.is_package or one.function in FUNCTIONS for one in found):
+                        return True
         return False
 
     # --- the script's own -----------------------------------------------------------------------------------------
@@ -158,16 +163,10 @@ class Source:
         scope = self._scopes_of_reads.get(node)
         return scope is not None and scope.owner(node.id) is None and not self._scopes.stars
 
-    @cached_property
-    def imports(self) -> tuple[Imported, ...]:
+    @property
+    def imports(self) -> Sequence[Imported]:
         """All that is imported here, "*" where all names are taken."""
-        found: list[Imported] = []
-        for node in self.nodes:
-            if isinstance(node, ast.Import):
-                found += [Imported(alias.name) for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                found += [Imported(node.module or "", node.level, alias.name) for alias in node.names]
-        return tuple(dict.fromkeys(found))
+        return self._scopes.imports
 
     @cached_property
     def exports(self) -> Mapping[str, Path]:
@@ -181,9 +180,9 @@ class Source:
 
     # --- how it is found out --------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def _scopes(self) -> Scopes:
-        return scopes_of(self.tree if self.tree is not None else ast.Module([], []))
+        return self._text.scopes
 
     @cached_property
     def _aliases(self) -> Aliases:
@@ -192,11 +191,13 @@ class Source:
     @cached_property
     def _calls(self) -> tuple[tuple[FlorCall, ...], tuple[FlorCall, ...]]:
         sure, possible = list[FlorCall](), list[FlorCall]()
-        for site in self._scopes.calls:
-            called = self._aliases.called(site.node, site.scope)
-            if called.path is not None:
-                call = FlorCall(called.function, site.node, site.scope.function, called.by_face)
-                (sure if called.is_sure else possible).append(call)
+        for scope in self._scopes.scopes:
+            for node in scope.calls:
+                called = self._aliases.called(node, scope)
+                if called.path is not None:
+                    lender = called.module.module if called.module is not None else ""
+                    call = FlorCall(called.function, node, scope.function, called.by_face, lender)
+                    (sure if called.is_sure else possible).append(call)
         for found in (sure, possible):
             found.sort(key=lambda call: (call.node.lineno, call.node.col_offset, -(call.node.end_lineno or 0)))
         return tuple(sure), tuple(possible)
@@ -207,7 +208,7 @@ class Source:
 
     @cached_property
     def _scopes_of_reads(self) -> Mapping[ast.AST, Scope]:
-        return {node: scope for reads in self._scopes.reads.values() for node, scope in reads}
+        return {node: scope for scope in self._scopes.scopes for reads in scope.reads.values() for node in reads}
 
     @cached_property
     def _chains(self) -> Mapping[ast.AST, ast.expr]:
@@ -220,6 +221,11 @@ class Source:
                     base = base.value
                 found.setdefault(base, node)
         return found
+
+
+def label_of(node: ast.AST) -> str:
+    """The last name in what is called: `log` of `flor.log`; "" of what has none."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -242,8 +248,8 @@ def read_all(files: Texts) -> dict[str, Source]:
     stems = {_stem(path): path for path in sorted(files, reverse=True)}
     for _ in files:  # each time round, what a file has got may reach those that import it
         exports = {path: source.exports for path, source in found.items() if source.exports}
-        fresh = {path: read(files[path], _borrowed(path, source, stems, exports)) for path, source in found.items()}
-        if all(fresh[path] is source for path, source in found.items()):
+        fresh = {path: source.borrowing(_borrowed(path, source, stems, exports)) for path, source in found.items()}
+        if fresh == found:
             break
         found = fresh
     return found
@@ -287,6 +293,17 @@ def _files(path: str, module: Imported, stems: Mapping[str, str]) -> list[str]:
     return [file for file in found if file != path]
 
 
+def calls_checkpointing(text: str) -> bool:
+    """Whether a script calls checkpointing somewhere: then loops before that call are not its main loop.
+
+    A running script asks this of its own text alone, so what a module lends it counts; what a parameter may be does
+    not, for a script that waits for a call which never comes has no main loop at all.
+    """
+    source = read(text)
+    possible = [call for call in source.possible if call.lender]
+    return any(call.function == "checkpointing" for call in (*source.calls, *possible))
+
+
 class _Text:
     """A text and its tree."""
 
@@ -306,6 +323,10 @@ class _Text:
     @cached_property
     def nodes(self) -> tuple[ast.AST, ...]:
         return tuple(ast.walk(self.tree)) if self.tree is not None else ()
+
+    @cached_property
+    def scopes(self) -> Scopes:
+        return scopes_of(self.tree if self.tree is not None else ast.Module([], []))
 
 
 def _parsed(text: str) -> ast.Module | None:

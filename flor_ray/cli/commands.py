@@ -208,13 +208,15 @@ def dataframe(names: tuple[str, ...], csv: str | None, store: str | None) -> Non
     from flor_ray import lookup
     from flor_ray.cli import terminal
 
-    frame = lookup.dataframe(*names, store_url=store)
     if csv is not None:
+        frame = lookup.dataframe(*names, store_url=store)
         frame.to_csv(csv, index=False)
         click.echo(f"{len(frame)} rows written to {csv}.")
         return
-    frame["version"] = frame["version"].str[:8]
-    terminal.print_frame(frame.drop(columns="project"))
+    found = lookup.answer(names, store_url=store)
+    for sentence in found.sentences:
+        click.echo(f"Warning: {sentence}", err=True)
+    terminal.print_pivot(found.pivot)
 
 
 @cli.command()

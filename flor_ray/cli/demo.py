@@ -35,7 +35,7 @@ def tell(directory: Path | None, workers: int | None) -> None:
     project = Project.open(str(place))
     prepared = pipeline.prepare(project, _WANTED, "cf_matrix.isna()", pipeline.parse_terms(workers))
     click.echo(f"{pipeline.explained(prepared)}\n")
-    outcome = run_with_progress(prepared)
+    outcome = run_with_progress(prepared, executor="ray")  # as on a cluster, although it is over before Ray has started
     problems = replays.problems(prepared, outcome)
     for problem in problems:
         click.echo(f"Warning: {problem}", err=True)

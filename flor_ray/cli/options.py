@@ -32,6 +32,13 @@ env_option = click.option(
     show_default=True,
     help="Replay with the packages that are installed, or with those that a version was recorded with.",
 )
+executor_option = click.option(
+    "--ray/--local",
+    "on_ray",
+    default=None,
+    help="Run on Ray, or on worker processes of this machine. Default: on Ray, unless no cluster was named or runs "
+    "here, and it should be done before one would be there.",
+)
 store_option = click.option(
     "--store", metavar="URL", envvar="FLOR_RAY_STORE", help="Store; default: .flor in the repository."
 )

@@ -10,6 +10,7 @@ from flor_ray.cli.options import (
     budget_option,
     deadline_option,
     env_option,
+    executor_option,
     first_option,
     price_option,
     store_option,
@@ -96,6 +97,7 @@ def explain(
 @click.option(
     "--memory-limit", metavar="SIZE", help="End a segment whose processes hold more: 8GB; default: 90% of the machine."
 )
+@executor_option
 @store_option
 def replay(
     names: tuple[str, ...],
@@ -110,9 +112,10 @@ def replay(
     yes: bool,
     time_limit: str | None,
     memory_limit: str | None,
+    on_ray: bool | None,
     store: str | None,
 ) -> None:
-    """Fill the missing values of features by replaying old versions on the Ray cluster.
+    """Fill the missing values of features by replaying old versions.
 
     Ctrl-C keeps what is finished; the same command then goes on with the rest. So it does after a --budget.
 
@@ -140,7 +143,10 @@ def replay(
         seconds = prepared.schedule.makespan_seconds
         if seconds > _ASK_SECONDS and not yes:
             click.confirm(f"Spend about {wording.duration(seconds)}?", abort=True)
-        outcome = terminal.run_with_progress(prepared, limits)
+        place = pipeline.place(prepared, None if on_ray is None else "ray" if on_ray else "local")
+        if place.why:
+            click.echo(place.why)
+        outcome = terminal.run_with_progress(prepared, limits, place.executor)
         frame = replays.summary(prepared, outcome)
         frame["version"] = frame["version"].str[:8]
         click.echo("")

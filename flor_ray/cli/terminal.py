@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from flor_ray.cluster.driver import Progress as ReplayProgress
     from flor_ray.planning.replay_plan import Prepared
+    from flor_ray.store.pivots import Pivot
 
 _DIFF_STYLES = (
     ("--- ", "bold"),
@@ -29,11 +30,11 @@ _DIFF_STYLES = (
     ("# ", "yellow"),
 )
 _PLAIN_SECONDS = 2.0  # between two lines of progress where there is no terminal
-_MAX_ROWS = 200  # of a table that is printed; files get all
+_MAX_ROWS = 200  # of logged values that are printed; files get all
 
 
-def run_with_progress(prepared: Prepared, limits: Limits = DEFAULT_LIMITS) -> Outcome:
-    """Replay with a progress bar, or with plain lines where there is no terminal."""
+def run_with_progress(prepared: Prepared, limits: Limits = DEFAULT_LIMITS, executor: str | None = None) -> Outcome:
+    """Replay with a progress bar, or with plain lines where there is no terminal; `executor` as in `pipeline.run`."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -41,7 +42,7 @@ def run_with_progress(prepared: Prepared, limits: Limits = DEFAULT_LIMITS) -> Ou
 
     console = Console()
     if not console.is_terminal or not prepared.costs:
-        return pipeline.run(prepared, tell=_plain_progress(), limits=limits)
+        return pipeline.run(prepared, executor, _plain_progress(), limits)
     left = TextColumn("{task.fields[left]}")
     columns = (
         TextColumn("Replaying"),
@@ -59,7 +60,7 @@ def run_with_progress(prepared: Prepared, limits: Limits = DEFAULT_LIMITS) -> Ou
             bar.update(task, total=progress.wanted, completed=progress.answered, left=_standing(progress))
             told.tell(progress)
 
-        return pipeline.run(prepared, tell=tell, limits=limits)
+        return pipeline.run(prepared, executor, tell, limits)
 
 
 class _Drift:
@@ -103,9 +104,20 @@ def _plain_progress() -> Callable[[ReplayProgress], None]:
 
 def print_frame(frame: pd.DataFrame) -> None:
     """Print a DataFrame as a table; arrays as their shape, times to the second."""
-    _print_table(map(str, frame.columns), frame.head(_MAX_ROWS).itertuples(index=False))
-    if len(frame) > _MAX_ROWS:
-        click.echo(f"... and {len(frame) - _MAX_ROWS} more rows; --csv FILE writes all of them.")
+    _print_table(map(str, frame.columns), frame.itertuples(index=False))
+
+
+def print_pivot(pivot: Pivot) -> None:
+    """Print logged values: as many rows as a person might read."""
+    columns = list(pivot.columns)
+    project, version = columns.index("project"), columns.index("version")
+    rows = []
+    for row in pivot.rows(_MAX_ROWS):
+        row[version] = str(row[version])[:8]
+        rows.append([*row[:project], *row[project + 1 :]])
+    _print_table([*columns[:project], *columns[project + 1 :]], rows)
+    if pivot.length > len(rows):
+        click.echo(f"... and {pivot.length - len(rows)} more rows; --csv FILE writes all of them.")
 
 
 def print_versions(experiments: Sequence[Experiment]) -> None:

@@ -31,23 +31,23 @@ def select(
     """The versions and epochs that `where` picks (None: everything), and what the user should know about that."""
     if where is None:
         return None, ()
+    from flor_ray.store import data_frames, pivots  # and pandas, which nothing else here needs
 
     recorded = project.store.names(project.name)
-    from flor_ray.store import pivots  # and pandas, which nothing else here needs
 
-    columns = pivots.referenced_columns(where)
-    if unknown := columns - recorded - set(names) - set(pivots.DIMENSIONS) - set(pivots.CONSTANTS):
+    columns = data_frames.referenced_columns(where)
+    if unknown := columns - recorded - set(names) - set(pivots.DIMENSIONS) - set(data_frames.CONSTANTS):
         known = [*pivots.DIMENSIONS, *sorted(recorded | set(names))]
         raise BadWhere(where, f"there is no column {sorted(unknown)[0]!r}", known)
-    dimensions = pivots.dimensions(project.store, project.name, experiments, sorted(columns & recorded), names)
+    dimensions = data_frames.dimensions(project.store, project.name, experiments, sorted(columns & recorded), names)
     notes = []
-    for name in sorted(columns - set(pivots.DIMENSIONS) - set(pivots.CONSTANTS)):
+    for name in sorted(columns - set(pivots.DIMENSIONS) - set(data_frames.CONSTANTS)):
         lacking = dimensions.loc[dimensions[name].isna(), "version"].nunique()
         if lacking and not re.search(rf"\b{re.escape(name)}`?\.(isna|isnull|notna|notnull)\b", where):
             notes.append(
                 f"{name} has missing values in {lacking} of {len(experiments)} versions; there `where` is false"
             )
-    return pivots.select(dimensions, where), tuple(notes)
+    return data_frames.select(dimensions, where), tuple(notes)
 
 
 def requests(

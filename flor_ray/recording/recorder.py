@@ -23,6 +23,7 @@ from statistics import median
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
+from flor_ray.analysis.source import calls_checkpointing
 from flor_ray.environment import import_seconds, opened
 from flor_ray.environment.inputs import InputFiles
 from flor_ray.environment.surroundings import Surroundings
@@ -35,6 +36,7 @@ from flor_ray.recording.session import CheckpointOptions
 from flor_ray.records import EpochTimes, Experiment, Level, LogRecord, Profile, Status
 from flor_ray.state import random_states
 from flor_ray.state.checkpoints import Capturer
+from flor_ray.state.frames import HeldLoops
 from flor_ray.state.selection import Chooser, Scope
 from flor_ray.store import cache, typed_values
 from flor_ray.store.project import Project
@@ -53,7 +55,7 @@ class Recorder:
         self._journal = journal
         self._context = Context(waits=waits)
         self._sources = script.LoopSources()
-        self._held_loops = script.HeldLoops()
+        self._held_loops = HeldLoops()
         self._clock = self._process_started = script.process_started()
         capturer = Capturer(Chooser(script.users_code(root)))
         self._checkpointer = Checkpointer(capturer, journal, self._clock, self._tell_once)
@@ -128,7 +130,7 @@ class Recorder:
         store.begin_run(experiment)
         inputs = InputFiles(repository.root, _ours(store.url))
         journal = Journal(store, experiment, repository, inputs)
-        recorder = cls(experiment, journal, root, surroundings, waits=script.calls_checkpointing(text))
+        recorder = cls(experiment, journal, root, surroundings, waits=calls_checkpointing(text))
         recorder._sources = sources
         recorder._attach()
         recorder._clock += time.perf_counter() - began  # no replay does this

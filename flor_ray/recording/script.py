@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import linecache
 import os
-import re
 import sys
 import sysconfig
 import time
 import types
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from flor_ray import processes
-from flor_ray.variables import LoopNames, iteration_names, loop_names
-
-_CHECKPOINTING_CALL = re.compile(r"\b(checkpointing|checkpoints)\s*\(")
+from flor_ray.analysis.loops import LoopNames, iteration_names, loop_names
 
 
 class LoopSources:
@@ -49,31 +45,6 @@ class LoopSources:
         return iteration_names(self.remember(frame.f_code.co_filename), frame.f_lineno)
 
 
-class HeldLoops:
-    """Loops whose iterators are held by a variable, as in `bar = tqdm(flor.loop(...))`.
-
-    `break` does not close such an iterator. It is closed when the script is next seen outside of the loop's lines.
-    """
-
-    def __init__(self) -> None:
-        self._open: list[tuple[Generator[Any, None, None], FrameType, range]] = []
-
-    def add(self, iterator: Generator[Any, None, None], frame: FrameType, lines: range) -> None:
-        self._open.append((iterator, frame, lines))
-
-    def close_left(self) -> None:
-        """Close those that the script has left."""
-        if not self._open:
-            return
-        for entry in reversed(self._open[:]):
-            iterator, frame, lines = entry
-            state = inspect.getgeneratorstate(iterator)
-            if state == inspect.GEN_SUSPENDED and frame.f_lineno not in lines:
-                iterator.close()
-            if inspect.getgeneratorstate(iterator) == inspect.GEN_CLOSED:
-                self._open.remove(entry)
-
-
 def main_frame(frame: FrameType | None) -> FrameType | None:
     """The frame of the main script's module, looking outwards from `frame`."""
     while frame is not None:
@@ -99,11 +70,6 @@ def outermost_file(frame: FrameType | None) -> str | None:
             found = name
         frame = frame.f_back
     return found
-
-
-def calls_checkpointing(source: str) -> bool:
-    """Whether a script calls checkpointing somewhere: then loops before that call are not its main loop."""
-    return bool(_CHECKPOINTING_CALL.search(source))
 
 
 def users_code(root: Path) -> Callable[[Any], bool]:

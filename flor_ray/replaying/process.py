@@ -23,6 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
+from flor_ray.analysis.source import calls_checkpointing
 from flor_ray.environment.surroundings import replayed_path
 from flor_ray.errors import ReplayError
 from flor_ray.recording import script as scripts
@@ -107,7 +108,7 @@ def run_script(task: ReplayTask, channel: Channel, started: float) -> None:
     sys.path[:] = replayed_path(sys.path, task.sys_path, Path(task.root))
     if task.rng is not None:
         _start_rng(pickle.loads(objects.get(task.rng)))
-    waits = scripts.calls_checkpointing(script.read_text(errors="replace"))
+    waits = calls_checkpointing(script.read_text(errors="replace"))
     replayer = Replayer(task, channel, objects, waits, started, marked=True)
     session.install(replayer)
     marks = {str(Path(task.root, path)): found for path, found in task.marks.items()}

@@ -34,6 +34,7 @@ from flor_ray.replaying.results import SegmentResult
 from flor_ray.replaying.task import Channel, Elements, ReplayTask
 from flor_ray.state import random_states
 from flor_ray.state.checkpoints import Capturer, LoadedState
+from flor_ray.state.frames import HeldLoops
 from flor_ray.state.selection import Chooser, Scope
 from flor_ray.store import typed_values
 from flor_ray.store.objects import Objects
@@ -63,7 +64,7 @@ class Replayer:
         self._objects = objects
         self._context = Context(waits=waits)
         self._sources = scripts.LoopSources()
-        self._held_loops = scripts.HeldLoops()
+        self._held_loops = HeldLoops()
         self._capturer = Capturer(Chooser(scripts.users_code(Path(task.root).resolve())), recording=False)
         self._records: list[LogRecord] = []
         self._warnings: list[str] = []

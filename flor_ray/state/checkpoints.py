@@ -22,10 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from flor_ray import variables
 from flor_ray.errors import ReplayError, StoreError
 from flor_ray.records import GRADIENTS
-from flor_ray.state import random_states, stateful
+from flor_ray.state import frames, random_states, stateful
 from flor_ray.state.comparing import Difference, first_difference
 from flor_ray.state.fingerprint import fingerprint
 from flor_ray.state.merge import Merger
@@ -60,8 +59,8 @@ class Capturer:
         everything = names.bound | names.changed | names.called | names.mentioned
         frame = Place(
             scope.slot,
-            lambda: variables.read(scope.frame, everything),
-            lambda values, remove: variables.write(scope.frame, values, remove),
+            lambda: frames.read(scope.frame, everything),
+            lambda values, remove: frames.write(scope.frame, values, remove),
             set(names.bound),
         )
         reached = reach(

@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+from flor_ray.analysis.loops import LoopNames
 from flor_ray.state import stateful
 from flor_ray.state.fingerprint import fingerprint
 from flor_ray.state.pickling import Reference, own_items, pickles
 from flor_ray.state.reachable import Place, Reached
-from flor_ray.variables import LoopNames
 
 _STATE_BYTES = 2 << 30  # what surely is state is kept up to this; more is reported as not captured
 _VARIABLE_BYTES = 16 << 20  # so is what the loop merely assigns, such as a batch, up to this

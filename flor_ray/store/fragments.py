@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -224,9 +224,12 @@ def log_table(records: Sequence[LogRecord], values: Sequence[Value], keys: Seque
     return columns.table(named, LOG_FILE_SCHEMA)
 
 
-def placed(project: str, chosen: Sequence[Fragment], tables: Sequence[pa.Table]) -> pa.Table:
-    """The rows of fragments with the columns that their paths say, as LOG_SCHEMA has them; of one version each key
-    once, from the first fragment that has it. Fragments of one version follow one another."""
+def placed(
+    project: str, chosen: Sequence[Fragment], tables: Sequence[pa.Table], names: Collection[str] | None = None
+) -> pa.Table:
+    """The rows of fragments (of `names`, if any are given) with the columns that their paths say, as LOG_SCHEMA has
+    them; of one version each key once, from the first fragment that has it. Fragments of one version follow one
+    another."""
     origins = {origin: code for code, origin in enumerate(dict.fromkeys(f.origin for f in chosen))}
     versions: list[str] = []
     pieces, counts, codes = [NO_LOGS], [], [np.zeros(0, np.int32)]
@@ -249,7 +252,17 @@ def placed(project: str, chosen: Sequence[Fragment], tables: Sequence[pa.Table])
         (np.concatenate(codes), list(origins)),
     )
     symbols = [columns.symbols(code, texts) for code, texts in places]
-    return pa.Table.from_arrays([*symbols, *whole.columns], schema=LOG_SCHEMA)
+    found = pa.Table.from_arrays([*symbols, *whole.columns], schema=LOG_SCHEMA)
+    return found if names is None else only(found, names)
+
+
+def only(table: pa.Table, names: Collection[str]) -> pa.Table:
+    """The rows of these names. The columns of `table` are in one piece each."""
+    if not table.num_rows:
+        return table
+    name = table["name"].chunk(0)
+    wanted = np.array([text in names for text in name.dictionary.to_pylist()], bool)
+    return table if wanted.all() else table.filter(columns.mask(wanted[columns.codes_of(name)]))
 
 
 def _disjoint(parts: Sequence[Fragment]) -> bool:

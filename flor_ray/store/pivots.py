@@ -1,144 +1,109 @@
-"""Pivots: log records as pandas columns, at the finest level that is asked for [views of the paper, section 4.1.1].
+"""Pivots: log records as columns, at the finest level that is asked for [views of the paper, section 4.1.1].
 
     only d  ->  a row per version                    columns  project, version, run, timestamp,
     o       ->  a row per (version, epoch)                    [epoch,] [step,] [iteration,] then the names
     i       ->  a row per (version, epoch, step)
 
 Values of a coarser level are repeated in every row below them. Versions, and epochs, without values have rows too, so
-that what is missing shows as NaN; a NaN or None that was logged looks the same in a numeric column. `iteration` appears
-only where a name was logged more than once in one place.
+that what is missing shows as missing. `iteration` appears only where a name was logged more than once in one place.
+
+No pandas here: who only prints a table need not import it. `frame` makes DataFrames of these.
 """
 
 from __future__ import annotations
 
-import ast
-import re
-from collections.abc import Mapping, Sequence
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from flor_ray.errors import BadWhere
 from flor_ray.records import Experiment, Value
 from flor_ray.store import typed_values
-from flor_ray.store.columns import codes_of, floats_of, integers_of
+from flor_ray.store.columns import codes_of, floats_of, integers, integers_of
 from flor_ray.store.fragments import combine
 from flor_ray.store.store import Store
 
 Integers = npt.NDArray[np.int64]
-Table = Any  # of pyarrow, which this room does not import
+Table = Any  # of pyarrow, which is not imported here
 
 DIMENSIONS = ("project", "version", "run", "timestamp", "epoch", "step", "iteration")
 _NONE = -1  # epoch or step of a row that has none
 _LEVELS = ("d", "o", "i")  # the index of a level is its depth: how many of epoch and step its rows have
-CONSTANTS = frozenset({"index", "inf", "Inf"})  # what pandas adds to the columns in a query string
 _EXACT_FLOAT = 2**53  # integers up to it survive in a float64
 
 
-def dataframe(
-    store: Store, project: str, names: Sequence[str], experiments: Sequence[Experiment], logs: Table | None = None
-) -> pd.DataFrame:
-    """The values of `names` (none: of every recorded name) in the given experiments, in their order.
+class Kind(StrEnum):
+    """What the values of a column are."""
 
-    `logs` are the log records of `names` in the versions of these experiments; None: read them.
-
-    A feature with the name of a dimension gets the suffix `_logged`. Columns are typed: int64 or Int64 (where some are
-    missing), float64, bool or boolean, str, else object.
-    """
-    records = _Records.of(_logs(store, project, names, experiments) if logs is None else logs, experiments)
-    wanted = list(dict.fromkeys(names)) if names else records.names
-    return _pivot(store, records, project, wanted, experiments, records.finest)
+    LABEL = "label"  # texts that many rows share
+    TIME = "time"  # seconds since 1970 that many rows share
+    NUMBER = "number"  # int64, float64 (NaN where there is none) or bool
+    TEXT = "text"
+    OBJECT = "object"  # NaN where there is none
 
 
-def dimensions(
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The values of a pivot's rows, as narrow as they can be."""
+
+    kind: Kind
+    values: npt.NDArray[Any]  # of LABEL and TIME: positions in `labels`
+    missing: npt.NDArray[np.bool_] | None = None  # rows without a value, unless NaN says so
+    labels: Sequence[Any] = ()
+
+    def value(self, row: int) -> object:
+        """The value of one row; None or NaN if it has none."""
+        if self.missing is not None and self.missing[row]:
+            return None
+        value = self.values[row]
+        if self.kind is Kind.LABEL:
+            return self.labels[value]
+        if self.kind is Kind.TIME:
+            return datetime.datetime.fromtimestamp(self.labels[value], datetime.UTC)
+        return value.item() if self.kind is Kind.NUMBER else value
+
+
+@dataclass(frozen=True, slots=True)
+class Pivot:
+    """A table of logged values: columns of equal length."""
+
+    columns: Mapping[str, Column]
+    length: int
+
+    def rows(self, most: int) -> Iterator[list[object]]:
+        """The first rows, at most so many."""
+        for row in range(min(most, self.length)):
+            yield [column.value(row) for column in self.columns.values()]
+
+
+def pivot(
     store: Store,
     project: str,
+    names: Sequence[str],
     experiments: Sequence[Experiment],
-    names: Sequence[str] = (),
-    virtual: Sequence[str] = (),
-) -> pd.DataFrame:
-    """What a `where` is evaluated on: a row per (version, epoch), or per (version, epoch, step) if one of `names` was
-    logged in a nested loop.
+    logs: Table | None = None,
+    least_depth: int = 0,
+) -> Pivot:
+    """The values of `names` (none: of every recorded name) in the given experiments, in their order.
 
-    Epochs are 1 to n; a version without any has one row. `virtual` names that no row has are columns of NaN.
+    A feature with the name of a dimension gets the suffix `_logged`.
+
+    Args:
+        logs: the log records of `names` in the versions of these experiments, as of `Store.logs`; None: read them.
+        least_depth: 1 for a row per epoch, 2 for a row per step, whatever was logged.
     """
-    wanted = [name for name in dict.fromkeys(names) if name not in DIMENSIONS]
-    records = _Records.of(_logs(store, project, wanted, experiments), experiments) if wanted else _Records.empty()
-    frame = _pivot(store, records, project, wanted, experiments, max(records.finest, 1))
-    for name in virtual:
-        if name not in frame:
-            frame[name] = np.nan
-    return frame
+    if logs is None:
+        logs = store.logs(project, names or None, [experiment.version for experiment in experiments])
+    return _of(store, _Records.of(logs, experiments), project, names or None, experiments, least_depth)
 
 
-def select(frame: pd.DataFrame, where: str) -> Mapping[str, frozenset[int] | None]:
-    """Epochs of each version in which `where` (a pandas query string) holds; None for a version without epochs.
-
-    Raises:
-        BadWhere: it does not parse, names an unknown column, or is not true or false.
-    """
-    columns = [str(column) for column in frame.columns]
-    for name in sorted(referenced_columns(where)):
-        if name not in columns and name not in CONSTANTS:
-            raise BadWhere(where, f"there is no column {name!r}", columns)
-    try:
-        found = _evaluate(frame, where)
-    except Exception as error:
-        raise BadWhere(where, f"{type(error).__name__}: {error}", columns) from error
-    if isinstance(found, bool | np.bool_):
-        found = pd.Series(bool(found), index=frame.index)
-    kinds = {"bool", "boolean"}
-    if not isinstance(found, pd.Series) or (str(found.dtype) not in kinds and not _only_bools(found)):
-        kind = f"values of type {found.dtype}" if isinstance(found, pd.Series) else f"a {type(found).__name__}"
-        raise BadWhere(where, f"it gives {kind}, not true or false", columns)
-    hits = frame.loc[found.fillna(False).astype(bool), ["version", "epoch"]]
-    selected: dict[str, frozenset[int] | None] = {}
-    for version, epochs in hits.groupby("version", sort=False, observed=True)["epoch"]:
-        known = epochs.dropna()
-        selected[str(version)] = frozenset(map(int, known.unique())) if len(known) else None
-    return selected
-
-
-def referenced_columns(where: str) -> frozenset[str]:
-    """Identifiers that a pandas query string mentions, functions that it calls left out.
-
-    Raises:
-        BadWhere: it does not parse.
-    """
-    quoted: dict[str, str] = {}
-
-    def plain(match: re.Match[str]) -> str:
-        return quoted.setdefault(match[1], f"_quoted_{len(quoted)}")
-
-    try:
-        tree = ast.parse(re.sub(r"`([^`]*)`", plain, where).strip(), mode="eval")
-    except (SyntaxError, ValueError) as error:
-        raise BadWhere(where, f"it does not parse ({error})", DIMENSIONS) from error
-    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called}
-    back = {placeholder: name for name, placeholder in quoted.items()}
-    return frozenset(back.get(name, name) for name in found)
-
-
-def _evaluate(frame: pd.DataFrame, where: str) -> Any:
-    """A time without a zone, as in `timestamp > "2026-11-01"`, is UTC."""
-    options: dict[str, Any] = {"engine": "python", "local_dict": {}, "global_dict": {}}
-    try:
-        return frame.assign(timestamp=frame["timestamp"].dt.tz_localize(None)).eval(where, **options)
-    except TypeError:
-        return frame.eval(where, **options)
-
-
-def _only_bools(values: pd.Series[Any]) -> bool:
-    """Whether an object column holds nothing but true, false and missing values."""
-    return values.dtype == object and all(isinstance(v, bool | np.bool_) or v is None or v != v for v in values)
-
-
-def _logs(store: Store, project: str, names: Sequence[str], experiments: Sequence[Experiment]) -> Table:
-    return store.logs(project, names or None, [experiment.version for experiment in experiments])
+def places(store: Store, project: str, experiments: Sequence[Experiment]) -> Pivot:
+    """A row per (version, epoch), without values."""
+    return _of(store, _Records.empty(), project, (), experiments, 1)
 
 
 # --- records --------------------------------------------------------------------------------------------------------
@@ -192,6 +157,11 @@ class _Records:
     def finest(self) -> int:
         return int(self.depth.max(initial=0))
 
+    def texts(self, records: Integers) -> list[str | None]:
+        """The texts of the records with these numbers."""
+        found: list[str | None] = self.text.take(integers(records)).to_pylist()
+        return found
+
     def values(self, records: Integers) -> list[Value]:
         """The stored values of the records with these numbers."""
         return [
@@ -200,7 +170,7 @@ class _Records:
                 self.type[records],
                 self.number[records],
                 self.integer[records],
-                self.text.take(records).to_pylist(),
+                self.texts(records),
                 strict=True,
             )
         ]
@@ -225,53 +195,73 @@ class _Keys:
     step: Integers
     iteration: Integers
 
-    def frame(self) -> pd.DataFrame:
-        return pd.DataFrame(
-            {"version": self.version, "epoch": self.epoch, "step": self.step, "iteration": self.iteration}
-        )
+    def __len__(self) -> int:
+        return len(self.version)
+
+    def take(self, rows: Any) -> _Keys:
+        return _Keys(self.version[rows], self.epoch[rows], self.step[rows], self.iteration[rows])
+
+    def upto(self, depth: int) -> _Keys:
+        """The same places with nothing below a depth: 0 leaves the version, 1 the epoch too, 2 the step too."""
+        none = np.full(len(self), _NONE, np.int64)
+        zeros = np.zeros(len(self), np.int64)
+        return _Keys(self.version, self.epoch if depth >= 1 else none, self.step if depth >= 2 else none, zeros)
 
 
-def _pivot(
-    store: Store, records: _Records, project: str, names: Sequence[str], experiments: Sequence[Experiment], depth: int
-) -> pd.DataFrame:
-    rows = _rows(records, experiments, depth)
-    sources = _Sources(records, rows, depth)
-    columns: dict[str, Any] = _places(project, experiments, rows, depth)
-    for name in names:
-        column = f"{name}_logged" if name in columns else name
-        columns[column] = _typed(store, records, sources.of(name))
-    return pd.DataFrame(columns)
+def _codes_of_places(*parts: _Keys) -> list[Integers]:
+    """One number per address; equal for equal ones only, in all parts, and in the order of version, epoch, step and
+    iteration."""
+    version, epoch, step, iteration = (
+        np.concatenate([getattr(part, field) for part in parts]) for field in ("version", "epoch", "step", "iteration")
+    )
+    codes = combine(combine(combine(version, epoch + 1), step + 1), iteration)
+    return np.split(codes, np.cumsum([len(part) for part in parts])[:-1])
+
+
+def _distinct(*parts: _Keys) -> _Keys:
+    """All addresses once, in order."""
+    fields = ("version", "epoch", "step", "iteration")
+    every = _Keys(*(np.concatenate([getattr(part, field) for part in parts]) for field in fields))
+    return every.take(np.unique(_codes_of_places(every)[0], return_index=True)[1])
 
 
 def _rows(records: _Records, experiments: Sequence[Experiment], depth: int) -> _Keys:
     """The rows of a pivot, in order: what was logged, and what every version has anyway."""
-    place = ["version", "epoch", "step"]
-    logged = records.keys.frame().assign(depth=records.depth)
-    cells = pd.DataFrame({"version": np.arange(len(experiments)), "epoch": _NONE, "step": _NONE})
+    logged = records.keys
+    count = len(experiments)
+    cells = _Keys(np.arange(count), np.full(count, _NONE), np.full(count, _NONE), np.zeros(count, np.int64))
     if depth >= 1:
         begun = np.array([experiment.epochs for experiment in experiments], np.int64)
-        every = pd.DataFrame(
-            {"version": np.repeat(np.arange(len(begun)), begun), "epoch": _counting(begun) + 1, "step": _NONE}
-        )
-        seen = logged.loc[logged.epoch != _NONE, ["version", "epoch"]].drop_duplicates().assign(step=_NONE)
-        cells = _with_parents(pd.concat([every, seen]).drop_duplicates(), cells, ["version"])
+        version = np.repeat(np.arange(count), begun)
+        every = _Keys(version, _counting(begun) + 1, np.full(len(version), _NONE), np.zeros(len(version), np.int64))
+        seen = logged.take(logged.epoch != _NONE).upto(1)
+        cells = _with_parents(_distinct(every, seen), cells, 0)
     if depth >= 2:
-        cells = _with_parents(logged.loc[logged.step != _NONE, place].drop_duplicates(), cells, place[:2])
-    rows = cells.assign(iteration=0)
-    again = logged[logged.iteration > 0]
+        cells = _with_parents(_distinct(logged.take(logged.step != _NONE).upto(2)), cells, 1)
+    rows = [cells]
     for level in range(depth + 1):  # a repeated value has a row for each time, below everything that it applies to
-        on = place[: level + 1]
-        part = again.loc[again.depth == level, [*on, "iteration"]].drop_duplicates()
-        if len(part):
-            rows = pd.concat([rows, cells.merge(part, on=on)])
-    rows = rows.drop_duplicates().sort_values([*place, "iteration"])
-    return _Keys(*(rows[column].to_numpy(np.int64) for column in (*place, "iteration")))
+        again = logged.take((logged.iteration > 0) & (records.depth == level))
+        if len(again):
+            rows.append(_below(cells, again, level))
+    return _distinct(*rows)
 
 
-def _with_parents(cells: pd.DataFrame, parents: pd.DataFrame, on: list[str]) -> pd.DataFrame:
-    """`cells`, and those of `parents` that have no cell."""
-    lonely = ~pd.MultiIndex.from_frame(parents[on]).isin(pd.MultiIndex.from_frame(cells[on]))
-    return pd.concat([cells, parents[lonely]])
+def _with_parents(cells: _Keys, parents: _Keys, depth: int) -> _Keys:
+    """`cells`, and those of `parents` that have no cell; they are places of this depth."""
+    theirs, ours = _codes_of_places(parents, cells.upto(depth))
+    return _distinct(cells, parents.take(~np.isin(theirs, ours)))
+
+
+def _below(cells: _Keys, repeated: _Keys, depth: int) -> _Keys:
+    """Each cell at or below the place of a repeated record, which is of this depth, once for each of its iterations."""
+    ours, theirs = _codes_of_places(cells.upto(depth), repeated.upto(depth))
+    order = np.argsort(theirs, kind="stable")
+    first, last = (np.searchsorted(theirs[order], ours, side) for side in ("left", "right"))
+    counts = np.asarray(last - first, np.int64)
+    which = np.repeat(np.arange(len(ours)), counts)
+    of = order[np.repeat(first, counts) + _counting(counts)]
+    found = cells.take(which)
+    return _Keys(found.version, found.epoch, found.step, repeated.iteration[of])
 
 
 def _counting(counts: Integers) -> Integers:
@@ -332,34 +322,49 @@ def _look_up(record_keys: Integers, records: Integers, row_keys: Integers, other
 # --- columns --------------------------------------------------------------------------------------------------------
 
 
-def _places(project: str, experiments: Sequence[Experiment], rows: _Keys, depth: int) -> dict[str, Any]:
-    def per_version(values: list[Any], dtype: Any) -> Any:
-        return pd.array(values, dtype=dtype).take(rows.version)
+def _of(
+    store: Store,
+    records: _Records,
+    project: str,
+    names: Sequence[str] | None,
+    experiments: Sequence[Experiment],
+    least_depth: int,
+) -> Pivot:
+    depth = max(records.finest, least_depth)
+    rows = _rows(records, experiments, depth)
+    sources = _Sources(records, rows, depth)
+    columns = _places(project, experiments, rows, depth)
+    for name in records.names if names is None else dict.fromkeys(names):
+        columns[f"{name}_logged" if name in columns else name] = _typed(store, records, sources.of(name))
+    return Pivot(columns, len(rows))
 
-    started = pd.to_datetime([e.started for e in experiments], unit="s", utc=True)
+
+def _places(project: str, experiments: Sequence[Experiment], rows: _Keys, depth: int) -> dict[str, Column]:
     columns = {
-        "project": per_version([project] * len(experiments), "str"),
-        "version": per_version([e.version for e in experiments], "str"),
-        "run": per_version([e.run for e in experiments], "str"),
-        "timestamp": started.take(rows.version),
+        "project": Column(Kind.LABEL, np.zeros(len(rows), np.int64), labels=[project]),
+        "version": Column(Kind.LABEL, rows.version, labels=[e.version for e in experiments]),
+        "run": Column(Kind.LABEL, rows.version, labels=[e.run for e in experiments]),
+        "timestamp": Column(Kind.TIME, rows.version, labels=[e.started for e in experiments]),
     }
     for name, values in (("epoch", rows.epoch), ("step", rows.step))[:depth]:
-        columns[name] = _integer_column(values, values == _NONE)
+        columns[name] = _integers(values, values == _NONE)
     if (rows.iteration > 0).any():
-        columns["iteration"] = rows.iteration
+        columns["iteration"] = Column(Kind.NUMBER, rows.iteration)
     return columns
 
 
-def _integer_column(values: Integers, missing: npt.NDArray[np.bool_]) -> Any:
-    return pd.arrays.IntegerArray(np.where(missing, 0, values), missing) if missing.any() else values
+def _integers(values: Integers, missing: npt.NDArray[np.bool_]) -> Column:
+    if not missing.any():
+        return Column(Kind.NUMBER, values)
+    return Column(Kind.NUMBER, np.where(missing, 0, values), missing)
 
 
-def _typed(store: Store, records: _Records, source: Integers) -> Any:
+def _typed(store: Store, records: _Records, source: Integers) -> Column:
     """A column with the narrowest type that holds all its values."""
     there = source >= 0
     used = source[there]
     if not len(used):
-        return np.full(len(source), np.nan)
+        return Column(Kind.NUMBER, np.full(len(source), np.nan))
     kinds = {records.types[code] for code in np.unique(records.type[used])}
     if "none" in kinds and len(kinds) > 1:
         kinds.discard("none")
@@ -371,21 +376,21 @@ def _typed(store: Store, records: _Records, source: Integers) -> Any:
         values = np.zeros(len(source), np.int64)
         values[there] = records.integer[plain]
         if kinds == {"int"}:
-            return _integer_column(values, ~there)
-        return values.astype(bool) if there.all() else pd.arrays.BooleanArray(values.astype(bool), ~there)
+            return _integers(values, ~there)
+        return Column(Kind.NUMBER, values.astype(bool), None if there.all() else ~there)
     is_int = records.type[plain] == (records.types.index("int") if "int" in kinds else -1)
     if kinds <= {"int", "float"} and (np.abs(records.integer[plain][is_int]) <= _EXACT_FLOAT).all():
         numbers = np.full(len(source), np.nan)
         numbers[there] = np.where(is_int, records.integer[plain], records.number[plain])
-        return numbers
+        return Column(Kind.NUMBER, numbers)
     if kinds == {"str"}:
         texts = np.full(len(source), None, object)
-        texts[there] = records.text.take(plain).to_pylist()
-        return pd.array(texts, dtype="str")
+        texts[there] = records.texts(plain)
+        return Column(Kind.TEXT, texts, ~there)
     return _objects(store, records, source)
 
 
-def _objects(store: Store, records: _Records, source: Integers) -> Any:
+def _objects(store: Store, records: _Records, source: Integers) -> Column:
     """Decoded values; NaN where there is none, None where None was logged."""
     used = np.unique(source[source >= 0])
     values = records.values(used)
@@ -395,4 +400,4 @@ def _objects(store: Store, records: _Records, source: Integers) -> Any:
         decoded[index] = typed_values.decode(value, blobs.__getitem__)
     column = np.full(len(source), np.nan, object)
     column[source >= 0] = decoded[np.searchsorted(used, source[source >= 0])]
-    return pd.Series(column, dtype=object)
+    return Column(Kind.OBJECT, column)

@@ -256,7 +256,7 @@ class Store:
             return file.rows(wanted), file.names, self._report(fragment, file)
 
         found = self._each_log_file(project, versions, parts)
-        rows = fragments.placed(project, [f for f, _ in found], [table for _, (table, _, _) in found])
+        rows = fragments.placed(project, [f for f, _ in found], [table for _, (table, _, _) in found], wanted)
         known = frozenset(name for _, (_, of_file, _) in found for name in of_file)
         return Logged(rows, known, _in_order((f, report) for f, (_, _, report) in found))
 

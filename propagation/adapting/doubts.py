@@ -47,10 +47,12 @@ class Doubt(Enum):
 
     @property
     def share(self) -> float:
+        """The part of the confidence that it takes, from 0 to 1."""
         return float(self.value[0])
 
     @property
     def words(self) -> str:
+        """What it means, for users; "" if they are not told."""
         return str(self.value[1])
 
 

@@ -36,6 +36,7 @@ class Carried:
 
     @property
     def confidence(self) -> float:
+        """Of its place and its names, from 0 to 1."""
         return confidence(self.doubts)
 
 
@@ -44,6 +45,7 @@ class CannotEdit(Exception):
 
 
 def statements_of(block: Node) -> list[Node]:
+    """The statements that stand directly in a block."""
     return [child for child in block.children if child.is_statement]
 
 
@@ -77,6 +79,7 @@ def indentation(tree: Tree, statement: Node) -> bytes:
 
 
 def line_start(tree: Tree, node: Node) -> int:
+    """Byte offset of the start of the line on which a node starts."""
     return tree.starts[tree.line(node.start) - 1]
 
 

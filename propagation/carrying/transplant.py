@@ -306,11 +306,11 @@ class Transplant:
         self._needing.append(key)
         try:
             definitions = self._needs.definitions(name, owner, reader)
-            return [self._carry_definition(name, node, owner, reader) for node in definitions]
+            return [self._carry_definition(name, node) for node in definitions]
         finally:
             self._needing.pop()
 
-    def _carry_definition(self, name: str, node: Node, owner: NameScope, reader: Node) -> Carried:
+    def _carry_definition(self, name: str, node: Node) -> Carried:
         statement = node.statement()
         if statement is not None and not self.newer.written_names.binds(node):
             call = node.parent

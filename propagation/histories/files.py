@@ -31,7 +31,7 @@ PENALTY_RENAMED_FILE = 0.05
 the same content again; the doubt that is left is that a copy of it was deleted."""
 
 PENALTY_MOVED_DEFINITION = 0.1
-"""The same in a file to which only the definition has gone: the names around it are those of another module."""
+"""Less confidence in a file to which only the definition has gone: the names around it are those of another module."""
 
 PENALTY_UNLIKE = 0.2
 """What comes on top if the two have nothing in common; in between in proportion."""

@@ -18,8 +18,8 @@ MIN_DEFINITION_LIKENESS = 0.3
 """Likeness of two definitions of one name path: the name says it, the body must only not deny it."""
 
 MIN_HOMONYM_LIKENESS = 0.7
-"""The same if only the last name is equal, as for a method that has gone to another class: every model has a `forward`,
-and most of those are alike."""
+"""Likeness of two definitions that only share their last name, such as a method that has gone to another class: every
+model has a `forward`, and most of those are alike."""
 
 MAX_HOMES = 16
 """Files that are parsed in search of one definition. A name that more of them have (`main`, `forward`) says nothing."""

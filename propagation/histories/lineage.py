@@ -23,7 +23,7 @@ from flor_ray.propagation.histories.insertions import lines_above, moved_line, s
 from flor_ray.propagation.histories.spots import difference, equivalent, spot_of
 from flor_ray.propagation.histories.walk import Arrival, Key, Texts, WalkOutcome, pins, stops, walk
 from flor_ray.propagation.matching.thresholds import MIN_CONFIDENCE
-from flor_ray.records import Propagation, Refusal, TreePlacement, TreePropagation, TreeRefusal
+from flor_ray.records import Refusal, TreePlacement, TreePropagation, TreeRefusal
 
 # Measured 10 and 30 commits apart in pytorch/examples, nanoGPT, pytorch-cifar and cleanrl, as bench/propagating does.
 AGREEMENT = 0.3
@@ -42,30 +42,7 @@ less, as many were wrong as right; with this 2 of 8."""
 PENALTY_STEP = 0.03
 """What each step of such a walk takes away: an error of one is carried on by all that follow."""
 
-_ONLY_FILE = "source.py"
 _NO_VERSION = "there is no older version"
-
-
-def propagate_through(
-    lineage: Sequence[str],
-    lines: Sequence[int],
-    *,
-    min_confidence: float = MIN_CONFIDENCE,
-    propagate_pair: PropagatePair | None = None,
-) -> Propagation:
-    """Carry statements of the first source of a lineage (newest first) to its last, with those between as evidence.
-
-    As `propagate` otherwise: each line gets one answer, nothing but lines is inserted, no source makes it raise. In an
-    empty lineage everything is refused. Costs at most 11 propagations, and 9 more for each line that only the walk
-    could place. `propagate_pair` stands in for `propagate`, say as a cache: walks to neighbouring targets share steps.
-    """
-    trees = [{_ONLY_FILE: source} for source in lineage]
-    result = propagate_tree_through(
-        trees, {_ONLY_FILE: lines}, min_confidence=min_confidence, propagate_pair=propagate_pair
-    )
-    source = result.sources.get(_ONLY_FILE, lineage[-1] if lineage else "")
-    placed = tuple(each.placement for each in result.placed)
-    return Propagation(source, placed, tuple(each.refusal for each in result.refused))
 
 
 def propagate_tree_through(
@@ -76,7 +53,12 @@ def propagate_tree_through(
     min_confidence: float = MIN_CONFIDENCE,
     propagate_pair: PropagatePair | None = None,
 ) -> TreePropagation:
-    """The same for whole trees; the result is that of `propagate_tree` from the first to the last of them.
+    """Carry statements of the first tree of a lineage (newest first) to its last, with those between as evidence.
+
+    The result is that of `propagate_tree` from the first to the last of them: each line gets one answer, nothing but
+    lines is inserted, no source makes it raise. In an empty lineage everything is refused. A file costs at most 11
+    propagations, and 9 more for each line that only the walk could place. `propagate_pair` stands in for `propagate`,
+    say as a cache: walks to neighbouring targets share steps.
 
     `scripts[i]` is the run's script in `lineage[i]`, where known: these are one file, whatever their paths. Versions in
     which no file concerned differs from the version before, or one is not Python, are not asked.

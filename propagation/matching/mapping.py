@@ -25,6 +25,7 @@ class Mapping:
         self._newer: list[Node | None] = [None] * len(older.nodes)
 
     def link(self, newer: Node, older: Node) -> None:
+        """Link two nodes. Raises NotABijection if one of them is linked already."""
         if self._older[newer.index] is not None or self._newer[older.index] is not None:
             raise NotABijection(f"{newer!r} or {older!r} is linked already")
         self._older[newer.index] = older
@@ -39,12 +40,15 @@ class Mapping:
         return newer.index not in self.withheld or newer.fingerprint == older.fingerprint
 
     def older_of(self, newer: Node) -> Node | None:
+        """The older node that a newer one is linked to."""
         return self._older[newer.index]
 
     def newer_of(self, older: Node) -> Node | None:
+        """The newer node that an older one is linked to."""
         return self._newer[older.index]
 
     def linked(self, newer: Node, older: Node) -> bool:
+        """Whether these two are linked to each other."""
         return self._older[newer.index] is older
 
     def link_isomorphic(self, newer: Node, older: Node) -> None:

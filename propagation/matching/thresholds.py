@@ -8,7 +8,8 @@ MIN_ANCHOR_SIZE = 5
 said everywhere, so it is matched only inside blocks that are matched already. (GumTree: min height 2, same purpose.)"""
 
 MIN_SHAPE_SIZE = 12
-"""The same for statements that are equal only up to the names of variables: a longer text is needed as evidence."""
+"""Nodes of the smallest statement that may anchor one that is equal only up to the names of variables: a longer text is
+needed as evidence."""
 
 MIN_SHAPE_DICE = 0.4
 """Part of the words that two statements of one unique shape must share, lest two unrelated calls anchor."""
@@ -21,7 +22,8 @@ MIN_CONTAINER_DICE = 0.4
 statements, and two of them renamed must not lose the loop."""
 
 MIN_NAMED_CONTAINER_DICE = 0.05
-"""The same for containers of one name or one header: these say it already, and the anchors only must not deny it."""
+"""Common anchors that make containers of one name or one header one: that says it already, and the anchors must not
+deny it."""
 
 MIN_STATEMENT_SIMILARITY = 0.5
 """Statements that face each other between two matched neighbours. `optimizer.step()` and `opt.step()` score 0.8."""

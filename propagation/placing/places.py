@@ -23,6 +23,7 @@ class BlockGap:
 
     @property
     def confidence(self) -> float:
+        """That the place is right, from 0 to 1."""
         return confidence(self.doubts)
 
 
@@ -63,6 +64,7 @@ class Surroundings:
 
     @property
     def neighbours(self) -> list[Neighbour]:
+        """Those that there are, the left one first."""
         return [each for each in (self.left, self.right) if each is not None]
 
 

@@ -132,7 +132,7 @@ class _Side:
     """State changes in one version."""
 
     def __init__(self, program: Program) -> None:
-        self._program, self._tree = program, program.tree
+        self._tree = program.tree
         self._functions = functions_by_name(program.tree)
         self._recorded = {call.node.index for call in calls(program.names)}
         self._related: dict[frozenset[str], set[str]] = {}

@@ -50,6 +50,7 @@ class Touching:
         )
 
     def of(self, statement: Node) -> Touched:
+        """What one statement touches."""
         if statement.index not in self._known:
             self._known[statement.index] = self._look(statement)
         return self._known[statement.index]

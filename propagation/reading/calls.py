@@ -85,6 +85,7 @@ def calls(names: Names) -> tuple[RecordingCall, ...]:
 
 
 def dotted(node: Node) -> str:
+    """The text of a name with dots: `a.b`."""
     if node.kind == "dotted_name":
         return ".".join(child.label for child in node.children) if node.children else node.label
     return node.label

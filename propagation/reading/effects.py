@@ -187,6 +187,7 @@ def called_name(call: Node) -> str:
 
 
 def in_parameters(node: Node) -> bool:
+    """Whether an identifier stands among the parameters of a function or lambda."""
     for ancestor in node.ancestors():
         if ancestor.kind in ("parameters", "lambda_parameters"):
             return True

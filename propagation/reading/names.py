@@ -55,6 +55,7 @@ class NameScope:
 
     @property
     def is_class(self) -> bool:
+        """Whether it is the scope of a class, which functions in it do not see."""
         return self.node.kind == "class_definition"
 
 
@@ -81,6 +82,7 @@ class Names:
         return self.loose.keys() | {name for scope in self.scopes.values() for name in scope.bindings}
 
     def binds(self, identifier: Node) -> bool:
+        """Whether an identifier binds its variable, rather than reads it."""
         return identifier.index in self._binds
 
     def scope_of(self, node: Node) -> NameScope:
@@ -185,6 +187,7 @@ def _within_subtree(nodes: Sequence[Node], root: Node) -> Sequence[Node]:
 
 @lru_cache(maxsize=32)
 def names_of(tree: Tree) -> Names:
+    """The scopes of a tree, worked out once while the tree is in use."""
     return Names(tree)
 
 

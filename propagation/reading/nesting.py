@@ -144,10 +144,12 @@ def order(path: Path) -> tuple[int, ...]:
 
 @lru_cache(maxsize=32)
 def nesting_of(tree: Tree) -> Nesting:
+    """The recorded loops of a tree, worked out once while the tree is in use."""
     return Nesting(names_of(tree))
 
 
 def function_around(node: Node) -> Node | None:
+    """The innermost function whose body a node stands in."""
     child = node
     for each in node.ancestors():
         if each.kind == "function_definition" and child.role == "body":

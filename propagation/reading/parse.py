@@ -58,6 +58,7 @@ def encode(source: str) -> bytes:
 
 
 def decode(source: bytes) -> str:
+    """The text of bytes that `encode` has made."""
     return source.decode("utf-8", "surrogatepass")
 
 

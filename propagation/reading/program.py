@@ -43,11 +43,13 @@ class Program:
         return self.statements.get(statement.start)
 
     def features(self) -> list[tuple[int, str]]:
+        """First byte and feature of every log that is a statement of its own."""
         return [(log.statement.start, log.feature) for log in self.logs if log.alone]
 
 
 @lru_cache(maxsize=32)
 def read_program(source: str) -> Program:
+    """A source with all that is known of it, worked out once while the source is in use."""
     written = parse(source)
     written_names = names_of(written)
     logs = tuple(_logs(written, calls(written_names)))

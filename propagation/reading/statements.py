@@ -20,7 +20,7 @@ def find_statements(source: str, filename: str) -> tuple[Statement, ...]:
 
 
 def find_args(source: str, filename: str = "") -> tuple[Statement, ...]:
-    """Every call of `flor.arg` in a source, in the same form."""
+    """Every call of `flor.arg` in a source, in document order: name and lines as `find_statements` tells them."""
     return _find(source, filename, "arg")
 
 

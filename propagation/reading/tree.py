@@ -62,7 +62,7 @@ class Node:
     size: int  # nodes in this subtree, itself included
     height: int
     fingerprint: int  # equal for isomorphic subtrees with equal labels
-    shape: int  # the same, blind to the names of variables
+    shape: int  # a fingerprint that is blind to the names of variables
     is_statement: bool
     parent: Node | None
     children: Sequence[Node]
@@ -98,6 +98,7 @@ class Node:
         return siblings[place] if 0 <= place < len(siblings) else None
 
     def contains(self, other: Node) -> bool:
+        """Whether another node of the tree is in this subtree, or is this node."""
         return self.index <= other.index < self.index + self.size
 
 
@@ -124,6 +125,7 @@ class Tree:
 
     @property
     def root(self) -> Node:
+        """The module."""
         return self.nodes[0]
 
     def subtree(self, node: Node) -> list[Node]:
@@ -142,6 +144,7 @@ class Tree:
         return list(self._by_kind)
 
     def text(self, node: Node) -> bytes:
+        """A node's bytes in the source."""
         return self.source[node.start : node.end]
 
     def line(self, offset: int) -> int:
@@ -153,6 +156,7 @@ class Tree:
         return self.starts[line] if 0 <= line < len(self.starts) else len(self.source)
 
     def last_line(self, node: Node) -> int:
+        """Line on which a node ends, from 1."""
         return self.line(max(node.start, node.end - 1))
 
 

@@ -1,16 +1,12 @@
-"""What a loop binds, changes, calls, mentions and carries; and variables going in and out of frames."""
+"""What a loop binds, changes, calls, mentions and carries."""
 
 from __future__ import annotations
 
-import sys
 import textwrap
-from types import FrameType
-from typing import Any
 
 import pytest
 
-from flor_ray import variables
-from flor_ray.variables import LoopNames, loop_names
+from flor_ray.analysis.loops import LoopNames, loop_names
 
 
 def names(source: str, line: int | None = None) -> LoopNames:
@@ -183,35 +179,23 @@ def test_gradients_are_cleared_only_where_every_iteration_surely_does(body: str,
     assert names(f"for i in loop(x):\n    {body}\n").cleared == cleared
 
 
-def test_a_functions_variables_are_read_written_and_unbound() -> None:
-    def function() -> dict[str, Any]:
-        kept, changed, gone = 1, 1, 1
-        cell = 1
-
-        def inner() -> int:
-            return cell
-
-        frame = sys._getframe()
-        assert variables.read(frame, ["kept", "gone", "cell", "missing"]) == {"kept": 1, "gone": 1, "cell": 1}
-        variables.write(frame, {"changed": 2, "cell": 3}, ["gone"])
-        found = {"kept": kept, "changed": changed, "cell": inner()}
-        with pytest.raises(UnboundLocalError):
-            found["gone"] = gone
-        return found
-
-    assert function() == {"kept": 1, "changed": 2, "cell": 3}
+def test_our_loop_is_told_from_others_that_are_called_so() -> None:
+    source = """
+        import flor_ray as flor
+        for epoch in enumerate(history.loop(flor.loop("epoch", x))):
+            pass
+        bar = wheel.loop(y)
+        for step in flor.loop("step", bar):
+            bar = 1
+        """
+    assert names(source).wrapped == "enumerate"
+    assert names(source, 2).wrapped == "enumerate"
+    assert names(source, 5).bound == {"step", "bar"}  # wheel.loop is none of ours: what holds it is a variable like any
 
 
-def test_a_modules_variables_are_read_written_and_unbound() -> None:
-    namespace: dict[str, Any] = {"sys": sys, "frames": []}
-    exec("a = b = 1\nframes.append(sys._getframe())", namespace)
-    frame: FrameType = namespace["frames"][0]
-    variables.write(frame, {"a": 2, "c": 3}, ["b"])
-    assert (namespace["a"], namespace["c"], "b" in namespace) == (2, 3, False)
-    assert variables.read(frame, ["a", "b"]) == {"a": 2}
-
-
-def test_a_functions_globals_are_written_in_its_module() -> None:
-    namespace: dict[str, Any] = {"variables": variables, "sys": sys, "n": 1}
-    exec("def f():\n    variables.write(sys._getframe(), {'n': 2})\n    return n", namespace)
-    assert (namespace["f"](), namespace["n"]) == (2, 2)
+def test_on_a_line_that_has_called_us_an_unknown_name_is_ours() -> None:
+    assert names("import tools\nfor e in enumerate(tools.loop(x)):\n    pass\n").wrapped == "enumerate"
+    assert names("for e in zip(self.flor.loop('epoch', x), y):\n    pass\n").wrapped == "zip"
+    assert (
+        names("from flor_ray import loop as l\nfor e in zip(l('epoch', x), y):  # loop(\n    pass\n").wrapped == "zip"
+    )

@@ -164,7 +164,7 @@ def test_a_text_is_parsed_once_and_what_is_kept_has_an_end(monkeypatch: pytest.M
         return parse_once(text)
 
     monkeypatch.setattr(source, "parse", counted)
-    texts = [f"x = {number}  # {'y' * 100_000}\n" for number in range(4)]
+    texts = [f"x = {number}  # {'y' * 300_000}\n" for number in range(4)]
     for text in (texts[0], texts[0], *texts, texts[0]):
         assert source.read(text).tree is not None
         source.read(text, frozenset())
@@ -276,3 +276,22 @@ def test_what_a_program_calls_is_what_was_read(statements: list[str]) -> None:
     assert read.hands_out or program.ours <= seen
     tree = parse(text)
     assert {tree.line(call.node.start) for call in calls(names_of(tree))} == sure
+
+
+# --- checkpointing --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "calls_it"),
+    [
+        ("import flor_ray as flor\nflor.checkpointing(net=net)\n", True),
+        ("from flor_ray import MTK as Flor\nFlor.checkpoints(net)\n", True),
+        ("from common import flor\nwith flor.checkpointing(net=net):\n    pass\n", True),  # who knows what common is
+        ("import flor_ray as flor\n# with flor.checkpointing(net=net):\nflor.log('a', 1)\n", False),
+        ("import flor_ray as flor\n'call checkpointing(net) first'\n", False),
+        ("import flor_ray as flor\nclass A:\n    def fit(self):\n        self.checkpointing()\n", False),
+        ("def checkpointing(net):\n    pass\n\n\ncheckpointing(net)\n", False),
+    ],
+)
+def test_a_script_waits_for_checkpointing_only_if_it_may_call_it(text: str, calls_it: bool) -> None:
+    assert source.calls_checkpointing(text) is calls_it

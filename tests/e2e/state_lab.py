@@ -22,6 +22,7 @@ from typing import Any, NoReturn, cast
 
 from flor_ray.analysis import epoch_ends
 from flor_ray.analysis.epoch_ends import Marking
+from flor_ray.analysis.source import calls_checkpointing
 from flor_ray.environment.surroundings import Surroundings
 from flor_ray.errors import FlorWarning
 from flor_ray.patching import patching
@@ -151,7 +152,7 @@ class StateLab:
         experiment = Experiment("p", VERSION, None, "train.py", "", time.time(), None, Status.RUNNING)
         before = rng.global_state()
         surroundings = Surroundings(self.root, text, script.users_code(self.root))
-        waits = script.calls_checkpointing(text)
+        waits = calls_checkpointing(text)
         recorder = _Recorder(experiment, cast(Journal, memory), self.root, surroundings, waits=waits)
         with _as_session(recorder), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -195,7 +196,7 @@ class StateLab:
         )
         marks = Marks(marked_code.inserted_lines(run.text, text), frozenset((stops or {}).values()), at_end)
         rng.set_global_state(run.before)  # else data prepared before the first call would differ, and be reported
-        waits = script.calls_checkpointing(text)
+        waits = calls_checkpointing(text)
         replayer = _InProcess(task, channel, self.objects, waits, time.perf_counter(), marked=True)
         with _as_session(replayer), contextlib.suppress(_Left):
             with contextlib.suppress(SystemExit):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flor_ray.propagation import propagate, propagate_through, propagate_tree, propagate_tree_through
+from flor_ray.propagation import propagate, propagate_tree, propagate_tree_through
+from flor_ray.propagation.histories.files import PropagatePair
+from flor_ray.propagation.matching.thresholds import MIN_CONFIDENCE
 from flor_ray.records import Placement, Propagation, Refusal, TreePropagation, TreeRefusal
 
 BARE = """\
@@ -28,6 +30,24 @@ LOGGED = BARE.replace("        loss.backward()\n", '        flor.log("loss", los
 LOSS = 10
 RENAMED = BARE.replace("loss", "objective").replace("outputs", "logits").replace("(set_to_none=True)", "()")
 INLINED = RENAMED.replace("        logits = model(inputs)\n", "").replace("criterion(logits", "criterion(model(inputs)")
+
+
+def through(
+    lineage: Sequence[str],
+    lines: Sequence[int],
+    *,
+    min_confidence: float = MIN_CONFIDENCE,
+    propagate_pair: PropagatePair | None = None,
+) -> Propagation:
+    """`propagate_tree_through` for trees of one file, as if it were `propagate`."""
+    result = propagate_tree_through(
+        [{"source.py": source} for source in lineage],
+        {"source.py": lines},
+        min_confidence=min_confidence,
+        propagate_pair=propagate_pair,
+    )
+    source = result.sources.get("source.py", lineage[-1] if lineage else "")
+    return Propagation(source, tuple(p.placement for p in result.placed), tuple(r.refusal for r in result.refused))
 
 
 class Scripted:
@@ -66,7 +86,7 @@ THREE = [NEWEST, version(2), version(1)]
 
 def test_agreement_gives_more_confidence_than_the_direct_way() -> None:
     other = BARE.replace("range(10)", "range(20)")
-    result = propagate_through([LOGGED, BARE, other], [LOSS])
+    result = through([LOGGED, BARE, other], [LOSS])
     direct = propagate(LOGGED, other, [LOSS])
     assert result.source == direct.source
     assert result.placed[0].confidence > direct.placed[0].confidence
@@ -75,7 +95,7 @@ def test_agreement_gives_more_confidence_than_the_direct_way() -> None:
 
 def test_agreement_takes_away_a_part_of_the_doubt() -> None:
     pair = Scripted({("*", "# v2"): (2, 0.9), ("*", "# v1"): (2, 0.7)})
-    result = propagate_through(THREE, [2], propagate_pair=pair)
+    result = through(THREE, [2], propagate_pair=pair)
     assert result.placed == (Placement(2, 3, 0.79, why="so, as version by version too"),)
     assert pair.asked == [("# v3", "# v1"), ("# v3", "# v2"), ("# v2", "# v1")]
 
@@ -83,21 +103,19 @@ def test_agreement_takes_away_a_part_of_the_doubt() -> None:
 def test_disagreement_is_a_refusal_that_names_both_places() -> None:
     pair = Scripted({("*", "# v2"): (2, 0.9), ("# v3", "# v1"): (2, 0.95), ("# v2", "# v1"): (3, 0.95)})
     reason = "directly it belongs after line 2 of the older version, but version by version after line 3"
-    assert propagate_through(THREE, [2], propagate_pair=pair) == Propagation(
-        THREE[-1], refused=(Refusal(2, reason, 2, 0.475),)
-    )
+    assert through(THREE, [2], propagate_pair=pair) == Propagation(THREE[-1], refused=(Refusal(2, reason, 2, 0.475),))
 
 
 def test_who_accepts_doubt_gets_the_direct_place_of_two() -> None:
     pair = Scripted({("*", "# v2"): (2, 0.9), ("# v3", "# v1"): (2, 0.95), ("# v2", "# v1"): (3, 0.95)})
-    result = propagate_through(THREE, [2], min_confidence=0.4, propagate_pair=pair)
+    result = through(THREE, [2], min_confidence=0.4, propagate_pair=pair)
     assert [(each.placed_line, each.confidence) for each in result.placed] == [(3, 0.475)]
 
 
 def test_a_place_that_makes_no_difference_is_no_disagreement() -> None:
     pair = Scripted({("*", "# v2"): (2, 0.9), ("# v3", "# v1"): (2, 0.95), ("# v2", "# v1"): (3, 0.95)})
     for text, confidences in (("a = 1\nb = 2\n", [0.95]), ("a = 1\nx += 2\n", []), ("a = 1\noptimizer.step()\n", [])):
-        result = propagate_through([NEWEST, version(2), version(1, text)], [2], propagate_pair=pair)
+        result = through([NEWEST, version(2), version(1, text)], [2], propagate_pair=pair)
         assert [each.confidence for each in result.placed] == confidences
 
 
@@ -106,14 +124,14 @@ def test_another_text_at_the_same_place_is_a_disagreement() -> None:
         name = "x" if newer == NEWEST else "y"
         return Propagation(f"{older}log({name})\n", (Placement(lines[0], older.count("\n") + 1, 0.95),))
 
-    (refusal,) = propagate_through(THREE, [2], propagate_pair=other_name).refused
+    (refusal,) = through(THREE, [2], propagate_pair=other_name).refused
     assert refusal.reason.endswith("but version by version it becomes `log(y)`")
 
 
 def test_agreement_lifts_a_placement_above_a_high_threshold() -> None:
     pair = Scripted({("*", "# v2"): (2, 0.9), ("*", "# v1"): (2, 0.9)})
-    assert propagate_through(THREE, [2], min_confidence=0.92, propagate_pair=pair).placed[0].confidence == 0.93
-    refused = propagate_through(THREE, [2], min_confidence=0.94, propagate_pair=pair).refused
+    assert through(THREE, [2], min_confidence=0.92, propagate_pair=pair).placed[0].confidence == 0.93
+    refused = through(THREE, [2], min_confidence=0.94, propagate_pair=pair).refused
     assert refused == (Refusal(2, "the confidence of the best place (0.93) is below 0.94", 2, 0.93),)
 
 
@@ -122,41 +140,39 @@ def test_agreement_lifts_a_placement_above_a_high_threshold() -> None:
 
 def test_a_walk_that_is_refused_on_its_way_changes_nothing() -> None:
     pair = Scripted({("# v3", "# v1"): (2, 0.8)})
-    result = propagate_through(THREE, [2], propagate_pair=pair)
+    result = through(THREE, [2], propagate_pair=pair)
     assert result == pair("# v3", THREE[-1], (2,))
 
 
 def test_a_walk_of_sure_steps_is_believed_where_the_direct_way_is_refused() -> None:
     pair = Scripted({("*", "# v2"): (2, 0.95), ("# v2", "# v1"): (3, 0.9), ("# v3", "# v1"): None})
-    result = propagate_through(THREE, [2], propagate_pair=pair)
+    result = through(THREE, [2], propagate_pair=pair)
     assert result.placed == (Placement(2, 4, 0.84, why="version by version: so"),)
     assert result.source == "# v1\na = 1\nx = 2\nlog(x)\nc = 3\n"
 
 
 def test_a_walk_with_an_unsure_step_is_not_believed() -> None:
     pair = Scripted({("*", "# v2"): (2, 0.8), ("# v2", "# v1"): (3, 0.95), ("# v3", "# v1"): None})
-    assert propagate_through(THREE, [2], propagate_pair=pair) == Propagation(
-        THREE[-1], refused=(Refusal(2, "nowhere"),)
-    )
+    assert through(THREE, [2], propagate_pair=pair) == Propagation(THREE[-1], refused=(Refusal(2, "nowhere"),))
 
 
 def test_a_walk_on_which_ever_more_comes_along_is_not_believed() -> None:
     answers = {("*", "# v2"): (2, 0.95), ("# v2", "# v1"): (3, 0.95), ("# v3", "# v1"): None}
-    assert propagate_through(THREE, [2], propagate_pair=Scripted(answers, more=1)).placed == ()
+    assert through(THREE, [2], propagate_pair=Scripted(answers, more=1)).placed == ()
 
 
 def test_two_refactorings_in_a_row_are_seen_one_by_one() -> None:
     expected = INLINED.replace(
         "        objective.backward()\n", '        flor.log("loss", objective.item())\n        objective.backward()\n'
     )
-    result = propagate_through([LOGGED, BARE, RENAMED, INLINED], [LOSS])
+    result = through([LOGGED, BARE, RENAMED, INLINED], [LOSS])
     assert result.source == expected
     assert [each.placed_line for each in result.placed] == [9]
 
 
 def test_a_believed_walk_moves_the_lines_that_were_placed_before() -> None:
     logged = LOGGED + '    flor.log("last", epoch)\n'
-    result = propagate_through([logged, BARE, RENAMED, INLINED], [LOSS, 13])
+    result = through([logged, BARE, RENAMED, INLINED], [LOSS, 13])
     assert {each.line for each in result.placed} == {LOSS, 13}
     for each in result.placed:
         expected = {LOSS: 'flor.log("loss", objective.item())', 13: 'flor.log("last", epoch)'}[each.line]
@@ -168,13 +184,13 @@ def test_a_believed_walk_moves_the_lines_that_were_placed_before() -> None:
 
 def test_versions_that_repeat_the_one_before_are_not_asked() -> None:
     pair = Scripted({("*", f"# v{number}"): (2, 0.9) for number in (1, 2)})
-    propagate_through([NEWEST, NEWEST, version(2), version(2), version(1), version(1)], [2], propagate_pair=pair)
+    through([NEWEST, NEWEST, version(2), version(2), version(1), version(1)], [2], propagate_pair=pair)
     assert pair.asked == [("# v3", "# v1"), ("# v3", "# v2"), ("# v2", "# v1")]
 
 
 def test_versions_that_are_not_python_are_not_asked() -> None:
     pair = Scripted({("*", f"# v{number}"): (2, 0.9) for number in (1, 2)})
-    propagate_through([NEWEST, version(7, "<<<<<<< HEAD\n"), version(2), version(1)], [2], propagate_pair=pair)
+    through([NEWEST, version(7, "<<<<<<< HEAD\n"), version(2), version(1)], [2], propagate_pair=pair)
     assert pair.asked == [("# v3", "# v1"), ("# v3", "# v2"), ("# v2", "# v1")]
 
 
@@ -182,7 +198,7 @@ def test_a_long_lineage_costs_what_eight_versions_between_cost() -> None:
     for length in (3, 9, 10, 11, 40, 300):
         lineage = [NEWEST, *(version(1000 + number) for number in range(length))]
         pair = Scripted({("*", text.split("\n")[0]): (2, 0.95) for text in lineage})
-        propagate_through(lineage, [2], propagate_pair=pair)
+        through(lineage, [2], propagate_pair=pair)
         assert min(length, 5) <= len(pair.asked) <= 10
 
 
@@ -191,25 +207,25 @@ def test_walks_to_neighbouring_targets_share_their_steps() -> None:
     answers: dict[tuple[str, str], tuple[int, float] | None]
     answers = {("*", text.split("\n")[0]): (2, 0.95) for text in lineage}
     first, second = Scripted(answers), Scripted(answers)
-    propagate_through(lineage[:80], [2], propagate_pair=first)
-    propagate_through(lineage[:81], [2], propagate_pair=second)
+    through(lineage[:80], [2], propagate_pair=first)
+    through(lineage[:81], [2], propagate_pair=second)
     assert len(set(second.asked) - set(first.asked)) == 2  # the direct way and the last step
 
 
 @pytest.mark.parametrize("lineage", [[LOGGED], [LOGGED, LOGGED], [LOGGED, LOGGED, LOGGED]])
 def test_a_version_has_its_own_statements_already(lineage: list[str]) -> None:
-    assert propagate_through(lineage, [LOSS]) == propagate(LOGGED, LOGGED, [LOSS])
+    assert through(lineage, [LOSS]) == propagate(LOGGED, LOGGED, [LOSS])
 
 
 def test_two_versions_have_nothing_between_them() -> None:
-    assert propagate_through([LOGGED, BARE], [LOSS]) == propagate(LOGGED, BARE, [LOSS])
+    assert through([LOGGED, BARE], [LOSS]) == propagate(LOGGED, BARE, [LOSS])
     newer, older = {"fit.py": LOGGED}, {"train.py": BARE}
-    through = propagate_tree_through([newer, older], {"fit.py": [LOSS]})
-    assert through == propagate_tree(newer, older, {"fit.py": [LOSS]})
+    by_trees = propagate_tree_through([newer, older], {"fit.py": [LOSS]})
+    assert by_trees == propagate_tree(newer, older, {"fit.py": [LOSS]})
 
 
 def test_an_empty_lineage_refuses_everything() -> None:
-    assert propagate_through([], [3, 1, 3]).refused == (
+    assert through([], [3, 1, 3]).refused == (
         Refusal(1, "there is no older version"),
         Refusal(3, "there is no older version"),
     )
@@ -229,12 +245,10 @@ HELP = (
 def test_a_renamed_file_that_the_versions_between_confirm_is_trusted_more() -> None:
     other = BARE.replace("range(10)", "range(20)")
     lineage = [{"fit.py": LOGGED}, {"fit.py": BARE}, {"train.py": BARE}, {"train.py": other}]
-    direct, through = (
-        propagate_tree(lineage[0], lineage[-1], {"fit.py": [LOSS]}),
-        propagate_tree_through(lineage, {"fit.py": [LOSS]}),
-    )
-    assert through.sources == direct.sources == {"train.py": LOGGED.replace("range(10)", "range(20)")}
-    assert through.placed[0].placement.confidence > direct.placed[0].placement.confidence
+    direct = propagate_tree(lineage[0], lineage[-1], {"fit.py": [LOSS]})
+    compared = propagate_tree_through(lineage, {"fit.py": [LOSS]})
+    assert compared.sources == direct.sources == {"train.py": LOGGED.replace("range(10)", "range(20)")}
+    assert compared.placed[0].placement.confidence > direct.placed[0].placement.confidence
 
 
 def test_a_fork_of_a_file_that_was_deleted_later_is_not_that_file_renamed() -> None:
@@ -277,8 +291,8 @@ SOURCES = st.lists(PARTS, max_size=2).map("".join)
 @given(st.lists(SOURCES, min_size=1, max_size=5), st.lists(st.integers(-1, 25), max_size=3))
 @settings(max_examples=30, deadline=None)
 def test_every_line_is_answered_once_and_nothing_but_lines_is_inserted(lineage: list[str], lines: list[int]) -> None:
-    result = propagate_through(lineage, lines)
+    result = through(lineage, lines)
     assert sorted([*(p.line for p in result.placed), *(r.line for r in result.refused)]) == sorted(set(lines))
     rest = iter(result.source.splitlines())
     assert all(any(line == other for other in rest) for line in lineage[-1].splitlines())
-    assert propagate_through(lineage, lines) == result
+    assert through(lineage, lines) == result

@@ -35,7 +35,6 @@ def test_the_public_names_are_these() -> None:
         "find_statements",
         "has_main_loop",
         "propagate",
-        "propagate_through",
         "propagate_tree",
         "propagate_tree_through",
     ]

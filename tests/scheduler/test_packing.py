@@ -18,8 +18,6 @@ from flor_ray.scheduler.packing import Schedule, pack
 from flor_ray.scheduler.problem import Slot, Workers, slots_of
 from tests.scheduler.checking import wrongs
 
-FEW_STEPS = 5_000
-
 
 def cost(version: str, first: int, run_seconds: float, setup_seconds: float = 0.0) -> SegmentCost:
     return SegmentCost(Segment(version, first, first, Operator.DP_I, restore=first - 1), setup_seconds, run_seconds)
@@ -104,7 +102,7 @@ def problems(draw: st.DrawFn, most: int = 20) -> list[SegmentCost]:
 
 @given(problems(), st.integers(1, 6))
 def test_a_schedule_is_valid_and_never_worse_than_plain_lpt(costs: list[SegmentCost], workers: int) -> None:
-    made = pack(costs, workers, FEW_STEPS)
+    made = pack(costs, workers)
     assert len(made.assignments) == workers
     assert not wrongs(made, costs)
     assert made.makespan_seconds <= lpt_seconds(costs, workers)
@@ -114,7 +112,7 @@ def test_a_schedule_is_valid_and_never_worse_than_plain_lpt(costs: list[SegmentC
 def test_a_schedule_on_equal_cold_workers_is_within_three_halves_of_the_bound(
     costs: list[SegmentCost], workers: int
 ) -> None:
-    made = pack(costs, workers, 0)
+    made = pack(costs, workers)
     assert made.makespan_seconds <= 1.5 * made.lower_bound_seconds * (1 + 1e-3) + 1e-9
 
 
@@ -122,7 +120,7 @@ def test_a_schedule_on_equal_cold_workers_is_within_three_halves_of_the_bound(
 def test_batches_end_by_three_halves_of_any_deadline_that_is_not_refused(
     costs: list[SegmentCost], workers: int, stretch: float
 ) -> None:
-    deadline = stretch * pack(costs, workers, 0).lower_bound_seconds
+    deadline = stretch * pack(costs, workers).lower_bound_seconds
     work = JobColumns(costs)
     bins = in_batches(work, workers, deadline)
     if bins is None:
@@ -138,9 +136,9 @@ def test_batches_end_by_three_halves_of_any_deadline_that_is_not_refused(
 
 @given(problems(), st.integers(1, 6))
 def test_the_same_segments_in_another_order_end_at_the_same_time(costs: list[SegmentCost], workers: int) -> None:
-    made = pack(costs, workers, FEW_STEPS)
-    assert made == pack(costs, workers, FEW_STEPS)
-    assert pack(costs[::-1], workers, FEW_STEPS).makespan_seconds == pytest.approx(made.makespan_seconds)
+    made = pack(costs, workers)
+    assert made == pack(costs, workers)
+    assert pack(costs[::-1], workers).makespan_seconds == pytest.approx(made.makespan_seconds)
 
 
 def best_makespan(costs: list[SegmentCost], slots: list[Slot]) -> float:
@@ -195,7 +193,7 @@ def test_unequal_workers_get_the_best_schedule_of_few_segments_too(costs: list[S
 def test_a_schedule_on_unequal_workers_is_valid_and_never_worse_than_plain_lpt(
     costs: list[SegmentCost], slots: list[Slot]
 ) -> None:
-    made = pack(costs, slots, FEW_STEPS)
+    made = pack(costs, slots)
     assert not wrongs(made, costs)
     assert made.slots == tuple(slots)
     assert made.makespan_seconds <= lpt_seconds(costs, slots)

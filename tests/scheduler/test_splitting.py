@@ -138,7 +138,7 @@ def test_pieces_cover_the_same_epochs_and_never_end_later_than_the_whole(
     cost = costing(setup_seconds, restore_seconds=restore_seconds)
     costs = [cost(s) for s in segments]
     cutting = Cutting(lambda s: points[s], cut, cost)
-    made = schedule(costs, workers, cutting, effort=4_000)
+    made = schedule(costs, workers, cutting)
     for whole in segments:
         own = [c.segment for c in pieces(made) if c.segment.version == whole.version]
         assert [e for p in own for e in range(p.first, p.last + 1)] == list(range(1, whole.last + 1))
@@ -147,8 +147,8 @@ def test_pieces_cover_the_same_epochs_and_never_end_later_than_the_whole(
     for assignment in made.assignments:
         ends = {(c.segment.version, c.segment.last + 1) for c in assignment}
         assert not ends & {(c.segment.version, c.segment.first) for c in assignment}  # neighbours are one segment
-    assert made.makespan_seconds <= pack(costs, workers, 4_000).makespan_seconds
-    assert schedule(costs, workers, cutting, effort=4_000) == made
+    assert made.makespan_seconds <= pack(costs, workers).makespan_seconds
+    assert schedule(costs, workers, cutting) == made
 
 
 @settings(max_examples=30, deadline=None)
@@ -165,6 +165,6 @@ def test_the_bound_holds_for_every_way_to_cut(lengths: list[int], workers: int, 
     for way in product(*ways):
         parts = [cost(piece) for own in way for piece in own]
         if len(parts) <= 6:
-            best = min(best, pack(parts, workers, 2_000).makespan_seconds)
+            best = min(best, pack(parts, workers).makespan_seconds)
     assert made.lower_bound_seconds <= best + 1e-9
     assert made.makespan_seconds == pytest.approx(best, rel=0.01)

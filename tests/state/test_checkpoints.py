@@ -20,6 +20,7 @@ import pytest
 import torch
 from torch import nn
 
+from flor_ray.analysis.loops import LoopNames, loop_names
 from flor_ray.errors import ReplayError, StoreError
 from flor_ray.records import GRADIENTS
 from flor_ray.state import selection
@@ -30,7 +31,6 @@ from flor_ray.state.selection import Chooser, Scope
 from flor_ray.state.snapshots import Snapshot, SnapshotWriter
 from flor_ray.store.files import Files
 from flor_ray.store.objects import Objects
-from flor_ray.variables import LoopNames, loop_names
 
 LINE = "for i in loop(x):\n"
 

@@ -14,7 +14,7 @@ import pytest
 from flor_ray.errors import BadWhere, ObjectMissing
 from flor_ray.records import Experiment, Level, LogRecord, Status
 from flor_ray.store import typed_values
-from flor_ray.store.pivots import dataframe, dimensions, referenced_columns, select
+from flor_ray.store.data_frames import dataframe, dimensions, referenced_columns, select
 from flor_ray.store.store import Store
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40

@@ -108,6 +108,7 @@ class Graph:
         return self._edges[unit]
 
     def callees_of(self, path: str, block: Block) -> Iterator[UnitId]:
+        """Functions that a block of a file may call, in the order in which it does."""
         for step in steps(block):
             if isinstance(step, Do):
                 yield from self.done_by(path, step)
@@ -132,6 +133,7 @@ class Graph:
             yield from self.properties[name]
 
     def closure(self, units: Iterable[UnitId]) -> set[UnitId]:
+        """Some functions, and all that they may come to call."""
         found, todo = set(units), list(units)
         while todo:
             for callee in self.callees(todo.pop()):
@@ -207,6 +209,7 @@ class Graph:
     # --- what refs mean -------------------------------------------------------------------------------------------
 
     def resolve(self, path: str, ref: Ref) -> tuple[Target, ...]:
+        """What a reference of a file may mean: functions and classes of any file, or methods of a name."""
         key = path, ref
         if key not in self._resolved:
             self._resolved[key] = ()  # an import that goes in a circle

@@ -27,6 +27,8 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class OutlineCall:
+    """A call that a statement makes, and what it may run."""
+
     refs: tuple[Ref, ...]
     line: int
     optional: bool  # in a part of an expression that may be left out, or comes many times
@@ -53,6 +55,8 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Log:
+    """A call of `flor.log`."""
+
     feature: str | None
     statement: int
     line: int  # first line of its statement
@@ -62,6 +66,8 @@ class Log:
 
 @dataclass(slots=True)
 class OutlineStatement:
+    """What one statement mentions. Statements and units are known by their numbers in the outline."""
+
     unit: int
     line: int
     reads: set[str] = field(default_factory=set)  # names that are not the function's own
@@ -72,6 +78,8 @@ class OutlineStatement:
 
 @dataclass(frozen=True, slots=True)
 class Do:
+    """A statement runs: what it calls and imports. `arms`: it calls `checkpointing`."""
+
     statement: int
     calls: tuple[OutlineCall, ...] = ()
     imports: tuple[Ref, ...] = ()
@@ -80,12 +88,16 @@ class Do:
 
 @dataclass(frozen=True, slots=True)
 class Branches:
+    """One of several blocks runs; perhaps none, if they are not exhaustive."""
+
     blocks: tuple[Block, ...]
     is_exhaustive: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
+    """A loop that is not recorded."""
+
     body: Block
     orelse: Block
     around_iteration: bool  # a `while` whose body is recorded with flor.iteration
@@ -102,6 +114,8 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Record:
+    """A recorded loop, with the statements of its body one by one."""
+
     line: int
     children: tuple[Child, ...]
     orelse: Block
@@ -110,11 +124,14 @@ class Record:
 
     @property
     def body(self) -> Block:
+        """All that one iteration runs."""
         return tuple(step for child in self.children for step in child.block)
 
 
 @dataclass(frozen=True, slots=True)
 class Try:
+    """A `try` with its handlers, `else` and `finally`."""
+
     body: Block
     handlers: tuple[Block, ...]
     orelse: Block
@@ -123,6 +140,8 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Jump:
+    """The block is left here."""
+
     kind: str  # "return", "raise", "break", "continue"
 
 
@@ -145,6 +164,8 @@ class Unit:
 
 @dataclass(slots=True)
 class Class:
+    """A class: what it derives from, and the units that are its methods, by name."""
+
     name: str
     bases: tuple[tuple[str, tuple[Ref, ...]], ...] = ()  # as written, and what it means
     units: dict[str, list[int]] = field(default_factory=dict)
@@ -152,6 +173,8 @@ class Class:
 
 @dataclass(slots=True)
 class Outline:
+    """All that one file says of its order of running. Unit 0 is its top level."""
+
     units: list[Unit] = field(default_factory=list)
     classes: list[Class] = field(default_factory=list)
     statements: list[OutlineStatement] = field(default_factory=list)
@@ -178,6 +201,7 @@ def steps(block: Block) -> Iterator[object]:
 
 
 def blocks_of(step: object) -> tuple[Block, ...]:
+    """The blocks inside one step."""
     if isinstance(step, Branches):
         return step.blocks
     if isinstance(step, Repeat | Record):

@@ -93,7 +93,8 @@ _BINDING |= {ast.ExceptHandler, ast.MatchAs, ast.MatchStar, ast.MatchMapping}
 class _Reader(Expressions):
     def __init__(self, source: Source, tree: ast.Module, is_main: bool) -> None:
         super().__init__(source)
-        self._has_iterations = any(call.function == "iteration" for call in source.calls)
+        called = {call.function for call in source.calls}
+        self._has_iterations, self._has_loops = "iteration" in called, "loop" in called
         self._own: dict[ast.AST, list[ast.AST]] = {}  # nodes of functions that are still to be read
         self._is_main = is_main
         self._defined: dict[ast.AST, int] = {}  # definitions -> number of the unit or class
@@ -130,7 +131,7 @@ class _Reader(Expressions):
                 binding.append(node)
         for node in binding:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                scope.bind(node.name, Ref("unit", self._number(node, scope)))
+                scope.bind(node.name, Ref("unit", self._number(node)))
             elif isinstance(node, ast.ClassDef):
                 self._defined[node] = len(self.outline.classes)
                 self.outline.classes.append(Class(node.name))
@@ -153,7 +154,7 @@ class _Reader(Expressions):
             elif isinstance(node, ast.MatchMapping) and node.rest:
                 scope.bind(node.rest, None)
 
-    def _number(self, node: _Functions, scope: OutlineScope) -> int:
+    def _number(self, node: _Functions) -> int:
         self._defined[node] = len(self.outline.units)
         unit = Unit(node.name, node.lineno, None)
         own = self._own[node] = list(own_nodes(node.body))
@@ -332,4 +333,4 @@ class _Reader(Expressions):
         return bool(found)
 
     def _loops_in(self, node: ast.AST) -> list[ast.Call]:
-        return [call.node for call in self._source.calls_in(node, "loop")]
+        return [call.node for call in self._source.calls_in(node, "loop")] if self._has_loops else []

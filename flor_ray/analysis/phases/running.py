@@ -15,13 +15,13 @@ What runs at times that nobody knows (`Graph.loose`), or is met in several phase
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from flor_ray.analysis.phases.callgraph import Graph, UnitId
 from flor_ray.analysis.phases.outline import Block, Branches, Do, Jump, Record, Repeat, Step, Try, steps
+from flor_ray.analysis.source import calls_checkpointing
 from flor_ray.records import Region
 
 
@@ -37,7 +37,6 @@ class _At(Enum):
     UNKNOWN = auto()
 
 
-_CHECKPOINTING = re.compile(r"\b(checkpointing|checkpoints)\s*\(")  # a running script is searched for the same
 _BEFORE = frozenset({_At.PREFIX, _At.OUTSIDE, _At.BETWEEN})
 _REGIONS = {
     _At.PREFIX: Region.PREFIX,
@@ -101,7 +100,7 @@ class RunningOrder:
         loose = sorted(unit for unit in graph.loose if unit in graph.recording)
         if loose:
             return f"`{graph.name_of(loose[0])}`, which comes to the main loop, {graph.loose[loose[0]]}"
-        waits = bool(_CHECKPOINTING.search(files[self._script]))
+        waits = calls_checkpointing(files[self._script])
         try:
             self._run(top, (_At.PREFIX, not waits), False, "")
             if not self.mains and (root := self._root()) is not None:
@@ -247,11 +246,11 @@ class RunningOrder:
                     break
                 known = new
             ends = after.out | after.broken | after.continued | known
-            left.out |= self._left(step, state, inner, ends)
-            left.returned |= self._left(step, state, inner, after.returned)
+            left.out |= self._left(state, inner, ends)
+            left.returned |= self._left(state, inner, after.returned)
             if step.is_iteration:  # these jumps mean the loop around it
-                left.broken |= self._left(step, state, inner, after.broken)
-                left.continued |= self._left(step, state, inner, after.continued)
+                left.broken |= self._left(state, inner, after.broken)
+                left.continued |= self._left(state, inner, after.continued)
         ended = self._block(unit, step.orelse, left.out, later)
         ended.returned |= left.returned
         ended.broken |= left.broken
@@ -273,7 +272,7 @@ class RunningOrder:
             return _At.INNER, True
         return state
 
-    def _left(self, step: Record, entered: _State, inner: _State, ends: _States) -> _States:
+    def _left(self, entered: _State, inner: _State, ends: _States) -> _States:
         if not ends:
             return _NONE
         at = entered[0]

@@ -1,4 +1,4 @@
-"""Which variables a loop carries from one iteration to the next, and how they go in and out of its frame.
+"""Which variables a loop carries from one iteration to the next, read in its source. Pure: text in, names out.
 
 A checkpoint that holds only what the user listed forgets `global_step += 1` and `best = max(best, acc)`. So the loop's
 source is read once (as it was when the run began), and its names are sorted into
@@ -9,19 +9,17 @@ source is read once (as it was when the run began), and its names are sorted int
     live        bound or changed, and maybe read before they are assigned again, or after the loop
     carried     those of `live` that the next iteration may read
 
-What may live here: analysis of source text with `ast`, and reading and writing a frame's variables. No files, no torch.
+`flor_ray.state.frames` has how they go in and out of a frame.
 """
 
 from __future__ import annotations
 
 import ast
-import ctypes
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
-from types import FrameType
 
-from flor_ray.uses import Uses
+from flor_ray.analysis.source import Source, label_of, read
+from flor_ray.analysis.uses import Uses, loads, reads_before_writes, targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,43 +40,53 @@ class LoopNames:
     lines: range | None = None  # its lines, if a variable holds its iterator: then leaving it does not close that
 
 
+_UNREADABLE = "its source cannot be read"
 # Iterators around flor.loop that only show progress: they hold no position that the loop's body could see.
 _TRANSPARENT = ("tqdm", "trange", "track", "progress", "alive_it")
 
 
-def loop_names(source: str, line: int) -> LoopNames:
-    """Names of the `for` loop whose iterable is written on `line` (from 1) of `source`.
+def loop_names(text: str, line: int) -> LoopNames:
+    """Names of the `for` loop whose iterable is written on `line` (from 1) of a source; that line has called flor.loop.
 
     `bar = tqdm(flor.loop(...))` on that line stands for the next loop over `bar`.
     """
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return LoopNames(unknown="its source cannot be read")
-    loop, scope, enclosing = _find_loop(tree, line)
+    source = read(text)
+    if source.tree is None:
+        return LoopNames(unknown=_UNREADABLE)
+    ours = _our_loops(source, line)
+    loop, scope, enclosing = _find_loop(source.tree, line)
     held = None
-    if loop is None and (held := _held_iterator(tree, line)) is not None:
-        loop, scope, enclosing = _find_loop(tree, held.used)
+    if loop is None and (held := _held_iterator(source.tree, line, ours)) is not None:
+        loop, scope, enclosing = _find_loop(source.tree, held.used)
     if loop is None:
         return LoopNames(unknown="it is not written in the head of a `for` statement")
+    wrapped = _wrapper(loop.iter, held.name if held else None, ours)
     return replace(
-        _names_of(tree, loop, scope, enclosing),
-        wrapped=_wrapper(loop.iter, held.name if held else None) or (_wrapper(held.value, None) if held else ""),
+        _names_of(source.tree, loop, scope, enclosing, ours),
+        wrapped=wrapped or (_wrapper(held.value, None, ours) if held else ""),
         lines=range(loop.lineno, (loop.end_lineno or loop.lineno) + 1) if held else None,
     )
 
 
-def iteration_names(source: str, line: int) -> LoopNames:
-    """Names of the loop of which `with flor.iteration(...)`, written on `line` of `source`, is an iteration."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return LoopNames(unknown="its source cannot be read")
-    found, scope, enclosing = _find_around_with(tree, line)
+def iteration_names(text: str, line: int) -> LoopNames:
+    """Names of the loop of which `with flor.iteration(...)`, written on `line` of a source, is an iteration."""
+    source = read(text)
+    if source.tree is None:
+        return LoopNames(unknown=_UNREADABLE)
+    found, scope, enclosing = _find_around_with(source.tree, line)
     if found is None:
         return LoopNames(unknown="it is not written in a `while` loop")
     wrapped = "" if isinstance(found, ast.While) else "for"
-    return replace(_names_of(tree, found, scope, enclosing), wrapped=wrapped)
+    return replace(_names_of(source.tree, found, scope, enclosing, _our_loops(source, line)), wrapped=wrapped)
+
+
+def _our_loops(source: Source, line: int) -> Set[ast.AST]:
+    """Calls of flor.loop. One has been made on this line: if none there is surely ours, it is what has its name."""
+    ours = {call.node for call in source.calls if call.function == "loop"}
+    if any(_spans(node, line) for node in ours):
+        return ours
+    calls = (node for node in source.nodes if isinstance(node, ast.Call) and _spans(node, line))
+    return {*ours, *(call for call in calls if label_of(call.func) == "loop")}
 
 
 _Loop = ast.For | ast.AsyncFor | ast.While
@@ -104,7 +112,9 @@ def _spans(node: ast.expr, line: int) -> bool:
     return node.lineno <= line <= (node.end_lineno or node.lineno)
 
 
-def _names_of(tree: ast.Module, loop: _Loop, scope: ast.AST, enclosing: _Loop | None) -> LoopNames:
+def _names_of(
+    tree: ast.Module, loop: _Loop, scope: ast.AST, enclosing: _Loop | None, our_loops: Set[ast.AST]
+) -> LoopNames:
     """What a loop carries, apart from what stands around its iterator."""
     head: ast.expr = loop.test if isinstance(loop, ast.While) else loop.iter
     uses = Uses()
@@ -112,11 +122,11 @@ def _names_of(tree: ast.Module, loop: _Loop, scope: ast.AST, enclosing: _Loop | 
     for statement in loop.body:
         uses.visit(statement)
     shared = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
-    ours = _names_of_our_iterators(tree)
+    ours = _names_of_our_iterators(tree, our_loops)
     bound = frozenset((uses.bound | shared) - ours)
-    targets = set() if isinstance(loop, ast.While) else _targets(loop.target)
-    first_reads, _ = _reads_before_writes(loop.body, targets)
-    sure_reads, _ = _reads_before_writes(loop.body, targets, loops_run=True)
+    bound_first = set() if isinstance(loop, ast.While) else targets(loop.target)
+    first_reads, _ = reads_before_writes(loop.body, bound_first)
+    sure_reads, _ = reads_before_writes(loop.body, bound_first, loops_run=True)
     read_after = {
         node.id
         for node in ast.walk(enclosing or scope)
@@ -125,13 +135,13 @@ def _names_of(tree: ast.Module, loop: _Loop, scope: ast.AST, enclosing: _Loop | 
         and (enclosing is not None or node.lineno > (loop.end_lineno or loop.lineno))
     }
     if isinstance(loop, ast.While):
-        first_reads, sure_reads = first_reads | _loads(head), sure_reads | _loads(head)
+        first_reads, sure_reads = first_reads | loads(head), sure_reads | loads(head)
     live = (bound & (first_reads | read_after)) | (uses.changed - ours) | shared
     return LoopNames(
         bound=bound,
         changed=frozenset(uses.changed - ours),
         called=frozenset(uses.called - ours),
-        mentioned=frozenset((uses.mentioned | _loads(head)) - ours),
+        mentioned=frozenset((uses.mentioned | loads(head)) - ours),
         live=frozenset(live),
         carried=frozenset((bound & sure_reads) | (uses.changed - ours) | shared),
         cleared=_cleared(loop),
@@ -139,35 +149,6 @@ def _names_of(tree: ast.Module, loop: _Loop, scope: ast.AST, enclosing: _Loop | 
         has_else=bool(loop.orelse),
         unknown="its body is in the code that consumes this generator" if _yields(loop) else "",
     )
-
-
-def read(frame: FrameType, names: Iterable[str]) -> dict[str, object]:
-    """Values of `names` in the frame: its local variables, else its module's globals. Unbound names are left out."""
-    found: dict[str, object] = {}
-    local = frame.f_locals
-    for name in sorted(names):
-        if name in local:
-            found[name] = local[name]
-        elif name in frame.f_globals:
-            found[name] = frame.f_globals[name]
-    return found
-
-
-def write(frame: FrameType, values: Mapping[str, object], remove: Iterable[str] = ()) -> None:
-    """Bind `values` in the frame, and unbind the names in `remove`, so that a stale value can never be read."""
-    if frame.f_locals is frame.f_globals:
-        frame.f_globals.update(values)
-        for name in remove:
-            frame.f_globals.pop(name, None)
-        return
-    slots = set(frame.f_code.co_varnames) | set(frame.f_code.co_cellvars) | set(frame.f_code.co_freevars)
-    local = frame.f_locals
-    for name, value in values.items():
-        (local if name in slots else frame.f_globals)[name] = value
-    for name in remove:
-        (local if name in slots else frame.f_globals).pop(name, None)
-    if sys.version_info < (3, 13):  # from 3.13 on, f_locals writes through by itself (PEP 667)
-        ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(1))
 
 
 def _find_loop(
@@ -206,39 +187,39 @@ class _Held:
     used: int
 
 
-def _held_iterator(tree: ast.Module, line: int) -> _Held | None:
+def _held_iterator(tree: ast.Module, line: int, ours: Set[ast.AST]) -> _Held | None:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) or node.value is None:
             continue
-        if not node.lineno <= line <= (node.end_lineno or node.lineno) or not _holds_loop(node.value, None):
+        if not node.lineno <= line <= (node.end_lineno or node.lineno) or not _holds_loop(node.value, None, ours):
             continue
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        if len(targets) != 1 or not isinstance(name := targets[0], ast.Name):
+        bound = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if len(bound) != 1 or not isinstance(name := bound[0], ast.Name):
             continue
         uses = [
             loop.lineno
             for loop in ast.walk(tree)
-            if isinstance(loop, ast.For) and loop.lineno >= line and name.id in _loads(loop.iter)
+            if isinstance(loop, ast.For) and loop.lineno >= line and name.id in loads(loop.iter)
         ]
         return _Held(name.id, node.value, min(uses)) if uses else None
     return None
 
 
-def _names_of_our_iterators(tree: ast.Module) -> set[str]:
+def _names_of_our_iterators(tree: ast.Module, ours: Set[ast.AST]) -> set[str]:
     """Variables that hold flor.loop(...), or a progress bar around it: they are no state of the script."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and node.value is not None:
-            around = isinstance(node.value, ast.Call) and _holds_loop(node.value, None)
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            found |= {target.id for target in targets if around and isinstance(target, ast.Name)}
+            around = isinstance(node.value, ast.Call) and _holds_loop(node.value, None, ours)
+            bound = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {target.id for target in bound if around and isinstance(target, ast.Name)}
     return found
 
 
-def _wrapper(outer: ast.expr, held: str | None) -> str:
+def _wrapper(outer: ast.expr, held: str | None, ours: Set[ast.AST]) -> str:
     """What stands around flor.loop(...), or around the name that holds it, and does more than show progress."""
-    while isinstance(outer, ast.Call) and not _is_loop_call(outer):
-        inner = next((argument for argument in outer.args if _holds_loop(argument, held)), None)
+    while isinstance(outer, ast.Call) and outer not in ours:
+        inner = next((argument for argument in outer.args if _holds_loop(argument, held, ours)), None)
         name = ast.unparse(outer.func)
         if inner is None or not any(word in name.lower() for word in _TRANSPARENT):
             return name if inner is not None else ""
@@ -246,16 +227,8 @@ def _wrapper(outer: ast.expr, held: str | None) -> str:
     return ""
 
 
-def _is_loop_call(node: ast.AST) -> bool:
-    function = node.func if isinstance(node, ast.Call) else None
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", None)
-    return name == "loop"
-
-
-def _holds_loop(node: ast.AST, held: str | None) -> bool:
-    return any(
-        _is_loop_call(n) or (held is not None and isinstance(n, ast.Name) and n.id == held) for n in ast.walk(node)
-    )
+def _holds_loop(node: ast.AST, held: str | None, ours: Set[ast.AST]) -> bool:
+    return any(n in ours or (held is not None and isinstance(n, ast.Name) and n.id == held) for n in ast.walk(node))
 
 
 def _own_nodes(node: ast.AST) -> Iterable[ast.AST]:
@@ -276,67 +249,6 @@ def _breaks(statements: Iterable[ast.AST]) -> Iterable[int]:
             yield from _breaks(statement.orelse)
         elif not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
             yield from _breaks(ast.iter_child_nodes(statement))
-
-
-def _targets(node: ast.AST) -> set[str]:
-    return {child.id for child in ast.walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store)}
-
-
-def _loads(node: ast.AST) -> set[str]:
-    return {child.id for child in ast.walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Load)}
-
-
-def _reads_before_writes(
-    statements: Iterable[ast.stmt], assigned: set[str], loops_run: bool = False
-) -> tuple[set[str], set[str]]:
-    """Names that may be read before these statements assign them, and the names surely assigned after them.
-
-    Conservative: a branch assigns only what both sides assign, `try` may stop anywhere, and the body of a loop may not
-    run, unless `loops_run` says that it does.
-    """
-    reads: set[str] = set()
-    assigned = set(assigned)
-    for statement in statements:
-        if isinstance(statement, ast.If):
-            reads |= _loads(statement.test) - assigned
-            then_reads, then_assigned = _reads_before_writes(
-                statement.body, assigned | _walrus(statement.test), loops_run
-            )
-            else_reads, else_assigned = _reads_before_writes(
-                statement.orelse, assigned | _walrus(statement.test), loops_run
-            )
-            reads |= then_reads | else_reads
-            assigned = then_assigned & else_assigned
-        elif isinstance(statement, ast.For | ast.AsyncFor):
-            reads |= _loads(statement.iter) - assigned
-            inner_reads, inner_assigned = _reads_before_writes(
-                statement.body, assigned | _targets(statement.target), loops_run
-            )
-            reads |= inner_reads | _reads_before_writes(statement.orelse, assigned, loops_run)[0]
-            assigned = inner_assigned if loops_run else assigned
-        elif isinstance(statement, ast.While):
-            reads |= _loads(statement.test) - assigned
-            reads |= _reads_before_writes([*statement.body, *statement.orelse], assigned, loops_run)[0]
-        elif isinstance(statement, ast.With | ast.AsyncWith):
-            for item in statement.items:
-                reads |= _loads(item.context_expr) - assigned
-                assigned |= _targets(item.optional_vars) if item.optional_vars else set()
-            inner_reads, assigned = _reads_before_writes(statement.body, assigned, loops_run)
-            reads |= inner_reads
-        elif isinstance(statement, ast.Try | ast.TryStar | ast.Match):
-            reads |= _loads(statement) - assigned
-        elif isinstance(statement, ast.AugAssign):
-            reads |= (_loads(statement) | _targets(statement.target)) - assigned
-        else:
-            reads |= _loads(statement) - assigned
-            assigned |= _targets(statement)
-            if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                assigned.add(statement.name)
-    return reads, assigned
-
-
-def _walrus(node: ast.expr) -> set[str]:
-    return {child.target.id for child in ast.walk(node) if isinstance(child, ast.NamedExpr)}
 
 
 def _cleared(loop: _Loop) -> frozenset[str]:

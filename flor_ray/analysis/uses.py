@@ -1,8 +1,9 @@
-"""How a piece of code uses its names: which it binds, changes in place, calls methods of, and mentions."""
+"""How a piece of code uses its names: which it binds, changes in place, calls methods of, mentions, and reads first."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 
 _IN_PLACE_ARRAY_METHODS = {"fill", "put", "sort", "partition", "resize", "itemset", "setfield"}
 
@@ -104,3 +105,64 @@ def _base(node: ast.expr) -> str | None:
     while isinstance(node, ast.Attribute | ast.Subscript):
         node = node.value
     return node.id if isinstance(node, ast.Name) else None
+
+
+def targets(node: ast.AST) -> set[str]:
+    return {child.id for child in ast.walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store)}
+
+
+def loads(node: ast.AST) -> set[str]:
+    return {child.id for child in ast.walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Load)}
+
+
+def reads_before_writes(
+    statements: Iterable[ast.stmt], assigned: set[str], loops_run: bool = False
+) -> tuple[set[str], set[str]]:
+    """Names that may be read before these statements assign them, and the names surely assigned after them.
+
+    Conservative: a branch assigns only what both sides assign, `try` may stop anywhere, and the body of a loop may not
+    run, unless `loops_run` says that it does.
+    """
+    reads: set[str] = set()
+    assigned = set(assigned)
+    for statement in statements:
+        if isinstance(statement, ast.If):
+            reads |= loads(statement.test) - assigned
+            then_reads, then_assigned = reads_before_writes(
+                statement.body, assigned | _walrus(statement.test), loops_run
+            )
+            else_reads, else_assigned = reads_before_writes(
+                statement.orelse, assigned | _walrus(statement.test), loops_run
+            )
+            reads |= then_reads | else_reads
+            assigned = then_assigned & else_assigned
+        elif isinstance(statement, ast.For | ast.AsyncFor):
+            reads |= loads(statement.iter) - assigned
+            inner_reads, inner_assigned = reads_before_writes(
+                statement.body, assigned | targets(statement.target), loops_run
+            )
+            reads |= inner_reads | reads_before_writes(statement.orelse, assigned, loops_run)[0]
+            assigned = inner_assigned if loops_run else assigned
+        elif isinstance(statement, ast.While):
+            reads |= loads(statement.test) - assigned
+            reads |= reads_before_writes([*statement.body, *statement.orelse], assigned, loops_run)[0]
+        elif isinstance(statement, ast.With | ast.AsyncWith):
+            for item in statement.items:
+                reads |= loads(item.context_expr) - assigned
+                assigned |= targets(item.optional_vars) if item.optional_vars else set()
+            inner_reads, assigned = reads_before_writes(statement.body, assigned, loops_run)
+            reads |= inner_reads
+        elif isinstance(statement, ast.Try | ast.TryStar | ast.Match):
+            reads |= loads(statement) - assigned
+        elif isinstance(statement, ast.AugAssign):
+            reads |= (loads(statement) | targets(statement.target)) - assigned
+        else:
+            reads |= loads(statement) - assigned
+            assigned |= targets(statement)
+            if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                assigned.add(statement.name)
+    return reads, assigned
+
+
+def _walrus(node: ast.expr) -> set[str]:
+    return {child.target.id for child in ast.walk(node) if isinstance(child, ast.NamedExpr)}
