@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import click
@@ -18,6 +19,9 @@ import pytest
 
 import flor_ray
 from flor_ray.cli.commands import cli
+from flor_ray.records import Level, LogRecord
+from flor_ray.store import typed_values
+from flor_ray.store.store import Store
 from tests.conftest import environment
 
 ROOT = Path(__file__).parents[1]
@@ -143,6 +147,36 @@ def test_every_command_and_option_is_in_the_reference(built: Mapping[str, str]) 
 def test_every_public_name_is_in_the_reference(built: Mapping[str, str]) -> None:
     places = _Page(built["python.html"]).places
     assert [name for name in flor_ray.__all__ if f"flor_ray.{name}" not in places] == []
+
+
+def test_the_example_reads_a_store_as_the_page_says(tmp_path: Path) -> None:
+    """Ranges that were merged count once; of one key the recorded value wins, then that of the newest replay."""
+    store = Store(str(tmp_path / "store"))
+    recorded = [_record("loss", epoch, epoch / 2) for epoch in (1, 2, 3, 4)]
+    store.append_logs("p", "v", "recorded", 0, recorded[:2])
+    store.append_logs("p", "v", "recorded", 2, recorded[2:])
+    store.append_logs("p", "v", "recorded", 0, recorded)  # a merge that was killed before it deleted the two
+    for origin, value in (("replay-2", 2.0), ("replay-1", 1.0)):
+        rows = [_record("loss", 1, 99.0), _record("norm", 1, value)]
+        store.write_replay("p", "v", origin, "dp_i-000001-000001", rows, {})
+    page = (DOCS / "store.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(# read_store.py\n.*?)```", page, re.DOTALL)
+    assert code is not None
+    example: dict[str, Any] = {"__name__": "read_store"}
+    exec(code[1], example)
+    read = example["log_records"](str(tmp_path / "store"))
+    columns = ["version", "epoch", "name", "number", "origin"]
+    assert [tuple(row) for row in read[columns].itertuples(index=False)] == [
+        ("v", 1, "loss", 0.5, "recorded"),
+        ("v", 1, "norm", 2.0, "replay-2"),
+        ("v", 2, "loss", 1.0, "recorded"),
+        ("v", 3, "loss", 1.5, "recorded"),
+        ("v", 4, "loss", 2.0, "recorded"),
+    ]
+
+
+def _record(name: str, epoch: int, value: float) -> LogRecord:
+    return LogRecord(Level.OUTER, epoch, None, name, 0, typed_values.encode(value), 0.0)
 
 
 # --- troubleshooting ------------------------------------------------------------------------------------------------
