@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test test-s3 lint format bench clean
+.PHONY: help install demo test test-s3 lint format bench docs clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,6 +44,10 @@ bench: $(INSTALLED) ## Measure; results are printed, and kept with --keep under 
 	$(BIN)/python bench/propagation.py
 	$(BIN)/python bench/replay.py
 	$(BIN)/python bench/schedule.py
+
+docs: $(INSTALLED) ## Build the pages of docs/ into build/docs; a warning is an error
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet -d build/doctrees docs build/docs
+	@echo "Open build/docs/index.html"
 
 clean: ## Remove what was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

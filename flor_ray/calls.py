@@ -54,7 +54,7 @@ def loop(name: str, iterable: Iterable[T]) -> Iterator[T]:
 
 
 def iteration(name: str, index: object = None, value: object = None) -> contextlib.AbstractContextManager[None]:
-    """One iteration of a loop that `loop` cannot stand for, such as a `while` loop.
+    """One iteration of a loop that `loop` cannot stand for, such as a `while` loop::
 
         while not converged:
             with flor.iteration("epoch"):

@@ -397,6 +397,8 @@ def replay_all(
 ) -> pd.DataFrame:
     """Answer several queries in one replay: what two of them want runs once, and worker time is shared by weight.
 
+    Example::
+
         flor.replay_all([flor.Query(["grad_norm"], "epoch >= 3", share=2), flor.Query(["cf_matrix"])])
 
     All else is as in `replay`. The queries are answered side by side: while several wait, each gets worker time by its

@@ -1,4 +1,4 @@
-"""The README, run: a reader who pastes its blocks one after another into a shell gets what it promises."""
+"""README.md and docs/, run: a reader who pastes their blocks one after another into a shell gets what they promise."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from tests.conftest import environment
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# (\w+\.py)\n")  # how a block begins that is a file of this name
+# In one folder, where they carry on one another's example. Recording comes last: its scripts are others than train.py,
+# so that no statement of train.py could be carried into them.
+PAGES = ("README.md", *(f"docs/{name}.md" for name in ("tutorial", "propagation", "costs", "store", "recording")))
 
 
-def blocks() -> list[tuple[str, str]]:
-    return BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+def blocks(page: str) -> list[tuple[str, str]]:
+    return BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
 
 
 def run(command: list[str], folder: Path) -> str:
@@ -29,28 +33,45 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def test_blocks_are_of_known_kinds() -> None:
-    assert {language for language, _ in blocks()} == {"sh", "python", "text"}
+def paste(page: str, folder: Path) -> str:
+    """Run a page's blocks, in order, and return what they print."""
+    output = ""
+    for language, text in blocks(page):
+        if text == "make demo\n":  # in the checkout: test_demo.py
+            continue
+        file = FILE.match(text)
+        if language == "sh":
+            output += run(["bash", "-euo", "pipefail", "-c", text], folder)
+        elif language == "python" and file is not None:
+            (folder / file[1]).write_text(text)
+        elif language == "python":
+            output += run([sys.executable, "-c", text], folder)
+    return output
 
 
-@pytest.mark.timeout(300)
+def test_blocks_are_of_known_kinds_and_are_run() -> None:
+    kinds = {
+        str(page.relative_to(ROOT)): {language for language, _ in blocks(str(page.relative_to(ROOT)))}
+        for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    }
+    assert set().union(*kinds.values()) == {"sh", "python", "text", "sql"}
+    assert {page for page, found in kinds.items() if found & {"sh", "python"}} == set(PAGES)
+
+
+@pytest.mark.timeout(600)
 def test_every_block_runs_in_order(tmp_path: Path) -> None:
     folder = tmp_path / "project"
     folder.mkdir()
-    output = ""
-    for language, text in blocks():
-        if text == "make demo\n":  # in the checkout: test_demo.py
-            continue
-        if language == "sh":
-            output += run(["bash", "-euo", "pipefail", "-c", text], folder)
-        elif text.startswith("# train.py\n"):
-            (folder / "train.py").write_text(text)
-        elif language == "python":
-            output += run([sys.executable, "-c", text], folder)
-    assert "Estimated time" in output
-    assert "grad_norm" in output
+    output = {page: paste(page, folder) for page in PAGES}
+    assert "Estimated time" in output["README.md"]
+    assert "grad_norm" in output["README.md"]
+    assert output["docs/tutorial.md"].count("exact") == 2  # versions
+    assert "Nothing to replay" not in output["docs/costs.md"]
+    assert "val_acc" in output["docs/recording.md"]
+    run([sys.executable, "-c", AS_WE_READ_IT], folder)
 
 
+<<<<<<< HEAD
 def test_every_command_of_the_command_line_is_in_the_readme() -> None:
     import click
 
@@ -59,10 +80,25 @@ def test_every_command_of_the_command_line_is_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     names = cli.list_commands(click.Context(cli))
     assert [name for name in names if not re.search(rf"`flor-ray.*\b{name}\b|`{name}`", text)] == []
+=======
+# The example on the page about the store's format reads what flor_ray reads.
+AS_WE_READ_IT = """
+import pandas as pd
+
+import flor_ray as flor
+from read_store import log_records
+>>>>>>> 97ac1c89ba1d2530fd2647196eb21ba7ef57c704
 
 
-def test_every_public_name_is_in_the_readme() -> None:
-    import flor_ray
+def rows(frame, columns):
+    return [tuple(None if pd.isna(value) else value for value in row) for row in frame[columns].itertuples(index=False)]
 
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [name for name in flor_ray.__all__ if name not in text] == []
+
+records = log_records(".flor")
+for name in ("grad_norm", "weight_norm", "loss", "accuracy"):
+    ours = flor.dataframe(name).dropna(subset=[name])
+    theirs = records[records["name"] == name].rename(columns={"number": name})
+    columns = [*(column for column in ("version", "epoch", "step") if column in ours), name]
+    assert len(ours) == len(theirs) > 0
+    assert set(rows(ours, columns)) == set(rows(theirs, columns)), name
+"""
