@@ -59,11 +59,11 @@ class _ReplayActor:
     def __init__(self, without_gpu: bool) -> None:
         self._worker = Worker(without_gpu)
 
-    def ready(self, first: VersionJob | None) -> _Place:
+    def ready(self, first: VersionJob | None) -> _ActorPlace:
         with contextlib.suppress(FlorError):  # which the first segment will tell
             if first is not None:
                 self._worker.warm(first)
-        return _Place(os.getpid(), ray.get_runtime_context().get_node_id(), self._worker.kind)
+        return _ActorPlace(os.getpid(), ray.get_runtime_context().get_node_id(), self._worker.kind)
 
     def run(self, job: VersionJob, segment: Segment) -> SegmentReport | Exception:
         """A failing segment is an answer, not a failing actor: its error travels as a value."""
@@ -92,7 +92,7 @@ class _ReplayActor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _ActorPlace:
     """Where an actor runs."""
 
     pid: int

@@ -295,7 +295,7 @@ def propagate(
 
     prefixes = [versions] if isinstance(versions, str) else versions
     found = statements.propagated(Project.open(path, store_url), _names(names), prefixes).findings
-    rows = [(v, f.name, f.path, f.line, f.confidence, f.verdict.value, f.why) for v, f in found]
+    rows = [(v, f.name, f.path, f.line, f.confidence, f.fate.value, f.why) for v, f in found]
     table = pd.DataFrame(rows, columns=["version", "name", "file", "line", "confidence", "outcome", "why"])
     return table.astype({"line": "Int64"})
 

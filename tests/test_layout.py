@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import flor_ray
@@ -96,6 +99,23 @@ def test_no_room_or_module_has_the_name_of_a_public_function() -> None:
     modules = {path.stem for folder in packages().values() for path in folder.glob("*.py")}
     rooms = {name.rpartition(".")[2] for name in packages()}
     assert (modules | rooms) & set(flor_ray.__all__) == set()
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    """Every module of the house, parsed, by its path below the root."""
+    for path in sorted(path for folder in packages().values() for path in folder.glob("*.py")):
+        yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())
+
+
+def test_no_two_classes_share_a_name() -> None:
+    """A leading underscore does not tell two ideas apart. (The rooms of those left over will give them names.)"""
+    left_over = {"Held", "Reader"}
+    found = defaultdict(list)
+    for path, tree in modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                found[node.name.lstrip("_")].append(f"{path}:{node.lineno}")
+    assert {name: places for name, places in found.items() if len(places) > 1 and name not in left_over} == {}
 
 
 def test_public_names_are_these_and_all_of_them_load() -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from flor_ray.errors import GitError, UnknownFeature, UnknownVersion, UsageError
 from flor_ray.patching import answers, donors, patching
 from flor_ray.patching.donors import Donor, Revision, Texts
-from flor_ray.patching.patching import Finding, Patched, Verdict, Ways
+from flor_ray.patching.patching import CarryingWays, Fate, Finding, Patched
 from flor_ray.propagation import propagate_tree_through
 from flor_ray.records import Experiment, Pin, PinnedPlace, SourceFile, Status
 from flor_ray.store import cache, pins
@@ -67,7 +67,7 @@ def propagated(
     """
     history = project.experiments()
     chosen = history if prefixes is None else choose(history, prefixes)
-    return _Sources(project, names, history, tell).propagated(chosen)
+    return _Carrier(project, names, history, tell).propagated(chosen)
 
 
 def choose(history: Sequence[Experiment], prefixes: Iterable[str]) -> tuple[Experiment, ...]:
@@ -100,13 +100,13 @@ def pin(
     """
     history = project.experiments()
     (experiment,) = choose(history, [prefix])
-    sources = _Sources(project, [name], history, tell)
+    sources = _Carrier(project, [name], history, tell)
     place = sources.place(experiment, name, pin, path, statement)
     before = sources.propagated(history)
     sources.add(place)
     after = sources.propagated(history)
     for finding in after.patched[experiment.version].findings:
-        if finding.verdict is Verdict.REFUSED:
+        if finding.fate is Fate.REFUSED:
             raise UsageError(f"Nothing was kept: {name} in version {experiment.version[:8]}, {finding.why}.")
     answered = frozenset(version for version, *_ in project.store.kinds(project.name, [name]))
     return Pinning(pins.keep(project.store.files, project.name, place), before, after, answered)
@@ -133,7 +133,7 @@ def unpin(project: Project, name: str, prefix: str) -> tuple[PinnedPlace, ...]:
     return found
 
 
-class _Sources:
+class _Carrier:
     """All that is needed to carry some names anywhere."""
 
     def __init__(self, project: Project, names: Sequence[str], history: Sequence[Experiment], tell: Tell) -> None:
@@ -150,7 +150,7 @@ class _Sources:
                 known = frozenset[str]().union(*(donors.features(text) for _, text in candidates))
                 raise UnknownFeature(name, known | recorded)
         self._pinned = [p for p in pins.kept(project.store.files, project.name) if p.name in self._names]
-        self._ways = Ways(answers.Propagations(cache.of_propagations()), propagate_tree_through)
+        self._ways = CarryingWays(answers.Propagations(cache.of_propagations()), propagate_tree_through)
 
     def _dated(self, donor: Donor) -> Donor:
         return replace(donor, version=next((r.version for r in self._history if r.texts is donor.tree), None))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from flor_ray.patching.patching import Patched
 from flor_ray.planning import shortcuts
-from flor_ray.planning.shortcuts import Answer, Recorded
+from flor_ray.planning.shortcuts import Answer, OriginalValue
 from flor_ray.records import (
     Experiment,
     Fidelity,
@@ -67,7 +67,7 @@ def _known(
     texts: Mapping[str, Texts],
     patched: Mapping[str, Patched],
 ) -> list[Answer]:
-    found = _Ways()
+    found = _WaysOnce()
     asked = [
         (gap, name, found.of(experiments[gap.version], texts, patched, name)) for gap in gaps for name in gap.names
     ]
@@ -87,16 +87,16 @@ def _known(
     return answers
 
 
-class _Ways:
+class _WaysOnce:
     """`shortcuts.ways`, once for all versions with the same files."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str, int, frozenset[tuple[str, str]]], shortcuts.Ways] = {}
+        self._found: dict[tuple[str, str, int, frozenset[tuple[str, str]]], shortcuts.AnswerWays] = {}
         self._kept: list[Patched] = []  # so that their ids stay theirs
 
     def of(
         self, experiment: Experiment, texts: Mapping[str, Texts], patched: Mapping[str, Patched], name: str
-    ) -> shortcuts.Ways:
+    ) -> shortcuts.AnswerWays:
         patch, own = patched[experiment.version], texts.get(experiment.version, {})
         key = (name, experiment.script, id(patch), frozenset(own.items()))
         if key not in self._found:
@@ -108,14 +108,14 @@ class _Ways:
 
 def _recorded(
     store: Store, project: str, names: Iterable[str], versions: Iterable[str]
-) -> dict[str, dict[str, list[Recorded]]]:
+) -> dict[str, dict[str, list[OriginalValue]]]:
     """Recorded values by version and name."""
     table = store.logs(project, names=names, versions=versions)
     columns = [table[column].to_pylist() for column in ("version", "name", "origin", *_PLACE_COLUMNS)]
-    found: dict[str, dict[str, list[Recorded]]] = {}
+    found: dict[str, dict[str, list[OriginalValue]]] = {}
     for version, name, origin, level, epoch, step, iteration, *value in zip(*columns, strict=True):
         if origin == RECORDED:
-            row = Recorded(Level(level), epoch, step, iteration, Value(*value))
+            row = OriginalValue(Level(level), epoch, step, iteration, Value(*value))
             found.setdefault(version, {}).setdefault(name, []).append(row)
     return found
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from flor_ray import wording
 from flor_ray.environment.packages import parse_lock
 from flor_ray.environment.surroundings import (
-    Difference,
+    EnvironmentDifference,
     Environments,
     Here,
     Requirements,
@@ -85,10 +85,10 @@ def _requirements(
 
 
 def _package_notes(
-    found: Mapping[str, Sequence[Difference]], packages: Mapping[str, tuple[str, ...]], env: str
+    found: Mapping[str, Sequence[EnvironmentDifference]], packages: Mapping[str, tuple[str, ...]], env: str
 ) -> list[str]:
     """One note for the versions that differ in the same packages."""
-    groups: dict[tuple[tuple[Difference, ...], bool], list[str]] = {}
+    groups: dict[tuple[tuple[EnvironmentDifference, ...], bool], list[str]] = {}
     for version, differing in found.items():
         if of_packages := tuple(one for one in differing if one.kind == "package"):
             groups.setdefault((of_packages, version in packages), []).append(version)
@@ -103,7 +103,7 @@ def _package_notes(
     return notes
 
 
-def _pairs(differing: Sequence[Difference]) -> str:
+def _pairs(differing: Sequence[EnvironmentDifference]) -> str:
     """torch 2.1.0 (here: 2.13.0), numpy 1.26.4 (here: 2.4.6) and 3 more packages that are others here."""
     shown = [f"{one.name} {one.recorded} (here: {one.here or 'none'})" for one in differing[:_MAX_NAMED]]
     more = len(differing) - len(shown)
@@ -131,8 +131,8 @@ def _unknown_notes(versions: Sequence[str]) -> list[str]:
     ]
 
 
-def _other_notes(found: Mapping[str, Sequence[Difference]]) -> list[str]:
-    groups: dict[Difference, list[str]] = {}
+def _other_notes(found: Mapping[str, Sequence[EnvironmentDifference]]) -> list[str]:
+    groups: dict[EnvironmentDifference, list[str]] = {}
     for version, differing in found.items():
         for one in differing:
             if one.kind != "package":

@@ -55,7 +55,7 @@ class Computed:
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class AnswerWays:
     """How a name's values might be known in a version with these texts."""
 
     computed: Computed | None = None
@@ -68,7 +68,7 @@ class Ways:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class OriginalValue:
     """A value of the original run."""
 
     level: Level
@@ -93,7 +93,7 @@ class Answer:
 # --- what the texts say ---------------------------------------------------------------------------------------------
 
 
-def ways(script: str, before: Texts, after: Texts, name: str, region: Region) -> Ways:
+def ways(script: str, before: Texts, after: Texts, name: str, region: Region) -> AnswerWays:
     """How the values of `name` might be known, if its only statement stands in `after`, a version's patched files.
 
     Args:
@@ -103,16 +103,16 @@ def ways(script: str, before: Texts, after: Texts, name: str, region: Region) ->
     paths = _running(script, after)
     found = [(path, call) for path in paths if name in after[path] for call in _log_calls(after[path], name)]
     if len(found) != 1:
-        return Ways()
+        return AnswerWays()
     path, call = found[0]
     block = _block_of(after[path], call)
     if block is None:
-        return Ways()
+        return AnswerWays()
     statements, at = block
     alone = not any(_LOGS_OTHERWISE.search(after[p]) or _logs_other_names(after[p]) for p in paths)
     same = _beside(statements, at, call.args[1]) if alone else []
     same_as = tuple(n for n in same if _logged_once(n, paths, after) and _log_calls(before.get(path, ""), n))
-    return Ways(_computed(script, paths, after, call, region, alone) if path == script else None, same_as)
+    return AnswerWays(_computed(script, paths, after, call, region, alone) if path == script else None, same_as)
 
 
 def _running(script: str, texts: Texts) -> list[str]:
@@ -271,10 +271,10 @@ def _argument(value: ast.expr, script: Script) -> tuple[str, ast.expr] | None:
 
 
 def records(
-    found: Ways,
+    found: AnswerWays,
     experiment: Experiment,
     name: str,
-    recorded: Mapping[str, Sequence[Recorded]],
+    recorded: Mapping[str, Sequence[OriginalValue]],
     epochs: Sequence[int],
     outside: bool,
     python: str,
@@ -290,7 +290,7 @@ def records(
     if recorded.get(name):
         return None  # it is logged by more than the one statement
 
-    def answer(why: str, rows: Iterable[Recorded]) -> Answer:
+    def answer(why: str, rows: Iterable[OriginalValue]) -> Answer:
         kept = tuple(LogRecord(r.level, r.epoch, r.step, name, r.iteration, r.value, now) for r in rows)
         return Answer(experiment.version, name, tuple(epochs), outside, why, kept)
 
@@ -310,7 +310,7 @@ def records(
         return None
     if places is None or value is None:
         return None
-    return answer(COMPUTED, [Recorded(found.computed.level, epoch, step, 0, value) for epoch, step in places])
+    return answer(COMPUTED, [OriginalValue(found.computed.level, epoch, step, 0, value) for epoch, step in places])
 
 
 def _minor(version: str) -> list[str]:
@@ -320,7 +320,7 @@ def _minor(version: str) -> list[str]:
 def _places(
     found: Computed,
     experiment: Experiment,
-    recorded: Mapping[str, Sequence[Recorded]],
+    recorded: Mapping[str, Sequence[OriginalValue]],
     epochs: Sequence[int],
     outside: bool,
 ) -> list[tuple[int | None, int | None]] | None:

@@ -243,7 +243,7 @@ def run_main(script: Path, marks: Mapping[str, Marks], functions: Mapping[str, C
         functions: what the marks call, by name; for the whole process from now on.
     """
     vars(builtins).update(functions)
-    finder = _Finder(marks)
+    finder = _MarkingFinder(marks)
     sys.meta_path.insert(0, finder)
     module = types.ModuleType("__main__")
     name = str(script)
@@ -255,7 +255,7 @@ def run_main(script: Path, marks: Mapping[str, Marks], functions: Mapping[str, C
     exec(instrumented(script.read_bytes(), name, finder.marks_of(name) or Marks()), vars(module))
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _MarkingFinder(importlib.abc.MetaPathFinder):
     """Finds modules as usual, and has the marked ones loaded with their marks."""
 
     def __init__(self, marks: Mapping[str, Marks]) -> None:

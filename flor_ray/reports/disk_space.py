@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from flor_ray.reports.text_tables import render
 from flor_ray.store.collecting import Done
-from flor_ray.store.retention import Plan, Storage, VersionPlan
+from flor_ray.store.retention import CollectionPlan, StoreUsage, VersionPlan
 from flor_ray.wording import counted, size
 
 _EPOCHS_SHOWN = 40  # characters of a list of epochs in a table
 
 
-def storage(found: Storage, damage: Iterable[str] = ()) -> str:
+def storage(found: StoreUsage, damage: Iterable[str] = ()) -> str:
     """A row per version, then the whole store."""
     rows = [
         [
@@ -48,7 +48,7 @@ def storage(found: Storage, damage: Iterable[str] = ()) -> str:
     return "\n".join([*lines, *(f"Warning: {sentence}" for sentence in damage)])
 
 
-def storage_json(found: Storage, damage: Iterable[str] = ()) -> dict[str, object]:
+def storage_json(found: StoreUsage, damage: Iterable[str] = ()) -> dict[str, object]:
     """The same as plain values; all sizes in bytes."""
     return {
         "versions": [
@@ -76,7 +76,7 @@ def storage_json(found: Storage, damage: Iterable[str] = ()) -> dict[str, object
     }
 
 
-def plan(planned: Plan, grace: str) -> str:
+def plan(planned: CollectionPlan, grace: str) -> str:
     """What gc would do: a row per version that loses checkpoints, then the objects. `grace` is the user's own word."""
     going = [item for item in planned.versions if item.dropped]
     lines = []

@@ -23,7 +23,7 @@ from typing import Any
 from flor_ray.state import stateful
 from flor_ray.state.fingerprint import fingerprint
 from flor_ray.state.pickling import Reference, own_items, pickles
-from flor_ray.state.reachable import Place, Reached
+from flor_ray.state.reachable import Reached, ReachedPlace
 from flor_ray.variables import LoopNames
 
 _STATE_BYTES = 2 << 30  # what surely is state is kept up to this; more is reported as not captured
@@ -39,7 +39,7 @@ LISTED = "listed"  # the place of listed objects without state_dict
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class LoopFrame:
     """A frame whose loop carries variables. `slot` names it within a checkpoint: "main" or "nested"."""
 
     slot: str
@@ -63,12 +63,12 @@ class Holder:
 
 
 @dataclass(slots=True)
-class Entry:
+class LoopEntry:
     """A loop that is running, as it was when it began."""
 
-    scope: Scope
+    scope: LoopFrame
     reached: Reached
-    places: list[Place]  # the frame's is the first
+    places: list[ReachedPlace]  # the frame's is the first
     anchors: dict[str, Any]  # objects that keep their identity, by path
     values: dict[tuple[str, str], Holder]  # by place and name
     prints: dict[tuple[str, str], str] = field(default_factory=dict)  # of what is not kept unless it changes
@@ -76,7 +76,7 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Choice:
+class Selection:
     """What goes into a snapshot of one loop, and what should and cannot."""
 
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)  # by place and name
@@ -94,8 +94,8 @@ class Chooser:
     left_out: dict[int, tuple[Holder, dict[str, str]]] = field(default_factory=dict)  # id -> attribute -> print
     _returned: set[tuple[int, str]] = field(default_factory=set)  # left out at first, kept since they have changed
 
-    def choose(self, entry: Entry, references: Mapping[int, Reference]) -> Choice:
-        choice = Choice()
+    def choose(self, entry: LoopEntry, references: Mapping[int, Reference]) -> Selection:
+        choice = Selection()
         for place in entry.places:
             values = place.read()
             kept = {n: v for n, v in values.items() if self._goes_in(entry, place, n, v, references, choice)}
@@ -104,19 +104,19 @@ class Chooser:
         self._look_at_what_was_left_out(references, choice)
         return choice
 
-    def _same(self, entry: Entry, place: Place, name: str, value: Any) -> bool:
+    def _same(self, entry: LoopEntry, place: ReachedPlace, name: str, value: Any) -> bool:
         """Whether a name still holds the object that it held when the loop began."""
         key = (place.key, name)
         return key in entry.values and entry.values[key].get() is value
 
     def _goes_in(
         self,
-        entry: Entry,
-        place: Place,
+        entry: LoopEntry,
+        place: ReachedPlace,
         name: str,
         value: Any,
         references: Mapping[int, Reference],
-        choice: Choice,
+        choice: Selection,
     ) -> bool:
         names, in_frame = entry.scope.names, place is entry.places[0]
         binds = place.binds(name)
@@ -154,7 +154,7 @@ class Chooser:
         return False
 
     def is_kept_anyway(
-        self, entry: Entry, place: Place, name: str, value: Any, references: Mapping[int, Reference]
+        self, entry: LoopEntry, place: ReachedPlace, name: str, value: Any, references: Mapping[int, Reference]
     ) -> bool:
         """Whether a value is kept whether it has changed or not, because that is cheap or because it surely changes."""
         if id(value) in references or isinstance(value, types.ModuleType):
@@ -168,7 +168,7 @@ class Chooser:
             entry.kept.add(key)
         return True
 
-    def _limit(self, entry: Entry, place: Place, name: str, value: Any) -> int:
+    def _limit(self, entry: LoopEntry, place: ReachedPlace, name: str, value: Any) -> int:
         """Bytes up to which a value is kept without asking whether it has changed."""
         names, in_frame = entry.scope.names, place is entry.places[0]
         if place.key == LISTED or (in_frame and entry.scope.only_live and name in names.carried):
@@ -212,7 +212,7 @@ class Chooser:
             if (names := [name for name in prints if (key, name) not in self._returned])
         }
 
-    def _look_at_what_was_left_out(self, references: Mapping[int, Reference], choice: Choice) -> None:
+    def _look_at_what_was_left_out(self, references: Mapping[int, Reference], choice: Selection) -> None:
         """Attributes that were left out, and are no longer what they were: now they are kept, or it is told."""
         for held, prints in self.left_out.values():
             holder = held.get()

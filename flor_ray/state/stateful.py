@@ -13,7 +13,7 @@ from typing import Any
 
 from flor_ray.errors import StoreError
 from flor_ray.state import random_states
-from flor_ray.state.reachable import Place
+from flor_ray.state.reachable import ReachedPlace
 
 # What torch keeps in a module besides its state_dict and the script's own attributes.
 _INTERNAL = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "training"}
@@ -91,7 +91,7 @@ def inside(value: Any) -> Mapping[str, Any]:
     return {}
 
 
-def attribute_place(path: str, value: Any, is_users: bool) -> Place | None:
+def attribute_place(path: str, value: Any, is_users: bool) -> ReachedPlace | None:
     """Attributes of an object that its state_dict may not know."""
     if is_module(value):
         return _module_place(path, value)
@@ -103,11 +103,11 @@ def attribute_place(path: str, value: Any, is_users: bool) -> Place | None:
             for name in remove:
                 held.pop(name, None)
 
-        return Place(f"{path}.<attributes>", lambda: dict(held), write, binds_all=True)
+        return ReachedPlace(f"{path}.<attributes>", lambda: dict(held), write, binds_all=True)
     return None
 
 
-def _module_place(path: str, root: Any) -> Place:
+def _module_place(path: str, root: Any) -> ReachedPlace:
     """Attributes of all submodules, and buffers that are not in the state_dict, as `submodule.attribute`."""
     modules = dict(root.named_modules())
 
@@ -135,7 +135,7 @@ def _module_place(path: str, root: Any) -> Place:
             name, _, attribute = path.rpartition(".")
             modules[name].__dict__.pop(attribute, None)
 
-    return Place(f"{path}.<attributes>", read, write, binds_all=True)
+    return ReachedPlace(f"{path}.<attributes>", read, write, binds_all=True)
 
 
 def state_of(value: Any, with_gradients: bool, owned: frozenset[int]) -> Any:

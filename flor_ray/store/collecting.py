@@ -21,7 +21,7 @@ from flor_ray.store import live_replays, manifests, retention
 from flor_ray.store.files import FileInfo
 from flor_ray.store.live_replays import Replay
 from flor_ray.store.objects import GRACE_SECONDS
-from flor_ray.store.retention import Plan, Rule, Version
+from flor_ray.store.retention import CollectionPlan, Rule, StoredVersion
 from flor_ray.store.store import Store
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class Writer:
 class Survey:
     """What a store holds at one moment."""
 
-    versions: tuple[Version, ...]  # of all projects
+    versions: tuple[StoredVersion, ...]  # of all projects
     infos: Mapping[str, FileInfo]  # all objects, by key
     live: tuple[Writer, ...]  # runs and replays that are going on
     now: float  # unix seconds
@@ -92,7 +92,7 @@ def survey(store: Store, tell: Tell = nobody, known: Mapping[str, tuple[str, ...
         experiment = experiments.get(place)
         kept = [experiment.environment.get(part) for part in ("rng", "lock")] if experiment else []
         begun = {key for key in kept if isinstance(key, str)}
-        version = Version(
+        version = StoredVersion(
             *place,
             run=None if experiment is None else experiment.run,
             started=0.0 if experiment is None else experiment.started,
@@ -175,7 +175,7 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 # --- planning -------------------------------------------------------------------------------------------------------
 
 
-def plan(found: Survey, project: str, rules: Sequence[Rule], grace_seconds: float) -> Plan:
+def plan(found: Survey, project: str, rules: Sequence[Rule], grace_seconds: float) -> CollectionPlan:
     """What gc would do.
 
     Raises:
@@ -213,7 +213,13 @@ def _cutoff(found: Survey, grace_seconds: float) -> float:
 
 
 def carry_out(
-    store: Store, project: str, planned: Plan, found: Survey, grace_seconds: float, done: Done, tell: Tell = nobody
+    store: Store,
+    project: str,
+    planned: CollectionPlan,
+    found: Survey,
+    grace_seconds: float,
+    done: Done,
+    tell: Tell = nobody,
 ) -> None:
     """Drop the rows that are planned to go, then delete what nobody needs any more. `found` is what was planned on.
 
@@ -243,7 +249,7 @@ def sweep_unfinished(store: Store) -> int:
     return store.files.sweep(time.time() - GRACE_SECONDS)
 
 
-def _delete(store: Store, planned: Plan, found: Survey, grace_seconds: float, done: Done, tell: Tell) -> None:
+def _delete(store: Store, planned: CollectionPlan, found: Survey, grace_seconds: float, done: Done, tell: Tell) -> None:
     """What somebody has put again since the listing is young again: look once more before deleting it."""
     keys, infos, listed = planned.sweep.keys, found.infos, time.monotonic()
     before = _cutoff(found, grace_seconds)

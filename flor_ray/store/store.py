@@ -51,7 +51,7 @@ _EMPTY_OIDS = tuple(make(b"blob 0\0").hexdigest() for make in (hashlib.sha1, has
 
 
 @dataclass(frozen=True, slots=True)
-class Logged:
+class LoggedName:
     """What F holds, of a project or of some of its versions."""
 
     rows: pa.Table  # of the names that were asked for, as `Store.logs` has them
@@ -248,7 +248,9 @@ class Store:
         """
         return self.logged(project, names, versions).rows
 
-    def logged(self, project: str, names: Iterable[str] | None = None, versions: Iterable[str] | None = None) -> Logged:
+    def logged(
+        self, project: str, names: Iterable[str] | None = None, versions: Iterable[str] | None = None
+    ) -> LoggedName:
         """What was logged: rows as `logs` has them, all names, and reports; each file is read once for them all."""
         wanted = None if names is None else frozenset(names)
 
@@ -258,7 +260,7 @@ class Store:
         found = self._each_log_file(project, versions, parts)
         rows = fragments.placed(project, [f for f, _ in found], [table for _, (table, _, _) in found])
         known = frozenset(name for _, (_, of_file, _) in found for name in of_file)
-        return Logged(rows, known, _in_order((f, report) for f, (_, _, report) in found))
+        return LoggedName(rows, known, _in_order((f, report) for f, (_, _, report) in found))
 
     def replay_reports(self, project: str) -> list[dict[str, Any]]:
         """Reports of replayed segments, each with its `version`, `origin` and `segment`, in that order."""

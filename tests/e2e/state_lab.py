@@ -22,7 +22,7 @@ from typing import Any, NoReturn, cast
 
 from flor_ray.analysis import epoch_ends
 from flor_ray.analysis.epoch_ends import Marking
-from flor_ray.environment.surroundings import Surroundings
+from flor_ray.environment.surroundings import RunSurroundings
 from flor_ray.errors import FlorWarning
 from flor_ray.patching import patching
 from flor_ray.planning.segmenting import plan
@@ -150,7 +150,7 @@ class StateLab:
         memory = _Memory(self.objects)
         experiment = Experiment("p", VERSION, None, "train.py", "", time.time(), None, Status.RUNNING)
         before = rng.global_state()
-        surroundings = Surroundings(self.root, text, script.users_code(self.root))
+        surroundings = RunSurroundings(self.root, text, script.users_code(self.root))
         waits = script.calls_checkpointing(text)
         recorder = _Recorder(experiment, cast(Journal, memory), self.root, surroundings, waits=waits)
         with _as_session(recorder), warnings.catch_warnings(record=True) as caught:

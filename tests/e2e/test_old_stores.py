@@ -18,7 +18,7 @@ import pytest
 
 from flor_ray.environment import hardware
 from flor_ray.patching import statements
-from flor_ray.patching.patching import Verdict
+from flor_ray.patching.patching import Fate
 from flor_ray.planning import calibrations
 from flor_ray.records import Fidelity, Operator, Outcome, Segment, Value
 from flor_ray.reports import timelines
@@ -174,9 +174,9 @@ def test_its_pins_calibrations_timelines_and_reports_are_read(old: Lab) -> None:
 def test_its_pin_holds(old: Lab) -> None:
     (pin,) = EXPECTED["pins"]
     found = statements.propagated(old.project, [pin["name"]]).findings
-    verdicts = {RUN_OF[version]: (finding.verdict, finding.line) for version, finding in found}
-    assert verdicts["first"] == (Verdict.PINNED, pin["pin"]["after"] + 1)
-    assert verdicts["crashed"][0] is Verdict.PRESENT
+    fates = {RUN_OF[version]: (finding.fate, finding.line) for version, finding in found}
+    assert fates["first"] == (Fate.PINNED, pin["pin"]["after"] + 1)
+    assert fates["crashed"][0] is Fate.PRESENT
 
 
 def test_values_of_its_replay_stand_beside_recorded_ones(old: Lab) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from flor_ray.analysis.evaluating import FUNCTIONS, NoValue, evaluate
 from flor_ray.planning import shortcuts
-from flor_ray.planning.shortcuts import Answer, Recorded
+from flor_ray.planning.shortcuts import Answer, OriginalValue
 from flor_ray.records import Experiment, Level, Region, Status, Value
 from flor_ray.store import typed_values
 
@@ -177,15 +177,15 @@ def with_statement(place: str, statement: str, script: str = SCRIPT) -> tuple[st
     return texts[0], texts[1]
 
 
-def rows(name: str) -> list[Recorded]:
+def rows(name: str) -> list[OriginalValue]:
     """What the script records."""
     if name == "w":
         return [
-            Recorded(Level.INNER, epoch, step, 0, Value("int", integer=step + 1))
+            OriginalValue(Level.INNER, epoch, step, 0, Value("int", integer=step + 1))
             for epoch in (1, 2, 3)
             for step in range(2)
         ]
-    return [Recorded(Level.OUTER, 2, None, 0, Value("float", 0.33))] if name == "acc" else []
+    return [OriginalValue(Level.OUTER, 2, None, 0, Value("float", 0.33))] if name == "acc" else []
 
 
 def answer(
@@ -397,7 +397,7 @@ def test_an_expression_that_does_something_is_not_taken_from_beside() -> None:
 def test_nothing_is_known_of_a_name_that_was_recorded_or_has_another_region() -> None:
     before, after = with_statement("PREFIX", 'flor.log("x", 3)')
     found = shortcuts.ways("train.py", {"train.py": before}, {"train.py": after}, "x", Region.PREFIX)
-    row = Recorded(Level.DATA_PREP, None, None, 0, Value("int", integer=3))
+    row = OriginalValue(Level.DATA_PREP, None, None, 0, Value("int", integer=3))
     assert shortcuts.records(found, EXPERIMENT, "x", {"x": [row]}, (), True, PYTHON, 5.0) is None
     assert shortcuts.ways("train.py", {"train.py": before}, {"train.py": after}, "x", Region.WHOLE).computed is None
 
