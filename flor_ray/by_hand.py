@@ -77,10 +77,8 @@ class _ByHand:
         )
         for warning in report.warnings:
             _say(warning)
-        said = results.report_json(report) | {"version": self._experiment.version}
-        for judgement in results.judged([said]).values():
-            for sentence in replays.describe_judgement(judgement):
-                _say(sentence)
+        for sentence in replays.describe_judgement(results.judgement(report)):
+            _say(sentence)
 
     def _evidence(self) -> Evidence:
         return results.evidence(self._experiment, self._checkpoints, self._texts, self._repository.root)

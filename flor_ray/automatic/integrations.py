@@ -70,7 +70,7 @@ class _Loop:
     def __init__(self, name: str) -> None:
         self._ticks = _Ticks()
         # This frame, where no `for` statement stands: the trainer's frame would look as if its loops were the script's.
-        self._iterator = calls._session().loop(name, self._ticks, sys._getframe())
+        self._iterator = calls.current_session().loop(name, self._ticks, sys._getframe())
         self._name = name
 
     def advance(self) -> None:

@@ -23,7 +23,7 @@ from flor_ray.planning import calibrations
 from flor_ray.records import Fidelity, Operator, Outcome, Segment, Value
 from flor_ray.reports import timelines
 from flor_ray.state.pickling import LoadedState
-from flor_ray.store import cache, collecting, pins, retention
+from flor_ray.store import cache, collecting, pins, retention, segment_reports
 from flor_ray.store.typed_values import decode
 from tests.conftest import Lab
 from tests.pickles import names_in
@@ -164,7 +164,12 @@ def test_its_pins_calibrations_timelines_and_reports_are_read(old: Lab) -> None:
     kept = calibrations.kept(files)
     assert as_plain({kind: asdict(found) for kind, found in kept.items()}) == EXPECTED["calibrations"]
     assert as_plain([asdict(timeline) for timeline in timelines.every(files, name)]) == EXPECTED["timelines"]
-    assert old.project.store.replay_reports(name) == EXPECTED["reports"]
+    kept_reports = [
+        segment_reports.to_plain(one.report)
+        | {"version": one.report.segment.version, "origin": one.origin, "segment": one.segment_id}
+        for one in old.project.store.replay_reports(name)
+    ]
+    assert as_plain(kept_reports) == EXPECTED["reports"]
     assert EXPECTED["pins"]
     assert EXPECTED["calibrations"]
     assert EXPECTED["timelines"]

@@ -18,7 +18,19 @@ import pytest
 from flor_ray import records, wording
 from flor_ray.cli import progress
 from flor_ray.errors import StoreError, UsageError
-from flor_ray.records import Checkpoint, EpochTimes, Experiment, Level, LogRecord, Point, SourceFile, Status
+from flor_ray.records import (
+    Checkpoint,
+    EpochTimes,
+    Experiment,
+    Level,
+    LogRecord,
+    Operator,
+    Point,
+    Segment,
+    SegmentReport,
+    SourceFile,
+    Status,
+)
 from flor_ray.reports import disk_space
 from flor_ray.store import collecting, live_replays, manifests, retention, typed_values
 from flor_ray.store.collecting import Done
@@ -58,13 +70,14 @@ def record(store: Store, version: str, project: str = "digits", ended: bool = Tr
         take(store, version, epoch, [shared, own, *before], project)
         before = [store.checkpoints(project, version)[-1].key]
     blob = typed_values.encode(f"{project} {version} logged".encode())
+    report = SegmentReport(Segment(version, 1, 1, Operator.DP_I, names=("x",)), 2, setup_seconds=0.5, run_seconds=1.5)
     for origin in ("recorded", "replay-1", "replay-2"):
         value = typed_values.encode(f"{project} {version} {origin}".encode())
         rows = [LogRecord(Level.OUTER, 1, None, name, 0, value, 0.0) for name in ("x", origin)]
         if origin == "recorded":
             store.append_logs(project, version, origin, 0, [*rows, LogRecord(Level.OUTER, 1, None, "b", 0, blob, 0.0)])
         else:
-            store.write_replay(project, version, origin, "s", rows, {})
+            store.write_replay(project, version, origin, "s", rows, report)
     store.write_sources(project, version, None, {"t.py": SourceFile(f"{version}".encode(), "100644", version)})
     if ended:
         store.end_run(replace(begun, ended=2000.0, status=Status.FINISHED, epochs=EPOCHS))
