@@ -83,7 +83,8 @@ def prepare_all(
     tell: statements.Tell = lambda what, done, total: None,
     env: str = recorded_environments.CURRENT,
 ) -> Prepared:
-    """The same for several queries at once. What two of them want is replayed once; they get worker time by share."""
+    """Plan several queries at once. What two of them want is replayed once; they get worker time by share. Arguments
+    and errors are those of `prepare`."""
     names = tuple(dict.fromkeys(name for asked in queries for name in asked.names))
     propagated = statements.propagated(project, names, tell=tell)
     by_version, patched = propagated.experiments, catalogues.with_observed(project, propagated.patched)
@@ -245,7 +246,7 @@ def explain(
 
 
 def explained(prepared: Prepared) -> Explanation:
-    """The same of what is prepared already."""
+    """What a plan says of its costs, times and workers. Nothing runs."""
     scheduled = prepared.scheduled
     model = scheduled.model
     basis = Basis(

@@ -50,6 +50,7 @@ class StoredUnpickler(pickle.Unpickler):
     """
 
     def find_class(self, module: str, name: str) -> Any:
+        """What a pickle calls by this name: where it is today, if it is ours."""
         package, _, inside = module.partition(".")
         if package != _PACKAGE:
             return super().find_class(module, name)

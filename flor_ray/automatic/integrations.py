@@ -37,11 +37,13 @@ class TrainerLoops:
         self._steps: _Loop | None = None
 
     def begin_epoch(self) -> None:
+        """The trainer begins its next epoch: what is logged belongs to it, and no longer to a step."""
         self.end_steps()
         self._epochs = self._epochs or _Loop("epoch")
         self._epochs.advance()
 
     def begin_step(self) -> None:
+        """The trainer begins the next step of its epoch."""
         self._steps = self._steps or _Loop("step")
         self._steps.advance()
 

@@ -504,8 +504,8 @@ def _why(logged: Logged, region: Region) -> str:
 
 
 def narrowed(patched: Patched, observed: Mapping[str, frozenset[Level]]) -> Patched:
-    """The same with smaller regions than WHOLE, where the levels at which the recorded run logged other names tell
-    them: a statement beside one of these in a function ran when that one did."""
+    """A version's patch with smaller regions than WHOLE where the levels at which the recorded run logged other names
+    tell them: a statement beside one of these in a function ran when that one did."""
     regions, whys = dict(patched.regions), dict(patched.whys)
     for name, clues in patched.clues.items():
         region = settled(clues, observed)

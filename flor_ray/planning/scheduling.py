@@ -114,7 +114,7 @@ def _answers(segment: Segment, gaps: Sequence[Gap]) -> bool:
 
 
 def _with_ranks(cutting: Cutting, ranked: Sequence[SegmentCost]) -> Cutting:
-    """The same cutting, whose pieces have the ranks of the segments that they are of."""
+    """A cutting whose pieces have the ranks of the segments that they are of."""
     places = {
         (c.segment.version, epoch): c.rank for c in ranked for epoch in range(c.segment.first, c.segment.last + 1)
     }

@@ -25,6 +25,8 @@ _WORDS = "end, coarse, newest, peak:NAME (where a feature is greatest) and peak:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
+    """The epoch at which a feature is best comes first: where it is greatest, or smallest."""
+
     feature: str
     best: Best = "max"
 

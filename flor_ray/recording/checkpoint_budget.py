@@ -36,6 +36,8 @@ class RunSoFar:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointDecision:
+    """Whether to take a checkpoint now, and why: a part of a sentence."""
+
     take: bool
     why: str
 

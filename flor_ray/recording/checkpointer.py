@@ -73,6 +73,7 @@ class Checkpointer:
         self._capturer.begin_epoch()
 
     def nested_loop_begins(self, epoch: int, scope: LoopFrame, iterable: object) -> None:
+        """The nested loop is entered; what it is given may be part of its state. `epoch` is the main loop's."""
         self._cleared = scope.names.cleared
         if self._takes_part(epoch):
             self._enter(scope, iterable)

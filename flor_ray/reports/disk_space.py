@@ -49,7 +49,8 @@ def storage(found: StoreUsage, damage: Iterable[str] = ()) -> str:
 
 
 def storage_json(found: StoreUsage, damage: Iterable[str] = ()) -> dict[str, object]:
-    """The same as plain values; all sizes in bytes."""
+    """What a store holds, as `flor-ray storage --json` prints it: plain values, all sizes in bytes. `damage` are
+    sentences on files that could not be read."""
     return {
         "versions": [
             {

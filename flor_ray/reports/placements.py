@@ -190,6 +190,7 @@ def _changed(done: Pinning, fate: Fate, but: str) -> list[str]:
 
 
 def unpinned(places: Sequence[PinnedPlace]) -> str:
+    """One line for each pin that was removed."""
     return "\n".join(
         f"Removed the pin of {place.name} after {place.path}:{place.pin.after} of version {place.version[:8]} "
         f"(by {place.who})."

@@ -149,6 +149,7 @@ def summary(prepared: Prepared, outcome: Outcome) -> pd.DataFrame:
 
 
 def describe_doubt(feature: str, variable: str) -> str:
+    """What the reader must know of a feature that depends on a variable which no checkpoint could keep."""
     return (
         f"{feature} depends on {variable!r}, which could not be kept in checkpoints: replayed values of this version "
         "may not be those of the original run"

@@ -95,6 +95,7 @@ class Chooser:
     _returned: set[tuple[int, str]] = field(default_factory=set)  # left out at first, kept since they have changed
 
     def choose(self, entry: LoopEntry, references: Mapping[int, Reference]) -> Selection:
+        """What goes into a snapshot of this loop now. `references` are the objects kept apart, by id."""
         choice = Selection()
         for place in entry.places:
             values = place.read()
@@ -203,6 +204,7 @@ class Chooser:
         return found and not pickles(value, references, self.names_left_out(), limit)
 
     def names_left_out(self) -> dict[int, Any]:
+        """Attributes that are not kept, by the id of the object that holds them; dead objects are forgotten."""
         for key, (holder, _) in list(self.left_out.items()):
             if holder.get() is None:
                 del self.left_out[key]

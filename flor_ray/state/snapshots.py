@@ -49,6 +49,7 @@ class Arena:
         self._spare.append((self.memory, self._pinned))  # atomic
 
     def bytes_at(self, offset: int, size: int) -> memoryview:
+        """The bytes of a copy, once it has been made: waits for copies from a GPU."""
         for event in self.copied:
             event.synchronize()
         return memoryview(self.memory[offset : offset + size])  # type: ignore[arg-type]  # numpy's own, until 3.12
@@ -62,6 +63,8 @@ class Arenas:
         self._choosing = threading.Lock()
 
     def get(self, size: int, pinned: bool) -> Arena:
+        """An arena of at least `size` bytes, a spare one where one fits. `pinned`: GPUs can copy into it by
+        themselves."""
         with self._choosing:
             fitting = [
                 item for item in self._spare if item[1] is pinned and size <= len(item[0]) <= _ROOMY * size + (1 << 20)

@@ -52,11 +52,13 @@ def has_lasting_workers(value: Any) -> bool:
 
 
 def is_module(value: Any) -> bool:
+    """Whether it is a torch.nn.Module. torch is not imported for that, here or below."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.nn.Module)
 
 
 def is_array(value: Any) -> bool:
+    """Whether it is a tensor of torch or an array of numpy."""
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
     return (torch is not None and isinstance(value, torch.Tensor)) or (
         numpy is not None and isinstance(value, numpy.ndarray)
@@ -64,11 +66,13 @@ def is_array(value: Any) -> bool:
 
 
 def is_tensor(value: Any) -> bool:
+    """Whether it is a tensor of torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 
 
 def is_optimizer(value: Any) -> bool:
+    """Whether it is an optimizer of torch's."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.optim.Optimizer)
 
@@ -211,6 +215,7 @@ def owned_parameters(objects: Iterable[Any]) -> frozenset[int]:
 
 
 def has_gradients(value: Any) -> bool:
+    """Whether a parameter of this module or optimizer has a gradient; False for anything else."""
     if is_module(value):
         return any(parameter.grad is not None for parameter in value.parameters())
     return is_optimizer(value) and any(

@@ -67,6 +67,8 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class ShadowCommit:
+    """A recorded version: its commit on the shadow branch."""
+
     version: str  # full hexadecimal object id
     parent: str | None  # v̂, the commit before it on the branch
     left_out: tuple[LeftOut, ...] = ()
