@@ -142,7 +142,10 @@ class RayExecutor:
         self._first = first
         if workers > self.available:
             kind = "GPUs" if self._with_gpu else "CPU slots"
-            raise UsageError(f"{workers} workers were asked for, and the cluster has {self.available} {kind}.")
+            raise UsageError(
+                f"{workers} workers were asked for, but the cluster has {self.available} {kind}. Ask for at most that "
+                "many, or add machines."
+            )
         for _ in range(workers):
             self._start_actor(replacements=0)
 
@@ -278,7 +281,7 @@ class RayExecutor:
             return [self._unbuildable_environment(worker, segment, str(error))]
         except RayActorError as error:  # the actor or its node is gone
             if segment is not None and self._packages[worker] not in self._proven:
-                return [self._unbuildable_environment(worker, segment, f"A worker with them has ended: {error}")]
+                return [self._unbuildable_environment(worker, segment, f"A worker that had them died: {error}")]
             del self._actors[worker]
             del self._packages[worker]
             self.pids.pop(worker, None)

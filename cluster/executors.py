@@ -114,8 +114,8 @@ class ThreadExecutor:
     def submit(self, worker: str, job: VersionJob, segment: Segment) -> None:
         if job.packages:
             raise UsageError(
-                f"Threads of this process cannot have other packages than it ({', '.join(job.packages)} would be "
-                'needed). Replay on Ray, or with env="current".'
+                f"Workers that are threads of this process have its packages, not others ({', '.join(job.packages)} "
+                'would be needed). Replay on Ray, or with env="current".'
             )
         self._running[worker] = segment, 0
         self._inboxes[worker].put((job, segment))

@@ -87,11 +87,11 @@ class checkpointing(contextlib.AbstractContextManager[None]):
     ) -> None:
         if overhead is not None and not _is_positive(overhead):
             raise UsageError(
-                f"checkpointing(overhead={overhead!r}): it is the share of time that recording may cost, such as 0.02 "
-                "for 2 %, or 1 for a checkpoint after every epoch."
+                f"checkpointing(overhead={overhead!r}): give the share of the run's time that recording may cost, such "
+                "as 0.02 for 2 %, or 1 for a checkpoint after every epoch."
             )
         if compress not in (None, True, False):
-            raise UsageError(f"checkpointing(compress={compress!r}): it can be None (where it pays), True or False.")
+            raise UsageError(f"checkpointing(compress={compress!r}): give None (where it pays), True or False.")
         targets = {str(index): value for index, value in enumerate(objects)} | named
         current_session().add_targets(targets, CheckpointOptions(overhead, compress))
 
@@ -149,8 +149,9 @@ def _choose() -> Session:
     if not records_here():
         if _is_nobodys_worker():
             warnings.warn(
-                f"What process {os.getpid()} logs is not recorded: it is a worker of Ray and no rank of Ray Train's, "
-                "and flor_ray records the process that runs the script. Log there what the worker returns.",
+                f"What process {os.getpid()} logs is not recorded: it is a Ray worker but not a rank of Ray Train, and "
+                "flor_ray records the process that runs the script. Return the values from the worker, and log them in "
+                "the script.",
                 FlorWarning,
                 stacklevel=4,
             )

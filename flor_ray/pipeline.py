@@ -271,7 +271,7 @@ def parse_terms(
     """Terms from what users write, as `replay` has it. Raises UsageError for what none of them can be."""
     gpu_seconds, deadline_seconds = parse_budget(budget, deadline)
     if price is not None and not (price >= 0 and math.isfinite(price)):
-        raise UsageError(f"A price of {price} for an hour of a worker is none.")
+        raise UsageError(f"{price} is no price: give the cost of one worker-hour as a number of 0 or more.")
     order = None if first is None else parse_first(first)
     return Terms(workers or default_workers(), gpu_seconds, deadline_seconds, order, price)
 

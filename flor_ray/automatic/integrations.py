@@ -78,8 +78,8 @@ class _Loop:
     def advance(self) -> None:
         if next(self._iterator, None) is None:
             raise ReplayError(
-                f"The replay wants to skip the {self._name} loop, which a trainer runs and nobody can skip. Replay the "
-                "whole version: ask for a feature that is logged in that loop."
+                f"This replay would have to skip the {self._name} loop, but a trainer runs that loop, and it cannot be "
+                "skipped. Replay the whole version: ask for a feature that is logged in that loop."
             )
 
     def finish(self) -> None:

@@ -33,7 +33,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @price_option
 @click.option("--tradeoff", is_flag=True, help="Say what more or fewer workers would bring.")
 @click.option("--html", type=_FILE, help="Write the plan as a page that opens offline.")
-@click.option("--csv", type=_FILE, help="Write a row per segment.")
+@click.option("--csv", type=_FILE, help="Write one row per segment to this file.")
 @store_option
 def explain(
     names: tuple[str, ...],
@@ -92,9 +92,13 @@ def explain(
 @price_option
 @click.option("--again", is_flag=True, help="Also replay what an earlier replay has answered.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask, however long it takes.")
-@click.option("--time-limit", metavar="SPAN", help="End a segment that takes longer, set-up included: 90s, 10m, 2h.")
 @click.option(
-    "--memory-limit", metavar="SIZE", help="End a segment whose processes hold more: 8GB; default: 90% of the machine."
+    "--time-limit", metavar="SPAN", help="End a segment that takes longer than this, set-up included: 90s, 10m, 2h."
+)
+@click.option(
+    "--memory-limit",
+    metavar="SIZE",
+    help="End a segment whose processes hold more than this: 8GB; default: 90% of the machine.",
 )
 @store_option
 def replay(
@@ -187,14 +191,18 @@ def timeline(replay: str | None, html: Path | None, listed: bool, store: str | N
 @click.command()
 @click.argument("names", nargs=-1, required=True)
 @where_option
-@click.option("--workers", "-n", default="1,2,4,8,16,32,64", show_default=True, help="Numbers with commas between.")
-@click.option("--latency", type=click.FloatRange(0), default=0.0, help="Seconds of a call to a worker.")
-@click.option("--start", type=click.FloatRange(0), default=0.0, help="Seconds until a worker is there.")
+@click.option(
+    "--workers", "-n", default="1,2,4,8,16,32,64", show_default=True, help="Numbers of workers, separated by commas."
+)
+@click.option("--latency", type=click.FloatRange(0), default=0.0, help="Seconds that a call to a worker takes.")
+@click.option("--start", type=click.FloatRange(0), default=0.0, help="Seconds that a worker takes to start.")
 @click.option("--bandwidth", type=click.FloatRange(0, min_open=True), help="Bytes per second of the shared storage.")
-@click.option("--noise", type=click.FloatRange(0), default=0.0, help="Of an epoch's seconds: 0.2 is 20 %.")
-@click.option("--stragglers", type=click.FloatRange(0, 1), default=0.0, help="Share of workers that are 8x slow.")
-@click.option("--failures", type=click.FloatRange(0), default=0.0, help="Of a worker per hour.")
-@click.option("--seed", type=int, default=0, help="Of chance; the same seed gives the same result.")
+@click.option("--noise", type=click.FloatRange(0), default=0.0, help="How far an epoch's seconds spread: 0.2 is 20 %.")
+@click.option(
+    "--stragglers", type=click.FloatRange(0, 1), default=0.0, help="Share of workers that are 8 times slower."
+)
+@click.option("--failures", type=click.FloatRange(0), default=0.0, help="How often a worker fails, per hour.")
+@click.option("--seed", type=int, default=0, help="Seed of the random numbers; equal seeds give equal results.")
 @click.option("--html", type=_FILE, help="Write a Gantt chart of the most workers as a page that opens offline.")
 @store_option
 def simulate(
@@ -231,7 +239,7 @@ def simulate(
     try:
         numbers = [int(word) for word in workers.split(",")]
     except ValueError:
-        raise UsageError(f"--workers {workers}: write numbers with commas between, as in 1,4,16.") from None
+        raise UsageError(f"--workers {workers}: give numbers separated by commas, as in 1,4,16.") from None
     with progress.counting() as tell:
         terms = pipeline.parse_terms(1)
         prepared = pipeline.prepare(Project.open(store_url=store), names, where, terms, again=True, tell=tell)

@@ -513,5 +513,7 @@ def narrowed(patched: Patched, observed: Mapping[str, frozenset[Level]]) -> Patc
         needed |= {Region.HEAD} if region is Region.TAIL else set()  # the level is the same there
         if region is not Region.WHOLE and not needed & patched.lost:
             regions[name] = region
-            whys[name] = f"{patched.whys.get(name, '')}; what the run logged there shows it is no more than that"
+            whys[name] = (
+                f"{patched.whys.get(name, '')}; but what the run logged there shows that no more than that is needed"
+            )
     return replace(patched, regions=regions, whys=whys)

@@ -107,7 +107,7 @@ def pin(
     after = sources.propagated(history)
     for finding in after.patched[experiment.version].findings:
         if finding.fate is Fate.REFUSED:
-            raise UsageError(f"Nothing was kept: {name} in version {experiment.version[:8]}, {finding.why}.")
+            raise UsageError(f"The pin was not kept: {name} in version {experiment.version[:8]}, {finding.why}.")
     answered = frozenset(version for version, *_ in project.store.kinds(project.name, [name]))
     return Pinning(pins.keep(project.store.files, project.name, place), before, after, answered)
 
@@ -175,7 +175,7 @@ class _Carrier:
         short = place.version[:8]
         return (
             f"the pin of {place.name} in version {short} (after {place.path}:{place.pin.after}) is stale: it was for "
-            f"`{place.statement}`, which is not written so any more. Pin it again, or remove the pin with "
+            f"`{place.statement}`, which no file contains any more. Pin it again, or remove the pin with "
             f"flor-ray propagate {place.name} --version {short} --remove"
         )
 
@@ -188,7 +188,7 @@ class _Carrier:
         if donors.applies(revision.script, revision.texts, name):
             raise UsageError(f"Version {short} logs {name} itself; there is nothing to pin.")
         if name not in self._donors:
-            raise UsageError(f"No file logs {name} with flor.log any more, so that there is no statement to pin.")
+            raise UsageError(f"No file logs {name} with flor.log any more, so there is no statement to pin.")
         donor, line = self._statement(name, statement)
         target = posixpath.normpath(path) if path else donors.target_of(donor, revision.script, revision.texts)
         if target is None:
@@ -202,7 +202,7 @@ class _Carrier:
         text = revision.texts[target]
         last = len(text.splitlines())
         if not 1 <= pin.after <= last:
-            raise UsageError(f"{target} of version {short} has lines 1 to {last}, and no line {pin.after}.")
+            raise UsageError(f"{target} of version {short} has no line {pin.after}: its lines are 1 to {last}.")
         words, ordinal = donors.said(donor, name)[line]
         return PinnedPlace(name, words, ordinal, target, donors.blob_of(text), pin, experiment.version)
 

@@ -42,7 +42,7 @@ def select(
         lacking = dimensions.loc[dimensions[name].isna(), "version"].nunique()
         if lacking and not re.search(rf"\b{re.escape(name)}`?\.(isna|isnull|notna|notnull)\b", where):
             notes.append(
-                f"{name} has missing values in {lacking} of {len(experiments)} versions; there `where` is false"
+                f"{name} has missing values in {lacking} of {len(experiments)} versions; `where` counts as false there"
             )
     return pivots.select(dimensions, where), tuple(notes)
 

@@ -107,7 +107,7 @@ def _pairs(differing: Sequence[EnvironmentDifference]) -> str:
     """torch 2.1.0 (here: 2.13.0), numpy 1.26.4 (here: 2.4.6) and 3 more packages that are others here."""
     shown = [f"{one.name} {one.recorded} (here: {one.here or 'none'})" for one in differing[:_MAX_NAMED]]
     more = len(differing) - len(shown)
-    return ", ".join(shown) + (f" and {more} more that {'is' if more == 1 else 'are'} others here" if more else "")
+    return ", ".join(shown) + (f" and {more} more that {'differs' if more == 1 else 'differ'} here" if more else "")
 
 
 def _left_out_notes(wanted: Mapping[str, Requirements]) -> list[str]:
@@ -116,7 +116,8 @@ def _left_out_notes(wanted: Mapping[str, Requirements]) -> list[str]:
         if one.left_out:
             groups.setdefault(one.left_out, []).append(version)
     return [
-        f"{wording.some_versions(versions)}: no package index has {', '.join(left_out)}; replayed with what is here"
+        f"{wording.some_versions(versions)}: no package index has {', '.join(left_out)}; replayed with the packages "
+        "installed here"
         for left_out, versions in groups.items()
     ]
 
@@ -126,8 +127,8 @@ def _unknown_notes(versions: Sequence[str]) -> list[str]:
         return []
     run = "its run was killed before it" if len(versions) == 1 else "their runs were killed before they"
     return [
-        f"{wording.some_versions(versions)}: {run} could say which packages had been imported; replayed with what is "
-        "here"
+        f"{wording.some_versions(versions)}: {run} could say which packages had been imported; replayed with the "
+        "packages installed here"
     ]
 
 

@@ -225,7 +225,7 @@ def _plan_version(
     if reason:
         return [_everything(experiment, wants)], [*notes, reason]
     segments, loop_notes = _plan_loop(experiment, wants, states)
-    notes += [f"{_quoted([n])} takes more than its place suggests: {whys[n]}" for n in wants.names if whys.get(n)]
+    notes += [f"{_quoted([n])} needs more than its place suggests: {whys[n]}" for n in wants.names if whys.get(n)]
     notes += loop_notes
     if wants.prefix or wants.suffix:
         restore = experiment.epochs if wants.suffix else None
@@ -297,7 +297,7 @@ def _plan_loop(experiment: Experiment, wants: _Wants, states: _RestorableStates)
             segments[-1] = replace(segments[-1], last=last, names=merged)
         else:
             segments.append(segment)
-    notes = [f"the nested loop of {_epochs(epochs)} is run, because {why}" for why, epochs in why_inner.items()]
+    notes = [f"the nested loop of {_epochs(epochs)} has to run, because {why}" for why, epochs in why_inner.items()]
     notes += _warm_up_notes(segments, states)
     return sorted([*segments, *_end_segments(experiment, ends, wants)], key=lambda s: s.first), notes
 

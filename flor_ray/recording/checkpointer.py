@@ -189,7 +189,7 @@ def _overhead_wanted() -> float | None:
     except ValueError:
         overhead = 0.0
     if not overhead > 0:
-        raise UsageError(f"{_OVERHEAD_VARIABLE}={text!r}: it is a share of the run's time, such as 0.02 for 2 %.")
+        raise UsageError(f"{_OVERHEAD_VARIABLE}={text!r}: give a share of the run's time, such as 0.02 for 2 %.")
     return overhead
 
 

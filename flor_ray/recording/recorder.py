@@ -368,7 +368,7 @@ class Recorder:
         seconds = self._lap()
         unused = flags.current().kwargs.keys() - self._args.keys()
         if unused:
-            _warn(f"--kwargs {', '.join(sorted(unused))}: no flor.arg of the script asked for it.")
+            _warn(f"--kwargs {', '.join(sorted(unused))}: no flor.arg in the script asked for it.")
         self._journal.close(self._ended(seconds))
 
     def _ended(self, suffix_seconds: float) -> Experiment:

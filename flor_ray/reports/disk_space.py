@@ -36,8 +36,8 @@ def storage(found: StoreUsage, damage: Iterable[str] = ()) -> str:
         )
     if found.unneeded:
         lines.append(
-            f"Nothing needs {counted(found.unneeded, 'object')} of {size(found.unneeded_bytes)}: `flor-ray gc` deletes "
-            "those that are old enough."
+            f"No longer needed: {counted(found.unneeded, 'object')} of {size(found.unneeded_bytes)}. `flor-ray gc` "
+            "deletes those that are old enough."
         )
     if found.missing:
         lines.append(
@@ -94,7 +94,7 @@ def plan(planned: CollectionPlan, grace: str) -> str:
         left = planned.already
         lines.append(
             f"Deletes {counted(len(planned.sweep.keys), 'object')} of {size(planned.sweep.bytes)}"
-            + (f"; {len(left.keys)} of {size(left.bytes)} of them nothing needs already." if left.keys else ".")
+            + (f"; {len(left.keys)} of {size(left.bytes)} of these are unneeded already." if left.keys else ".")
         )
     if planned.sweep.young:
         lines.append(
@@ -102,7 +102,7 @@ def plan(planned: CollectionPlan, grace: str) -> str:
             + (
                 "a run or replay that is going on may rely on."
                 if planned.live
-                else f"nothing needs then, written within the grace of {grace} (--grace makes it shorter)."
+                else f"will be unneeded then, but were written within the grace of {grace} (--grace makes it shorter)."
             )
         )
     lines += [f"All checkpoints stay where {sentence}." for sentence in planned.live]
@@ -149,5 +149,5 @@ def done(what: Done, complete: bool) -> str:
     )
     if complete:
         return f"{text} {unfinished(what.unfinished)}".rstrip()
-    left = f"{counted(what.left, 'object')} more were to go. " if what.left else ""
+    left = f"{counted(what.left, 'object')} more are still to be deleted. " if what.left else ""
     return f"{text} {left}The store is whole; run the same command again to finish."

@@ -168,13 +168,13 @@ def pinned(done: Pinning) -> str:
     through = _changed(done, Fate.PLACED, place.version)
     lines.append("")
     if same:
-        lines.append(f"It holds with the same file in {some_versions(same)}")
+        lines.append(f"It also holds where the file is the same: {some_versions(same)}")
     if through:
-        lines.append(f"Through it, the place is another one now in {some_versions(through)}")
+        lines.append(f"It has changed the place in {some_versions(through)}")
     if left := [v for v, patched in done.after.patched.items() if name in patched.refused]:
         lines.append(f"Still refused in {some_versions(left)}")
     if old := [v for v in (place.version, *same, *through) if v in done.answered]:
-        lines.append(f"Values of earlier replays stay until flor-ray replay {name} --again, in {some_versions(old)}")
+        lines.append(f"Values of earlier replays stay until `flor-ray replay {name} --again`: {some_versions(old)}")
     return "\n".join(lines).rstrip("\n")
 
 

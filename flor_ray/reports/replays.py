@@ -185,7 +185,7 @@ def describe_mismatch(mismatch: Mismatch, cause: str | None = None) -> str:
         )
     else:
         of = f" ({place})" if place else ""
-        sentence = f"its replay computed {mismatch.name}{of} as {replayed}, and {recorded} was recorded"
+        sentence = f"its replay computed {mismatch.name}{of} as {replayed}, but {recorded} was recorded"
     return f"{sentence}: {_MAY_DIFFER}{'' if cause is None else f'. Likely cause: {cause}'}"
 
 

@@ -105,7 +105,7 @@ def simulated(work: SimulatedWork, workers: Sequence[int], world: World | None =
     replay cannot end.
     """
     if not workers or min(workers) < 1:
-        raise UsageError(f"workers is {', '.join(map(str, workers)) or 'empty'}; each number must be at least 1.")
+        raise UsageError(f"workers={list(workers)}: give at least one number, and each of at least 1.")
     rows, stints = [], {}
     for number in sorted(set(workers)):
         planned = schedule(work.costs, number, work.cutting)

@@ -210,7 +210,7 @@ def find(files: Files, project: str, replay: str = "") -> Timeline:
     try:
         return _KEPT.read(files, project, fitting[0])
     except FileNotFoundError:
-        raise StoreError(f"Somebody has just deleted the timeline of {fitting[0]} from {files.url}.") from None
+        raise StoreError(f"The timeline of {fitting[0]} has just been deleted from {files.url}.") from None
 
 
 def _to_plain(timeline: Timeline) -> object:

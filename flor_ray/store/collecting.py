@@ -186,7 +186,7 @@ def plan(found: Survey, project: str, rules: Sequence[Rule], grace_seconds: floa
     if (idle := retention.idle_rule(ours, rules)) is not None:
         runs = ", ".join(sorted({version.run for version in ours if version.run})) or "none has a name"
         raise UsageError(
-            f"--keep {idle.kind}:{idle.text} keeps nothing: no {idle.kind} of {project} is called so. Runs: {runs}. "
+            f"--keep {idle.kind}:{idle.text} keeps nothing: {project} has no such {idle.kind}. Runs: {runs}. "
             "`flor-ray versions` lists all versions."
         )
     if found.damage:
@@ -232,7 +232,9 @@ def carry_out(
     going = [item for item in planned.versions if item.dropped]
     for replay in live_replays.live(store.files, time.time()):
         if replay.project == project and not replay.versions.isdisjoint(item.version.version for item in going):
-            raise UsageError(f"{_replay(replay).name} since this was planned. Nothing is deleted: ask again.")
+            raise UsageError(
+                f"{_replay(replay).name} since this was planned. Nothing was deleted: run the command again."
+            )
     for count, item in enumerate(going, start=1):
         store.drop_checkpoints(project, item.version.version, item.dropped)
         done.dropped += len(item.dropped)

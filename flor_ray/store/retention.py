@@ -31,7 +31,7 @@ RULES: Mapping[str, str] = {  # what a rule keeps, for the command line's help
     "newest:N": "all checkpoints of the N newest versions",
     "within:30d": "all checkpoints of versions that began in the last 30 days (also h, m, w)",
     "run:NAME": "all checkpoints of the runs of this name; * and ? are wildcards",
-    "version:ID": "all checkpoints of the version whose id begins so",
+    "version:ID": "all checkpoints of the version whose id begins with this",
 }
 
 Place = tuple[int, Point]  # of a checkpoint in its version: after which epoch, and where in it

@@ -162,36 +162,36 @@ for epoch in flor.loop("epoch", range(3)):
         ),
         (
             Evidence(rewritten=("state.txt",), script=SCRIPT),
-            "state.txt is written and read by the script, and is no part of checkpoints",
+            "the script writes and reads state.txt, and checkpoints do not contain files",
         ),
         (
             Evidence(script=SCRIPT),
-            "the script sets the environment variable COUNT in a loop, and environment variables are no part of "
-            "checkpoints",
+            "the script sets the environment variable COUNT in a loop, and checkpoints do not contain "
+            "environment variables",
         ),
         (
             Evidence(script="import ctypes\nn = ctypes.c_int(0)\n"),
-            "the script keeps state in memory of C, through ctypes (line 2), which checkpoints cannot hold",
+            "the script keeps state in C memory, through ctypes (line 2), which checkpoints cannot hold",
         ),
         (
             Evidence(modules={"model.py": "@functools.lru_cache(None)\ndef f(): pass\n"}),
-            "the script keeps state in the cache of a function (model.py, line 1), which checkpoints cannot hold",
+            "the script keeps state in a function's cache (model.py, line 1), which checkpoints cannot hold",
         ),
         (
             Evidence(script="import uuid\nx = uuid.uuid4()\n"),
-            "uuid.uuid4() (line 2) comes out differently in every run",
+            "uuid.uuid4() (line 2) returns something else in every run",
         ),
         (
             Evidence(script="rng = np.random.default_rng()\n"),
-            "np.random.default_rng() (line 1) comes out differently in every run",
+            "np.random.default_rng() (line 1) returns something else in every run",
         ),
         (
             Evidence(script="torch.manual_seed(int(time.time()))\n"),
-            "torch.manual_seed() (line 1) gets a seed that is made of the time of day",
+            "torch.manual_seed() (line 1) is given a seed made from the time of day",
         ),
         (
             Evidence(script="x = hash('a')\n"),
-            "hash() (line 1) comes out differently in every process for text, unless PYTHONHASHSEED is set",
+            "hash() (line 1) of text differs from process to process, unless PYTHONHASHSEED is set",
         ),
         (Evidence(script="x = hash('a')\n", environment={"variables": {"PYTHONHASHSEED": "0"}}), UNKNOWN),
         (Evidence(script="began = time.time()\nrng = np.random.default_rng(0)\n"), UNKNOWN),
@@ -214,7 +214,7 @@ def test_a_gpu_without_deterministic_algorithms_is_a_cause() -> None:
 
 
 def test_the_first_variable_that_differs_and_what_the_observer_said_are_causes_of_last_resort() -> None:
-    assert likely_cause(Evidence(), LOSS, HERE, True, STATE) == "`net.0.weight` is the first that differs"
+    assert likely_cause(Evidence(), LOSS, HERE, True, STATE) == "the first variable that differs is `net.0.weight`"
     assert likely_cause(Evidence(), STATE, HERE, True, STATE) == UNKNOWN
     assert likely_cause(Evidence(), LOSS, HERE, True, None, ["`net` was changed"]) == "`net` was changed"
 
@@ -244,7 +244,7 @@ def test_the_worst_segment_judges_a_version() -> None:
 def test_values_and_states_that_differ_are_told_in_their_own_words() -> None:
     loss = Mismatch("loss", 2, 3, "0.5", "0.7")
     assert replays.describe_mismatch(loss) == (
-        "its replay computed loss (epoch 2, step 3) as 0.7, and 0.5 was recorded: replayed values of this version may "
+        "its replay computed loss (epoch 2, step 3) as 0.7, but 0.5 was recorded: replayed values of this version may "
         "not be those of the original run"
     )
     state = Mismatch("best", 2, None, "1", "2", of_state=True)

@@ -293,7 +293,7 @@ def test_a_replay_that_was_killed_counts_no_more(store: Store, change: dict[str,
 
 def test_a_mark_that_says_nothing_stops_gc(store: Store) -> None:
     store.files.write("replays/digits/replay-3.json", b"{}")
-    with pytest.raises(StoreError, match=r"replay-3\.json does not say which replay goes on.*Delete it"):
+    with pytest.raises(StoreError, match=r"replay-3\.json does not say which replay is running.*Delete it"):
         gc(store)
 
 
@@ -450,8 +450,8 @@ def test_what_was_stopped_is_said_in_figures(store: Store, monkeypatch: pytest.M
         gc(store, "last", done=done)
     assert (done.dropped, done.deleted, done.left) == (5, 3, 6)
     assert disk_space.done(done, complete=False) == (
-        f"Stopped. Dropped 5 checkpoints, deleted 3 objects: {done.bytes} B freed. 6 objects more were to go. "
-        "The store is whole; run the same command again to finish."
+        f"Stopped. Dropped 5 checkpoints, deleted 3 objects: {done.bytes} B freed. 6 objects more are still to be "
+        "deleted. The store is whole; run the same command again to finish."
     )
 
 
