@@ -58,11 +58,11 @@ class _ReplayActor:
     def __init__(self, without_gpu: bool) -> None:
         self._worker = Worker(without_gpu)
 
-    def ready(self, first: VersionJob | None) -> _Place:
+    def ready(self, first: VersionJob | None) -> _ActorPlace:
         with contextlib.suppress(FlorError):  # which the first segment will tell
             if first is not None:
                 self._worker.warm(first)
-        return _Place(os.getpid(), ray.get_runtime_context().get_node_id(), self._worker.kind)
+        return _ActorPlace(os.getpid(), ray.get_runtime_context().get_node_id(), self._worker.kind)
 
     def run(self, job: VersionJob, segment: Segment) -> SegmentReport | Exception:
         """A failing segment is an answer, not a failing actor: its error travels as a value."""
@@ -91,7 +91,7 @@ class _ReplayActor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _ActorPlace:
     """Where an actor runs."""
 
     pid: int
@@ -142,7 +142,10 @@ class RayExecutor:
         self._first = first
         if workers > self.available:
             kind = "GPUs" if self._with_gpu else "CPU slots"
-            raise UsageError(f"{workers} workers were asked for, and the cluster has {self.available} {kind}.")
+            raise UsageError(
+                f"{workers} workers were asked for, but the cluster has {self.available} {kind}. Ask for at most that "
+                "many, or add machines."
+            )
         for _ in range(workers):
             self._start_actor(replacements=0)
 
@@ -284,7 +287,7 @@ class RayExecutor:
             return [self._unbuildable_environment(worker, segment, str(error))]
         except RayActorError as error:  # the actor or its node is gone
             if segment is not None and self._packages[worker] not in self._proven:
-                return [self._unbuildable_environment(worker, segment, f"A worker with them has ended: {error}")]
+                return [self._unbuildable_environment(worker, segment, f"A worker that had them died: {error}")]
             del self._actors[worker]
             del self._packages[worker]
             self.pids.pop(worker, None)

@@ -95,7 +95,7 @@ class Driver:
                     self._happens(event)
                 if self._dispatcher.stranded and self._now() - last_event > _STRANDED_SECONDS:
                     raise ReplayError(
-                        f"No worker has been there for {_STRANDED_SECONDS:.0f} s. Finished segments are kept; look at "
+                        f"There has been no worker for {_STRANDED_SECONDS:.0f} s. Finished segments are kept; look at "
                         "the cluster (`ray status`), then ask again for the rest."
                     )
                 self._tell(self._progress())
@@ -142,7 +142,9 @@ class Driver:
             self.model = self.model.calibrated(kind, found)
             self._correct(now)
         else:
-            self.outcome.notes.append(f"What workers of class {kind!r} take could not be measured beforehand: {found}")
+            self.outcome.notes.append(
+                f"The speed of workers of class {kind!r} could not be measured beforehand: {found}"
+            )
 
     def _perform(self, instructions: tuple[Instruction, ...], now: float) -> None:
         for instruction in instructions:

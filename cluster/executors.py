@@ -69,7 +69,8 @@ class Executor(Protocol):
         """Events since the last call; [] if there was none within the time. How far segments are is told now and
         then."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End all workers, whatever they do. Nothing else may be called after that."""
 
     def __enter__(self) -> Self: ...
 

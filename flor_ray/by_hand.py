@@ -78,10 +78,8 @@ class _ByHand:
         )
         for warning in report.warnings:
             _say(warning)
-        said = results.report_json(report) | {"version": self._experiment.version}
-        for judgement in results.judged([said]).values():
-            for sentence in replays.describe_judgement(judgement):
-                _say(sentence)
+        for sentence in replays.describe_judgement(results.judgement(report)):
+            _say(sentence)
 
     def _evidence(self) -> Evidence:
         return results.evidence(self._experiment, self._checkpoints, self._texts, self._repository.root)
@@ -143,7 +141,7 @@ def _segment_by_hand(given: Flags, experiment: Experiment, listed: Sequence[Chec
         return Segment(version, 0, 0, Operator.DP, restore=final, suffix=final is not None)
     index, count = given.replay
     if epochs == 0:
-        raise UsageError(f"Version {version[:8]} has no finished epochs to take part {index}/{count} of.")
+        raise UsageError(f"Version {version[:8]} has no finished epochs, so it has no part {index}/{count} to replay.")
     if count == 1:
         return Segment(version, 1, epochs, Operator.DP_STAR, suffix=True)
     first, last = index * epochs // count + 1, (index + 1) * epochs // count

@@ -32,7 +32,7 @@ def arg(name: str, default: Any = None) -> Any:
     Raises:
         BadArgument: the text on the command line does not fit the type of `default`.
     """
-    return _session().arg(name, default)
+    return current_session().arg(name, default)
 
 
 def log(name: str, value: T) -> T:
@@ -41,7 +41,7 @@ def log(name: str, value: T) -> T:
     Numbers, strings, bools, None and JSON-like values are kept as they are; arrays, tensors, DataFrames and figures go
     to the object store and are read back as such. The value is copied now: changing it later does no harm.
     """
-    return _session().log(name, value)
+    return current_session().log(name, value)
 
 
 def loop(name: str, iterable: Iterable[T]) -> Iterator[T]:
@@ -50,7 +50,7 @@ def loop(name: str, iterable: Iterable[T]) -> Iterator[T]:
     The outermost loop is the main loop (its iterations are epochs, from 1), the one inside it the nested loop (steps,
     from 0). `break`, `return` and exceptions out of it are fine.
     """
-    return _session().loop(name, iterable, sys._getframe(1))
+    return current_session().loop(name, iterable, sys._getframe(1))
 
 
 def iteration(name: str, index: object = None, value: object = None) -> contextlib.AbstractContextManager[None]:
@@ -63,7 +63,7 @@ def iteration(name: str, index: object = None, value: object = None) -> contextl
     Outermost it is an epoch, inside of one a step; they are counted as in `loop`. `index` and `value` are taken for the
     sake of scripts that were written for FlorDB, and count for nothing.
     """
-    return _session().iteration(name, sys._getframe(1))
+    return current_session().iteration(name, sys._getframe(1))
 
 
 class checkpointing(contextlib.AbstractContextManager[None]):
@@ -87,13 +87,13 @@ class checkpointing(contextlib.AbstractContextManager[None]):
     ) -> None:
         if overhead is not None and not _is_positive(overhead):
             raise UsageError(
-                f"checkpointing(overhead={overhead!r}): it is the share of time that recording may cost, such as 0.02 "
-                "for 2 %, or 1 for a checkpoint after every epoch."
+                f"checkpointing(overhead={overhead!r}): give the share of the run's time that recording may cost, such "
+                "as 0.02 for 2 %, or 1 for a checkpoint after every epoch."
             )
         if compress not in (None, True, False):
-            raise UsageError(f"checkpointing(compress={compress!r}): it can be None (where it pays), True or False.")
+            raise UsageError(f"checkpointing(compress={compress!r}): give None (where it pays), True or False.")
         targets = {str(index): value for index, value in enumerate(objects)} | named
-        _session().add_targets(targets, CheckpointOptions(overhead, compress))
+        current_session().add_targets(targets, CheckpointOptions(overhead, compress))
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -116,7 +116,7 @@ class MTK:
     @staticmethod
     def loop(iterable: Iterable[T], name: str | None = None) -> Iterator[T]:
         """Iterate; the outermost loop is the main loop, the one inside it the nested loop."""
-        return _session().loop(name, iterable, sys._getframe(1))
+        return current_session().loop(name, iterable, sys._getframe(1))
 
     log = staticmethod(log)
     arg = staticmethod(arg)
@@ -136,7 +136,7 @@ def _is_nobodys_worker() -> bool:
     return script.in_ray_worker() and "RANK" not in os.environ
 
 
-def _session() -> Session:
+def current_session() -> Session:
     """This process's session; recording begins with the first call."""
     found = session.installed()
     if found is None:
@@ -149,8 +149,9 @@ def _choose() -> Session:
     if not records_here():
         if _is_nobodys_worker():
             warnings.warn(
-                f"What process {os.getpid()} logs is not recorded: it is a worker of Ray and no rank of Ray Train's, "
-                "and flor_ray records the process that runs the script. Log there what the worker returns.",
+                f"What process {os.getpid()} logs is not recorded: it is a Ray worker but not a rank of Ray Train, and "
+                "flor_ray records the process that runs the script. Return the values from the worker, and log them in "
+                "the script.",
                 FlorWarning,
                 stacklevel=4,
             )

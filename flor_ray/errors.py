@@ -40,6 +40,8 @@ class UsageError(FlorError):
 
 
 class NoRepository(UsageError):
+    """There is no git repository at `path` or above it."""
+
     def __init__(self, path: str) -> None:
         self.path = path
         super().__init__(
@@ -49,6 +51,8 @@ class NoRepository(UsageError):
 
 
 class UnknownFeature(UsageError):
+    """Nothing logs `name`: no version and no file of the working tree. `known` are the features that there are."""
+
     def __init__(self, name: str, known: Iterable[str]) -> None:
         self.name, self.known = name, tuple(sorted(known))
         close = difflib.get_close_matches(name, self.known, n=3)
@@ -61,6 +65,8 @@ class UnknownFeature(UsageError):
 
 
 class UnknownVersion(UsageError):
+    """No version's id begins with `prefix`, or those of several do: `matching`. `known` are all versions."""
+
     def __init__(self, prefix: str, known: Iterable[str], matching: Iterable[str] = ()) -> None:
         self.prefix, self.known, self.matching = prefix, tuple(known), tuple(matching)
         if self.matching:
@@ -79,6 +85,8 @@ def _some(words: Iterable[str], limit: int = 5) -> str:
 
 
 class BadWhere(UsageError):
+    """A `where` that pandas cannot evaluate over `columns`."""
+
     def __init__(self, where: str, why: str, columns: Iterable[str]) -> None:
         self.where, self.columns = where, tuple(columns)
         super().__init__(
@@ -88,6 +96,8 @@ class BadWhere(UsageError):
 
 
 class BadArgument(UsageError):
+    """`--kwargs name=text` on the command line does not fit the type of the default in the script."""
+
     def __init__(self, name: str, text: str, expected: str) -> None:
         self.name, self.text = name, text
         super().__init__(
@@ -96,6 +106,8 @@ class BadArgument(UsageError):
 
 
 class NothingRecorded(UsageError):
+    """The project has no version in `store`, which holds the projects `others`."""
+
     def __init__(self, project: str, store: str, others: Iterable[str] = ()) -> None:
         self.project, self.store, self.others = project, store, tuple(others)
         known = f" (it has {', '.join(map(repr, self.others))})" if self.others else ""
@@ -110,6 +122,8 @@ class StoreError(FlorError):
 
 
 class ObjectMissing(StoreError):
+    """The store refers to an object, by `key`, that it does not have."""
+
     def __init__(self, key: str, store: str) -> None:
         self.key = key
         super().__init__(
@@ -130,6 +144,8 @@ class SourcesMissing(StoreError):
 
 
 class ObjectCorrupt(StoreError):
+    """An object whose bytes do not have the hash that is its `key`."""
+
     def __init__(self, key: str, seen: str) -> None:
         self.key = key
         super().__init__(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from flor_ray.errors import FlorWarning, UnknownFeature
-from flor_ray.records import Experiment, Fidelity
+from flor_ray.records import Experiment, Fidelity, SegmentReport
 from flor_ray.store.project import Project
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from flor_ray.replaying.results import Judgement
     from flor_ray.store.pivots import Pivot
+    from flor_ray.store.segment_reports import KeptReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,30 +101,28 @@ def _expect_in_code(
 
 
 def _judged(
-    reports: Sequence[Mapping[str, Any]], names: Sequence[str]
+    reports: Sequence[KeptReport], names: Sequence[str]
 ) -> tuple[dict[str, Judgement], dict[str, dict[str, str]]]:
     """By version, from the newest replays of `names`: whether they computed what was recorded, and the features that
     depend on what no checkpoint could keep."""
     from flor_ray.replaying.results import judged
 
-    newest: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for report in sorted(reports, key=lambda report: str(report["origin"])):
-        for name in report["names"]:
+    newest: dict[tuple[str, str, str], SegmentReport] = {}
+    for kept in sorted(reports, key=lambda kept: kept.origin):
+        segment = kept.report.segment
+        for name in segment.names:
             if not names or name in names:
-                newest[report["version"], f"{name} {report['segment']}"] = report
-    each = {id(report): report for report in newest.values()}.values()
+                newest[segment.version, name, kept.segment_id] = kept.report
+    each = [_of_these(names, report) for report in {id(report): report for report in newest.values()}.values()]
     doubtful: dict[str, dict[str, str]] = {}
     for report in each:
-        wanted = {name: variable for name, variable in report.get("doubtful", {}).items() if not names or name in names}
-        doubtful.setdefault(report["version"], {}).update(wanted)
-    return judged(map(_of_these(names), each)), {v: doubts for v, doubts in doubtful.items() if doubts}
+        doubtful.setdefault(report.segment.version, {}).update(report.doubtful)
+    return judged(each), {v: doubts for v, doubts in doubtful.items() if doubts}
 
 
-def _of_these(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
-    """A report without what it says of other features than `names`."""
-
-    def chosen(report: Mapping[str, Any]) -> Mapping[str, Any]:
-        measured = [name for name in report.get("measured", ()) if not names or name in names]
-        return {**report, "measured": measured}
-
-    return chosen
+def _of_these(names: Sequence[str], report: SegmentReport) -> SegmentReport:
+    """A report without what it says of features other than `names`; no names: all of it."""
+    if not names:
+        return report
+    doubtful = {name: variable for name, variable in report.doubtful.items() if name in names}
+    return replace(report, doubtful=doubtful, measured=tuple(name for name in report.measured if name in names))

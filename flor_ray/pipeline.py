@@ -85,7 +85,8 @@ def prepare_all(
     tell: statements.Tell = lambda what, done, total: None,
     env: str = recorded_environments.CURRENT,
 ) -> Prepared:
-    """The same for several queries at once. What two of them want is replayed once; they get worker time by share."""
+    """Plan several queries at once. What two of them want is replayed once; they get worker time by share. Arguments
+    and errors are those of `prepare`."""
     names = tuple(dict.fromkeys(name for asked in queries for name in asked.names))
     propagated = statements.propagated(project, names, tell=tell)
     by_version, patched = propagated.experiments, catalogues.with_observed(project, propagated.patched)
@@ -276,7 +277,7 @@ def explain(
 
 
 def explained(prepared: Prepared) -> Explanation:
-    """The same of what is prepared already."""
+    """What a plan says of its costs, times and workers. Nothing runs."""
     scheduled = prepared.scheduled
     model = scheduled.model
     basis = Basis(
@@ -301,7 +302,7 @@ def parse_terms(
     """Terms from what users write, as `replay` has it. Raises UsageError for what none of them can be."""
     gpu_seconds, deadline_seconds = parse_budget(budget, deadline)
     if price is not None and not (price >= 0 and math.isfinite(price)):
-        raise UsageError(f"A price of {price} for an hour of a worker is none.")
+        raise UsageError(f"{price} is no price: give the cost of one worker-hour as a number of 0 or more.")
     order = None if first is None else parse_first(first)
     return Terms(workers or default_workers(), gpu_seconds, deadline_seconds, order, price)
 
@@ -326,7 +327,7 @@ def propagate(
 
     prefixes = [versions] if isinstance(versions, str) else versions
     found = statements.propagated(Project.open(path, store_url), _names(names), prefixes).findings
-    rows = [(v, f.name, f.path, f.line, f.confidence, f.verdict.value, f.why) for v, f in found]
+    rows = [(v, f.name, f.path, f.line, f.confidence, f.fate.value, f.why) for v, f in found]
     table = pd.DataFrame(rows, columns=["version", "name", "file", "line", "confidence", "outcome", "why"])
     return table.astype({"line": "Int64"})
 

@@ -40,6 +40,8 @@ class Point(StrEnum):
 
 
 class Status(StrEnum):
+    """How a run ended, or that it has not."""
+
     RUNNING = "running"
     FINISHED = "finished"
     FAILED = "failed"  # ended by an exception, Ctrl-C or SIGTERM

@@ -23,7 +23,7 @@ _PACKAGE = __name__.partition(".")[0]
 
 def refer(*reference: Any) -> Any:
     """Stands in a checkpoint's pickle for what `LoadedState.body` finds in its place."""
-    raise StoreError(f"A checkpoint can only be read as one: it refers to {reference[:2]}.")
+    raise StoreError(f"This pickle can only be read as a part of its checkpoint: it refers to {reference[:2]}.")
 
 
 def torch_generator(device: str, state: bytes) -> Any:
@@ -50,6 +50,7 @@ class StoredUnpickler(pickle.Unpickler):
     """
 
     def find_class(self, module: str, name: str) -> Any:
+        """What a pickle calls by this name: where it is today, if it is ours."""
         package, _, inside = module.partition(".")
         if package != _PACKAGE:
             return super().find_class(module, name)

@@ -66,7 +66,7 @@ def test_a_run_becomes_one_segment_that_can_be_cut_at_every_epoch(released: Any)
 
 def test_without_trouble_their_replay_takes_what_is_planned(released: Any) -> None:
     traced = released.replay(released.read())
-    rows = simulations.simulated(simulations.Work(traced.costs, traced.cutting), [1, 4, 16]).rows
+    rows = simulations.simulated(simulations.SimulatedWork(traced.costs, traced.cutting), [1, 4, 16]).rows
     assert [row.workers for row in rows] == [1, 4, 16]
     for row in rows:
         assert 1.0 - 1e-9 <= row.ratio <= 1.02

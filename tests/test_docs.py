@@ -19,12 +19,13 @@ import pytest
 
 import flor_ray
 from flor_ray.cli.commands import cli
-from flor_ray.records import Level, LogRecord
+from flor_ray.records import Level, LogRecord, Operator, Segment, SegmentReport
 from flor_ray.store import typed_values
 from flor_ray.store.store import Store
 from tests.conftest import environment
 
 ROOT = Path(__file__).parents[1]
+REPORT = SegmentReport(Segment("v", 1, 1, Operator.DP_I, names=("norm",)), 1, 0.0, 0.0)
 DOCS = ROOT / "docs"
 CODE = [ROOT / name for name in ("flor_ray", "propagation", "scheduler", "cluster")]
 
@@ -158,7 +159,7 @@ def test_the_example_reads_a_store_as_the_page_says(tmp_path: Path) -> None:
     store.append_logs("p", "v", "recorded", 0, recorded)  # a merge that was killed before it deleted the two
     for origin, value in (("replay-2", 2.0), ("replay-1", 1.0)):
         rows = [_record("loss", 1, 99.0), _record("norm", 1, value)]
-        store.write_replay("p", "v", origin, "dp_i-000001-000001", rows, {})
+        store.write_replay("p", "v", origin, "dp_i-000001-000001", rows, REPORT)
     page = (DOCS / "store.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(# read_store.py\n.*?)```", page, re.DOTALL)
     assert code is not None

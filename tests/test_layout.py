@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import flor_ray
@@ -118,6 +122,79 @@ def test_every_place_that_the_page_names_is_there() -> None:
         ROOT / "flor_ray/replaying",
     )
     assert [n for n in named if not any((h / n).exists() or (h / f"{n}.py").exists() for h in homes)] == []
+
+
+@functools.cache
+def modules() -> dict[str, ast.Module]:
+    """Every module of the house, parsed, by its path below the root."""
+    paths = sorted(path for folder in packages().values() for path in folder.glob("*.py"))
+    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in paths}
+
+
+def test_no_two_classes_share_a_name() -> None:
+    """A leading underscore does not tell two ideas apart. (The rooms of those left over will give them names.)"""
+    left_over = {"Held", "Reader"}
+    found = defaultdict(list)
+    for path, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                found[node.name.lstrip("_")].append(f"{path}:{node.lineno}")
+    assert {name: places for name, places in found.items() if len(places) > 1 and name not in left_over} == {}
+
+
+Definition = ast.FunctionDef | ast.ClassDef
+OTHER_ROOMS = ("flor_ray/analysis/", "propagation/", "scheduler/")
+
+
+def public(body: Iterable[ast.stmt], inside: str = "") -> Iterator[tuple[str, Definition]]:
+    """Functions, classes and methods whose names have no underscore in front, nor any that they are in."""
+    for node in body:
+        if isinstance(node, Definition) and not node.name.startswith("_"):
+            yield inside + node.name, node
+            if isinstance(node, ast.ClassDef):
+                yield from public(node.body, f"{inside}{node.name}.")
+
+
+def methods(of: ast.ClassDef) -> dict[str, ast.FunctionDef]:
+    return {node.name: node for node in of.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")}
+
+
+def test_every_public_definition_says_what_it_means() -> None:
+    """What fits into one line says it itself; a method of a contract is described there, once for all classes."""
+    trees = modules()
+    classes = {node.name: node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    contracts = [methods(node) for node in classes.values() if "Protocol" in {ast.unparse(base) for base in node.bases}]
+
+    def said_by_contract(name: str, of: ast.ClassDef) -> bool:
+        own = methods(of)
+        for base in of.bases:
+            own = methods(classes[base.id]) | own if isinstance(base, ast.Name) and base.id in classes else own
+        return any(name in contract and contract.keys() <= own.keys() for contract in contracts if contract != own)
+
+    silent = []
+    for path, tree in trees.items():
+        for name, node in public(tree.body):
+            is_short = isinstance(node, ast.FunctionDef) and len(node.body) == 1
+            is_short &= node.body[0].lineno == node.body[0].end_lineno
+            is_short |= any(ast.unparse(decorator).endswith(".setter") for decorator in node.decorator_list)
+            is_short |= node.name.startswith("visit_")  # said by ast.NodeVisitor
+            outer, _, method = name.rpartition(".")
+            if ast.get_docstring(node) or is_short or (outer and said_by_contract(method, classes[outer])):
+                continue
+            if not path.startswith(OTHER_ROOMS):
+                silent.append(f"{path}:{node.lineno} {name}")
+    assert silent == []
+
+
+def test_every_docstring_can_be_read_alone() -> None:
+    places = [
+        f"{path}: {name}"
+        for path, tree in modules().items()
+        if not path.startswith("propagation/")
+        for name, node in [("", tree), *((n.name, n) for n in ast.walk(tree) if isinstance(n, Definition))]
+        if (ast.get_docstring(node) or "").startswith("The same")
+    ]
+    assert places == []
 
 
 def test_public_names_are_these_and_all_of_them_load() -> None:

@@ -38,11 +38,10 @@ from flor_ray.records import (
     Stint,
     Variant,
 )
-from flor_ray.replaying import results
 from flor_ray.reports import timelines
 from flor_ray.reports.timelines import Timeline
 from flor_ray.scheduler.calibration import Calibration, Learned
-from flor_ray.store import live_replays, pins, runs, typed_json
+from flor_ray.store import live_replays, pins, runs, segment_reports, typed_json
 from flor_ray.store.files import Files
 
 STORED = Path(__file__).parent / "cases" / "stored"
@@ -242,7 +241,44 @@ REPORT = SegmentReport(
     [("report", REPORT), ("report_bare", SegmentReport(Segment("a", 0, 0, Operator.DP), 0, 0.0, 0.0))],
 )
 def test_a_report_says_what_it_ever_said(name: str, report: SegmentReport) -> None:
-    assert json.loads(json.dumps(results.report_json(report))) == json.loads(stored(name))
+    assert json.loads(json.dumps(segment_reports.to_plain(report))) == json.loads(stored(name))
+    of_store = replace(report, segment=replace(report.segment, restore=None))  # where it began is not kept
+    assert segment_reports.from_plain(json.loads(stored(name)), report.segment.version) == of_store
+
+
+def test_reports_of_older_releases_are_read() -> None:
+    older = {
+        "operator": "DP_i",
+        "first": 1,
+        "last": 2,
+        "names": ["x"],
+        "rows": 2,
+        "setup_seconds": 0.5,
+        "run_seconds": 1,
+    }
+    segment = Segment(A, 1, 2, Operator.DP_I, names=("x",))
+
+    def read(**more: object) -> SegmentReport:
+        return segment_reports.from_plain(older | more, A)
+
+    assert read() == SegmentReport(segment, 2, 0.5, 1.0)
+    assert read(compared=2).verdict is Fidelity.EXACT
+    assert read(states_compared=1).verdict is Fidelity.EXACT
+    mismatch = {"name": "loss", "epoch": 3, "step": None, "recorded": "0.1", "replayed": "nan"}
+    assert read(compared=2, mismatch=mismatch).verdict is Fidelity.DIVERGED
+    assert read(compared=2, verdict="within tolerance").verdict is Fidelity.WITHIN_TOLERANCE
+
+
+def test_what_an_older_release_copied_is_known() -> None:
+    copied = {"operator": "copied", "first": 0, "last": 0, "names": ["x"]}
+    segment = Segment(A, 0, 0, Operator.KNOWN, names=("x",))
+    assert segment_reports.from_plain(copied, A) == SegmentReport(segment, 0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("plain", [{}, {"operator": "DP"}, {"operator": "DQ", "first": 0, "last": 0}])
+def test_what_is_no_report_is_refused(plain: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"operator|first"):
+        segment_reports.from_plain(plain, A)
 
 
 def test_an_answer_of_propagation_is_written_and_read_as_ever() -> None:

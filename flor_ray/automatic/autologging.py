@@ -51,7 +51,7 @@ def autolog(*configs: object) -> None:
         frame = script.main_frame(sys._getframe(1))
         if frame is not None and "__file__" in frame.f_globals:
             import_torch_if_used(Path(frame.f_globals["__file__"]))
-    chosen = calls._session()
+    chosen = calls.current_session()
     if isinstance(chosen, session.Passive):
         return
     if not isinstance(chosen, Recorder):
@@ -65,7 +65,7 @@ def autolog(*configs: object) -> None:
 
 
 def _record(parameters: Mapping[str, object]) -> None:
-    chosen = calls._session()
+    chosen = calls.current_session()
     for name, value in parameters.items():
         if name in flags.current().kwargs:
             continue  # --kwargs sets what flor.arg returns; if the script never asks, the end of the run tells so

@@ -89,10 +89,12 @@ class CapturingRecorder(Recorder):
         self._one_at_a_time = threading.Lock()
 
     def arg(self, name: str, default: object) -> Any:
+        """An argument, recorded as by Recorder. From now on nothing that is printed under this name is captured."""
         self._claim(name)
         return super().arg(name, default)
 
     def log(self, name: str, value: T) -> T:
+        """A value, recorded as by Recorder. From now on nothing that is printed under this name is captured."""
         self._claim(name)
         return super().log(name, value)
 

@@ -37,11 +37,13 @@ class TrainerLoops:
         self._steps: _Loop | None = None
 
     def begin_epoch(self) -> None:
+        """The trainer begins its next epoch: what is logged belongs to it, and no longer to a step."""
         self.end_steps()
         self._epochs = self._epochs or _Loop("epoch")
         self._epochs.advance()
 
     def begin_step(self) -> None:
+        """The trainer begins the next step of its epoch."""
         self._steps = self._steps or _Loop("step")
         self._steps.advance()
 
@@ -70,14 +72,14 @@ class _Loop:
     def __init__(self, name: str) -> None:
         self._ticks = _Ticks()
         # This frame, where no `for` statement stands: the trainer's frame would look as if its loops were the script's.
-        self._iterator = calls._session().loop(name, self._ticks, sys._getframe())
+        self._iterator = calls.current_session().loop(name, self._ticks, sys._getframe())
         self._name = name
 
     def advance(self) -> None:
         if next(self._iterator, None) is None:
             raise ReplayError(
-                f"The replay wants to skip the {self._name} loop, which a trainer runs and nobody can skip. Replay the "
-                "whole version: ask for a feature that is logged in that loop."
+                f"This replay would have to skip the {self._name} loop, but a trainer runs that loop, and it cannot be "
+                "skipped. Replay the whole version: ask for a feature that is logged in that loop."
             )
 
     def finish(self) -> None:

@@ -232,18 +232,18 @@ def dataframe(names: tuple[str, ...], csv: str | None, store: str | None) -> Non
     "prefixes",
     multiple=True,
     metavar="V",
-    help="Only the versions whose ids begin so; several with commas between, or repeat it.",
+    help="Only versions whose ids begin with this; separate several by commas, or repeat it.",
 )
 @click.option("--diff", is_flag=True, help="Print what is put into each version's files.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: one object per version and statement.")
-@click.option("--version", metavar="V", help="Pin: in the file of the version whose id begins so,")
+@click.option("--version", metavar="V", help="Pin: in the file of the version whose id begins with this,")
 @click.option("--line", type=click.IntRange(1), metavar="N", help="... after line N; at a header: first in its body,")
 @click.option(
     "--indent", type=click.IntRange(0), metavar="COLUMN", help="... in the block at this column, if several end there;"
 )
 @click.option("--file", metavar="PATH", help="... in this file of the version; default: the one that corresponds.")
 @click.option(
-    "--statement", type=click.IntRange(1), metavar="LINE", help="Line of the statement meant, if NAME has several."
+    "--statement", type=click.IntRange(1), metavar="LINE", help="Line of the statement to pin, if NAME has several."
 )
 @click.option("--remove", is_flag=True, help="Remove the pins of --version V.")
 @store_option
@@ -294,7 +294,7 @@ def propagate(
     }
     given = [option for option, value in deciding.items() if value is not None]
     if version is None and given:
-        raise UsageError(f"{given[0]} needs --version V: the version in whose file the place is meant.")
+        raise UsageError(f"{given[0]} needs --version V, the version whose file it refers to.")
     if version is not None:
         if prefixes or diff or as_json or len(names) != 1:
             raise UsageError("A pin is for one NAME in one --version; leave out --versions, --diff and --json.")
@@ -332,7 +332,7 @@ def propagate(
     "--dir",
     "directory",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where; default: flor-demo, or flor-demo-2, ...",
+    help="Folder to create; default: flor-demo, or flor-demo-2, ...",
 )
 @workers_option
 def demo(directory: Path | None, workers: int | None) -> None:

@@ -8,13 +8,17 @@ where_option = click.option(
     "--where", metavar="QUERY", help='pandas query over features, e.g. "accuracy < 95 and epoch >= 3".'
 )
 workers_option = click.option(
-    "--workers", "-n", type=click.IntRange(1), metavar="N", help="How many; default: one per GPU, or per CPU."
+    "--workers",
+    "-n",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How many workers; default: one per GPU, or one per CPU.",
 )
 budget_option = click.option(
-    "--budget", metavar="SPAN", help="Time of all workers together, such as 2h; as much is replayed as fits."
+    "--budget", metavar="SPAN", help="Worker time to spend in all, such as 2h; what fits into it is replayed."
 )
 deadline_option = click.option(
-    "--deadline", metavar="SPAN", help="Time until the end, such as 30m; as much is replayed as fits."
+    "--deadline", metavar="SPAN", help="Time to finish in, such as 30m; what fits into it is replayed."
 )
 first_option = click.option(
     "--first",
@@ -23,7 +27,7 @@ first_option = click.option(
     "default is each version's last epoch, then coarse to fine.",
 )
 price_option = click.option(
-    "--price", type=click.FloatRange(0), metavar="X", envvar="FLOR_RAY_PRICE", help="Price of an hour of a worker."
+    "--price", type=click.FloatRange(0), metavar="X", envvar="FLOR_RAY_PRICE", help="Cost of one worker-hour."
 )
 env_option = click.option(
     "--env",
@@ -40,5 +44,5 @@ executor_option = click.option(
     "here, and it should be done before one would be there.",
 )
 store_option = click.option(
-    "--store", metavar="URL", envvar="FLOR_RAY_STORE", help="Store; default: .flor in the repository."
+    "--store", metavar="URL", envvar="FLOR_RAY_STORE", help="Where the store is; default: .flor in the repository."
 )

@@ -34,7 +34,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @price_option
 @click.option("--tradeoff", is_flag=True, help="Say what more or fewer workers would bring.")
 @click.option("--html", type=_FILE, help="Write the plan as a page that opens offline.")
-@click.option("--csv", type=_FILE, help="Write a row per segment.")
+@click.option("--csv", type=_FILE, help="Write one row per segment to this file.")
 @store_option
 def explain(
     names: tuple[str, ...],
@@ -93,9 +93,13 @@ def explain(
 @price_option
 @click.option("--again", is_flag=True, help="Also replay what an earlier replay has answered.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask, however long it takes.")
-@click.option("--time-limit", metavar="SPAN", help="End a segment that takes longer, set-up included: 90s, 10m, 2h.")
 @click.option(
-    "--memory-limit", metavar="SIZE", help="End a segment whose processes hold more: 8GB; default: 90% of the machine."
+    "--time-limit", metavar="SPAN", help="End a segment that takes longer than this, set-up included: 90s, 10m, 2h."
+)
+@click.option(
+    "--memory-limit",
+    metavar="SIZE",
+    help="End a segment whose processes hold more than this: 8GB; default: 90% of the machine.",
 )
 @executor_option
 @store_option
@@ -248,7 +252,7 @@ def simulate(
     try:
         numbers = [int(word) for word in workers.split(",")]
     except ValueError:
-        raise UsageError(f"--workers {workers}: write numbers with commas between, as in 1,4,16.") from None
+        raise UsageError(f"--workers {workers}: give numbers separated by commas, as in 1,4,16.") from None
     with progress.counting() as tell:
         terms = pipeline.parse_terms(1)
         prepared = pipeline.prepare(Project.open(store_url=store), names, where, terms, again=True, tell=tell)

@@ -48,7 +48,11 @@ def storage(as_json: bool, store: str | None) -> None:
     help="Drop checkpoints that no --keep keeps: last, every:N, newest:N, within:30d, run:NAME, version:ID.",
 )
 @click.option(
-    "--grace", default="1d", metavar="SPAN", show_default=True, help="Leave objects alone that are younger: 12h, 1d, 0."
+    "--grace",
+    default="1d",
+    metavar="SPAN",
+    show_default=True,
+    help="Keep objects that are younger than this: 12h, 1d, 0.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")

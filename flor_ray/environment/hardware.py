@@ -49,7 +49,8 @@ def differences(recorded: Mapping[str, object], now: Mapping[str, object]) -> tu
 
 
 def library_differences(recorded: Mapping[str, object], now: Mapping[str, object]) -> tuple[str, ...]:
-    """The same for Python and the versions of numeric libraries."""
+    """Where two environments differ in the versions of libraries that compute, in words. What only one of them knows
+    counts for nothing."""
     was_packages, now_packages = recorded.get("packages"), now.get("packages")
     if not isinstance(was_packages, Mapping) or not isinstance(now_packages, Mapping):
         return ()

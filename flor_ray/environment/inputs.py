@@ -60,7 +60,9 @@ class Change:
     def __str__(self) -> str:
         if self.missing:
             return f"{self.path} is missing"
-        return f"{self.path} has changed" if self.surely else f"{self.path} was written, and looks the same"
+        return (
+            f"{self.path} has changed" if self.surely else f"{self.path} was written again, though it looks unchanged,"
+        )
 
 
 class InputFiles:

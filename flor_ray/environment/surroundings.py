@@ -49,7 +49,7 @@ _PYTHON = "<python>"  # stands in a recorded sys.path for the interpreter's own 
 # --- what a run keeps -----------------------------------------------------------------------------------------------
 
 
-class Surroundings:
+class RunSurroundings:
     """The environment of the run that goes on in this process. `is_users` tells the user's own modules."""
 
     def __init__(self, root: Path, script_text: str, is_users: Callable[[ModuleType], bool]) -> None:
@@ -220,7 +220,7 @@ class Here:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class EnvironmentDifference:
     """`kind`: "python", "cpu", "gpu" or "package", and then `name` is the distribution's. "": there is none."""
 
     kind: str
@@ -232,7 +232,7 @@ class Difference:
         return f"{self.name} {self.recorded or '(none)'}"
 
 
-def differences(recorded: Mapping[str, Any], here: Here) -> tuple[Difference, ...]:
+def differences(recorded: Mapping[str, Any], here: Here) -> tuple[EnvironmentDifference, ...]:
     """How the environment of a run differs from this one, in what may change the values that it computed.
 
     Of packages, those that the run imported. Threads are none: a replay has as many as its record.
@@ -240,16 +240,16 @@ def differences(recorded: Mapping[str, Any], here: Here) -> tuple[Difference, ..
     found = []
     python = recorded.get("python")
     if python is not None and python != here.python:
-        found.append(Difference("python", "Python", python, here.python))
+        found.append(EnvironmentDifference("python", "Python", python, here.python))
     for name, version in imported(recorded).items():
         now = here.distributions.get(name, "")
         if version != now:
-            found.append(Difference("package", name, version.removesuffix(LOCAL), now.removesuffix(LOCAL)))
+            found.append(EnvironmentDifference("package", name, version.removesuffix(LOCAL), now.removesuffix(LOCAL)))
     gpus = tuple(sorted(set(recorded.get("gpus") or ())))
     if gpus and not set(gpus) <= set(here.gpus):
-        found.append(Difference("gpu", "GPU", ", ".join(gpus), ", ".join(sorted(set(here.gpus)))))
+        found.append(EnvironmentDifference("gpu", "GPU", ", ".join(gpus), ", ".join(sorted(set(here.gpus)))))
     if recorded.get("cpu") and here.cpu and recorded["cpu"] != here.cpu:
-        found.append(Difference("cpu", "CPU", recorded["cpu"], here.cpu))
+        found.append(EnvironmentDifference("cpu", "CPU", recorded["cpu"], here.cpu))
     return tuple(found)
 
 

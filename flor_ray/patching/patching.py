@@ -64,7 +64,7 @@ class Through(Protocol):
 Between = Callable[[Donor], Sequence[Revision]]  # the versions between a donor and a version, in that order
 
 
-class Verdict(StrEnum):
+class Fate(StrEnum):
     """What became of a statement in a version."""
 
     PLACED = "placed"
@@ -78,7 +78,7 @@ class Finding:
     """What became of one statement in one version."""
 
     name: str
-    verdict: Verdict
+    fate: Fate
     path: str | None = None  # file of the version; None if it has none that corresponds
     line: int | None = None  # the statement's in the patched file; of a refused one None
     confidence: float = 0.0
@@ -89,7 +89,7 @@ class Finding:
 
     @property
     def is_doubtful(self) -> bool:
-        return self.verdict is Verdict.PLACED and self.confidence < DOUBTFUL_BELOW
+        return self.fate is Fate.PLACED and self.confidence < DOUBTFUL_BELOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def _once(newer: str, older: str, lines: Sequence[int], pins: Mapping[int, Pin])
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class CarryingWays:
     """How statements get anywhere. Without `through`, from file to file only."""
 
     propagate: Propagate = _once
@@ -145,21 +145,23 @@ def patch(
     texts: Texts,
     pinned: Sequence[PinnedPlace] = (),
     near: Mapping[str, Near] | None = None,
-    ways: Ways | None = None,
+    ways: CarryingWays | None = None,
     between: Between = lambda donor: (),
 ) -> Patched:
     """Carry the statements of `names` into one version, whose script is `script` and whose files are `texts`."""
-    version = _Version(script, texts, pinned, ways or Ways(), between)
+    version = _VersionInWork(script, texts, pinned, ways or CarryingWays(), between)
     # pinned ones first: their lines are those of the files as they were
     for name in sorted(names, key=lambda name: not version.has_pin(name, donors.get(name, ()))):
         version.carry(name, donors.get(name, ()), (near or {}).get(name, Near(())))
     return version.patched(names)
 
 
-class _Version:
+class _VersionInWork:
     """One version, while statements are put into it."""
 
-    def __init__(self, script: str, texts: Texts, pinned: Sequence[PinnedPlace], ways: Ways, between: Between) -> None:
+    def __init__(
+        self, script: str, texts: Texts, pinned: Sequence[PinnedPlace], ways: CarryingWays, between: Between
+    ) -> None:
         self._script, self._texts, self._pinned, self._between = script, texts, pinned, between
         self._propagate, self._through = ways.propagate, ways.through
         self._files = dict(texts)
@@ -171,7 +173,7 @@ class _Version:
     def carry(self, name: str, donors: Sequence[Donor], near: Near) -> None:
         if applies(self._script, self._files, name):  # its own code logs it
             self._findings[name] = [
-                Finding(name, Verdict.PRESENT, path, s.line, 1.0, "the version logs it itself")
+                Finding(name, Fate.PRESENT, path, s.line, 1.0, "the version logs it itself")
                 for path, text in sorted(self._files.items())
                 for s in statements(path, text, name)
             ]
@@ -195,14 +197,14 @@ class _Version:
             target = target_of(donor, self._script, self._files)
             pins = self._pins(name, donor, target)
             if target is None and len(pins) < len(donor.lines[name]) and (donor.is_script or not self._through):
-                found.append(Finding(name, Verdict.REFUSED, why=self._no_target(donor), donor=_words(donor, name)))
+                found.append(Finding(name, Fate.REFUSED, why=self._no_target(donor), donor=_words(donor, name)))
             elif pins or self._through is None:
                 found += self._by_pairs(name, donor, target, pins, files)
             else:
                 free.append(donor)
         if free:
             found += self._by_trees(name, free, self._between(free[0]), files)
-        refused = [finding for finding in found if finding.verdict is Verdict.REFUSED]
+        refused = [finding for finding in found if finding.fate is Fate.REFUSED]
         if refused:
             return {}, refused
         return {path: text for path, text in files.items() if text != self._files.get(path)}, found
@@ -265,7 +267,7 @@ class _Version:
             guess = _line_before(self._texts[path], text, refusal.best_guess)
         where = f"{donor.path}:{refusal.line} ({donor.source})"
         return Finding(
-            name, Verdict.REFUSED, path, None, refusal.confidence, refusal.reason, best_guess=guess, donor=where
+            name, Fate.REFUSED, path, None, refusal.confidence, refusal.reason, best_guess=guess, donor=where
         )
 
     def _pins(self, name: str, donor: Donor, target: str | None) -> dict[int, PinnedPlace]:
@@ -339,19 +341,19 @@ class _Version:
 
 
 def _placed(name: str, donor: Donor, path: str, placed: Placement, pinned: bool) -> Finding:
-    verdict = Verdict.PRESENT if placed.present else Verdict.PINNED if pinned else Verdict.PLACED
+    fate = Fate.PRESENT if placed.present else Fate.PINNED if pinned else Fate.PLACED
     where = f"{donor.path}:{placed.line} ({donor.source})"
-    return Finding(name, verdict, path, placed.placed_line, placed.confidence, placed.why, placed.renames, donor=where)
+    return Finding(name, fate, path, placed.placed_line, placed.confidence, placed.why, placed.renames, donor=where)
 
 
 def _confidence(found: Sequence[Finding]) -> float:
     """Of the most doubtful statement; below all others if one is refused."""
-    return min((-1.0 if f.verdict is Verdict.REFUSED else f.confidence for f in found), default=-1.0)
+    return min((-1.0 if f.fate is Fate.REFUSED else f.confidence for f in found), default=-1.0)
 
 
 def _reason(found: Sequence[Finding]) -> str:
     """Why a name is refused; "" if it is not."""
-    refused = [finding for finding in found if finding.verdict is Verdict.REFUSED]
+    refused = [finding for finding in found if finding.fate is Fate.REFUSED]
     return f"{refused[0].donor}: {refused[0].why}" if refused and refused[0].path else refused[0].why if refused else ""
 
 
@@ -393,13 +395,13 @@ def patch_all(
     donors: Mapping[str, tuple[Donor, ...]],
     history: Sequence[Revision],
     pinned: Sequence[PinnedPlace] = (),
-    ways: Ways | None = None,
+    ways: CarryingWays | None = None,
     chosen: Iterable[str] | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Patched]:
     """Patch the chosen versions (None: all) of a history, oldest first. Versions with the same files cost one."""
     pinned = [place for place in pinned if place.name in names]
-    past = _Past(history, donors, pinned, ways or Ways())
+    past = _Past(history, donors, pinned, ways or CarryingWays())
     wanted = None if chosen is None else frozenset(chosen)
     todo = [at for at, r in enumerate(history) if wanted is None or r.version in wanted]
     found: dict[str, Patched] = {}
@@ -428,7 +430,7 @@ class _Past:
         history: Sequence[Revision],
         donors: Mapping[str, tuple[Donor, ...]],
         pinned: Sequence[PinnedPlace],
-        ways: Ways,
+        ways: CarryingWays,
     ) -> None:
         self._history, self._donors, self._pinned, self._ways = history, donors, pinned, ways
         self._trees = [(r.script, frozenset(r.texts.items())) for r in history]
@@ -462,7 +464,9 @@ class _Past:
     def _pinned_in(self, name: str) -> list[int]:
         """Where in history a pin of this name holds."""
         donors = self._donors.get(name, ())
-        versions = [_Version(r.script, r.texts, self._pinned, self._ways, lambda donor: ()) for r in self._history]
+        versions = [
+            _VersionInWork(r.script, r.texts, self._pinned, self._ways, lambda donor: ()) for r in self._history
+        ]
         return [at for at, version in enumerate(versions) if version.has_pin(name, donors)]
 
     def _closest(self, name: str, at: int) -> tuple[int, bool]:
@@ -502,8 +506,8 @@ def _why(logged: Logged, region: Region) -> str:
 
 
 def narrowed(patched: Patched, observed: Mapping[str, frozenset[Level]]) -> Patched:
-    """The same with smaller regions than WHOLE, where the levels at which the recorded run logged other names tell
-    them: a statement beside one of these in a function ran when that one did."""
+    """A version's patch with smaller regions than WHOLE where the levels at which the recorded run logged other names
+    tell them: a statement beside one of these in a function ran when that one did."""
     regions, whys = dict(patched.regions), dict(patched.whys)
     for name, clues in patched.clues.items():
         region = settled(clues, observed)
@@ -511,5 +515,7 @@ def narrowed(patched: Patched, observed: Mapping[str, frozenset[Level]]) -> Patc
         needed |= {Region.HEAD} if region is Region.TAIL else set()  # the level is the same there
         if region is not Region.WHOLE and not needed & patched.lost:
             regions[name] = region
-            whys[name] = f"{patched.whys.get(name, '')}; what the run logged there shows it is no more than that"
+            whys[name] = (
+                f"{patched.whys.get(name, '')}; but what the run logged there shows that no more than that is needed"
+            )
     return replace(patched, regions=regions, whys=whys)

@@ -17,7 +17,7 @@ from flor_ray.analysis.source import Texts
 from flor_ray.errors import GitError, UnknownFeature, UnknownVersion, UsageError
 from flor_ray.patching import answers, donors, patching
 from flor_ray.patching.donors import Donor, Revision
-from flor_ray.patching.patching import Finding, Patched, Verdict, Ways
+from flor_ray.patching.patching import CarryingWays, Fate, Finding, Patched
 from flor_ray.propagation import propagate_tree_through
 from flor_ray.records import Experiment, Pin, PinnedPlace, SourceFile, Status
 from flor_ray.store import cache, pins
@@ -68,7 +68,7 @@ def propagated(
     """
     history = project.experiments()
     chosen = history if prefixes is None else choose(history, prefixes)
-    return _Sources(project, names, history, tell).propagated(chosen)
+    return _Carrier(project, names, history, tell).propagated(chosen)
 
 
 def choose(history: Sequence[Experiment], prefixes: Iterable[str]) -> tuple[Experiment, ...]:
@@ -101,14 +101,14 @@ def pin(
     """
     history = project.experiments()
     (experiment,) = choose(history, [prefix])
-    sources = _Sources(project, [name], history, tell)
+    sources = _Carrier(project, [name], history, tell)
     place = sources.place(experiment, name, pin, path, statement)
     before = sources.propagated(history)
     sources.add(place)
     after = sources.propagated(history)
     for finding in after.patched[experiment.version].findings:
-        if finding.verdict is Verdict.REFUSED:
-            raise UsageError(f"Nothing was kept: {name} in version {experiment.version[:8]}, {finding.why}.")
+        if finding.fate is Fate.REFUSED:
+            raise UsageError(f"The pin was not kept: {name} in version {experiment.version[:8]}, {finding.why}.")
     answered = frozenset(version for version, *_ in project.store.kinds(project.name, [name]))
     return Pinning(pins.keep(project.store.files, project.name, place), before, after, answered)
 
@@ -134,7 +134,7 @@ def unpin(project: Project, name: str, prefix: str) -> tuple[PinnedPlace, ...]:
     return found
 
 
-class _Sources:
+class _Carrier:
     """All that is needed to carry some names anywhere."""
 
     def __init__(self, project: Project, names: Sequence[str], history: Sequence[Experiment], tell: Tell) -> None:
@@ -151,7 +151,7 @@ class _Sources:
                 known = frozenset[str]().union(*(donors.features(text) for _, text in candidates))
                 raise UnknownFeature(name, known | recorded)
         self._pinned = [p for p in pins.kept(project.store.files, project.name) if p.name in self._names]
-        self._ways = Ways(answers.Propagations(cache.of_propagations()), propagate_tree_through)
+        self._ways = CarryingWays(answers.Propagations(cache.of_propagations()), propagate_tree_through)
 
     def _dated(self, donor: Donor) -> Donor:
         return replace(donor, version=next((r.version for r in self._history if r.texts is donor.tree), None))
@@ -176,7 +176,7 @@ class _Sources:
         short = place.version[:8]
         return (
             f"the pin of {place.name} in version {short} (after {place.path}:{place.pin.after}) is stale: it was for "
-            f"`{place.statement}`, which is not written so any more. Pin it again, or remove the pin with "
+            f"`{place.statement}`, which no file contains any more. Pin it again, or remove the pin with "
             f"flor-ray propagate {place.name} --version {short} --remove"
         )
 
@@ -189,7 +189,7 @@ class _Sources:
         if donors.applies(revision.script, revision.texts, name):
             raise UsageError(f"Version {short} logs {name} itself; there is nothing to pin.")
         if name not in self._donors:
-            raise UsageError(f"No file logs {name} with flor.log any more, so that there is no statement to pin.")
+            raise UsageError(f"No file logs {name} with flor.log any more, so there is no statement to pin.")
         donor, line = self._statement(name, statement)
         target = posixpath.normpath(path) if path else donors.target_of(donor, revision.script, revision.texts)
         if target is None:
@@ -203,7 +203,7 @@ class _Sources:
         text = revision.texts[target]
         last = len(text.splitlines())
         if not 1 <= pin.after <= last:
-            raise UsageError(f"{target} of version {short} has lines 1 to {last}, and no line {pin.after}.")
+            raise UsageError(f"{target} of version {short} has no line {pin.after}: its lines are 1 to {last}.")
         words, ordinal = donors.said(donor, name)[line]
         return PinnedPlace(name, words, ordinal, target, donors.blob_of(text), pin, experiment.version)
 

@@ -27,7 +27,6 @@ from flor_ray.records import (
     SegmentReport,
     Value,
 )
-from flor_ray.replaying.results import report_json
 from flor_ray.store.fragments import RECORDED
 from flor_ray.store.store import Store
 
@@ -67,7 +66,7 @@ def _known(
     texts: Mapping[str, Texts],
     patched: Mapping[str, Patched],
 ) -> list[Answer]:
-    found = _Ways()
+    found = _WaysOnce()
     asked = [
         (gap, name, found.of(experiments[gap.version], texts, patched, name)) for gap in gaps for name in gap.names
     ]
@@ -87,7 +86,7 @@ def _known(
     return answers
 
 
-class _Ways:
+class _WaysOnce:
     """`shortcuts.ways`, once for all versions with the same files."""
 
     def __init__(self) -> None:
@@ -159,5 +158,5 @@ def _write(
     records = [record for name in segment.names for record in rows[name]]
     # Exact, since they are made of what was recorded, and of nothing else.
     report = SegmentReport(segment, len(records), setup_seconds=0.0, run_seconds=0.0, verdict=Fidelity.EXACT)
-    store.write_replay(project, segment.version, origin, segment.id, records, report_json(report))
+    store.write_replay(project, segment.version, origin, segment.id, records, report)
     return report

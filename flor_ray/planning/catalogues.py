@@ -21,9 +21,6 @@ from flor_ray.store.fragments import RECORDED
 from flor_ray.store.project import Project
 from flor_ray.wording import some_versions
 
-# Operators of reports of which nothing ran; "copied" is in older stores, where equal runs got each other's values.
-_RUN_NOTHING = (Operator.KNOWN.value, "copied")
-
 
 def select(
     project: Project, names: Sequence[str], where: str | None, experiments: Sequence[Experiment]
@@ -45,7 +42,7 @@ def select(
         lacking = dimensions.loc[dimensions[name].isna(), "version"].nunique()
         if lacking and not re.search(rf"\b{re.escape(name)}`?\.(isna|isnull|notna|notnull)\b", where):
             notes.append(
-                f"{name} has missing values in {lacking} of {len(experiments)} versions; there `where` is false"
+                f"{name} has missing values in {lacking} of {len(experiments)} versions; `where` counts as false there"
             )
     return data_frames.select(dimensions, where), tuple(notes)
 
@@ -72,14 +69,14 @@ def have(project: Project, names: Sequence[str], again: bool) -> dict[tuple[str,
     for version, name, epoch, origin in zip(*columns, strict=True):
         if origin == RECORDED or not again:
             found.setdefault((version, name), set()).add(epoch)
-    for report in [] if again else logged.reports:
-        operator = report["operator"]
-        is_outside = operator == Operator.DP.value or (operator in _RUN_NOTHING and not report["last"])
-        places: list[int | None] = [] if is_outside else _range(report)
-        if is_outside or operator == Operator.DP_STAR.value:
+    for kept in [] if again else logged.reports:
+        segment = kept.report.segment
+        is_outside = segment.operator is Operator.DP or (segment.operator is Operator.KNOWN and not segment.last)
+        places: list[int | None] = [] if is_outside else list(range(segment.first, segment.last + 1))
+        if is_outside or segment.operator is Operator.DP_STAR:
             places.append(None)
-        for name in report["names"]:
-            found.setdefault((report["version"], name), set()).update(places)
+        for name in segment.names:
+            found.setdefault((segment.version, name), set()).update(places)
     return {key: frozenset(places) for key, places in found.items()}
 
 
@@ -94,10 +91,6 @@ def with_observed(project: Project, patched: Mapping[str, Patched]) -> dict[str,
                 levels.setdefault(version, {}).setdefault(name, set()).update(map(Level, kind.levels))
     observed = {v: {name: frozenset(found) for name, found in of.items()} for v, of in levels.items()}
     return {v: narrowed(patch, observed[v]) if v in observed else patch for v, patch in patched.items()}
-
-
-def _range(report: Mapping[str, int]) -> list[int | None]:
-    return list(range(report["first"], report["last"] + 1))
 
 
 def usable_checkpoints(

@@ -95,7 +95,7 @@ def skipped(request: Request, catalogue: Catalogue) -> tuple[Skipped, ...]:
     """Selected versions that lack wanted values and get no gap: those still running, those that no replay can start,
     and those not recorded."""
     unknown = sorted(set(request.selected or ()) - set(catalogue.experiments))
-    found = [Skipped(version, "no experiment of this version is recorded") for version in unknown]
+    found = [Skipped(version, "no run of this version is recorded") for version in unknown]
     for version in _selected_versions(request, catalogue):
         reason = _why_not(catalogue.experiments[version])
         lacking = [name for name in dict.fromkeys(request.names) if _may_lack(version, name, request, catalogue)]

@@ -30,8 +30,8 @@ def peaks(rows: Iterable[tuple[str, int | None, object]], feature: str, best: Be
             continue
         if not isinstance(value, bool | int | float):
             raise UsageError(
-                f"{feature!r} has values that are no numbers, such as in version {version[:8]}, and those have no "
-                "peak. Name a feature whose values are numbers."
+                f"{feature!r} has values that are not numbers, such as in version {version[:8]}, so it has no peak. "
+                "Name a feature whose values are numbers."
             )
         outside, inside = outside or epoch is None, inside or epoch is not None
         if epoch is not None and not math.isnan(value):
@@ -39,7 +39,7 @@ def peaks(rows: Iterable[tuple[str, int | None, object]], feature: str, best: Be
             found[version] = max(candidate, found.get(version, candidate))
     if outside and not inside:
         raise UsageError(
-            f"{feature!r} is logged outside the main loop, so that no epoch is its peak. Name one that is logged in it."
+            f"{feature!r} is logged outside the main loop, so no epoch is its peak. Name one that is logged in it."
         )
     return {version: -minus_epoch for version, (_, minus_epoch) in found.items()}
 
@@ -56,7 +56,7 @@ def peak_epochs(project: Project, first: First) -> dict[str, frozenset[int]]:
         if not rows:
             known = ", ".join(sorted(project.store.names(project.name))) or "none yet"
             raise UsageError(
-                f"No version has values of {peak.feature!r}, so that nobody knows where it peaks. Features with "
+                f"No version has values of {peak.feature!r}, so where it peaks is unknown. Features with "
                 f"values: {known}."
             )
         for version, epoch in peaks(rows, peak.feature, peak.best).items():

@@ -12,7 +12,7 @@ from dataclasses import replace
 from flor_ray import wording
 from flor_ray.environment.packages import parse_lock
 from flor_ray.environment.surroundings import (
-    Difference,
+    EnvironmentDifference,
     Environments,
     Here,
     Requirements,
@@ -85,10 +85,10 @@ def _requirements(
 
 
 def _package_notes(
-    found: Mapping[str, Sequence[Difference]], packages: Mapping[str, tuple[str, ...]], env: str
+    found: Mapping[str, Sequence[EnvironmentDifference]], packages: Mapping[str, tuple[str, ...]], env: str
 ) -> list[str]:
     """One note for the versions that differ in the same packages."""
-    groups: dict[tuple[tuple[Difference, ...], bool], list[str]] = {}
+    groups: dict[tuple[tuple[EnvironmentDifference, ...], bool], list[str]] = {}
     for version, differing in found.items():
         if of_packages := tuple(one for one in differing if one.kind == "package"):
             groups.setdefault((of_packages, version in packages), []).append(version)
@@ -103,11 +103,11 @@ def _package_notes(
     return notes
 
 
-def _pairs(differing: Sequence[Difference]) -> str:
+def _pairs(differing: Sequence[EnvironmentDifference]) -> str:
     """torch 2.1.0 (here: 2.13.0), numpy 1.26.4 (here: 2.4.6) and 3 more packages that are others here."""
     shown = [f"{one.name} {one.recorded} (here: {one.here or 'none'})" for one in differing[:_MAX_NAMED]]
     more = len(differing) - len(shown)
-    return ", ".join(shown) + (f" and {more} more that {'is' if more == 1 else 'are'} others here" if more else "")
+    return ", ".join(shown) + (f" and {more} more that {'differs' if more == 1 else 'differ'} here" if more else "")
 
 
 def _left_out_notes(wanted: Mapping[str, Requirements]) -> list[str]:
@@ -116,7 +116,8 @@ def _left_out_notes(wanted: Mapping[str, Requirements]) -> list[str]:
         if one.left_out:
             groups.setdefault(one.left_out, []).append(version)
     return [
-        f"{wording.some_versions(versions)}: no package index has {', '.join(left_out)}; replayed with what is here"
+        f"{wording.some_versions(versions)}: no package index has {', '.join(left_out)}; replayed with the packages "
+        "installed here"
         for left_out, versions in groups.items()
     ]
 
@@ -126,13 +127,13 @@ def _unknown_notes(versions: Sequence[str]) -> list[str]:
         return []
     run = "its run was killed before it" if len(versions) == 1 else "their runs were killed before they"
     return [
-        f"{wording.some_versions(versions)}: {run} could say which packages had been imported; replayed with what is "
-        "here"
+        f"{wording.some_versions(versions)}: {run} could say which packages had been imported; replayed with the "
+        "packages installed here"
     ]
 
 
-def _other_notes(found: Mapping[str, Sequence[Difference]]) -> list[str]:
-    groups: dict[Difference, list[str]] = {}
+def _other_notes(found: Mapping[str, Sequence[EnvironmentDifference]]) -> list[str]:
+    groups: dict[EnvironmentDifference, list[str]] = {}
     for version, differing in found.items():
         for one in differing:
             if one.kind != "package":

@@ -71,7 +71,10 @@ def scheduled(
     if not segments or unordered:
         return Scheduled(splitting.schedule(estimates, workers, cutting), estimates, cutting, model)
     if len(shares) > 1:
-        raise UsageError("Several queries at once have no budget, deadline or order of their own. Ask one by one.")
+        raise UsageError(
+            "A budget, a deadline or an order cannot be given for several queries at once: leave it out, or ask one by "
+            "one."
+        )
     first = terms.first or First()
     by_epoch = peaks.ranks(first, peaks.peak_epochs(project, first), priorities.wanted(estimates), experiments)
     ranked, cutting = priorities.ranked(estimates, by_epoch), priorities.ranked_cutting(cutting, by_epoch)
@@ -114,7 +117,7 @@ def _answers(segment: Segment, gaps: Sequence[Gap]) -> bool:
 
 
 def _with_ranks(cutting: Cutting, ranked: Sequence[SegmentCost]) -> Cutting:
-    """The same cutting, whose pieces have the ranks of the segments that they are of."""
+    """A cutting whose pieces have the ranks of the segments that they are of."""
     places = {
         (c.segment.version, epoch): c.rank for c in ranked for epoch in range(c.segment.first, c.segment.last + 1)
     }

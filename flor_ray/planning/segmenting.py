@@ -62,7 +62,7 @@ def plan(
     for version in dict.fromkeys(gap.version for gap in gaps):
         patch = patched.get(version, Patched())
         wants = _wants([gap for gap in gaps if gap.version == version], patch.regions)
-        states = _States(checkpoints.get(version, ()), patch.tail_reads, patch.marking.from_end)
+        states = _RestorableStates(checkpoints.get(version, ()), patch.tail_reads, patch.marking.from_end)
         new_segments, new_notes = _plan_version(experiments[version], wants, states, patch.whys)
         segments += new_segments
         notes += [f"version {version[:8]}: {note}" for note in new_notes]
@@ -75,7 +75,7 @@ def split_points(segment: Segment, checkpoints: Iterable[Checkpoint]) -> tuple[i
         return ()
     if segment.variant is Variant.END:
         return tuple(range(segment.first + 1, segment.last + 1))
-    states = _States([c for c in checkpoints if c.version == segment.version], None)
+    states = _RestorableStates([c for c in checkpoints if c.version == segment.version], None)
     return tuple(e for e in range(segment.first + 1, segment.last + 1) if states.starts(e))
 
 
@@ -111,7 +111,7 @@ def epochs_worth_leaving(
     Where nothing more is wanted of such an epoch, a segment goes on with its recorded end. (A last epoch is left in any
     case.)
     """
-    states = _States(checkpoints, None)
+    states = _RestorableStates(checkpoints, None)
     found = set()
     for times in experiment.profile.epochs:
         end, exit_ = states.get(times.epoch, Point.EPOCH_END), states.get(times.epoch, Point.NESTED_EXIT)
@@ -161,7 +161,7 @@ def _wants(gaps: Sequence[Gap], regions: Mapping[str, Region]) -> _Wants:
     )
 
 
-class _States:
+class _RestorableStates:
     """The restorable states of one version. Of several checkpoints of one place the most complete one counts."""
 
     def __init__(
@@ -216,7 +216,7 @@ class _States:
 
 
 def _plan_version(
-    experiment: Experiment, wants: _Wants, states: _States, whys: Mapping[str, str]
+    experiment: Experiment, wants: _Wants, states: _RestorableStates, whys: Mapping[str, str]
 ) -> tuple[list[Segment], list[str]]:
     if not wants.names:
         return [], []
@@ -225,7 +225,7 @@ def _plan_version(
     if reason:
         return [_everything(experiment, wants)], [*notes, reason]
     segments, loop_notes = _plan_loop(experiment, wants, states)
-    notes += [f"{_quoted([n])} takes more than its place suggests: {whys[n]}" for n in wants.names if whys.get(n)]
+    notes += [f"{_quoted([n])} needs more than its place suggests: {whys[n]}" for n in wants.names if whys.get(n)]
     notes += loop_notes
     if wants.prefix or wants.suffix:
         restore = experiment.epochs if wants.suffix else None
@@ -243,7 +243,9 @@ def _everything(experiment: Experiment, wants: _Wants) -> Segment:
     return Segment(experiment.version, first, experiment.epochs, Operator.DP_STAR, suffix=suffix, names=wants.names)
 
 
-def _why_everything(experiment: Experiment, wants: _Wants, states: _States, whys: Mapping[str, str]) -> str | None:
+def _why_everything(
+    experiment: Experiment, wants: _Wants, states: _RestorableStates, whys: Mapping[str, str]
+) -> str | None:
     """Why nothing less than DP* will do, in words; None if less will do."""
     if experiment.main_loop is None:
         return "it has no main loop to skip, so the whole script is replayed"
@@ -272,7 +274,7 @@ def _unfinished_note(experiment: Experiment, wants: _Wants) -> list[str]:
     ]
 
 
-def _plan_loop(experiment: Experiment, wants: _Wants, states: _States) -> tuple[list[Segment], list[str]]:
+def _plan_loop(experiment: Experiment, wants: _Wants, states: _RestorableStates) -> tuple[list[Segment], list[str]]:
     """One segment per block with wanted epochs, joined where one goes on into the next; and one per row of epochs of
     which no more than the state at their end is needed."""
     ends = [epoch for epoch, names in wants.epochs.items() if states.end_answers(epoch, names)]
@@ -295,7 +297,7 @@ def _plan_loop(experiment: Experiment, wants: _Wants, states: _States) -> tuple[
             segments[-1] = replace(segments[-1], last=last, names=merged)
         else:
             segments.append(segment)
-    notes = [f"the nested loop of {_epochs(epochs)} is run, because {why}" for why, epochs in why_inner.items()]
+    notes = [f"the nested loop of {_epochs(epochs)} has to run, because {why}" for why, epochs in why_inner.items()]
     notes += _warm_up_notes(segments, states)
     return sorted([*segments, *_end_segments(experiment, ends, wants)], key=lambda s: s.first), notes
 
@@ -311,7 +313,7 @@ def _end_segments(experiment: Experiment, ends: Sequence[int], wants: _Wants) ->
     return segments
 
 
-def _goes_on(earlier: Segment, later: Segment, states: _States) -> bool:
+def _goes_on(earlier: Segment, later: Segment, states: _RestorableStates) -> bool:
     """Whether the later segment starts where the earlier one stops, in a state that the earlier one leaves right."""
     if later.restore != earlier.last or later.variant is not earlier.variant:
         return False
@@ -319,7 +321,7 @@ def _goes_on(earlier: Segment, later: Segment, states: _States) -> bool:
 
 
 def _why_inner(
-    experiment: Experiment, restore: int | None, epochs: Sequence[int], wants: _Wants, states: _States
+    experiment: Experiment, restore: int | None, epochs: Sequence[int], wants: _Wants, states: _RestorableStates
 ) -> str | None:
     """Why a block's nested loops have to run: None if they need not, "" if that is what was asked for."""
     if experiment.nested_loop is None or any(epoch in wants.inner for epoch in epochs):
@@ -336,7 +338,7 @@ def _why_inner(
     return f"{_variables(lost)} could not be captured at its exit" if lost else None
 
 
-def _warm_up_notes(segments: Sequence[Segment], states: _States) -> list[str]:
+def _warm_up_notes(segments: Sequence[Segment], states: _RestorableStates) -> list[str]:
     """Why epochs that nobody asked for are run first; one sentence for all segments with the same reason."""
     unlike: dict[tuple[tuple[str, ...], str], list[int]] = {}
     for segment in segments:

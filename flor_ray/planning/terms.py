@@ -25,6 +25,8 @@ _WORDS = "end, coarse, newest, peak:NAME (where a feature is greatest) and peak:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
+    """The epoch at which a feature is best comes first: where it is greatest, or smallest."""
+
     feature: str
     best: Best = "max"
 
@@ -53,7 +55,9 @@ class Query:
         if isinstance(self.names, str) or not self.names:
             raise UsageError(f"A query names its features in a list, as in ['grad_norm']; this one has {self.names!r}.")
         if not (self.share > 0 and math.isfinite(self.share)):
-            raise UsageError(f"A share of {self.share} is none: it is a positive number.")
+            raise UsageError(
+                f"{self.share} is no share: give a positive number; twice the share gets twice the worker time."
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ _REMEMBERED = 3  # checkpoints whose cost tells what the next one will cost
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RunSoFar:
     """Where a run stands when an epoch ends. Seconds."""
 
     computed: float  # since the process began, without what our snapshots took
@@ -35,7 +35,9 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class CheckpointDecision:
+    """Whether to take a checkpoint now, and why: a part of a sentence."""
+
     take: bool
     why: str
 
@@ -72,26 +74,28 @@ class Spacing:
         self._bytes = max(size, self._bytes)
         self._open = True
 
-    def decide(self, now: Progress) -> Decision:
+    def decide(self, now: RunSoFar) -> CheckpointDecision:
         """Whether the epoch that ends now gets a checkpoint."""
         if self.every_epoch:
-            return Decision(True, "every epoch, as asked for")
+            return CheckpointDecision(True, "every epoch, as asked for")
         if now.writing:
-            return Decision(False, now.writing)
+            return CheckpointDecision(False, now.writing)
         self._settle(now.background)
         expected = self._expected()
         spent = self._stalled + self.share * now.background
         if expected < _UNNOTICED_SECONDS and spent + 2 * expected < _ALLOWED_SECONDS:
-            return Decision(True, f"it costs {_seconds(expected)}, too little to be noticed")
+            return CheckpointDecision(True, f"it costs {_seconds(expected)}, too little to be noticed")
         if now.since_last < now.restore:
-            return Decision(
+            return CheckpointDecision(
                 False, f"restoring it would take {_seconds(now.restore)}, computing again {_seconds(now.since_last)}"
             )
         saved = self.overhead * _CHECKPOINTS_PART * now.computed - spent
         if 2 * expected <= saved:
-            return Decision(True, f"it costs {_seconds(expected)}, and {_seconds(saved)} of the budget were left")
+            return CheckpointDecision(
+                True, f"it costs {_seconds(expected)}, and {_seconds(saved)} of the budget were left"
+            )
         left = f"{_seconds(max(0.0, saved))} of the budget ({self.overhead:.1%} of the run's time) were left"
-        return Decision(False, f"it and the last one would cost {_seconds(2 * expected)}, and {left}")
+        return CheckpointDecision(False, f"it and the last one would cost {_seconds(2 * expected)}, and {left}")
 
     def has_time_to_compress(self, size: int, epoch: float) -> bool:
         """Whether compressing so many bytes goes unnoticed, or takes a small part of what an epoch of so many seconds

@@ -15,17 +15,17 @@ from dataclasses import replace
 from typing import Any
 
 from flor_ray.errors import UsageError
-from flor_ray.recording.checkpoint_budget import Decision, Progress, Spacing
+from flor_ray.recording.checkpoint_budget import CheckpointDecision, RunSoFar, Spacing
 from flor_ray.recording.journal import Journal, PendingCheckpoint
 from flor_ray.recording.session import CheckpointOptions
 from flor_ray.records import GRADIENTS, EpochTimes, Point, Skip
 from flor_ray.state.checkpoints import Capturer
-from flor_ray.state.selection import Scope
+from flor_ray.state.selection import LoopFrame
 from flor_ray.state.snapshots import Snapshot
 
 _OVERHEAD_VARIABLE = "FLOR_RAY_OVERHEAD"
-_FIRST = Decision(True, "the entry of the main loop")
-_LAST = Decision(True, "the last epoch")
+_FIRST = CheckpointDecision(True, "the entry of the main loop")
+_LAST = CheckpointDecision(True, "the last epoch")
 
 
 class Checkpointer:
@@ -44,10 +44,10 @@ class Checkpointer:
         self._spacing = Spacing(share=_share_taken())
         self._spacing.overhead = _overhead_wanted() or self._spacing.overhead
         self._compress: bool | None = None
-        self._main: Scope | None = None
+        self._main: LoopFrame | None = None
         self._place = ("", 0)
         self._cleared: frozenset[str] = frozenset()  # whose gradients the nested loop clears before it reads them
-        self._decided: tuple[int, Decision] = (0, _FIRST)
+        self._decided: tuple[int, CheckpointDecision] = (0, _FIRST)
         self._computed_at_last = 0.0  # seconds of computing before the last checkpoint
         self._epoch_seconds = 0.0  # of the last epoch
 
@@ -61,7 +61,7 @@ class Checkpointer:
 
     # points of a run
 
-    def main_loop_begins(self, scope: Scope, place: tuple[str, int]) -> PendingCheckpoint | None:
+    def main_loop_begins(self, scope: LoopFrame, place: tuple[str, int]) -> PendingCheckpoint | None:
         """`place`: file and line of the loop. Returns the checkpoint of epoch 0."""
         self._main, self._place = scope, place
         if not self.wanted:
@@ -72,12 +72,13 @@ class Checkpointer:
     def epoch_begins(self) -> None:
         self._capturer.begin_epoch()
 
-    def nested_loop_begins(self, epoch: int, scope: Scope, iterable: object) -> None:
+    def nested_loop_begins(self, epoch: int, scope: LoopFrame, iterable: object) -> None:
+        """The nested loop is entered; what it is given may be part of its state. `epoch` is the main loop's."""
         self._cleared = scope.names.cleared
         if self._takes_part(epoch):
             self._enter(scope, iterable)
 
-    def nested_loop_ends(self, epoch: int, scope: Scope, returned: bool) -> PendingCheckpoint | None:
+    def nested_loop_ends(self, epoch: int, scope: LoopFrame, returned: bool) -> PendingCheckpoint | None:
         """`returned`: it was left by `return` or an exception, so that what came next is not what follows it."""
         if not self._takes_part(epoch):
             return None
@@ -116,7 +117,7 @@ class Checkpointer:
             return False
         if self._decided[0] != epoch:
             computed = self._computed()
-            now = Progress(
+            now = RunSoFar(
                 computed=computed,
                 since_last=computed - self._computed_at_last,
                 background=self._journal.background_seconds,
@@ -132,7 +133,7 @@ class Checkpointer:
 
     # taking
 
-    def _enter(self, scope: Scope, iterable: object) -> None:
+    def _enter(self, scope: LoopFrame, iterable: object) -> None:
         started = time.perf_counter()
         try:
             self._capturer.enter(scope, iterable)
@@ -141,7 +142,7 @@ class Checkpointer:
         self._spacing.took(time.perf_counter() - started)
 
     def _take(
-        self, point: Point, epoch: int, scope: Scope, times: EpochTimes | None = None
+        self, point: Point, epoch: int, scope: LoopFrame, times: EpochTimes | None = None
     ) -> PendingCheckpoint | None:
         try:
             assert self._main is not None
@@ -188,7 +189,7 @@ def _overhead_wanted() -> float | None:
     except ValueError:
         overhead = 0.0
     if not overhead > 0:
-        raise UsageError(f"{_OVERHEAD_VARIABLE}={text!r}: it is a share of the run's time, such as 0.02 for 2 %.")
+        raise UsageError(f"{_OVERHEAD_VARIABLE}={text!r}: give a share of the run's time, such as 0.02 for 2 %.")
     return overhead
 
 
@@ -200,7 +201,7 @@ def _share_taken() -> float:
     return min(1.0, threads / cores)
 
 
-def _why_no_start(scope: Scope) -> str:
+def _why_no_start(scope: LoopFrame) -> str:
     """What keeps the loop from being entered in the middle; "" if nothing does."""
     if scope.names.wrapped:
         return f"a position in {scope.names.wrapped}(...)"

@@ -18,6 +18,8 @@ from flor_ray.records import Level
 
 
 class Role(Enum):
+    """What a loop is to the run: its main loop (epochs), one inside it (steps), one below that, or none of these."""
+
     MAIN = auto()
     NESTED = auto()
     DEEPER = auto()
@@ -83,6 +85,7 @@ class Context:
             self.step = None
 
     def begin_epoch(self, epoch: int) -> None:
+        """The main loop is at this epoch (from 1): steps and repeated logs are counted afresh."""
         self.epoch, self.step, self.nested_in_epoch = epoch, None, 0
         self.epochs = epoch
         self._steps.clear()

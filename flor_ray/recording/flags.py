@@ -24,6 +24,8 @@ ENVIRONMENT = "FLOR_RAY_FLAGS"  # hands the flags down to worker processes, whos
 
 @dataclass(frozen=True, slots=True)
 class Flags:
+    """What the command line said to flor_ray, not to the script."""
+
     run: str = ""  # --flor
     kwargs: dict[str, str] = field(default_factory=dict)  # --kwargs, still text: flor.arg's default gives the type
     replay: tuple[int, int] | None = None  # --replay_flor i/n

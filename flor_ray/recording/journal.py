@@ -377,7 +377,7 @@ class Journal:
         if self._failed is None:
             warnings.warn(
                 f"flor_ray could not write {what} to {self._store.url} ({type(error).__name__}: {error}); training "
-                "goes on, and it is tried again.",
+                "goes on, and flor_ray tries again.",
                 FlorWarning,
                 stacklevel=2,
             )

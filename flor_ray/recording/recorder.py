@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 from flor_ray.analysis.source import calls_checkpointing
 from flor_ray.environment import import_seconds, opened
 from flor_ray.environment.inputs import InputFiles
-from flor_ray.environment.surroundings import Surroundings
+from flor_ray.environment.surroundings import RunSurroundings
 from flor_ray.errors import FlorWarning
 from flor_ray.recording import flags, script, session
 from flor_ray.recording.checkpointer import Checkpointer
@@ -37,7 +37,7 @@ from flor_ray.records import EpochTimes, Experiment, Level, LogRecord, Profile, 
 from flor_ray.state import random_states
 from flor_ray.state.checkpoints import Capturer
 from flor_ray.state.frames import HeldLoops
-from flor_ray.state.selection import Chooser, Scope
+from flor_ray.state.selection import Chooser, LoopFrame
 from flor_ray.store import cache, typed_values
 from flor_ray.store.project import Project
 
@@ -48,7 +48,7 @@ class Recorder:
     """Records one run. Create it with `start`, which commits the code that runs."""
 
     def __init__(
-        self, experiment: Experiment, journal: Journal, root: Path, surroundings: Surroundings, waits: bool
+        self, experiment: Experiment, journal: Journal, root: Path, surroundings: RunSurroundings, waits: bool
     ) -> None:
         self.experiment = experiment
         self._surroundings = surroundings
@@ -101,7 +101,7 @@ class Recorder:
             _warn(f"{left_out.path} ({left_out.bytes} bytes) is not kept with this version: {left_out.reason}.")
         sources = script.LoopSources()
         text = sources.remember(str(path)) if path is not None else ""
-        surroundings = Surroundings(root, text, script.users_code(root))
+        surroundings = RunSurroundings(root, text, script.users_code(root))
         environment = surroundings.at_start()
         environment["rng"] = store.objects.put(pickle.dumps(random_states.global_state()))
         environment["lock"] = store.objects.put(surroundings.lock.encode())
@@ -166,7 +166,7 @@ class Recorder:
     def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]:
         self._held_loops.close_left()
         place = (self._relative(frame.f_code.co_filename), frame.f_lineno)
-        scope = Scope("main", frame, self._sources.names(frame), only_live=True)
+        scope = LoopFrame("main", frame, self._sources.names(frame), only_live=True)
         iterator = self._loop(name, iterable, scope, place)
         if scope.names.lines is not None:
             self._held_loops.add(iterator, frame, scope.names.lines)
@@ -199,14 +199,14 @@ class Recorder:
     def _main_loop_of_iterations_begins(self, name: str, frame: FrameType) -> None:
         self._main_name = name
         self._set_up(self._lap())
-        scope = Scope("main", frame, self._sources.iteration_names(frame), only_live=False)
+        scope = LoopFrame("main", frame, self._sources.iteration_names(frame), only_live=False)
         place = (self._relative(frame.f_code.co_filename), frame.f_lineno)
         self._keep(self._checkpointer.main_loop_begins(scope, place))
 
     # loops
 
     def _loop(
-        self, name: str | None, iterable: Iterable[T], scope: Scope, place: tuple[str, int]
+        self, name: str | None, iterable: Iterable[T], scope: LoopFrame, place: tuple[str, int]
     ) -> Generator[T, None, None]:
         """A generator, so that `break`, `return` and exceptions close it; its role is decided when it is entered."""
         self._confirm()
@@ -221,7 +221,7 @@ class Recorder:
             finally:
                 self._context.leave(role)
 
-    def _main_loop(self, name: str, iterable: Iterable[T], scope: Scope, place: tuple[str, int]) -> Iterator[T]:
+    def _main_loop(self, name: str, iterable: Iterable[T], scope: LoopFrame, place: tuple[str, int]) -> Iterator[T]:
         self._main_name = name
         self._set_up(self._lap())
         self._keep(self._checkpointer.main_loop_begins(scope, place))
@@ -244,7 +244,7 @@ class Recorder:
                 self._confirm()
                 self._journal.settle(self._ended(0.0))  # Ray kills its workers when they have done their work
 
-    def _nested_loop(self, name: str, iterable: Iterable[T], scope: Scope) -> Iterator[T]:
+    def _nested_loop(self, name: str, iterable: Iterable[T], scope: LoopFrame) -> Iterator[T]:
         first = self._context.nested_in_epoch == 1
         epoch = self._context.epoch or 0
         if first:
@@ -370,7 +370,7 @@ class Recorder:
         seconds = self._lap()
         unused = flags.current().kwargs.keys() - self._args.keys()
         if unused:
-            _warn(f"--kwargs {', '.join(sorted(unused))}: no flor.arg of the script asked for it.")
+            _warn(f"--kwargs {', '.join(sorted(unused))}: no flor.arg in the script asked for it.")
         self._journal.close(self._ended(seconds))
 
     def _ended(self, suffix_seconds: float) -> Experiment:
@@ -390,7 +390,7 @@ class Recorder:
         )
 
 
-def _left_by_break(scope: Scope) -> bool:
+def _left_by_break(scope: LoopFrame) -> bool:
     """Whether the loop in this frame is being left by a `break` that nothing but the code after the loop follows."""
     return scope.frame.f_lineno in scope.names.breaks and not scope.names.has_else
 

@@ -28,15 +28,25 @@ class CheckpointOptions:
 class Session(Protocol):
     """What the public functions delegate to."""
 
-    def arg(self, name: str, default: object) -> Any: ...
+    def arg(self, name: str, default: object) -> Any:
+        """The value of a hyper-parameter; see `calls.arg`.
 
-    def log(self, name: str, value: T) -> T: ...
+        Raises:
+            BadArgument: the text on the command line does not fit the type of `default`.
+        """
 
-    def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]: ...
+    def log(self, name: str, value: T) -> T:
+        """Take a value at the program's present place, and return it unchanged; see `calls.log`."""
 
-    def iteration(self, name: str, frame: FrameType) -> AbstractContextManager[None]: ...
+    def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]:
+        """The elements of `iterable`, one iteration each; see `calls.loop`. `frame` is the caller's, whose variables
+        the loop carries. No name: its place in the source stands for one."""
 
-    def add_targets(self, targets: Mapping[str, Any], options: CheckpointOptions) -> None: ...
+    def iteration(self, name: str, frame: FrameType) -> AbstractContextManager[None]:
+        """One iteration of a loop that is written by hand; see `calls.iteration`. `frame` is the caller's."""
+
+    def add_targets(self, targets: Mapping[str, Any], options: CheckpointOptions) -> None:
+        """From now on checkpoints hold these objects, by name; see `calls.checkpointing`."""
 
 
 class Passive:

@@ -22,9 +22,9 @@ UNKNOWN = "unknown"
 
 # Calls that make an object whose state is out of reach of a checkpoint, and where that state is.
 _HIDDEN = {
-    "ctypes": "memory of C, through ctypes",
-    "cffi": "memory of C, through cffi",
-    "functools": "the cache of a function",
+    "ctypes": "C memory, through ctypes",
+    "cffi": "C memory, through cffi",
+    "functools": "a function's cache",
     "itertools": "an iterator of itertools",
 }
 _CACHES = frozenset({"lru_cache", "cache", "functools.lru_cache", "functools.cache"})
@@ -66,7 +66,9 @@ def likely_cause(
     """
     found = next(_causes(evidence, mismatch, now, restored, warnings), None)
     variable = (
-        f"{variable_in_words(state.name)} is the first that differs" if state is not None and state != mismatch else ""
+        f"the first variable that differs is {variable_in_words(state.name)}"
+        if state is not None and state != mismatch
+        else ""
     )
     if found is None:
         return variable or UNKNOWN
@@ -87,11 +89,7 @@ def _causes(
         if variable is not None:
             yield f"{mismatch.name} depends on `{variable}`, which no checkpoint could keep"
     if evidence.rewritten:
-        is_one = len(evidence.rewritten) == 1
-        yield (
-            f"{some(evidence.rewritten)} {'is' if is_one else 'are'} written and read by the script, and "
-            f"{'is' if is_one else 'are'} no part of checkpoints"
-        )
+        yield f"the script writes and reads {some(evidence.rewritten)}, and checkpoints do not contain files"
     texts = {"": evidence.script, **evidence.modules}
     trees = {path: tree for path, text in texts.items() if (tree := read(text).tree) is not None}
     if restored:
@@ -104,8 +102,8 @@ def _state_out_of_reach(trees: Mapping[str, ast.Module]) -> Iterator[str]:
     for tree in trees.values():
         for name in _settings_written_in_loops(tree):
             yield (
-                f"the script sets the environment variable {name} in a loop, and environment variables are no part of "
-                "checkpoints"
+                f"the script sets the environment variable {name} in a loop, and checkpoints do not contain "
+                "environment variables"
             )
     for path, tree in trees.items():
         for node in ast.walk(tree):
@@ -166,21 +164,19 @@ def _different_each_time(
     on_gpu = bool(now.get("gpus") or recorded.get("gpus"))
     if on_gpu and not any(name.endswith("use_deterministic_algorithms") for name, *_ in calls):
         yield (
-            "operations on a GPU may come out differently each time, unless the script calls "
+            "operations on a GPU may give different results each time, unless the script calls "
             "torch.use_deterministic_algorithms(True)"
         )
     for name, place, node in calls:
         if name in _RANDOM or name.startswith("secrets.") or (name.endswith("default_rng") and not _arguments(node)):
-            yield f"{name}() ({place}) comes out differently in every run"
+            yield f"{name}() ({place}) returns something else in every run"
         if name.rpartition(".")[2] in _SEEDS and any(map(_reads_the_clock, _arguments(node))):
-            yield f"{name}() ({place}) gets a seed that is made of the time of day"
+            yield f"{name}() ({place}) is given a seed made from the time of day"
     variables = recorded.get("variables")
     if not (isinstance(variables, Mapping) and "PYTHONHASHSEED" in variables):
         for name, place, _ in calls:
             if name == "hash":
-                yield (
-                    f"hash() ({place}) comes out differently in every process for text, unless PYTHONHASHSEED is set"
-                )
+                yield (f"hash() ({place}) of text differs from process to process, unless PYTHONHASHSEED is set")
 
 
 def _place(path: str, node: ast.stmt | ast.expr) -> str:

@@ -70,6 +70,7 @@ class Claims:
             return int(_NUMBERS.unpack_from(self._map)[1])
 
     def close(self) -> None:
+        """Let go of the shared memory. Nothing else may be called after that."""
         with self._lock:
             self._map.close()
             os.close(self._descriptor)

@@ -38,6 +38,7 @@ class RecordedValues:
 
     @classmethod
     def read(cls, store: Store, project: str, version: str) -> RecordedValues:
+        """All that the original run of a version logged; blobs are read when they are compared."""
         table = store.logs(project, versions=[version])
         names = ("epoch", "step", "name", "iteration", "type", "number", "integer", "text", "origin")
         columns = [table[name].to_pylist() for name in names]

@@ -81,7 +81,7 @@ class _Guard:
 
     def __enter__(self) -> None:
         before = _Before(random_states.global_state())
-        found = _Found()
+        found = _Observed()
         for name, value in self._named.items():
             found.look(name, value)
         stepped = len(found.optimizers)  # the statement can only reach those that it names
@@ -141,7 +141,7 @@ class _Guard:
 
 
 @dataclass(slots=True)
-class _Found:
+class _Observed:
     """What is to be watched among some values."""
 
     generators: list[Any] = field(default_factory=list)
@@ -183,7 +183,7 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
     return [(f".{name}", item) for name, item in held.items()][:_ITEMS] if isinstance(held, dict) else []
 
 
-def _watch(found: _Found, before: _Before, stepped: int) -> None:
+def _watch(found: _Observed, before: _Before, stepped: int) -> None:
     """Modes, and tensors in the order in which they are copied: a module's own statistics change the easiest. Of the
     optimizers only the first `stepped` are copied."""
     torch = sys.modules.get("torch")

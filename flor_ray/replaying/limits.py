@@ -47,7 +47,7 @@ class Watch:
         if seconds is not None and now - self._began > seconds:
             return (
                 f"The segment was ended after {now - self._began:.1f} s: its time limit is {seconds:g} s, set-up "
-                "included. Give it more by --time-limit (time_limit= in Python), or leave the limit out."
+                "included. Give it more with --time-limit (time_limit= in Python), or leave the limit out."
             )
         if now < self._next_look:
             return None
@@ -58,7 +58,7 @@ class Watch:
         given = "its limit" if self._limits.memory_bytes else f"{_MACHINE_SHARE:.0%} of this machine's memory"
         return (
             f"The segment was ended when its processes held {_size(used)} of memory: {given} is "
-            f"{_size(self._memory_bytes)}. Give it more by --memory-limit (memory_limit= in Python)"
+            f"{_size(self._memory_bytes)}. Give it more with --memory-limit (memory_limit= in Python)"
             + (", or leave the limit out." if self._limits.memory_bytes else ", or replay on fewer or larger workers.")
         )
 

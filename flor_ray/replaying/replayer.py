@@ -36,7 +36,7 @@ from flor_ray.replaying.task import Channel, Elements, ReplayTask
 from flor_ray.state import random_states
 from flor_ray.state.checkpoints import Capturer, LoadedState
 from flor_ray.state.frames import HeldLoops
-from flor_ray.state.selection import Chooser, Scope
+from flor_ray.state.selection import Chooser, LoopFrame
 from flor_ray.store import typed_values
 from flor_ray.store.objects import Objects
 
@@ -72,7 +72,7 @@ class Replayer:
         self._segment = channel.next()
         self._clock = started
         self._setup_seconds = 0.0
-        self._main: Scope | None = None
+        self._main: LoopFrame | None = None
         self._first_call = True
         self._observer = Observer(self._capturer.known, self._warn)
         self._marked = marked  # the script runs with marks in it
@@ -109,7 +109,7 @@ class Replayer:
 
     def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]:
         self._held_loops.close_left()
-        scope = Scope("main", frame, self._sources.names(frame), only_live=True)
+        scope = LoopFrame("main", frame, self._sources.names(frame), only_live=True)
         iterator = self._loop(name, iterable, scope)
         if scope.names.lines is not None:
             self._held_loops.add(iterator, frame, scope.names.lines)
@@ -117,7 +117,7 @@ class Replayer:
 
     # loops
 
-    def _loop(self, name: str | None, iterable: Iterable[T], scope: Scope) -> Generator[T, None, None]:
+    def _loop(self, name: str | None, iterable: Iterable[T], scope: LoopFrame) -> Generator[T, None, None]:
         self._begin_call()
         role = self._context.enter()
         if role is Role.MAIN:
@@ -221,7 +221,7 @@ class Replayer:
             )
         return elements.at(epoch)
 
-    def _nested_loop(self, iterable: Iterable[T], scope: Scope) -> Iterator[T]:
+    def _nested_loop(self, iterable: Iterable[T], scope: LoopFrame) -> Iterator[T]:
         epoch = self._context.epoch or 0
         first, segment = self._context.nested_in_epoch == 1, self._segment
         ran = False
@@ -254,7 +254,7 @@ class Replayer:
         role = self._context.enter_iteration(name)
         first = role is Role.MAIN and self._main is None
         if first:
-            self._main = Scope("main", frame, self._sources.iteration_names(frame), only_live=False)
+            self._main = LoopFrame("main", frame, self._sources.iteration_names(frame), only_live=False)
             if self._task.checkpoints:
                 self._capturer.enter(self._main)
             self._setup_seconds = self._lap()
@@ -345,7 +345,7 @@ class Replayer:
         if self._moved:
             raise ReplayError(_LEFT_PREFIX.format(segment=segment.id))
 
-    def _restore(self, point: Point, epoch: int, scope: Scope | None = None) -> None:
+    def _restore(self, point: Point, epoch: int, scope: LoopFrame | None = None) -> None:
         with self._reading(point, epoch):
             state = LoadedState.read(self._objects, self._task.checkpoints[epoch, point])
             self._capturer.restore(state, "main" if scope is None else scope.slot)

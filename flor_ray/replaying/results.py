@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
 
 from flor_ray.analysis import clocks
 from flor_ray.environment import hardware, inputs
@@ -28,11 +27,9 @@ from flor_ray.records import (
 from flor_ray.replaying import causes
 from flor_ray.replaying.causes import Evidence
 from flor_ray.replaying.fidelity import Comparison, RecordedValues, compare, judge
-from flor_ray.store import typed_json
 from flor_ray.store.store import Store
 
 NO_EVIDENCE = Evidence()
-_OF_SEGMENT = ("operator", "variant", "first", "last", "suffix", "names")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +97,8 @@ def write(
         read_bytes=result.read_bytes,
     )
     names = segment.names or tuple(sorted({row.name for row in rows}))
-    as_json = report_json(report) | {"names": list(names)}
-    store.write_replay(experiment.project, experiment.version, origin, segment.id, rows, as_json)
+    kept = replace(report, segment=replace(segment, names=names))
+    store.write_replay(experiment.project, experiment.version, origin, segment.id, rows, kept)
     return report
 
 
@@ -157,13 +154,6 @@ def _wanted(segment: Segment, record: LogRecord) -> bool:
     return segment.operator is Operator.DP_STAR or record.epoch is None
 
 
-def report_json(report: SegmentReport) -> dict[str, object]:
-    """A report in the form in which it is kept: what tells which segment it is of stands beside what it says."""
-    plain: dict[str, Any] = typed_json.to_plain(report)
-    segment = plain.pop("segment")
-    return {name: segment[name] for name in _OF_SEGMENT} | plain
-
-
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """What the replays of one version have shown, all together."""
@@ -171,37 +161,29 @@ class Judgement:
     verdict: Fidelity = Fidelity.UNVERIFIED
     compared: int = 0  # recorded values and states that were computed again
     cause: str | None = None
-    mismatch: Mapping[str, object] | None = None  # the first, as a report has it
+    mismatch: Mismatch | None = None  # the first
     measured: tuple[str, ...] = ()  # wanted features that measure the clock
 
     @property
     def plain(self) -> dict[str, object]:
-        """As it is in a DataFrame's attrs."""
-        mismatch = None if self.mismatch is None else dict(self.mismatch)
+        """What `attrs["fidelity"]` of a DataFrame says of the version: dicts, strings and numbers only."""
+        mismatch = None if self.mismatch is None else asdict(self.mismatch)
         return {"verdict": self.verdict.value, "compared": self.compared, "cause": self.cause, "mismatch": mismatch}
 
 
-def judged(reports: Iterable[Mapping[str, Any]]) -> dict[str, Judgement]:
-    """By version, what segments' reports say together; the worst counts. Reports are as `report_json` makes them, each
-    with its `version`; those of older releases know no verdict."""
+def judged(reports: Iterable[SegmentReport]) -> dict[str, Judgement]:
+    """By version, what segments' reports say together; the worst counts."""
     found: dict[str, Judgement] = {}
     for report in reports:
-        one = _judgement(report)
-        before = found.get(report["version"])
-        found[report["version"]] = one if before is None else _together(before, one)
+        version, one = report.segment.version, judgement(report)
+        found[version] = _together(found[version], one) if version in found else one
     return found
 
 
-def _judgement(report: Mapping[str, Any]) -> Judgement:
-    mismatch = report.get("mismatch")
-    compared = int(report.get("compared", 0)) + int(report.get("states_compared", 0))
-    if "verdict" in report:
-        verdict = Fidelity(report["verdict"])
-    elif mismatch is not None:
-        verdict = Fidelity.DIVERGED
-    else:
-        verdict = Fidelity.EXACT if compared else Fidelity.UNVERIFIED
-    return Judgement(verdict, compared, report.get("cause"), mismatch, tuple(report.get("measured", ())))
+def judgement(report: SegmentReport) -> Judgement:
+    """What one segment's report says of its version."""
+    compared = report.compared + report.states_compared
+    return Judgement(report.verdict, compared, report.cause, report.mismatch, report.measured)
 
 
 def _together(first: Judgement, second: Judgement) -> Judgement:

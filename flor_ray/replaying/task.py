@@ -61,7 +61,8 @@ class ReplayTask:
 class Channel(Protocol):
     """Where segments come from and results go to."""
 
-    def next(self) -> Segment | None: ...
+    def next(self) -> Segment | None:
+        """The next segment to replay; None: there is none, and the process ends."""
 
     def claim(self, epoch: int) -> bool:
         """Whether the segment goes on with this epoch. False: its rest has been given to another worker."""
@@ -70,7 +71,8 @@ class Channel(Protocol):
     def last(self) -> int | None:
         """The last epoch that can be claimed, as far as the segment was shortened; None: all of it."""
 
-    def done(self, result: SegmentResult) -> None: ...
+    def done(self, result: SegmentResult) -> None:
+        """What the segment that `next` gave has yielded."""
 
 
 class Elements(Generic[T]):
@@ -81,6 +83,7 @@ class Elements(Generic[T]):
         self._drawn: list[T] = []
 
     def has(self, epoch: int) -> bool:
+        """Whether the main loop comes to this epoch (from 1). Draws elements up to it."""
         while len(self._drawn) < epoch:
             try:
                 self._drawn.append(next(self._iterator))
@@ -89,6 +92,11 @@ class Elements(Generic[T]):
         return True
 
     def at(self, epoch: int) -> T:
+        """The element of an epoch (from 1).
+
+        Raises:
+            IndexError: the main loop ends before it.
+        """
         if not self.has(epoch):
             raise IndexError(f"the main loop has no epoch {epoch}")
         return self._drawn[epoch - 1]

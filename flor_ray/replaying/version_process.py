@@ -60,6 +60,7 @@ class WarmServers:
         return server
 
     def close(self) -> None:
+        """End all servers. Processes that were forked from them end too."""
         for server in self._by_environment.values():
             server.close()
         self._by_environment.clear()
@@ -90,6 +91,14 @@ class VersionProcess:
         return results.evidence(self.job.experiment, self.job.checkpoints, self._folder.texts, root)
 
     def run(self, segment: Segment, is_cancelled: Callable[[], bool]) -> SegmentResult:
+        """Replay one segment, and wait for it. `is_cancelled` is asked several times a second.
+
+        Raises:
+            Cancelled: `is_cancelled` said so.
+            LimitExceeded: the segment took more than its limits allow.
+            ScriptFailed: the script raised an exception.
+            ReplayError: the process has ended in another way.
+        """
         began, self._began = self._began or time.monotonic(), None
         watch = Watch(self.job.limits, self._process.pid, began)
         self._output_begin = self._output.stat().st_size
@@ -115,6 +124,7 @@ class VersionProcess:
         return replace(answer, warnings=warnings)
 
     def close(self) -> None:
+        """End the process, by force if it does not leave by itself, and remove its folder."""
         with contextlib.suppress(OSError):  # it has ended by itself
             self._connection.send(None)
         self._connection.close()

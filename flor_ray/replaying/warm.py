@@ -61,7 +61,7 @@ class _Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class _Imported:
+class _WarmImport:
     """What became of an import."""
 
     modules: frozenset[str]  # top-level modules that are there now, and were not before
@@ -177,7 +177,7 @@ class WarmServer:
     def _import(self, wanted: Import, avoid: frozenset[str]) -> tuple[frozenset[str], str] | None:
         """Import something. Answers why the server has to begin again without it: the modules in the way, and words."""
         try:
-            answer: _Imported = self._ask(wanted, _IMPORT_SECONDS)
+            answer: _WarmImport = self._ask(wanted, _IMPORT_SECONDS)
         except ProcessKilled as killed:
             return frozenset(), f"importing it ended the server, or took over {_IMPORT_SECONDS:.0f} s ({killed})"
         if answer.unforkable:
@@ -348,7 +348,7 @@ class _Server:
                 return None
 
 
-def _import(wanted: Import) -> _Imported:
+def _import(wanted: Import) -> _WarmImport:
     modules, threads = _top_level_modules(), set(threading.enumerate())
     error = ""
     try:
@@ -360,7 +360,7 @@ def _import(wanted: Import) -> _Imported:
     overlay.prepare()
     gc.freeze()
     new_threads = sorted(thread.name for thread in set(threading.enumerate()) - threads)
-    return _Imported(frozenset(_top_level_modules() - modules), error, _unforkable(new_threads))
+    return _WarmImport(frozenset(_top_level_modules() - modules), error, _unforkable(new_threads))
 
 
 def _top_level_modules() -> set[str]:

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from flor_ray.reports.text_tables import render
 from flor_ray.store.collecting import Done
-from flor_ray.store.retention import Plan, Storage, VersionPlan
+from flor_ray.store.retention import CollectionPlan, StoreUsage, VersionPlan
 from flor_ray.wording import counted, size
 
 _EPOCHS_SHOWN = 40  # characters of a list of epochs in a table
 
 
-def storage(found: Storage, damage: Iterable[str] = ()) -> str:
+def storage(found: StoreUsage, damage: Iterable[str] = ()) -> str:
     """A row per version, then the whole store."""
     rows = [
         [
@@ -36,8 +36,8 @@ def storage(found: Storage, damage: Iterable[str] = ()) -> str:
         )
     if found.unneeded:
         lines.append(
-            f"Nothing needs {counted(found.unneeded, 'object')} of {size(found.unneeded_bytes)}: `flor-ray gc` deletes "
-            "those that are old enough."
+            f"No longer needed: {counted(found.unneeded, 'object')} of {size(found.unneeded_bytes)}. `flor-ray gc` "
+            "deletes those that are old enough."
         )
     if found.missing:
         lines.append(
@@ -48,8 +48,9 @@ def storage(found: Storage, damage: Iterable[str] = ()) -> str:
     return "\n".join([*lines, *(f"Warning: {sentence}" for sentence in damage)])
 
 
-def storage_json(found: Storage, damage: Iterable[str] = ()) -> dict[str, object]:
-    """The same as plain values; all sizes in bytes."""
+def storage_json(found: StoreUsage, damage: Iterable[str] = ()) -> dict[str, object]:
+    """What a store holds, as `flor-ray storage --json` prints it: plain values, all sizes in bytes. `damage` are
+    sentences on files that could not be read."""
     return {
         "versions": [
             {
@@ -76,7 +77,7 @@ def storage_json(found: Storage, damage: Iterable[str] = ()) -> dict[str, object
     }
 
 
-def plan(planned: Plan, grace: str) -> str:
+def plan(planned: CollectionPlan, grace: str) -> str:
     """What gc would do: a row per version that loses checkpoints, then the objects. `grace` is the user's own word."""
     going = [item for item in planned.versions if item.dropped]
     lines = []
@@ -93,7 +94,7 @@ def plan(planned: Plan, grace: str) -> str:
         left = planned.already
         lines.append(
             f"Deletes {counted(len(planned.sweep.keys), 'object')} of {size(planned.sweep.bytes)}"
-            + (f"; {len(left.keys)} of {size(left.bytes)} of them nothing needs already." if left.keys else ".")
+            + (f"; {len(left.keys)} of {size(left.bytes)} of these are unneeded already." if left.keys else ".")
         )
     if planned.sweep.young:
         lines.append(
@@ -101,7 +102,7 @@ def plan(planned: Plan, grace: str) -> str:
             + (
                 "a run or replay that is going on may rely on."
                 if planned.live
-                else f"nothing needs then, written within the grace of {grace} (--grace makes it shorter)."
+                else f"will be unneeded then, but were written within the grace of {grace} (--grace makes it shorter)."
             )
         )
     lines += [f"All checkpoints stay where {sentence}." for sentence in planned.live]
@@ -148,5 +149,5 @@ def done(what: Done, complete: bool) -> str:
     )
     if complete:
         return f"{text} {unfinished(what.unfinished)}".rstrip()
-    left = f"{counted(what.left, 'object')} more were to go. " if what.left else ""
+    left = f"{counted(what.left, 'object')} more are still to be deleted. " if what.left else ""
     return f"{text} {left}The store is whole; run the same command again to finish."

@@ -47,7 +47,7 @@ class Basis:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ForecastRow:
     """One segment of a plan, or several of one version together."""
 
     version: str
@@ -113,7 +113,7 @@ def segment_rows(
     regions: Mapping[tuple[str, str], str],
     names: Sequence[str],
     interval: Interval = of_spreads,
-) -> list[Row]:
+) -> list[ForecastRow]:
     """A row per segment, in the schedule's order. `runs` are by version, `regions` by version and feature."""
     costs = [cost for assignment in schedule.assignments for cost in assignment]
     found = []
@@ -127,9 +127,11 @@ def segment_rows(
     return found
 
 
-def version_rows(rows: Iterable[Row], order: Iterable[str], interval: Interval = of_spreads) -> list[Row]:
+def version_rows(
+    rows: Iterable[ForecastRow], order: Iterable[str], interval: Interval = of_spreads
+) -> list[ForecastRow]:
     """The rows of each version together, versions in this order."""
-    groups: dict[str, list[Row]] = {version: [] for version in order}
+    groups: dict[str, list[ForecastRow]] = {version: [] for version in order}
     for row in rows:
         groups.setdefault(row.version, []).append(row)
     found = []
@@ -144,7 +146,7 @@ def version_rows(rows: Iterable[Row], order: Iterable[str], interval: Interval =
     return found
 
 
-def totals(rows: Sequence[Row], schedule: Schedule, basis: Basis) -> Totals:
+def totals(rows: Sequence[ForecastRow], schedule: Schedule, basis: Basis) -> Totals:
     """Of the rows of all segments."""
     work = sum(row.seconds for row in rows)
     ends: dict[str, float] = {}
@@ -176,13 +178,13 @@ def _row(
     costs: tuple[SegmentCost, ...],
     stints: tuple[Stint, ...],
     interval: Interval,
-) -> Row:
-    row = Row(version, run, features, regions, costs, stints, 0.0, 0.0)
+) -> ForecastRow:
+    row = ForecastRow(version, run, features, regions, costs, stints, 0.0, 0.0)
     low, high = _bounds(row.seconds, [row], interval)
     return replace(row, low_seconds=low, high_seconds=high)
 
 
-def _bounds(seconds: float, rows: Iterable[Row], interval: Interval) -> tuple[float, float]:
+def _bounds(seconds: float, rows: Iterable[ForecastRow], interval: Interval) -> tuple[float, float]:
     """The interval of what these rows take: that of one worker which does all of them, in proportion, since on several
     workers some versions are set up more than once."""
     pairs = sorted((pair for row in rows for pair in row.pairs), key=lambda pair: pair[1].setup_seconds)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
-from flor_ray.patching.patching import DOUBTFUL_BELOW, Finding, Patched, Verdict
+from flor_ray.patching.patching import DOUBTFUL_BELOW, Fate, Finding, Patched
 from flor_ray.patching.statements import Pinning, Propagated
 from flor_ray.records import PinnedPlace
 from flor_ray.reports.replays import pin_hint
@@ -16,12 +16,12 @@ from flor_ray.reports.text_tables import render
 from flor_ray.wording import some_versions
 
 _WORDS = {
-    Verdict.PLACED: "placed",
-    Verdict.PINNED: "pinned",
-    Verdict.PRESENT: "already there",
-    Verdict.REFUSED: "refused",
+    Fate.PLACED: "placed",
+    Fate.PINNED: "pinned",
+    Fate.PRESENT: "already there",
+    Fate.REFUSED: "refused",
 }
-_DOUBTFUL = f"{_WORDS[Verdict.PLACED]} with a confidence below {DOUBTFUL_BELOW}"
+_DOUBTFUL = f"{_WORDS[Fate.PLACED]} with a confidence below {DOUBTFUL_BELOW}"
 _NOWHERE = "without it (no code logs it now)"
 _OUTCOMES = (*list(_WORDS.values())[:1], _DOUBTFUL, *list(_WORDS.values())[1:], _NOWHERE)
 _AROUND = 4  # lines shown before and after a best guess
@@ -35,7 +35,7 @@ def table(found: Propagated, width: int) -> str:
         row = [
             some_versions(versions).removeprefix("version "),
             finding.name,
-            _WORDS[finding.verdict],
+            _WORDS[finding.fate],
             where(finding),
             confidence,
             why(finding),
@@ -67,11 +67,11 @@ def _counts(found: Propagated) -> list[str]:
 
 
 def _outcome(findings: Sequence[Finding]) -> str:
-    verdicts = {finding.verdict for finding in findings}
-    if Verdict.REFUSED not in verdicts and any(finding.is_doubtful for finding in findings):
+    fates = {finding.fate for finding in findings}
+    if Fate.REFUSED not in fates and any(finding.is_doubtful for finding in findings):
         return _DOUBTFUL
-    worst = (verdict for verdict in (Verdict.REFUSED, Verdict.PLACED, Verdict.PINNED, Verdict.PRESENT))
-    return next((_WORDS[verdict] for verdict in worst if verdict in verdicts), _NOWHERE)
+    worst = (fate for fate in (Fate.REFUSED, Fate.PLACED, Fate.PINNED, Fate.PRESENT))
+    return next((_WORDS[fate] for fate in worst if fate in fates), _NOWHERE)
 
 
 def where(finding: Finding) -> str:
@@ -98,7 +98,7 @@ def advice(found: Propagated) -> list[str]:
     lines = []
     for name in found.names:
         mine = [(version, finding) for version, finding in found.findings if finding.name == name]
-        refused = [(version, finding) for version, finding in mine if finding.verdict is Verdict.REFUSED]
+        refused = [(version, finding) for version, finding in mine if finding.fate is Fate.REFUSED]
         doubtful = [(version, finding) for version, finding in mine if finding.is_doubtful]
         for version, finding in sorted([*refused, *doubtful], key=lambda pair: pair[1].path is None)[:1]:
             lines.append(pin_hint(name, version, finding.best_guess, finding.path is not None))
@@ -123,7 +123,7 @@ def _diff_of_group(patched: Patched, versions: Sequence[str]) -> str:
     for finding in patched.findings:
         place = f" at {where(finding)}" if finding.line is not None else f" {where(finding)}".rstrip()
         confidence = f", confidence {finding.confidence:.2f}" if finding.confidence and finding.confidence < 1 else ""
-        lines.append(f"# {finding.name}: {_WORDS[finding.verdict]}{place}{confidence}: {why(finding)}")
+        lines.append(f"# {finding.name}: {_WORDS[finding.fate]}{place}{confidence}: {why(finding)}")
         lines += [f"#   {line}" for line in _excerpt(finding, patched.originals)]
     return "\n".join(lines) + "\n" + diff_of(patched)
 
@@ -164,32 +164,33 @@ def pinned(done: Pinning) -> str:
     column = f", at column {place.pin.indent}" if place.pin.indent is not None else ""
     lines = [f"Pinned {name} after line {place.pin.after}{column} of {there}:", ""]
     lines += diff_of(done.after.patched[place.version]).rstrip("\n").split("\n")
-    same = _changed(done, Verdict.PINNED, place.version)
-    through = _changed(done, Verdict.PLACED, place.version)
+    same = _changed(done, Fate.PINNED, place.version)
+    through = _changed(done, Fate.PLACED, place.version)
     lines.append("")
     if same:
-        lines.append(f"It holds with the same file in {some_versions(same)}")
+        lines.append(f"It also holds where the file is the same: {some_versions(same)}")
     if through:
-        lines.append(f"Through it, the place is another one now in {some_versions(through)}")
+        lines.append(f"It has changed the place in {some_versions(through)}")
     if left := [v for v, patched in done.after.patched.items() if name in patched.refused]:
         lines.append(f"Still refused in {some_versions(left)}")
     if old := [v for v in (place.version, *same, *through) if v in done.answered]:
-        lines.append(f"Values of earlier replays stay until flor-ray replay {name} --again, in {some_versions(old)}")
+        lines.append(f"Values of earlier replays stay until `flor-ray replay {name} --again`: {some_versions(old)}")
     return "\n".join(lines).rstrip("\n")
 
 
-def _changed(done: Pinning, verdict: Verdict, but: str) -> list[str]:
-    """Other versions in which the statement has got this verdict, or another place, by the pin."""
+def _changed(done: Pinning, fate: Fate, but: str) -> list[str]:
+    """Other versions in which the statement has this fate, or another place, because of the pin."""
     name, found = done.place.name, []
     for version, patched in done.after.patched.items():
         here = [f for f in patched.findings if f.name == name]
         before = [f for f in done.before.patched[version].findings if f.name == name]
-        if version != but and here != before and {f.verdict for f in here} == {verdict}:
+        if version != but and here != before and {f.fate for f in here} == {fate}:
             found.append(version)
     return found
 
 
 def unpinned(places: Sequence[PinnedPlace]) -> str:
+    """One line for each pin that was removed."""
     return "\n".join(
         f"Removed the pin of {place.name} after {place.path}:{place.pin.after} of version {place.version[:8]} "
         f"(by {place.who})."
@@ -208,7 +209,7 @@ def as_json(found: Propagated, with_diff: bool) -> list[dict[str, object]]:
             "version": version,
             "run": found.experiments[version].run,
             "name": finding.name,
-            "outcome": finding.verdict.value,
+            "outcome": finding.fate.value,
             "file": finding.path,
             "line": finding.line,
             "confidence": finding.confidence,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from flor_ray.planning.replay_plan import Prepared
 from flor_ray.records import Operator, Segment
 from flor_ray.reports import forecasts, html, replays, timeline_page, timelines
-from flor_ray.reports.forecasts import Basis, Row, Totals
+from flor_ray.reports.forecasts import Basis, ForecastRow, Totals
 from flor_ray.reports.text_tables import render
 from flor_ray.scheduler import tradeoff
 from flor_ray.scheduler.tradeoff import TradeOff
@@ -37,14 +37,14 @@ class Explanation:
     __repr__ = __str__
 
     @cached_property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ForecastRow]:
         """One per segment, in the order of the schedule."""
         prepared = self.prepared
         regions = {(v, name): str(r) for v, patch in prepared.patched.items() for name, r in patch.regions.items()}
         return forecasts.segment_rows(prepared.schedule, self.runs, regions, prepared.names, self.basis.interval)
 
     @cached_property
-    def versions(self) -> list[Row]:
+    def versions(self) -> list[ForecastRow]:
         """One per version, in the order in which they were recorded."""
         return forecasts.version_rows(self.rows, self.prepared.experiments, self.basis.interval)
 
@@ -103,7 +103,7 @@ _COLUMNS = {
 }
 
 
-def _frame_row(row: Row) -> tuple[object, ...]:
+def _frame_row(row: ForecastRow) -> tuple[object, ...]:
     segment, stint = row.costs[0].segment, row.stints[0]
     words = (row.version, row.run, ", ".join(row.features), ", ".join(row.regions), segment.operator.value)
     variant = segment.variant.value if segment.operator is Operator.DP_I else ""
@@ -196,7 +196,7 @@ def _known(prepared: Prepared) -> list[str]:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def _version_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+def _version_table(rows: Sequence[ForecastRow]) -> tuple[list[str], list[list[str]]]:
     """Columns of which nothing is known in any row are left out."""
     unsure = any(row.high_seconds > row.low_seconds for row in rows)
     reads = any(row.read_bytes for row in rows)
@@ -237,7 +237,7 @@ def _knee(rows: Sequence[TradeOff]) -> str:
     )
 
 
-def _spans(row: Row) -> str:
+def _spans(row: ForecastRow) -> str:
     """Epochs of all segments; pieces that follow each other are one."""
     joined: list[tuple[Segment, int]] = []  # first segment, last epoch
     for segment in (c.segment for c in row.costs):
@@ -295,7 +295,7 @@ def _tradeoff_parts(explanation: Explanation) -> list[str]:
     return [chart, html.table(columns, cells, columns[:-1], marked), html.paragraph(_knee(rows), soft=True)]
 
 
-def _segment_table(rows: Sequence[Row]) -> str:
+def _segment_table(rows: Sequence[ForecastRow]) -> str:
     columns = ["version", "run", "worker", "features", "region", "epochs", "operator"]
     columns += ["begin s", "set-up s", "run s", "low s", "high s", "reads"]
     cells = []

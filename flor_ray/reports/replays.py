@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from flor_ray.records import Checkpoint, EpochTimes, Experiment, Fidelity, Outcome, Point, SegmentReport, Skip
+from flor_ray.records import Checkpoint, EpochTimes, Experiment, Fidelity, Mismatch, Outcome, Point, SegmentReport, Skip
 from flor_ray.replaying import causes
-from flor_ray.replaying.results import Judgement, judged, report_json
+from flor_ray.replaying.results import Judgement, judged
 from flor_ray.reports.text_tables import render
 from flor_ray.wording import duration, some_versions, span
 
@@ -117,13 +117,9 @@ def problems(prepared: Prepared, outcome: Outcome) -> list[str]:
         version = f"version {report.segment.version[:8]}: "
         found += [version + warning for warning in report.warnings]
         found += [version + describe_doubt(feature, variable) for feature, variable in report.doubtful.items()]
-    for judged_version, judgement in _judgements(outcome).items():
+    for judged_version, judgement in judged(outcome.reports).items():
         found += [f"version {judged_version[:8]}: {sentence}" for sentence in describe_judgement(judgement)]
     return list(dict.fromkeys(found))
-
-
-def _judgements(outcome: Outcome) -> dict[str, Judgement]:
-    return judged(report_json(report) | {"version": report.segment.version} for report in outcome.reports)
 
 
 def summary(prepared: Prepared, outcome: Outcome) -> pd.DataFrame:
@@ -131,7 +127,7 @@ def summary(prepared: Prepared, outcome: Outcome) -> pd.DataFrame:
     import pandas as pd
 
     failed = {segment.version for segment, _ in outcome.failures}
-    judgements = _judgements(outcome)
+    judgements = judged(outcome.reports)
     replayed = {cost.segment.version for cost in prepared.costs}
     rows = []
     for version, experiment in prepared.experiments.items():
@@ -153,6 +149,7 @@ def summary(prepared: Prepared, outcome: Outcome) -> pd.DataFrame:
 
 
 def describe_doubt(feature: str, variable: str) -> str:
+    """What the reader must know of a feature that depends on a variable which no checkpoint could keep."""
     return (
         f"{feature} depends on {variable!r}, which could not be kept in checkpoints: replayed values of this version "
         "may not be those of the original run"
@@ -175,19 +172,20 @@ def describe_judgement(judgement: Judgement) -> list[str]:
     return found
 
 
-def describe_mismatch(mismatch: Mapping[str, object], cause: str | None = None) -> str:
-    """What a mismatch means to the reader of a DataFrame, from its form in a replay's report."""
-    recorded, replayed = mismatch["recorded"], mismatch["replayed"]
-    place = ", ".join(f"{part} {mismatch[part]}" for part in ("epoch", "step") if mismatch[part] is not None)
-    if mismatch.get("of_state"):
-        variable = causes.variable_in_words(str(mismatch["name"]))
+def describe_mismatch(mismatch: Mismatch, cause: str | None = None) -> str:
+    """What a mismatch means to the reader of a DataFrame."""
+    recorded, replayed = mismatch.recorded, mismatch.replayed
+    parts = [("epoch", mismatch.epoch), ("step", mismatch.step)]
+    place = ", ".join(f"{part} {at}" for part, at in parts if at is not None)
+    if mismatch.of_state:
+        variable = causes.variable_in_words(mismatch.name)
         sentence = (
             f"the state{f' at {place}' if place else ''} is not the recorded one: {variable} differs "
             f"(recorded: {recorded}; replayed: {replayed})"
         )
     else:
         of = f" ({place})" if place else ""
-        sentence = f"its replay computed {mismatch['name']}{of} as {replayed}, and {recorded} was recorded"
+        sentence = f"its replay computed {mismatch.name}{of} as {replayed}, but {recorded} was recorded"
     return f"{sentence}: {_MAY_DIFFER}{'' if cause is None else f'. Likely cause: {cause}'}"
 
 

@@ -36,7 +36,7 @@ _COLUMNS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class SimulatedWork:
     """What is replayed, and how its estimates learn (None: they do not)."""
 
     costs: tuple[SegmentCost, ...]
@@ -45,7 +45,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SimulatedRow:
     """A simulated replay on so many workers."""
 
     workers: int
@@ -68,7 +68,7 @@ class Row:
 class Simulated:
     """One row per number of workers, and what each worker did."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[SimulatedRow, ...]
     segments: int
     stints: Mapping[int, tuple[Stint, ...]] = field(default_factory=dict, repr=False)  # by number of workers
 
@@ -87,25 +87,25 @@ class Simulated:
         return "\n".join([count, *table])
 
 
-def _cell(row: Row, name: str) -> str:
+def _cell(row: SimulatedRow, name: str) -> str:
     value = getattr(row, name)
     digits = {"ratio": 3, "gpu_hours": 2}.get(name, 1)
     return str(value) if isinstance(value, int) else f"{value:.{digits}f}"
 
 
-def of_prepared(prepared: Prepared) -> Work:
+def of_prepared(prepared: Prepared) -> SimulatedWork:
     """What a replay of the store would run, by its own profile."""
-    return Work(prepared.scheduled.estimates, prepared.scheduled.cutting, prepared.scheduled.model)
+    return SimulatedWork(prepared.scheduled.estimates, prepared.scheduled.cutting, prepared.scheduled.model)
 
 
-def simulated(work: Work, workers: Sequence[int], world: World | None = None, seed: int = 0) -> Simulated:
+def simulated(work: SimulatedWork, workers: Sequence[int], world: World | None = None, seed: int = 0) -> Simulated:
     """The replay on each number of workers, in a world without trouble unless it is described.
 
     The same arguments give the same result. Raises UsageError for less than one worker, and for a world in which the
     replay cannot end.
     """
     if not workers or min(workers) < 1:
-        raise UsageError(f"workers is {', '.join(map(str, workers)) or 'empty'}; each number must be at least 1.")
+        raise UsageError(f"workers={list(workers)}: give at least one number, and each of at least 1.")
     rows, stints = [], {}
     for number in sorted(set(workers)):
         planned = schedule(work.costs, number, work.cutting)
@@ -116,7 +116,7 @@ def simulated(work: Work, workers: Sequence[int], world: World | None = None, se
             raise UsageError(f"{error} (on {number} workers).") from error
         stints[number] = found.stints
         rows.append(
-            Row(
+            SimulatedRow(
                 workers=number,
                 makespan_seconds=found.makespan_seconds,
                 lower_bound_seconds=planned.lower_bound_seconds,

@@ -58,7 +58,7 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class IdleSpell:
     """Time in which a worker did nothing."""
 
     worker: str
@@ -116,7 +116,7 @@ def use(timeline: Timeline) -> Use:
     return Use(busy, sum(stint.setup_seconds for stint in done), wasted, idle, len(others))
 
 
-def longest_gap(timeline: Timeline) -> Gap | None:
+def longest_gap(timeline: Timeline) -> IdleSpell | None:
     """The longest time in which a worker that has run something did nothing; None if there was none."""
     found: tuple[float, float, str, Stint | None] | None = None  # began, ended, worker, what it did next
     until = timeline.makespan_seconds
@@ -130,7 +130,7 @@ def longest_gap(timeline: Timeline) -> Gap | None:
     if found is None:
         return None
     began, ended, worker, after = found
-    return Gap(worker, began, ended, _why_idle(timeline, worker, began, after))
+    return IdleSpell(worker, began, ended, _why_idle(timeline, worker, began, after))
 
 
 def _why_idle(timeline: Timeline, worker: str, began: float, after: Stint | None) -> str:
@@ -210,7 +210,7 @@ def find(files: Files, project: str, replay: str = "") -> Timeline:
     try:
         return _KEPT.read(files, project, fitting[0])
     except FileNotFoundError:
-        raise StoreError(f"Somebody has just deleted the timeline of {fitting[0]} from {files.url}.") from None
+        raise StoreError(f"The timeline of {fitting[0]} has just been deleted from {files.url}.") from None
 
 
 def _to_plain(timeline: Timeline) -> object:

@@ -25,13 +25,13 @@ import numpy as np
 from flor_ray.errors import ReplayError, StoreError
 from flor_ray.records import GRADIENTS
 from flor_ray.state import frames, random_states, stateful
-from flor_ray.state.comparing import Difference, first_difference
+from flor_ray.state.comparing import StateDifference, first_difference
 from flor_ray.state.fingerprint import fingerprint
 from flor_ray.state.merge import Merger
 from flor_ray.state.pickling import LoadedState, Reference, StatePickler, references_to, resolver
-from flor_ray.state.reachable import Place, reach
-from flor_ray.state.selection import ATOMS, CODE, LISTED, Chooser, Entry, Holder, Scope, is_atom_or_code
-from flor_ray.state.snapshots import Arenas, Slot, Snapshot, gather
+from flor_ray.state.reachable import ReachedPlace, reach
+from flor_ray.state.selection import ATOMS, CODE, LISTED, Chooser, Holder, LoopEntry, LoopFrame, is_atom_or_code
+from flor_ray.state.snapshots import Arenas, ArenaSlot, Snapshot, gather
 
 __all__ = ["Capturer", "LoadedState"]
 
@@ -44,8 +44,8 @@ class Capturer:
     recording: bool = True
     targets: dict[str, Any] = field(default_factory=dict)
     arenas: Arenas = field(default_factory=Arenas)
-    _entries: dict[str, Entry] = field(default_factory=dict)  # by slot
-    _epochs_copies: list[Slot] = field(default_factory=list)  # of the first point of an epoch, for the second
+    _entries: dict[str, LoopEntry] = field(default_factory=dict)  # by slot
+    _epochs_copies: list[ArenaSlot] = field(default_factory=list)  # of the first point of an epoch, for the second
 
     def add(self, named: Mapping[str, Any]) -> None:
         """List objects."""
@@ -53,11 +53,11 @@ class Capturer:
 
     # a loop begins
 
-    def enter(self, scope: Scope, iterable: object = None) -> None:
+    def enter(self, scope: LoopFrame, iterable: object = None) -> None:
         """Remember what the loop that begins now can reach."""
         names = scope.names
         everything = names.bound | names.changed | names.called | names.mentioned
-        frame = Place(
+        frame = ReachedPlace(
             scope.slot,
             lambda: frames.read(scope.frame, everything),
             lambda values, remove: frames.write(scope.frame, values, remove),
@@ -84,7 +84,7 @@ class Capturer:
         values = {
             (place.key, name): Holder(value, self.recording) for place in places for name, value in place.read().items()
         }
-        entry = Entry(scope, reached, places, anchors, values)
+        entry = LoopEntry(scope, reached, places, anchors, values)
         self._entries[scope.slot] = entry
         references = self._references(entry)
         known_prints = {}
@@ -97,10 +97,10 @@ class Capturer:
                 if not self.chooser.is_kept_anyway(entry, place, name, value, references):
                     entry.prints[place.key, name] = known_prints.get(id(value)) or fingerprint(value)
 
-    def _listed(self) -> Iterator[Place]:
+    def _listed(self) -> Iterator[ReachedPlace]:
         plain = {n: v for n, v in self.targets.items() if not stateful.is_anchor(v) and not isinstance(v, ATOMS)}
         if plain:
-            yield Place(LISTED, lambda: dict(plain), lambda values, remove: None)
+            yield ReachedPlace(LISTED, lambda: dict(plain), lambda values, remove: None)
 
     def _objects(self, slot: str) -> dict[str, Any]:
         """Everything that keeps its identity while the loop in `slot` runs, by path."""
@@ -117,7 +117,7 @@ class Capturer:
                 found |= entry.reached.code
         return found
 
-    def _references(self, entry: Entry) -> dict[int, Reference]:
+    def _references(self, entry: LoopEntry) -> dict[int, Reference]:
         return references_to(self._objects(entry.scope.slot), self._code(entry.scope.slot))
 
     def known(self) -> dict[str, Any]:
@@ -179,14 +179,14 @@ class Capturer:
 
     # comparing
 
-    def difference(self, state: LoadedState, slot: str, ignored: frozenset[str]) -> Difference | None:
+    def difference(self, state: LoadedState, slot: str, ignored: frozenset[str]) -> StateDifference | None:
         """Where what is there now differs first from a state that was kept at this place. `ignored` are variables."""
         entry, objects = self._entries[slot], self._objects(slot)
         body = state.body(resolver(objects, self._code(slot)))
         for name, saved in body["rng"].items():
             now = random_states.global_state().get(name)
             if now is not None and pickle.dumps(pickle.loads(saved)) != pickle.dumps(now):
-                return Difference(f"the random state of {name}", "a state", "another one")
+                return StateDifference(f"the random state of {name}", "a state", "another one")
         owned = stateful.owned_parameters(objects.values())
         for path, saved in body["objects"].items():
             if path not in objects:
@@ -242,7 +242,7 @@ class Capturer:
                 self._put(entry, place, new[key])
         random_states.set_global_state({name: pickle.loads(state) for name, state in body["rng"].items()})
 
-    def _put(self, entry: Entry, place: Place, values: dict[str, Any]) -> None:
+    def _put(self, entry: LoopEntry, place: ReachedPlace, values: dict[str, Any]) -> None:
         current = place.read()
         in_frame = place is entry.places[0]
         if place.key in (LISTED, "objects"):
@@ -261,7 +261,7 @@ class Capturer:
                 stale.append(name)  # better unbound than a wrong value
         place.write({n: v for n, v in values.items() if n not in current or current[n] is not v}, stale)
 
-    def _refuse_what_changed(self, entry: Entry, saved: Mapping[str, Mapping[str, Any]]) -> None:
+    def _refuse_what_changed(self, entry: LoopEntry, saved: Mapping[str, Mapping[str, Any]]) -> None:
         """What is not in the checkpoint had not changed then: it must not have changed here in later epochs."""
         for (key, name), was in entry.prints.items():
             place_saved = saved.get(key)

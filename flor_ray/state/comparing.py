@@ -22,7 +22,7 @@ _SHOWN = 60  # characters of a value
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class StateDifference:
     """The first place where two states differ."""
 
     path: str  # such as `net.0.weight`, or `best`
@@ -31,11 +31,11 @@ class Difference:
 
 
 @dataclass(slots=True)
-class _Walk:
+class _PairWalk:
     left: int = _NODES
     seen: set[int] = field(default_factory=set)
 
-    def find(self, path: str, saved: Any, living: Any) -> Difference | None:
+    def find(self, path: str, saved: Any, living: Any) -> StateDifference | None:
         """The first difference between a value that was kept and the one that is there now."""
         self.left -= 1
         if saved is living or self.left < 0 or id(saved) in self.seen:
@@ -47,14 +47,14 @@ class _Walk:
         self.seen.add(id(saved))
         if random_states.is_generator(saved) and random_states.is_generator(living):
             same = _plain(random_states.state_of(saved)) == _plain(random_states.state_of(living))
-            return None if same else Difference(path, "a generator's state", "another one")
+            return None if same else StateDifference(path, "a generator's state", "another one")
         if stateful.is_array(saved):
             return self._array(path, saved, living)
         return next(self._parts(path, saved, living), None)
 
-    def _array(self, path: str, saved: Any, living: Any) -> Difference | None:
+    def _array(self, path: str, saved: Any, living: Any) -> StateDifference | None:
         if type(saved) is not type(living) or saved.shape != living.shape or saved.dtype != living.dtype:
-            return Difference(path, _kind(saved), _kind(living))
+            return StateDifference(path, _kind(saved), _kind(living))
         if stateful.is_tensor(saved):
             if saved.layout is not sys.modules["torch"].strided or saved.is_quantized:
                 return None
@@ -69,23 +69,23 @@ class _Walk:
             equal = bool(sys.modules["numpy"].array_equal(left, right, equal_nan=left.dtype.kind in "fc"))
         if equal:
             return None
-        return Difference(path, _kind(saved), f"another, by up to {_far(left, right):.3g}")
+        return StateDifference(path, _kind(saved), f"another, by up to {_far(left, right):.3g}")
 
-    def _parts(self, path: str, saved: Any, living: Any) -> Iterator[Difference]:
+    def _parts(self, path: str, saved: Any, living: Any) -> Iterator[StateDifference]:
         """Differences among the items and attributes of two values."""
         if type(saved) is not type(living):
             return
         if isinstance(saved, Mapping):
             pairs = [(f"{path}.{key!s:.40}", item, living[key]) for key, item in saved.items() if key in living]
             if len(saved) != len(living):
-                yield Difference(path, f"{len(saved)} items", f"{len(living)} items")
+                yield StateDifference(path, f"{len(saved)} items", f"{len(living)} items")
         elif isinstance(saved, list | tuple):
             pairs = [(f"{path}[{index}]", a, b) for index, (a, b) in enumerate(zip(saved, living, strict=False))]
             if len(saved) != len(living):
-                yield Difference(path, f"{len(saved)} items", f"{len(living)} items")
+                yield StateDifference(path, f"{len(saved)} items", f"{len(living)} items")
         elif isinstance(saved, set | frozenset):
             if len(saved) != len(living):
-                yield Difference(path, f"{len(saved)} items", f"{len(living)} items")
+                yield StateDifference(path, f"{len(saved)} items", f"{len(living)} items")
             return
         else:
             held, now = attributes(saved), attributes(living)
@@ -96,9 +96,9 @@ class _Walk:
                 yield found
 
 
-def first_difference(path: str, saved: Any, living: Any) -> Difference | None:
+def first_difference(path: str, saved: Any, living: Any) -> StateDifference | None:
     """Where a value that was kept and the one that is there now differ first; None if they do not."""
-    return _Walk().find(path, saved, living)
+    return _PairWalk().find(path, saved, living)
 
 
 def _is_private_number(name: str, value: Any) -> bool:
@@ -112,8 +112,8 @@ def _same_number(left: Any, right: Any) -> bool:
     return type(left) is not type(right) or left == right  # of another kind: an object that is made anew
 
 
-def _different(path: str, saved: Any, living: Any) -> Difference:
-    return Difference(path, str(saved)[:_SHOWN], str(living)[:_SHOWN])
+def _different(path: str, saved: Any, living: Any) -> StateDifference:
+    return StateDifference(path, str(saved)[:_SHOWN], str(living)[:_SHOWN])
 
 
 def _kind(value: Any) -> str:

@@ -177,10 +177,18 @@ class LoadedState:
 
     @classmethod
     def read(cls, objects: Objects, key: str) -> LoadedState:
+        """The checkpoint with this key.
+
+        Raises:
+            StoreError: an object of it is missing or corrupt.
+        """
         manifest, parts = snapshots.read(objects, key)
         return cls(manifest.skeleton, parts, manifest.buffers)
 
     def body(self, resolve: Callable[[Reference], Any]) -> dict[str, Any]:
+        """The state, unpickled anew: what is changed in it is not seen by the next call. `resolve` is given each
+        reference to an object of the script, and returns that object."""
+
         def found(*reference: Any) -> Any:
             return self._tensor(*reference[1:]) if reference[0] == "tensor" else resolve(reference)
 

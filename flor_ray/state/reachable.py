@@ -7,8 +7,8 @@
                           ──> method, partial ── their objects      push = history.append
                           ──> object, container ── what is in them  self.trainer.scheduler
 
-Each of these is a `Place`: somewhere that holds values by name. A library's code is not followed: its functions change
-what they are given, not what they hide.
+Each of these is a `ReachedPlace`: somewhere that holds values by name. A library's code is not followed: its functions
+change what they are given, not what they hide.
 
 What may live here: walking live Python objects, and reading byte code. No files, no torch.
 """
@@ -30,7 +30,7 @@ _LRU_CACHE = type(functools.lru_cache(lambda: None))
 
 
 @dataclass(slots=True)
-class Place:
+class ReachedPlace:
     """Somewhere that holds values by name. `key` is the same in every process that runs this code."""
 
     key: str
@@ -47,7 +47,7 @@ class Place:
 class Reached:
     """`code` holds functions and classes, `others` everything else that was met on the way; both by stable keys."""
 
-    places: list[Place]
+    places: list[ReachedPlace]
     code: dict[str, Any]
     others: dict[str, Any]
 
@@ -88,7 +88,7 @@ class _Walk:
         self._queue: collections.deque[tuple[str, Any]] = collections.deque()
         self._seen: set[int] = set()
         self._globals: dict[str, tuple[MutableMapping[str, Any], set[str], set[str]]] = {}  # all names, stored names
-        self._places: list[Place] = []
+        self._places: list[ReachedPlace] = []
         self._objects: dict[str, Any] = {}
         self.code: dict[str, Any] = {}
         self.others: dict[str, Any] = {}
@@ -105,10 +105,10 @@ class _Walk:
             self._seen.add(id(value))
             self._follow(path, value)
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[ReachedPlace]:
         found = [_global_place(key, *parts) for key, parts in sorted(self._globals.items())]
         if self._objects:
-            found.append(Place("objects", lambda: dict(self._objects), lambda values, remove: None))
+            found.append(ReachedPlace("objects", lambda: dict(self._objects), lambda values, remove: None))
         return found + self._places
 
     def _follow(self, path: str, value: Any) -> None:
@@ -247,35 +247,37 @@ def _is_filled(cell: types.CellType) -> bool:
         return False
 
 
-def _global_place(key: str, namespace: MutableMapping[str, Any], names: set[str], stored: set[str]) -> Place:
+def _global_place(key: str, namespace: MutableMapping[str, Any], names: set[str], stored: set[str]) -> ReachedPlace:
     def write(values: Mapping[str, Any], remove: Iterable[str]) -> None:
         namespace.update(values)
         for name in remove:
             namespace.pop(name, None)
 
-    return Place(f"{key}.<globals>", lambda: {n: namespace[n] for n in sorted(names) if n in namespace}, write, stored)
+    return ReachedPlace(
+        f"{key}.<globals>", lambda: {n: namespace[n] for n in sorted(names) if n in namespace}, write, stored
+    )
 
 
-def _closure_place(key: str, cells: Mapping[str, types.CellType]) -> Place:
+def _closure_place(key: str, cells: Mapping[str, types.CellType]) -> ReachedPlace:
     def write(values: Mapping[str, Any], remove: Iterable[str]) -> None:
         for name, value in values.items():
             cells[name].cell_contents = value
 
-    return Place(
+    return ReachedPlace(
         key, lambda: {n: c.cell_contents for n, c in sorted(cells.items()) if _is_filled(c)}, write, binds_all=True
     )
 
 
-def _dict_place(key: str, held: dict[str, Any]) -> Place:
+def _dict_place(key: str, held: dict[str, Any]) -> ReachedPlace:
     def write(values: Mapping[str, Any], remove: Iterable[str]) -> None:
         held.update(values)
         for name in remove:
             held.pop(name, None)
 
-    return Place(key, lambda: {n: v for n, v in held.items() if n != "__wrapped__"}, write, binds_all=True)
+    return ReachedPlace(key, lambda: {n: v for n, v in held.items() if n != "__wrapped__"}, write, binds_all=True)
 
 
-def _class_place(key: str, kind: type) -> Place:
+def _class_place(key: str, kind: type) -> ReachedPlace:
     def read() -> dict[str, Any]:
         return {name: value for name, value in vars(kind).items() if _is_class_data(name, value)}
 
@@ -286,4 +288,4 @@ def _class_place(key: str, kind: type) -> Place:
         for name in remove:
             delattr(kind, name)
 
-    return Place(key, read, write, binds_all=True)
+    return ReachedPlace(key, read, write, binds_all=True)

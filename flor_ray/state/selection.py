@@ -24,7 +24,7 @@ from flor_ray.analysis.loops import LoopNames
 from flor_ray.state import stateful
 from flor_ray.state.fingerprint import fingerprint
 from flor_ray.state.pickling import Reference, own_items, pickles
-from flor_ray.state.reachable import Place, Reached
+from flor_ray.state.reachable import Reached, ReachedPlace
 
 _STATE_BYTES = 2 << 30  # what surely is state is kept up to this; more is reported as not captured
 _VARIABLE_BYTES = 16 << 20  # so is what the loop merely assigns, such as a batch, up to this
@@ -39,7 +39,7 @@ LISTED = "listed"  # the place of listed objects without state_dict
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class LoopFrame:
     """A frame whose loop carries variables. `slot` names it within a checkpoint: "main" or "nested"."""
 
     slot: str
@@ -63,12 +63,12 @@ class Holder:
 
 
 @dataclass(slots=True)
-class Entry:
+class LoopEntry:
     """A loop that is running, as it was when it began."""
 
-    scope: Scope
+    scope: LoopFrame
     reached: Reached
-    places: list[Place]  # the frame's is the first
+    places: list[ReachedPlace]  # the frame's is the first
     anchors: dict[str, Any]  # objects that keep their identity, by path
     values: dict[tuple[str, str], Holder]  # by place and name
     prints: dict[tuple[str, str], str] = field(default_factory=dict)  # of what is not kept unless it changes
@@ -79,8 +79,8 @@ class Entry:
 class _Candidate:
     """A name of a running loop, and what it holds now."""
 
-    entry: Entry
-    place: Place
+    entry: LoopEntry
+    place: ReachedPlace
     name: str
     value: Any
 
@@ -142,7 +142,7 @@ class _Candidate:
 
 
 @dataclass(slots=True)
-class Choice:
+class Selection:
     """What goes into a snapshot of one loop, and what should and cannot."""
 
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)  # by place and name
@@ -160,8 +160,9 @@ class Chooser:
     left_out: dict[int, tuple[Holder, dict[str, str]]] = field(default_factory=dict)  # id -> attribute -> print
     _returned: set[tuple[int, str]] = field(default_factory=set)  # left out at first, kept since they have changed
 
-    def choose(self, entry: Entry, references: Mapping[int, Reference]) -> Choice:
-        choice = Choice()
+    def choose(self, entry: LoopEntry, references: Mapping[int, Reference]) -> Selection:
+        """What goes into a snapshot of this loop now. `references` are the objects kept apart, by id."""
+        choice = Selection()
         for place in entry.places:
             candidates = [_Candidate(entry, place, name, value) for name, value in place.read().items()]
             kept = {each.name: each.value for each in candidates if self._goes_in(each, references, choice)}
@@ -170,7 +171,7 @@ class Chooser:
         self._look_at_what_was_left_out(references, choice)
         return choice
 
-    def _goes_in(self, candidate: _Candidate, references: Mapping[int, Reference], choice: Choice) -> bool:
+    def _goes_in(self, candidate: _Candidate, references: Mapping[int, Reference], choice: Selection) -> bool:
         """Whether a value is kept. What should be kept and cannot be is noted in `choice`."""
         if candidate.needs_no_keeping:
             return False
@@ -193,7 +194,7 @@ class Chooser:
         return was is None or _is_consumed(candidate.value) or fingerprint(candidate.value) != was
 
     def _tell(
-        self, candidate: _Candidate, has_changed: bool, references: Mapping[int, Reference], choice: Choice
+        self, candidate: _Candidate, has_changed: bool, references: Mapping[int, Reference], choice: Selection
     ) -> None:
         """Note what is not kept, if its lack may make a difference."""
         value = candidate.value
@@ -208,7 +209,7 @@ class Chooser:
             choice.beyond |= not candidate.in_frame
 
     def is_kept_anyway(
-        self, entry: Entry, place: Place, name: str, value: Any, references: Mapping[int, Reference]
+        self, entry: LoopEntry, place: ReachedPlace, name: str, value: Any, references: Mapping[int, Reference]
     ) -> bool:
         """Whether a value is kept whether it has changed or not, because that is cheap or because it surely changes."""
         if id(value) in references or isinstance(value, types.ModuleType):
@@ -222,7 +223,7 @@ class Chooser:
             entry.kept.add(key)
         return True
 
-    def _limit(self, entry: Entry, place: Place, name: str, value: Any) -> int:
+    def _limit(self, entry: LoopEntry, place: ReachedPlace, name: str, value: Any) -> int:
         """Bytes up to which a value is kept without asking whether it has changed."""
         names, in_frame = entry.scope.names, place is entry.places[0]
         if place.key == LISTED or (in_frame and entry.scope.only_live and name in names.carried):
@@ -257,6 +258,7 @@ class Chooser:
         return found and not pickles(value, references, self.names_left_out(), limit)
 
     def names_left_out(self) -> dict[int, Any]:
+        """Attributes that are not kept, by the id of the object that holds them; dead objects are forgotten."""
         for key, (holder, _) in list(self.left_out.items()):
             if holder.get() is None:
                 del self.left_out[key]
@@ -266,7 +268,7 @@ class Chooser:
             if (names := [name for name in prints if (key, name) not in self._returned])
         }
 
-    def _look_at_what_was_left_out(self, references: Mapping[int, Reference], choice: Choice) -> None:
+    def _look_at_what_was_left_out(self, references: Mapping[int, Reference], choice: Selection) -> None:
         """Attributes that were left out, and are no longer what they were: now they are kept, or it is told."""
         for held, prints in self.left_out.values():
             holder = held.get()

@@ -49,6 +49,7 @@ class Arena:
         self._spare.append((self.memory, self._pinned))  # atomic
 
     def bytes_at(self, offset: int, size: int) -> memoryview:
+        """The bytes of a copy, once it has been made: waits for copies from a GPU."""
         for event in self.copied:
             event.synchronize()
         return memoryview(self.memory[offset : offset + size])  # type: ignore[arg-type]  # numpy's own, until 3.12
@@ -62,6 +63,8 @@ class Arenas:
         self._choosing = threading.Lock()
 
     def get(self, size: int, pinned: bool) -> Arena:
+        """An arena of at least `size` bytes, a spare one where one fits. `pinned`: GPUs can copy into it by
+        themselves."""
         with self._choosing:
             fitting = [
                 item for item in self._spare if item[1] is pinned and size <= len(item[0]) <= _ROOMY * size + (1 << 20)
@@ -88,7 +91,7 @@ def _memory(size: int, pinned: bool) -> Bytes:
 
 
 @dataclass(slots=True)
-class Slot:
+class ArenaSlot:
     """The copy of one tensor or buffer."""
 
     arena: Arena
@@ -108,7 +111,7 @@ class Snapshot:
     """The state at one moment, not yet written."""
 
     skeleton: bytes
-    slots: list[Slot]
+    slots: list[ArenaSlot]
     buffers: tuple[int, ...]
     captured: frozenset[str]
     uncaptured: frozenset[str]
@@ -121,11 +124,11 @@ class Snapshot:
         return len(self.skeleton) + sum(slot.size for slot in self.slots)
 
 
-def gather(sources: Sequence[Any], arenas: Arenas, earlier: Sequence[Slot]) -> list[Slot]:
+def gather(sources: Sequence[Any], arenas: Arenas, earlier: Sequence[ArenaSlot]) -> list[ArenaSlot]:
     """Copies of the sources (tensors, and memoryviews of other buffers). Those that are bit for bit what a slot of
     `earlier` holds are not copied again, but share it."""
     known = {slot.identity: slot for slot in earlier if slot.identity is not None}
-    slots: list[Slot | None] = []
+    slots: list[ArenaSlot | None] = []
     missing: list[tuple[int, Any]] = []
     for index, source in enumerate(sources):
         slot = known.get(_identity(source))
@@ -139,13 +142,13 @@ def gather(sources: Sequence[Any], arenas: Arenas, earlier: Sequence[Slot]) -> l
     return [slot for slot in slots if slot is not None]
 
 
-def _copies(sources: Sequence[Any], arenas: Arenas) -> list[Slot]:
+def _copies(sources: Sequence[Any], arenas: Arenas) -> list[ArenaSlot]:
     cuda = {source.device for source in sources if not isinstance(source, memoryview) and source.is_cuda}
     sizes = [source.nbytes for source in sources]
     offsets = np.cumsum([0] + [-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes]).tolist()
     arena = arenas.get(offsets[-1], pinned=bool(cuda))
     slots = [
-        Slot(arena, offset, size, 1 if isinstance(s, memoryview) else s.element_size(), _identity(s))
+        ArenaSlot(arena, offset, size, 1 if isinstance(s, memoryview) else s.element_size(), _identity(s))
         for s, size, offset in zip(sources, sizes, offsets, strict=False)
     ]
     host = [(source, slot) for source, slot in zip(sources, slots, strict=True) if source.nbytes]
@@ -159,12 +162,12 @@ def _copies(sources: Sequence[Any], arenas: Arenas) -> list[Slot]:
     return slots
 
 
-def _copy(tensors: Sequence[tuple[Any, Slot]]) -> None:
+def _copy(tensors: Sequence[tuple[Any, ArenaSlot]]) -> None:
     for tensor, slot in tensors:
         _view(slot, tensor).copy_(tensor, non_blocking=tensor.is_cuda)
 
 
-def _copy_aside(device: Any, tensors: Sequence[tuple[Any, Slot]]) -> Any:
+def _copy_aside(device: Any, tensors: Sequence[tuple[Any, ArenaSlot]]) -> Any:
     """Copy from a CUDA device on a stream of its own. Returns the event after which the copies are there."""
     torch = sys.modules["torch"]
     with torch.cuda.device(device):
@@ -188,7 +191,7 @@ def _side_stream(device: Any) -> Any:
     return _side_streams[device]
 
 
-def _view(slot: Slot, tensor: Any) -> Any:
+def _view(slot: ArenaSlot, tensor: Any) -> Any:
     """The slot's memory as a contiguous tensor like this one."""
     torch = sys.modules["torch"]
     with torch.inference_mode(False):
@@ -204,7 +207,7 @@ def _identity(source: Any) -> object:
     return source.data_ptr(), source._version, source.dtype, tuple(source.shape)
 
 
-def _holds(slot: Slot, tensor: Any) -> bool:
+def _holds(slot: ArenaSlot, tensor: Any) -> bool:
     """Whether a slot holds these bits: writes through `.data` are not counted in a tensor's version, so look."""
     torch = sys.modules["torch"]
     if not slot.size:
@@ -255,9 +258,9 @@ class SnapshotWriter:
         self._last = snapshot.skeleton, digests, key
         return key
 
-    def _new(self, snapshot: Snapshot) -> dict[bytes, Slot]:
+    def _new(self, snapshot: Snapshot) -> dict[bytes, ArenaSlot]:
         """Slots with what this run has not written, by digest."""
-        new: dict[bytes, Slot] = {}
+        new: dict[bytes, ArenaSlot] = {}
         for slot in snapshot.slots:
             if not slot.digest:
                 slot.digest = blake3.blake3(slot.data).digest()
@@ -266,7 +269,7 @@ class SnapshotWriter:
         return new
 
 
-def _encoded(slot: Slot, compress: bool | None) -> tuple[str, memoryview | bytes]:
+def _encoded(slot: ArenaSlot, compress: bool | None) -> tuple[str, memoryview | bytes]:
     codec = codecs.choose(slot.data, slot.itemsize, compress)
     return codec, codecs.encode(slot.data, codec)
 

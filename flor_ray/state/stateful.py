@@ -13,7 +13,7 @@ from typing import Any
 
 from flor_ray.errors import StoreError
 from flor_ray.state import random_states
-from flor_ray.state.reachable import Place
+from flor_ray.state.reachable import ReachedPlace
 
 # What torch keeps in a module besides its state_dict and the script's own attributes.
 _INTERNAL = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "training"}
@@ -52,11 +52,13 @@ def has_lasting_workers(value: Any) -> bool:
 
 
 def is_module(value: Any) -> bool:
+    """Whether it is a torch.nn.Module. torch is not imported for that, here or below."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.nn.Module)
 
 
 def is_array(value: Any) -> bool:
+    """Whether it is a tensor of torch or an array of numpy."""
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
     return (torch is not None and isinstance(value, torch.Tensor)) or (
         numpy is not None and isinstance(value, numpy.ndarray)
@@ -64,11 +66,13 @@ def is_array(value: Any) -> bool:
 
 
 def is_tensor(value: Any) -> bool:
+    """Whether it is a tensor of torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 
 
 def is_optimizer(value: Any) -> bool:
+    """Whether it is an optimizer of torch's."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.optim.Optimizer)
 
@@ -91,7 +95,7 @@ def inside(value: Any) -> Mapping[str, Any]:
     return {}
 
 
-def attribute_place(path: str, value: Any, is_users: bool) -> Place | None:
+def attribute_place(path: str, value: Any, is_users: bool) -> ReachedPlace | None:
     """Attributes of an object that its state_dict may not know."""
     if is_module(value):
         return _module_place(path, value)
@@ -103,11 +107,11 @@ def attribute_place(path: str, value: Any, is_users: bool) -> Place | None:
             for name in remove:
                 held.pop(name, None)
 
-        return Place(f"{path}.<attributes>", lambda: dict(held), write, binds_all=True)
+        return ReachedPlace(f"{path}.<attributes>", lambda: dict(held), write, binds_all=True)
     return None
 
 
-def _module_place(path: str, root: Any) -> Place:
+def _module_place(path: str, root: Any) -> ReachedPlace:
     """Attributes of all submodules, and buffers that are not in the state_dict, as `submodule.attribute`."""
     modules = dict(root.named_modules())
 
@@ -135,7 +139,7 @@ def _module_place(path: str, root: Any) -> Place:
             name, _, attribute = path.rpartition(".")
             modules[name].__dict__.pop(attribute, None)
 
-    return Place(f"{path}.<attributes>", read, write, binds_all=True)
+    return ReachedPlace(f"{path}.<attributes>", read, write, binds_all=True)
 
 
 def state_of(value: Any, with_gradients: bool, owned: frozenset[int]) -> Any:
@@ -211,6 +215,7 @@ def owned_parameters(objects: Iterable[Any]) -> frozenset[int]:
 
 
 def has_gradients(value: Any) -> bool:
+    """Whether a parameter of this module or optimizer has a gradient; False for anything else."""
     if is_module(value):
         return any(parameter.grad is not None for parameter in value.parameters())
     return is_optimizer(value) and any(

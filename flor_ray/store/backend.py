@@ -11,6 +11,8 @@ Paths: TypeAlias = list[str]  # `list` means a method in classes that have one
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
+    """What a file system says of one file without reading it."""
+
     bytes: int
     modified: float  # unix seconds of the last write, by the clock of whoever keeps the file
 
@@ -20,22 +22,32 @@ class Backend(Protocol):
 
     create_only: bool | None  # whether `create` has one winner whatever the timing; None: not known yet
 
-    def write(self, path: str, data: Data) -> None: ...
+    def write(self, path: str, data: Data) -> None:
+        """Write a file, replacing what was there; readers see the old one or the new one, never a part."""
 
-    def create(self, path: str, data: Data) -> bool: ...
+    def create(self, path: str, data: Data) -> bool:
+        """Write a file unless there is one; whether this call did. See `create_only` for calls that overlap."""
 
-    def probe_create(self) -> bool: ...
+    def probe_create(self) -> bool:
+        """Find out whether `create` has one winner whatever the timing, and remember it as `create_only`."""
 
-    def read(self, path: str) -> bytes: ...
+    def read(self, path: str) -> bytes:
+        """A file's bytes. Raises FileNotFoundError where there is none."""
 
-    def list(self, prefix: str) -> Paths: ...
+    def list(self, prefix: str) -> Paths:
+        """Paths of the files in a folder and below it, sorted; [] where there is no such folder. "" is everything."""
 
-    def infos(self, prefix: str) -> dict[str, FileInfo]: ...
+    def infos(self, prefix: str) -> dict[str, FileInfo]:
+        """What is known of each file that `list` would name."""
 
-    def modified(self, path: str) -> float | None: ...
+    def modified(self, path: str) -> float | None:
+        """When a file was last written or touched, in unix seconds; None where there is none."""
 
-    def touch(self, path: str, data: Data) -> None: ...
+    def touch(self, path: str, data: Data) -> None:
+        """Set the time of the last write to now. Where the file is gone, it is written again with `data`."""
 
-    def delete(self, path: str) -> None: ...
+    def delete(self, path: str) -> None:
+        """Delete a file. It need not be there."""
 
-    def sweep(self, before: float) -> int: ...
+    def sweep(self, before: float) -> int:
+        """Delete what writers that were killed before `before` (unix seconds) have left behind; how many things."""

@@ -57,6 +57,8 @@ class ObjectCache:
         return None
 
     def put(self, key: str, data: bytes) -> None:
+        """Keep an object, and drop those not used for longest if there are too many bytes. What cannot be kept is
+        not."""
         if len(data) > self._limit * _FILL:
             return
         with contextlib.suppress(OSError):
@@ -70,6 +72,7 @@ class ObjectCache:
                 self._present, self._added = self._evict(), 0
 
     def drop(self, key: str) -> None:
+        """Forget an object, such as one that turned out to be damaged."""
         with contextlib.suppress(OSError):
             self._files.delete(_path(key))
 
@@ -107,6 +110,7 @@ def of_propagations(variables: Mapping[str, str] = os.environ) -> ObjectCache | 
 
 
 def default_folder(variables: Mapping[str, str]) -> str:
+    """Where the cache is unless the environment says otherwise; "~" stands for the user's home."""
     if sys.platform == "darwin":
         return "~/Library/Caches/flor_ray/objects"
     return os.path.join(variables.get("XDG_CACHE_HOME") or "~/.cache", "flor_ray", "objects")

@@ -40,6 +40,7 @@ def choose(data: memoryview, itemsize: int, wanted: bool | None) -> str:
 
 
 def encode(data: memoryview | bytes, codec: str) -> memoryview | bytes:
+    """The bytes as they are kept, shuffled and compressed as `codec` says. `decode` reverses it."""
     if codec == RAW:
         return data
     shuffled = _shuffle(data, _itemsize(codec))

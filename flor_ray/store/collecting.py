@@ -21,7 +21,7 @@ from flor_ray.store import live_replays, manifests, retention
 from flor_ray.store.files import FileInfo
 from flor_ray.store.live_replays import Replay
 from flor_ray.store.objects import GRACE_SECONDS
-from flor_ray.store.retention import Plan, Rule, Version
+from flor_ray.store.retention import CollectionPlan, Rule, StoredVersion
 from flor_ray.store.store import Store
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class Writer:
 class Survey:
     """What a store holds at one moment."""
 
-    versions: tuple[Version, ...]  # of all projects
+    versions: tuple[StoredVersion, ...]  # of all projects
     infos: Mapping[str, FileInfo]  # all objects, by key
     live: tuple[Writer, ...]  # runs and replays that are going on
     now: float  # unix seconds
@@ -92,7 +92,7 @@ def survey(store: Store, tell: Tell = nobody, known: Mapping[str, tuple[str, ...
         experiment = experiments.get(place)
         kept = [experiment.environment.get(part) for part in ("rng", "lock")] if experiment else []
         begun = {key for key in kept if isinstance(key, str)}
-        version = Version(
+        version = StoredVersion(
             *place,
             run=None if experiment is None else experiment.run,
             started=0.0 if experiment is None else experiment.started,
@@ -175,7 +175,7 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 # --- planning -------------------------------------------------------------------------------------------------------
 
 
-def plan(found: Survey, project: str, rules: Sequence[Rule], grace_seconds: float) -> Plan:
+def plan(found: Survey, project: str, rules: Sequence[Rule], grace_seconds: float) -> CollectionPlan:
     """What gc would do.
 
     Raises:
@@ -186,7 +186,7 @@ def plan(found: Survey, project: str, rules: Sequence[Rule], grace_seconds: floa
     if (idle := retention.idle_rule(ours, rules)) is not None:
         runs = ", ".join(sorted({version.run for version in ours if version.run})) or "none has a name"
         raise UsageError(
-            f"--keep {idle.kind}:{idle.text} keeps nothing: no {idle.kind} of {project} is called so. Runs: {runs}. "
+            f"--keep {idle.kind}:{idle.text} keeps nothing: {project} has no such {idle.kind}. Runs: {runs}. "
             "`flor-ray versions` lists all versions."
         )
     if found.damage:
@@ -213,7 +213,13 @@ def _cutoff(found: Survey, grace_seconds: float) -> float:
 
 
 def carry_out(
-    store: Store, project: str, planned: Plan, found: Survey, grace_seconds: float, done: Done, tell: Tell = nobody
+    store: Store,
+    project: str,
+    planned: CollectionPlan,
+    found: Survey,
+    grace_seconds: float,
+    done: Done,
+    tell: Tell = nobody,
 ) -> None:
     """Drop the rows that are planned to go, then delete what nobody needs any more. `found` is what was planned on.
 
@@ -226,7 +232,9 @@ def carry_out(
     going = [item for item in planned.versions if item.dropped]
     for replay in live_replays.live(store.files, time.time()):
         if replay.project == project and not replay.versions.isdisjoint(item.version.version for item in going):
-            raise UsageError(f"{_replay(replay).name} since this was planned. Nothing is deleted: ask again.")
+            raise UsageError(
+                f"{_replay(replay).name} since this was planned. Nothing was deleted: run the command again."
+            )
     for count, item in enumerate(going, start=1):
         store.drop_checkpoints(project, item.version.version, item.dropped)
         done.dropped += len(item.dropped)
@@ -243,7 +251,7 @@ def sweep_unfinished(store: Store) -> int:
     return store.files.sweep(time.time() - GRACE_SECONDS)
 
 
-def _delete(store: Store, planned: Plan, found: Survey, grace_seconds: float, done: Done, tell: Tell) -> None:
+def _delete(store: Store, planned: CollectionPlan, found: Survey, grace_seconds: float, done: Done, tell: Tell) -> None:
     """What somebody has put again since the listing is young again: look once more before deleting it."""
     keys, infos, listed = planned.sweep.keys, found.infos, time.monotonic()
     before = _cutoff(found, grace_seconds)

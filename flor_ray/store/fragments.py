@@ -123,6 +123,7 @@ class Fragment:
 
     @property
     def path(self) -> str:
+        """Where it is in the store."""
         tail = self.segment if self.segment is not None else f"{self.first:012d}-{self.last:012d}"
         return f"{self.folder}/{self.origin}.{tail}{_SUFFIX}"
 
@@ -177,6 +178,7 @@ def mergeable(fragments: Iterable[Fragment]) -> list[list[Fragment]]:
 
 
 def to_bytes(table: pa.Table) -> bytes:
+    """The table as a Parquet file."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd" if table.nbytes > _SMALL_BYTES else "snappy")
     return bytes(sink.getvalue().to_pybytes())
@@ -197,6 +199,7 @@ def conforming(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def corrupt(where: str, error: Exception) -> StoreError:
+    """The StoreError for a file at `where` that cannot be read."""
     return StoreError(
         f"{where} is not a whole Parquet file of flor_ray ({type(error).__name__}: {error}). Restore it from a backup, "
         "or delete it: its rows are lost then, and a replay can compute them again."
@@ -306,6 +309,7 @@ def combine(left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]) -> npt.ND
 
 
 def checkpoint_table(checkpoint: Checkpoint, times: EpochTimes | None) -> pa.Table:
+    """One row of C: a checkpoint, with the times of the epoch that it ends, if any."""
     row = {field.name: getattr(checkpoint, field.name, None) for field in CHECKPOINT_FILE_SCHEMA}
     row["point"] = checkpoint.point.value
     row |= {name: sorted(getattr(checkpoint, name)) for name in ("captured", "uncaptured", "opaque")}
@@ -339,6 +343,7 @@ def checkpoint_rows(tables: Iterable[pa.Table]) -> list[dict[str, Any]]:
 
 
 def checkpoint_of(row: Mapping[str, Any], version: str) -> Checkpoint:
+    """The checkpoint in a row of C; the version is in the file's path only."""
     return Checkpoint(
         version=version,
         filename=row["filename"],

@@ -86,7 +86,7 @@ def _read(path: str, data: bytes, now: float, where: str) -> tuple[Replay, bool]
         _, project, name = path.split("/")
         replay = Replay(unquoted(project), name.removesuffix(".json"), frozenset(mark.versions), mark.started, where)
     except ValueError as error:
-        raise StoreError(f"{where} does not say which replay goes on ({error}). Delete it if none does.") from error
+        raise StoreError(f"{where} does not say which replay is running ({error}). Delete it if none is.") from error
     if mark.host != socket.gethostname():
         return replay, now - mark.started > _ELSEWHERE_SECONDS
     return replay, not processes.is_running(mark.pid, mark.pid_started)

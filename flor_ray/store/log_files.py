@@ -1,7 +1,7 @@
 """One file of F: rows, and in its metadata what can be known without reading them. Part of the pyarrow door.
 
     flor_names    name -> the levels at which it was logged, and the types of its values
-    flor_report   of a replayed segment: how it went (`flor_ray.replaying.results`)
+    flor_report   of a replayed segment: how it went (`flor_ray.store.segment_reports`)
 
 Files of flor_ray 0.1.0 say nothing of their names: these are looked for in their rows then.
 """
@@ -12,13 +12,13 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flor_ray.store import columns
+from flor_ray.records import SegmentReport
+from flor_ray.store import columns, segment_reports
 from flor_ray.store.fragments import LOG_FILE_SCHEMA, NO_LOGS, combine, conforming, corrupt, only, to_bytes
 from flor_ray.store.typed_values import BLOB_TYPES
 
@@ -71,12 +71,11 @@ class LogFile:
         except (ValueError, TypeError, AttributeError) as error:
             raise corrupt(self._where, error) from error
 
-    @cached_property
-    def report(self) -> dict[str, Any] | None:
-        """How a replayed segment went; None where no report was written."""
+    def report(self, version: str) -> SegmentReport:
+        """How the replayed segment of this version went whose file this is."""
         try:
-            return json.loads(self._metadata[_REPORT]) if _REPORT in self._metadata else None
-        except ValueError as error:
+            return segment_reports.from_plain(json.loads(self._metadata[_REPORT]), version)
+        except (ValueError, KeyError, TypeError) as error:
             raise corrupt(self._where, error) from error
 
     def rows(self, names: Collection[str] | None = None) -> pa.Table:

@@ -33,12 +33,15 @@ class Part:
     size: int  # bytes as they were
 
     def placed(self, key: str, start: int) -> Part:
-        """The same, seen from outside: `key` is the manifest's, whose pack begins at `start`."""
+        """This part as others may refer to it: where it is in the pack of its manifest, it gets the manifest's `key`,
+        and an offset in the whole object, whose pack begins at byte `start`."""
         return self if self.key else replace(self, key=key, offset=start + self.offset)
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
+    """What a checkpoint consists of: a pickle, and where the bytes are that it refers to."""
+
     skeleton: bytes  # the pickle
     parts: tuple[Part, ...]
     buffers: tuple[int, ...]  # parts that the pickle takes as out-of-band buffers, in order

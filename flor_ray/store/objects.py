@@ -93,6 +93,12 @@ class Objects:
         return data
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """The bytes of several objects, by key; they are read side by side.
+
+        Raises:
+            ObjectMissing: one is not there.
+            ObjectCorrupt: one is not what was put.
+        """
         keys = list(dict.fromkeys(keys))
         return dict(zip(keys, self._files.each(self.get, keys), strict=True))
 
@@ -105,6 +111,7 @@ class Objects:
         return {path.removeprefix(f"{_FOLDER}/").replace("/", ""): info for path, info in found.items()}
 
     def delete(self, key: str) -> None:
+        """Delete an object. It need not be there."""
         self._seen.pop(key, None)
         self._files.delete(_path(key))
 

@@ -21,7 +21,7 @@ _Subject = tuple[str, str, int, str]  # what a decision is about
 
 
 @dataclass(frozen=True, slots=True)
-class _Decision:
+class _PinDecision:
     place: PinnedPlace
     removed: bool
 
@@ -42,7 +42,7 @@ def kept(files: Files, project: str) -> tuple[PinnedPlace, ...]:
     Raises:
         StoreError: the store cannot be read, or a file of it is no pin.
     """
-    latest: dict[_Subject, _Decision] = {}
+    latest: dict[_Subject, _PinDecision] = {}
     for decision in _DECISIONS.all(files, project):
         latest.pop(_subject(decision.place), None)
         latest[_subject(decision.place)] = decision
@@ -51,16 +51,16 @@ def kept(files: Files, project: str) -> tuple[PinnedPlace, ...]:
 
 def _decide(files: Files, project: str, place: PinnedPlace, removed: bool) -> PinnedPlace:
     who = _user()
-    made = _DECISIONS.add(files, project, lambda now: _Decision(replace(place, who=who, created=now), removed))
+    made = _DECISIONS.add(files, project, lambda now: _PinDecision(replace(place, who=who, created=now), removed))
     return made.place
 
 
-def _to_plain(decision: _Decision) -> object:
+def _to_plain(decision: _PinDecision) -> object:
     return {**typed_json.to_plain(decision.place), "removed": decision.removed}
 
 
-def _from_plain(plain: Any, name: str) -> _Decision:
-    return _Decision(typed_json.from_plain(plain, PinnedPlace), typed_json.from_plain(plain["removed"], bool))
+def _from_plain(plain: Any, name: str) -> _PinDecision:
+    return _PinDecision(typed_json.from_plain(plain, PinnedPlace), typed_json.from_plain(plain["removed"], bool))
 
 
 _DECISIONS = Decisions("pins", "a pinned place", "Delete it, and pin the place again.", _to_plain, _from_plain)

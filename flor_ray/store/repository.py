@@ -67,13 +67,15 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class ShadowCommit:
+    """A recorded version: its commit on the shadow branch."""
+
     version: str  # full hexadecimal object id
     parent: str | None  # v̂, the commit before it on the branch
     left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _IndexLine:
     """A line of `git ls-files`."""
 
     tag: str  # H cached, C changed, R removed, M unmerged, S skip-worktree, ? untracked; lower case: assume-unchanged
@@ -169,7 +171,7 @@ class Repository:
         submodules = [self._repository(path, "it is a submodule; only its commit is kept") for path in links]
         return tuple(sorted([*refused.values(), *submodules], key=lambda left_out: left_out.path))
 
-    def _unhide(self, entries: Iterable[_Entry], index: str) -> None:
+    def _unhide(self, entries: Iterable[_IndexLine], index: str) -> None:
         """Have git look at files that the user told it not to look at: they may have been edited all the same."""
         hidden = [e for e in entries if self._is_hidden_but_there(e)]
         for option, paths in (
@@ -179,14 +181,14 @@ class Repository:
             if paths:
                 self._run("update-index", option, "-z", "--stdin", index=index, paths=paths)
 
-    def _is_hidden_but_there(self, entry: _Entry) -> bool:
+    def _is_hidden_but_there(self, entry: _IndexLine) -> bool:
         return (entry.tag.islower() or entry.tag == "S") and os.path.lexists(os.path.join(self.root, entry.path))
 
     def _is_folder(self, path: str) -> bool:
         full = os.path.join(self.root, path)
         return os.path.isdir(full) and not os.path.islink(full)
 
-    def _refuse(self, entry: _Entry, limit: int) -> LeftOut | None:
+    def _refuse(self, entry: _IndexLine, limit: int) -> LeftOut | None:
         """Why a path cannot be staged; None if it can, or is gone."""
         full = os.path.join(self.root, entry.path)
         try:
@@ -385,14 +387,14 @@ def _is_repository(folder: str) -> bool:
     return os.path.lexists(os.path.join(folder, ".git"))
 
 
-def _parse_entry(line: bytes) -> _Entry:
+def _parse_entry(line: bytes) -> _IndexLine:
     """`H 100644 <oid> 0<TAB>path`, or `? path`."""
     tag, rest = line[:1].decode(), line[2:]
     head, tab, path = rest.partition(b"\t")
     if tag == "?" or not tab:
-        return _Entry(tag, "", "", os.fsdecode(rest))
+        return _IndexLine(tag, "", "", os.fsdecode(rest))
     mode, oid, _ = head.decode().split(" ")
-    return _Entry(tag, mode, oid, os.fsdecode(path))
+    return _IndexLine(tag, mode, oid, os.fsdecode(path))
 
 
 def _digest(path: str) -> str:

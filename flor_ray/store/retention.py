@@ -31,7 +31,7 @@ RULES: Mapping[str, str] = {  # what a rule keeps, for the command line's help
     "newest:N": "all checkpoints of the N newest versions",
     "within:30d": "all checkpoints of versions that began in the last 30 days (also h, m, w)",
     "run:NAME": "all checkpoints of the runs of this name; * and ? are wildcards",
-    "version:ID": "all checkpoints of the version whose id begins so",
+    "version:ID": "all checkpoints of the version whose id begins with this",
 }
 
 Place = tuple[int, Point]  # of a checkpoint in its version: after which epoch, and where in it
@@ -48,7 +48,7 @@ class ObjectInfo(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class StoredVersion:
     """One version as far as its storage goes. `run` is None where its row in E is gone: then nothing is dropped."""
 
     project: str
@@ -83,7 +83,7 @@ class Rule:
     number: float = 0.0  # N, or seconds
     text: str = ""
 
-    def epochs(self, version: Version, newer: int, now: float) -> frozenset[int]:
+    def epochs(self, version: StoredVersion, newer: int, now: float) -> frozenset[int]:
         """Epochs whose checkpoints this rule keeps; `newer` versions of the project began later."""
         match self.kind:
             case "every":
@@ -96,14 +96,14 @@ class Rule:
                 whole = self.names(version)
         return frozenset(c.epoch for c in version.checkpoints) if whole else frozenset()
 
-    def names(self, version: Version) -> bool:
+    def names(self, version: StoredVersion) -> bool:
         """Whether this is a rule for versions by name, and this is one of them."""
         if self.kind == "run":
             return version.run is not None and fnmatchcase(version.run, self.text)
         return self.kind == "version" and version.version.startswith(self.text)
 
 
-def _spaced(version: Version, distance: int) -> frozenset[int]:
+def _spaced(version: StoredVersion, distance: int) -> frozenset[int]:
     """Epochs from 0 on that a replay can start after, each at least so far from the one before.
 
     Not the multiples of N: where the recorder leaves epochs out, few of those may have a checkpoint.
@@ -141,7 +141,7 @@ def parse_seconds(text: str) -> float:
 # --- policy ---------------------------------------------------------------------------------------------------------
 
 
-def always_kept(version: Version) -> frozenset[Place]:
+def always_kept(version: StoredVersion) -> frozenset[Place]:
     """Places that no rule drops."""
     places = {(c.epoch, c.point) for c in version.checkpoints}
     if version.live or version.run is None:
@@ -152,7 +152,7 @@ def always_kept(version: Version) -> frozenset[Place]:
     return frozenset(p for p in places if p[0] in (0, max(whole, default=0)) or p[0] >= last)
 
 
-def choose(versions: Iterable[Version], rules: Sequence[Rule], now: float) -> dict[str, frozenset[Place]]:
+def choose(versions: Iterable[StoredVersion], rules: Sequence[Rule], now: float) -> dict[str, frozenset[Place]]:
     """Places to drop by version id, of the versions of one project. Without rules nothing is dropped.
 
     A checkpoint stays if any of the rules keeps it.
@@ -171,7 +171,7 @@ def choose(versions: Iterable[Version], rules: Sequence[Rule], now: float) -> di
     return dropped
 
 
-def idle_rule(versions: Iterable[Version], rules: Sequence[Rule]) -> Rule | None:
+def idle_rule(versions: Iterable[StoredVersion], rules: Sequence[Rule]) -> Rule | None:
     """A rule that names a run or a version that is not there: a slip of the pen that would drop what it was to keep."""
     versions = list(versions)
     named = (rule for rule in rules if rule.kind in ("run", "version"))
@@ -214,13 +214,13 @@ def sweep(infos: Mapping[str, ObjectInfo], needed: Collection[str], before: floa
 class VersionPlan:
     """What becomes of one version's checkpoints."""
 
-    version: Version
+    version: StoredVersion
     dropped: frozenset[Place]
     bytes: int  # of objects that nobody needs without them; what several versions let go counts for the oldest
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CollectionPlan:
     """What gc would do, in the order of the versions' begins."""
 
     versions: tuple[VersionPlan, ...]  # of the project that is tidied
@@ -235,13 +235,13 @@ class Plan:
 
 def plan(
     project: str,
-    versions: Sequence[Version],
+    versions: Sequence[StoredVersion],
     infos: Mapping[str, ObjectInfo],
     rules: Sequence[Rule],
     now: float,
     before: float,
     live: Sequence[str] = (),
-) -> Plan:
+) -> CollectionPlan:
     """What to drop of `project` by these rules, and what goes with it. `versions` are those of all projects."""
     ours = sorted((v for v in versions if v.project == project), key=lambda v: (v.started, v.version))
     drops = choose(ours, rules, now)
@@ -257,7 +257,7 @@ def plan(
         let_go -= freed
         size = sum(infos[key].bytes for key in freed if key in infos)
         plans.append(VersionPlan(v, drops.get(v.version, frozenset()), size))
-    return Plan(tuple(plans), sweep(infos, needed, before), sweep(infos, all_needed, before), tuple(live))
+    return CollectionPlan(tuple(plans), sweep(infos, needed, before), sweep(infos, all_needed, before), tuple(live))
 
 
 # --- what there is --------------------------------------------------------------------------------------------------
@@ -267,14 +267,14 @@ def plan(
 class Usage:
     """Bytes of one version. Objects are counted once per version, however often it refers to them."""
 
-    version: Version
+    version: StoredVersion
     logical_bytes: int  # what its checkpoints hold, each counted in full
     own_bytes: int  # objects that only this version needs
     shared_bytes: int  # objects that other versions need too
 
 
 @dataclass(frozen=True, slots=True)
-class Storage:
+class StoreUsage:
     """Bytes of a store. All versions of all projects share the objects."""
 
     usages: tuple[Usage, ...]  # of one project, by begin
@@ -292,7 +292,7 @@ class Storage:
         return self.logical_bytes / self.checkpoint_bytes if self.checkpoint_bytes else None
 
 
-def storage(project: str, versions: Sequence[Version], infos: Mapping[str, ObjectInfo]) -> Storage:
+def storage(project: str, versions: Sequence[StoredVersion], infos: Mapping[str, ObjectInfo]) -> StoreUsage:
     """Who needs which bytes. `versions` are those of all projects, the usages those of `project`."""
     users: dict[str, int] = {}  # the sets of keys themselves are made twice: all of them at once would be large
     for v in versions:
@@ -310,7 +310,7 @@ def storage(project: str, versions: Sequence[Version], infos: Mapping[str, Objec
             usages.append(Usage(v, held, own, sum(size.get(key, 0) for key in keys) - own))
     usages.sort(key=lambda usage: (usage.version.started, usage.version.version))
     unneeded = [key for key in size if key not in users]
-    return Storage(
+    return StoreUsage(
         usages=tuple(usages),
         objects=len(size),
         bytes=sum(size.values()),

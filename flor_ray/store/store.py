@@ -27,8 +27,18 @@ import pyarrow as pa
 
 from flor_ray import records
 from flor_ray.errors import SourcesMissing, StoreError
-from flor_ray.records import Checkpoint, EpochTimes, Experiment, LogRecord, Point, Skip, SourceFile, Status
-from flor_ray.store import columns, fragments, typed_values
+from flor_ray.records import (
+    Checkpoint,
+    EpochTimes,
+    Experiment,
+    LogRecord,
+    Point,
+    SegmentReport,
+    Skip,
+    SourceFile,
+    Status,
+)
+from flor_ray.store import columns, fragments, segment_reports, typed_values
 from flor_ray.store import runs as experiments
 from flor_ray.store.files import Files
 from flor_ray.store.fragments import (
@@ -42,6 +52,7 @@ from flor_ray.store.fragments import (
 )
 from flor_ray.store.log_files import LogFile, Named, log_bytes
 from flor_ray.store.objects import Objects
+from flor_ray.store.segment_reports import KeptReport
 
 T = TypeVar("T")
 
@@ -51,12 +62,12 @@ _EMPTY_OIDS = tuple(make(b"blob 0\0").hexdigest() for make in (hashlib.sha1, has
 
 
 @dataclass(frozen=True, slots=True)
-class Logged:
+class LoggedName:
     """What F holds, of a project or of some of its versions."""
 
     rows: pa.Table  # of the names that were asked for, as `Store.logs` has them
     names: frozenset[str]  # all, asked for or not
-    reports: list[dict[str, Any]]  # as `Store.replay_reports` has them
+    reports: list[KeptReport]  # as `Store.replay_reports` has them
 
 
 class Store:
@@ -216,11 +227,11 @@ class Store:
         origin: str,
         segment_id: str,
         records: Sequence[LogRecord],
-        report: Mapping[str, object],
+        report: SegmentReport,
     ) -> None:
         """Add a replayed segment: its rows and its report become visible together. Replaces an earlier attempt."""
         fragment = Fragment(_folder("log_records", project, version), origin, segment=quote(segment_id))
-        self._write(fragment.path, log_bytes(self._log_table(records), report))
+        self._write(fragment.path, log_bytes(self._log_table(records), segment_reports.to_plain(report)))
 
     def merge_logs(self, project: str, version: str, origin: str) -> None:
         """Rewrite adjacent fragments of one origin as one. Safe at any time, also when several do it at once."""
@@ -248,20 +259,22 @@ class Store:
         """
         return self.logged(project, names, versions).rows
 
-    def logged(self, project: str, names: Iterable[str] | None = None, versions: Iterable[str] | None = None) -> Logged:
+    def logged(
+        self, project: str, names: Iterable[str] | None = None, versions: Iterable[str] | None = None
+    ) -> LoggedName:
         """What was logged: rows as `logs` has them, all names, and reports; each file is read once for them all."""
         wanted = None if names is None else frozenset(names)
 
-        def parts(fragment: Fragment, file: LogFile) -> tuple[pa.Table, Iterable[str], dict[str, Any] | None]:
+        def parts(fragment: Fragment, file: LogFile) -> tuple[pa.Table, Iterable[str], KeptReport | None]:
             return file.rows(wanted), file.names, self._report(fragment, file)
 
         found = self._each_log_file(project, versions, parts)
         rows = fragments.placed(project, [f for f, _ in found], [table for _, (table, _, _) in found], wanted)
         known = frozenset(name for _, (_, of_file, _) in found for name in of_file)
-        return Logged(rows, known, _in_order((f, report) for f, (_, _, report) in found))
+        return LoggedName(rows, known, _in_order((f, report) for f, (_, _, report) in found))
 
-    def replay_reports(self, project: str) -> list[dict[str, Any]]:
-        """Reports of replayed segments, each with its `version`, `origin` and `segment`, in that order."""
+    def replay_reports(self, project: str) -> list[KeptReport]:
+        """Reports of replayed segments, by version, origin and segment."""
         return _in_order(self._each_log_file(project, None, self._report, lambda f: f.segment is not None))
 
     def names(self, project: str, versions: Iterable[str] | None = None) -> frozenset[str]:
@@ -304,12 +317,11 @@ class Store:
 
         return _retried(read)
 
-    def _report(self, fragment: Fragment, file: LogFile) -> dict[str, Any] | None:
+    def _report(self, fragment: Fragment, file: LogFile) -> KeptReport | None:
         """Of a replayed segment; None of others."""
         if fragment.segment is None:
             return None
-        place = {"version": fragment.version, "origin": fragment.origin, "segment": unquoted(fragment.segment)}
-        return (file.report or {}) | place
+        return KeptReport(fragment.origin, unquoted(fragment.segment), file.report(fragment.version))
 
     def _fragments(self, folder: str) -> list[Fragment]:
         return [f for f in map(fragments.parse, self.files.list(folder)) if f is not None]
@@ -510,7 +522,7 @@ class Store:
         return found
 
 
-def _in_order(reports: Iterable[tuple[Fragment, dict[str, Any] | None]]) -> list[dict[str, Any]]:
+def _in_order(reports: Iterable[tuple[Fragment, KeptReport | None]]) -> list[KeptReport]:
     """By version, origin and segment."""
     found = [(f.folder, f.origin, f.segment or "", report) for f, report in reports if report is not None]
     return [report for *_, report in sorted(found, key=lambda row: row[:3])]

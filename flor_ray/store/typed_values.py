@@ -309,6 +309,11 @@ def decode(value: Value, get: Callable[[str], bytes]) -> Any:
 
 
 def decode_blob(kind: str, blob: bytes) -> Any:
+    """A value of one of BLOB_TYPES from its bytes.
+
+    Raises:
+        StoreError: it cannot be read here.
+    """
     try:
         return _BLOB_DECODERS[kind](blob)
     except Exception as error:

@@ -14,8 +14,22 @@ import pytest
 
 from flor_ray import records
 from flor_ray.errors import StoreError
-from flor_ray.records import Checkpoint, EpochTimes, Experiment, Level, LogRecord, Point, Profile, SourceFile, Status
+from flor_ray.records import (
+    Checkpoint,
+    EpochTimes,
+    Experiment,
+    Level,
+    LogRecord,
+    Operator,
+    Point,
+    Profile,
+    Segment,
+    SegmentReport,
+    SourceFile,
+    Status,
+)
 from flor_ray.store import typed_values
+from flor_ray.store.segment_reports import KeptReport
 from flor_ray.store.store import Store
 
 A, B = "a" * 40, "b" * 40
@@ -32,6 +46,7 @@ RUN = Experiment(
     argv=("--data", "x y"),
     environment={"host": "elsewhere", "pid": 1, "variables": {"A": "1"}},
 )
+REPORT = SegmentReport(Segment(A, 1, 3, Operator.DP_I, names=("g",)), rows=1, setup_seconds=0.5, run_seconds=1.5)
 
 
 def record(
@@ -110,7 +125,7 @@ def test_a_crashed_run_is_rebuilt_from_what_it_left(url: str) -> None:
     store.append_checkpoint("digits", checkpoint(1), EpochTimes(1, 0.1, 0.2, 0.3))
     store.append_checkpoint("digits", checkpoint(3), EpochTimes(3, 0.4, 0.5, 0.6))
     store.append_logs("digits", A, "recorded", 0, [record("lr", 0.1), record("loss", 1.0, 4, 0)])
-    store.write_replay("digits", A, "replay-1", "s", [record("acc", 1.0, 9)], {})
+    store.write_replay("digits", A, "replay-1", "s", [record("acc", 1.0, 9)], REPORT)
     (found,) = store.experiments("digits", now=9999.0)
     times = (EpochTimes(1, 0.1, 0.2, 0.3), EpochTimes(3, 0.4, 0.5, 0.6))
     assert found == replace(
@@ -197,10 +212,10 @@ def test_logs_can_be_narrowed_to_names_and_versions(url: str) -> None:
 def test_recorded_values_go_before_replayed_and_newer_replays_before_older(url: str) -> None:
     store = Store(url)
     old, new = "replay-20261122T034100.123456Z-ab12", "replay-20261122T034100.123457Z-0000"
-    store.write_replay("digits", A, new, "dp_i-000001-000002", [record("loss", 2.0, 1, 0), record("g", 2.0, 1)], {})
+    store.write_replay("digits", A, new, "dp_i-000001-000002", [record("loss", 2.0, 1, 0), record("g", 2.0, 1)], REPORT)
     store.append_logs("digits", A, "recorded", 0, [record("loss", 0.0, 1, 0), record("loss", 0.5, 1, 0, 1)])
-    store.write_replay("digits", A, old, "dp_i-000001-000002", [record("g", 1.0, e) for e in (1, 2)], {})
-    store.write_replay("digits", B, old, "dp_i-000001-000002", [record("g", 9.0, 1)], {})
+    store.write_replay("digits", A, old, "dp_i-000001-000002", [record("g", 1.0, e) for e in (1, 2)], REPORT)
+    store.write_replay("digits", B, old, "dp_i-000001-000002", [record("g", 9.0, 1)], REPORT)
     assert values(store, "version", "origin", "name", "epoch", "step", "iteration", "number") == [
         (A, "recorded", "loss", 1, 0, 0, 0.0),
         (A, "recorded", "loss", 1, 0, 1, 0.5),
@@ -214,20 +229,20 @@ def test_a_segment_that_is_replayed_again_replaces_itself(url: str) -> None:
     store = Store(url)
     for value in (1.0, 2.0):
         store.write_replay(
-            "digits", A, "replay-1", "dp-000000-000000", [record("g", value)], {"rows": 1, "value": value}
+            "digits", A, "replay-1", "dp-000000-000000", [record("g", value)], replace(REPORT, run_seconds=value)
         )
-    store.write_replay("digits", A, "replay-1", "dp_i-000001-000003", [], {"rows": 0})
+    store.write_replay("digits", A, "replay-1", "dp_i-000001-000003", [], replace(REPORT, rows=0))
     assert values(store, "number") == [(2.0,)]
     assert store.replay_reports("digits") == [
-        {"rows": 1, "value": 2.0, "version": A, "origin": "replay-1", "segment": "dp-000000-000000"},
-        {"rows": 0, "version": A, "origin": "replay-1", "segment": "dp_i-000001-000003"},
+        KeptReport("replay-1", "dp-000000-000000", replace(REPORT, run_seconds=2.0)),
+        KeptReport("replay-1", "dp_i-000001-000003", replace(REPORT, rows=0)),
     ]
 
 
 def test_overlapping_segments_of_one_replay_give_each_value_once(url: str) -> None:
     store = Store(url)
-    store.write_replay("digits", A, "replay-1", "dp_i-000001-000002", [record("g", 1.0, e) for e in (1, 2)], {})
-    store.write_replay("digits", A, "replay-1", "dp_i-000002-000003", [record("g", 1.0, e) for e in (2, 3)], {})
+    store.write_replay("digits", A, "replay-1", "dp_i-000001-000002", [record("g", 1.0, e) for e in (1, 2)], REPORT)
+    store.write_replay("digits", A, "replay-1", "dp_i-000002-000003", [record("g", 1.0, e) for e in (2, 3)], REPORT)
     assert values(store, "epoch") == [(1,), (2,), (3,)]
 
 
@@ -250,7 +265,7 @@ def test_a_merge_changes_the_files_and_not_the_rows(url: str) -> None:
     store = Store(url)
     append_in_parts(store, [10, 1, 5])
     store.append_logs("digits", A, "recorded", 20, losses([20]))  # after a gap
-    store.write_replay("digits", A, "replay-1", "s", [record("g", 1.0)], {"rows": 1})
+    store.write_replay("digits", A, "replay-1", "s", [record("g", 1.0)], REPORT)
     before = store.logs("digits")
     store.merge_logs("digits", A, "recorded")
     store.merge_logs("digits", A, "recorded")

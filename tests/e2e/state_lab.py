@@ -24,7 +24,7 @@ from flor_ray.analysis import epoch_ends
 from flor_ray.analysis.epoch_ends import Marking
 from flor_ray.analysis.marks import inserted_lines, marks_of, own_names
 from flor_ray.analysis.source import calls_checkpointing, read
-from flor_ray.environment.surroundings import Surroundings
+from flor_ray.environment.surroundings import RunSurroundings
 from flor_ray.errors import FlorWarning
 from flor_ray.patching import patching
 from flor_ray.planning.segmenting import plan
@@ -151,7 +151,7 @@ class StateLab:
         memory = _Memory(self.objects)
         experiment = Experiment("p", VERSION, None, "train.py", "", time.time(), None, Status.RUNNING)
         before = rng.global_state()
-        surroundings = Surroundings(self.root, text, script.users_code(self.root))
+        surroundings = RunSurroundings(self.root, text, script.users_code(self.root))
         waits = calls_checkpointing(text)
         recorder = _Recorder(experiment, cast(Journal, memory), self.root, surroundings, waits=waits)
         with _as_session(recorder), warnings.catch_warnings(record=True) as caught:

@@ -11,6 +11,8 @@ from flor_ray.cluster.executors import ThreadExecutor
 from flor_ray.records import Outcome
 from flor_ray.replaying.job import VersionJob
 from flor_ray.reports import replays
+from flor_ray.store.fragments import NO_LOGS, Fragment
+from flor_ray.store.log_files import log_bytes
 from tests.conftest import Lab
 
 SCRIPT = """
@@ -156,6 +158,7 @@ def test_what_an_older_release_copied_from_an_equal_run_is_answered(lab: Lab) ->
     lab.write("train.py", added(SCRIPT, 'state = {"weight": 1.0}', 'flor.log("left", id(state)) if not state else 0'))
     assert lab.prepare(["left"]).versions == {first, second}
     copied = {"operator": "copied", "first": 0, "last": 0, "names": ["left"]}
-    project = lab.project
-    project.store.write_replay(project.name, first, "replay-20260101T000000.000000Z-aaaa", "outside", [], copied)
+    folder = f"log_records/{lab.project.name}/{first}"
+    file = Fragment(folder, "replay-20260101T000000.000000Z-aaaa", segment="outside")
+    lab.project.store.files.write(file.path, log_bytes(NO_LOGS, copied))
     assert lab.prepare(["left"]).versions == {second}

@@ -144,7 +144,7 @@ def test_a_counter_in_a_file_that_the_script_rewrites_is_named(lab: Lab) -> None
     assert inputs.rewritten(lab.experiments()[-1].environment) == ("state.txt",)
     found, _, _, _ = judged(lab, script("bump()", COUNTER))
     assert found["verdict"] == "diverged"
-    assert found["cause"].startswith("state.txt is written and read by the script, and is no part of checkpoints")
+    assert found["cause"].startswith("the script writes and reads state.txt, and checkpoints do not contain files")
 
 
 def test_a_counter_in_the_environment_is_named(lab: Lab) -> None:

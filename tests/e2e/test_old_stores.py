@@ -18,12 +18,12 @@ import pytest
 
 from flor_ray.environment import hardware
 from flor_ray.patching import statements
-from flor_ray.patching.patching import Verdict
+from flor_ray.patching.patching import Fate
 from flor_ray.planning import calibrations
 from flor_ray.records import Fidelity, Operator, Outcome, Segment, Value
 from flor_ray.reports import timelines
 from flor_ray.state.pickling import LoadedState
-from flor_ray.store import cache, collecting, pins, retention
+from flor_ray.store import cache, collecting, pins, retention, segment_reports
 from flor_ray.store.typed_values import decode
 from tests.conftest import Lab
 from tests.pickles import names_in
@@ -164,7 +164,12 @@ def test_its_pins_calibrations_timelines_and_reports_are_read(old: Lab) -> None:
     kept = calibrations.kept(files)
     assert as_plain({kind: asdict(found) for kind, found in kept.items()}) == EXPECTED["calibrations"]
     assert as_plain([asdict(timeline) for timeline in timelines.every(files, name)]) == EXPECTED["timelines"]
-    assert old.project.store.replay_reports(name) == EXPECTED["reports"]
+    kept_reports = [
+        segment_reports.to_plain(one.report)
+        | {"version": one.report.segment.version, "origin": one.origin, "segment": one.segment_id}
+        for one in old.project.store.replay_reports(name)
+    ]
+    assert as_plain(kept_reports) == EXPECTED["reports"]
     assert EXPECTED["pins"]
     assert EXPECTED["calibrations"]
     assert EXPECTED["timelines"]
@@ -174,9 +179,9 @@ def test_its_pins_calibrations_timelines_and_reports_are_read(old: Lab) -> None:
 def test_its_pin_holds(old: Lab) -> None:
     (pin,) = EXPECTED["pins"]
     found = statements.propagated(old.project, [pin["name"]]).findings
-    verdicts = {RUN_OF[version]: (finding.verdict, finding.line) for version, finding in found}
-    assert verdicts["first"] == (Verdict.PINNED, pin["pin"]["after"] + 1)
-    assert verdicts["crashed"][0] is Verdict.PRESENT
+    fates = {RUN_OF[version]: (finding.fate, finding.line) for version, finding in found}
+    assert fates["first"] == (Fate.PINNED, pin["pin"]["after"] + 1)
+    assert fates["crashed"][0] is Fate.PRESENT
 
 
 def test_values_of_its_replay_stand_beside_recorded_ones(old: Lab) -> None:

@@ -69,7 +69,7 @@ def test_each_version_is_told_and_a_pin_moves_the_statement_there_and_near_by(
     said = flor_ray(lab, "propagate", "twice", "--version", first.version[:10], "--line", "7").output
     assert f"Pinned twice after line 7 of train.py of version {first.version[:8]}:" in said
     assert '\n+        flor.log("twice", 2 * total)\n' in said
-    assert f"It holds with the same file in version {second.version[:8]}\n" in said
+    assert f"It also holds where the file is the same: version {second.version[:8]}\n" in said
     rows = json.loads(flor_ray(lab, "propagate", "twice", "--json").output)
     assert [(row["outcome"], row["line"]) for row in rows] == [("pinned", 8), ("pinned", 8), ("placed", 8)]
     assert rows[2]["from"].endswith("where it is pinned)") or rows[2]["confidence"] > 0.9
@@ -105,7 +105,7 @@ def test_what_is_refused_is_told_by_all_commands_with_what_to_do(lab: Lab) -> No
     assert pointer in explained
     failed = flor_ray(lab, "propagate", "twice", "--version", old.version, "--line", "4", fails=UsageError)
     assert str(failed.exception).startswith(
-        f"Nothing was kept: twice in version {old.version[:8]}, pinned after line 4"
+        f"The pin was not kept: twice in version {old.version[:8]}, pinned after line 4"
     )
     assert not (lab.root / ".flor/pins").exists()
 
@@ -129,7 +129,7 @@ def test_what_cannot_be_asked_is_one_clear_error(lab: Lab) -> None:
     assert "logs total itself; there is nothing to pin" in words("total", "--version", version, "--line", "3")
     pinned = ("twice", "--version", version, "--line", "7")
     assert "is logged in 2 places of the working tree: train.py:9, train.py:10. Say with --statement" in words(*pinned)
-    assert "has lines 1 to 8, and no line 9" in words(*pinned[:3], "--line", "9", "--statement", "9")
+    assert "has no line 9: its lines are 1 to 8" in words(*pinned[:3], "--line", "9", "--statement", "9")
     assert "has no Python file 'no.py'. Its files: train.py" in words(*pinned, "--statement", "9", "--file", "no.py")
 
 

@@ -156,7 +156,7 @@ def test_killing_the_server_that_scripts_are_forked_from_runs_their_segments_aga
 
 
 def test_more_workers_than_the_cluster_has_slots_is_one_clear_error(recorded: Path, ray_cluster: None) -> None:
-    with pytest.raises(UsageError, match="workers were asked for, and the cluster has 2 CPU slots"):
+    with pytest.raises(UsageError, match="workers were asked for, but the cluster has 2 CPU slots"):
         pipeline.replay(["before"], workers=99, path=str(recorded))
 
 

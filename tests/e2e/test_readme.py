@@ -71,23 +71,12 @@ def test_every_block_runs_in_order(tmp_path: Path) -> None:
     run([sys.executable, "-c", AS_WE_READ_IT], folder)
 
 
-<<<<<<< HEAD
-def test_every_command_of_the_command_line_is_in_the_readme() -> None:
-    import click
-
-    from flor_ray.cli.commands import cli
-
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    names = cli.list_commands(click.Context(cli))
-    assert [name for name in names if not re.search(rf"`flor-ray.*\b{name}\b|`{name}`", text)] == []
-=======
 # The example on the page about the store's format reads what flor_ray reads.
 AS_WE_READ_IT = """
 import pandas as pd
 
 import flor_ray as flor
 from read_store import log_records
->>>>>>> 97ac1c89ba1d2530fd2647196eb21ba7ef57c704
 
 
 def rows(frame, columns):

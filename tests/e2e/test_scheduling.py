@@ -103,7 +103,7 @@ def test_several_queries_are_answered_in_one_replay_and_what_both_want_runs_once
     assert [epoch for epoch, *_ in recorded.values("other", quick)] == list(range(1, EPOCHS + 1))
     assert {epoch for epoch, *_ in recorded.values("seen", quick)} == set(range(3, EPOCHS + 1))
     assert recorded.values("seen", slow) == []
-    with pytest.raises(UsageError, match="Several queries at once have no budget"):
+    with pytest.raises(UsageError, match="cannot be given for several queries at once"):
         pipeline.prepare_all(recorded.project, queries, Terms(2, gpu_seconds=1.0), again=True)
     with pytest.raises(UsageError, match="positive"):
         Query(["seen"], share=0)

@@ -144,6 +144,6 @@ def test_a_cancelled_segment_ends_soon_and_writes_nothing(
     assert isinstance(running.end(), Cancelled)
     assert time.monotonic() - began < 10
     reports = recorded.project.store.replay_reports(recorded.project.name)
-    assert "replay-cancelled" not in {report["origin"] for report in reports}
+    assert "replay-cancelled" not in {kept.origin for kept in reports}
     # It is of use again, with a new process.
     assert workers[0].run(job(recorded, 0), segment).rows == EPOCHS * 2

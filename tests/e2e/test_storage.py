@@ -99,7 +99,7 @@ def test_within_the_grace_checkpoints_go_and_their_objects_stay(lab: Lab) -> Non
     lab.record(SCRIPT)
     count = objects(lab)
     done = lab.cli("gc", "--keep", "last", "--yes", check=True).stdout
-    assert re.search(r"Left for a later gc: \d+ objects of [\d.]+ k?B that nothing needs then", done)
+    assert re.search(r"Left for a later gc: \d+ objects of [\d.]+ k?B that will be unneeded then", done)
     assert "deleted 0 objects" in done
     assert (epochs(lab), objects(lab)) == ([[0, 6]], count)
 
@@ -126,7 +126,7 @@ def test_what_a_killed_run_left_behind_goes_and_its_checkpoints_stay(lab: Lab) -
     count = objects(lab)
     lost = lab.project.store.objects.put(b"put, and then the power failed")
     done = lab.cli("gc", "--grace", "0", "--yes", check=True).stdout
-    assert "Deletes 1 object of 30 B; 1 of 30 B of them nothing needs already." in done
+    assert "Deletes 1 object of 30 B; 1 of 30 B of these are unneeded already." in done
     assert not lab.project.store.objects.exists(lost)
     assert (objects(lab), epochs(lab)) == (count, [[0, 1, 2, 3]])
 
@@ -151,7 +151,8 @@ def test_ctrl_c_says_what_was_done_and_the_next_gc_does_the_rest(lab: Lab) -> No
     done = lab.python("-c", code, check=False)
     assert done.returncode == 130, done.stderr
     assert re.search(
-        r"Stopped\. Dropped 10 checkpoints, deleted 640 objects: .* 2\d\d\d objects more were to go", done.stderr
+        r"Stopped\. Dropped 10 checkpoints, deleted 640 objects: .* 2\d\d\d objects more are still to be deleted",
+        done.stderr,
     )
     assert epochs(lab) == [[0, 6]]
     again = lab.cli("gc", "--grace", "0", "--yes", check=True).stdout
@@ -167,7 +168,7 @@ def test_storage_prints_a_row_per_version_and_json_with_bytes(lab: Lab) -> None:
     lab.project.store.objects.put(b"lost")
     printed = lab.cli("storage", check=True).stdout
     assert re.search(rf"{first.version[:8]} +one +6 +13 +[\d.]+ kB +[\d.]+ kB +[\d.]+ k?B +[\d.]+ kB", printed)
-    assert re.search(r"dedup ratio \d\.\d\.\nNothing needs 1 object of 4 B: `flor-ray gc` deletes", printed)
+    assert re.search(r"dedup ratio \d\.\d\.\nNo longer needed: 1 object of 4 B\. `flor-ray gc` deletes", printed)
     done = lab.cli("storage", "--json", check=True)
     found = json.loads(done.stdout)
     root = lab.root / ".flor"

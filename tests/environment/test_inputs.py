@@ -129,7 +129,7 @@ def test_a_large_file_is_sampled_and_one_that_was_written_since_is_not_sure(
     assert row.sampled
     os.utime(path, ns=(1, 1))
     (change,) = Comparer(str(tmp_path)).changes(recorded)
-    assert (change.surely, str(change)) == (False, "data.bin was written, and looks the same")
+    assert (change.surely, str(change)) == (False, "data.bin was written again, though it looks unchanged,")
     path.write_bytes(bytes(9_999) + b"1")
     assert Comparer(str(tmp_path)).changes(recorded) == (Change("data.bin"),)
 

@@ -244,7 +244,8 @@ def test_recorded_packages_are_planned_and_what_cannot_be_had_is_said(tmp_path: 
     assert notes == [
         "version a: it was recorded with toolz 0.11.0 (here: 1.0.0), mine 0.1 (here: 0.2); what can be is installed "
         "for the replay, which takes a while",
-        "version a: no package index has mine 0.1 (installed from a folder or a URL); replayed with what is here",
+        "version a: no package index has mine 0.1 (installed from a folder or a URL); replayed with the packages "
+        "installed here",
         "version a: it was recorded with Python 3.10.0, and 3.11.7 runs here: replayed values may differ "
         "(--env recorded changes packages, not Python)",
     ]
@@ -252,7 +253,7 @@ def test_recorded_packages_are_planned_and_what_cannot_be_had_is_said(tmp_path: 
 
 def test_many_differing_packages_are_one_short_note(tmp_path: Path) -> None:
     notes, _ = chosen("current", tmp_path, a={"distributions": {f"package{i}": "1" for i in range(9)}})
-    assert "package3 1 (here: none) and 5 more that are others here: replayed values may differ" in notes[0]
+    assert "package3 1 (here: none) and 5 more that differ here: replayed values may differ" in notes[0]
 
 
 def test_another_word_than_current_or_recorded_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from flor_ray import propagation
 from flor_ray.patching import answers as propagations
 from flor_ray.patching.answers import Propagations, from_bytes, to_bytes
 from flor_ray.patching.donors import Revision, find_donors
-from flor_ray.patching.patching import Ways, patch_all
+from flor_ray.patching.patching import CarryingWays, patch_all
 from flor_ray.records import Pin, Placement, Propagation, Refusal
 from flor_ray.store import cache
 from flor_ray.store.cache import ObjectCache
@@ -157,7 +157,7 @@ def test_a_thousand_versions_cost_what_their_distinct_files_cost(kept: ObjectCac
     donors = find_donors(["twice"], [("the working tree", {"train.py": newest})], frozenset({"train.py"}))
     compute = Counted()
     for calls in (20, 20):  # the second process asks for nothing
-        patched = patch_all(["twice"], donors, history, ways=Ways(Propagations(kept, compute, {})))
+        patched = patch_all(["twice"], donors, history, ways=CarryingWays(Propagations(kept, compute, {})))
         assert compute.calls == calls
     assert [patched[r.version].files for r in history] == [
         {"train.py": r.texts["train.py"] + '    flor.log("twice", 2 * total)\n'} for r in history
@@ -170,7 +170,7 @@ def test_evidence_of_the_versions_between_costs_some_questions_for_each_distinct
     donors = find_donors(["twice"], [("the working tree", {"train.py": newest})], frozenset({"train.py"}))
     compute, told = Counted(), []
     for _ in range(2):
-        ways = Ways(Propagations(kept, compute, {}), propagation.propagate_tree_through)
+        ways = CarryingWays(Propagations(kept, compute, {}), propagation.propagate_tree_through)
         patched = patch_all(["twice"], donors, history, ways=ways, tell=lambda done, total: told.append((done, total)))
         assert compute.calls <= 20 * 10
         calls = compute.calls

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from flor_ray import propagation
 from flor_ray.patching.donors import Donor, Revision, blob_of, features, find_donors, said
-from flor_ray.patching.patching import Finding, Verdict, Ways, narrowed, patch, patch_all, stale
+from flor_ray.patching.patching import CarryingWays, Fate, Finding, narrowed, patch, patch_all, stale
 from flor_ray.records import GRADIENTS, Level, Pin, PinnedPlace, Region
 
 OLD = textwrap.dedent(
@@ -137,14 +137,14 @@ def pinned_at(donors: Mapping[str, tuple[Donor, ...]], text: str, after: int, pa
 
 def test_findings_say_where_and_how_sure_and_why() -> None:
     (found,) = patch(["twice"], WORKING, "train.py", {"train.py": RENAMED}).findings
-    assert (found.name, found.verdict, found.path, found.line) == ("twice", Verdict.PLACED, "train.py", 8)
+    assert (found.name, found.fate, found.path, found.line) == ("twice", Fate.PLACED, "train.py", 8)
     assert found.renames == {"total": "amount"}
     assert found.donor == "train.py:8 (the working tree)"
     assert 0.5 <= found.confidence < 1
     (found,) = patch(["total"], {}, "train.py", {"train.py": OLD}).findings
-    assert found == Finding("total", Verdict.PRESENT, "train.py", 7, 1.0, "the version logs it itself")
+    assert found == Finding("total", Fate.PRESENT, "train.py", 7, 1.0, "the version logs it itself")
     (found,) = patch(["twice"], WORKING, "train.py", {}).findings
-    assert (found.verdict, found.path) == (Verdict.REFUSED, None)
+    assert (found.fate, found.path) == (Fate.REFUSED, None)
     assert found.why == "its source files are neither in the store nor in git any more"
 
 
@@ -162,16 +162,16 @@ def test_a_pin_decides_for_every_version_with_the_same_file_whatever_its_path() 
         patched = patch(["twice"], WORKING, script, {script: OLD}, [pin])
         assert patched.files[script].splitlines()[6] == '        flor.log("twice", 2 * total)'
         (found,) = patched.findings
-        assert (found.verdict, found.line, found.confidence, found.why) == (Verdict.PINNED, 7, 1.0, "pinned by hand")
+        assert (found.fate, found.line, found.confidence, found.why) == (Fate.PINNED, 7, 1.0, "pinned by hand")
         assert patched.regions == {"twice": Region.INNER}
     (found,) = patch(["twice"], WORKING, "train.py", {"train.py": OLD + "# changed\n"}, [pin]).findings
-    assert found.verdict is Verdict.PLACED
+    assert found.fate is Fate.PLACED
 
 
 def test_the_later_of_two_pins_holds() -> None:
     pins = [pinned_at(WORKING, OLD, 6), pinned_at(WORKING, OLD, 3)]
     (found,) = patch(["twice"], WORKING, "train.py", {"train.py": OLD}, pins).findings
-    assert (found.verdict, found.line) == (Verdict.PINNED, 4)
+    assert (found.fate, found.line) == (Fate.PINNED, 4)
 
 
 def test_pins_of_several_names_mean_the_lines_of_the_file_as_it_was() -> None:
@@ -199,7 +199,7 @@ def test_a_pin_that_cannot_be_applied_is_a_refusal_with_the_reason() -> None:
     patched = patch(["twice"], WORKING, "train.py", {"train.py": OLD}, [pinned_at(WORKING, OLD, 99)])
     assert patched.files == {}
     (found,) = patched.findings
-    assert found.verdict is Verdict.REFUSED
+    assert found.fate is Fate.REFUSED
     assert found.why.startswith("pinned after line 99: ")
     assert patched.refused["twice"] == f"train.py:8 (the working tree): {found.why}"
 
@@ -210,7 +210,7 @@ def test_a_pin_is_stale_once_the_statement_is_edited() -> None:
     edited = find_donors(["twice"], [("the working tree", {"train.py": NEW.replace("2 * t", "2.0 * t")})], SCRIPTS)
     assert stale([pin], edited) == (pin,)
     (found,) = patch(["twice"], edited, "train.py", {"train.py": OLD}, [pin]).findings
-    assert found.verdict is Verdict.PLACED
+    assert found.fate is Fate.PLACED
     indented = find_donors(["twice"], [("the working tree", {"t.py": NEW.replace("    flor", "  flor")})], SCRIPTS)
     assert stale([pin], indented) == ()
 
@@ -222,12 +222,12 @@ def test_versions_near_a_pin_are_patched_from_there_where_that_is_surer() -> Non
     history = [Revision(f"{n}" * 40, "train.py", {"train.py": text}) for n, text in enumerate((OLD, other, RENAMED))]
     donors = find_donors(["twice"], [("the working tree", {"train.py": newest})], SCRIPTS)
     before = [patched.findings[0] for patched in patch_all(["twice"], donors, history).values()]
-    assert all(found.verdict is Verdict.REFUSED or found.confidence < 0.7 for found in before)
+    assert all(found.fate is Fate.REFUSED or found.confidence < 0.7 for found in before)
     pin = pinned_at(donors, other, 7)
-    ways = Ways(through=propagation.propagate_tree_through)
+    ways = CarryingWays(through=propagation.propagate_tree_through)
     for patched in (patch_all(["twice"], donors, history, [pin]), patch_all(["twice"], donors, history, [pin], ways)):
         found = {version: each.findings[0] for version, each in patched.items()}
-        assert [each.verdict for each in found.values()] == [Verdict.PLACED, Verdict.PINNED, Verdict.PLACED]
+        assert [each.fate for each in found.values()] == [Fate.PLACED, Fate.PINNED, Fate.PLACED]
         first, second, third = (patched[r.version].files["train.py"].splitlines()[7].strip() for r in history)
         assert first == second == "flor.log('twice', 2 * total)"
         assert third == "flor.log('twice', 2 * amount)"
@@ -252,7 +252,7 @@ def test_functions_that_have_moved_to_another_file_are_followed() -> None:
     working = {"train.py": "import flor_ray as flor\nfrom tools import measure\n", "tools.py": head + logged}
     old = {"train.py": "from helpers import measure\n" + OLD, "helpers.py": head + function}
     donors = find_donors(["sum"], [("the working tree", working)], SCRIPTS)
-    ways = Ways(through=propagation.propagate_tree_through)
+    ways = CarryingWays(through=propagation.propagate_tree_through)
     patched = patch(["sum"], donors, "train.py", old, ways=ways)
     assert patched.files == {"helpers.py": head + logged}
     assert patched.regions == {"sum": Region.WHOLE}
@@ -267,7 +267,7 @@ def test_a_pin_moves_a_sure_place_only_in_versions_that_are_nearer_to_it_than_to
     donors = find_donors(["twice"], [("the working tree", {"train.py": newest})], SCRIPTS)
     assert {p.findings[0].line for p in patch_all(["twice"], donors, history).values()} == {8}
     pin = pinned_at(donors, history[1].texts["train.py"], 6)
-    for ways in (Ways(), Ways(through=propagation.propagate_tree_through)):
+    for ways in (CarryingWays(), CarryingWays(through=propagation.propagate_tree_through)):
         patched = patch_all(["twice"], donors, history, [pin], ways)
         assert [patched[r.version].findings[0].line for r in history] == [7, 7, 7, 7, 8]
     only = patch_all(["twice"], donors, history, [pin], ways, chosen=[history[3].version])

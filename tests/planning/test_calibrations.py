@@ -115,8 +115,8 @@ def test_a_workers_reports_add_up_to_its_time_and_are_as_estimated(lab: Lab) -> 
     assert [report.setup_seconds > 0.5 for report in reports] == [True, False, False]
     assert all(0 < report.read_seconds < report.run_seconds and report.read_bytes > 0 for report in reports)
     assert {report.kind for report in reports} == {worker.kind}
-    kept = lab.project.store.replay_reports(lab.project.name)
-    assert sum(row["start_seconds"] + row["setup_seconds"] + row["run_seconds"] for row in kept) == pytest.approx(told)
+    kept = [one.report for one in lab.project.store.replay_reports(lab.project.name)]
+    assert sum(one.start_seconds + one.setup_seconds + one.run_seconds for one in kept) == pytest.approx(told)
     for report in reports:
         cost = model.cost(report.segment)
         assert report.run_seconds == pytest.approx(cost.run_seconds, rel=0.25, abs=0.05)

@@ -116,7 +116,7 @@ def test_a_picked_version_that_is_not_recorded_is_skipped_with_the_reason() -> N
     known = catalogue(experiment("v"), regions={"acc": Region.TAIL})
     request = Request(("acc",), {"gone": None})
     assert gaps(request, known) == ()
-    assert skipped(request, known) == (Skipped("gone", "no experiment of this version is recorded"),)
+    assert skipped(request, known) == (Skipped("gone", "no run of this version is recorded"),)
 
 
 def test_after_a_replay_answered_every_gap_nothing_is_asked_again() -> None:

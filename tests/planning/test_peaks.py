@@ -66,7 +66,7 @@ def test_a_feature_of_the_nested_loop_peaks_where_a_step_does() -> None:
 
 
 def test_what_has_no_peak_is_named() -> None:
-    with pytest.raises(UsageError, match="'model' has values that are no numbers"):
+    with pytest.raises(UsageError, match="'model' has values that are not numbers"):
         peaks([(A, 1, "resnet")], "model")
     with pytest.raises(UsageError, match="'seed' is logged outside the main loop"):
         peaks([(A, None, 7), (B, None, 8)], "seed")
@@ -93,7 +93,7 @@ def test_peaks_are_read_from_the_store(tmp_path: Path) -> None:
     by_rank = ranks(first, found, wanted, {A: run(A, 1.0), B: run(B, 2.0)})
     in_order = sorted((rank, v[0], e) for v, of in by_rank.items() for e, rank in of.items())
     assert [(v, e) for _, v, e in in_order] == [("b", 1), ("a", 1), ("b", 3), ("a", 2), ("b", 2), ("a", 3)]
-    with pytest.raises(UsageError, match="'matrix' has values that are no numbers"):
+    with pytest.raises(UsageError, match="'matrix' has values that are not numbers"):
         peak_epochs(project, parse_first("peak:matrix"))
     with pytest.raises(UsageError, match=r"values of 'loss'.*accuracy, matrix"):
         peak_epochs(project, parse_first("peak:loss"))

@@ -112,7 +112,7 @@ def test_without_any_checkpoint_all_epochs_run_from_the_prefix_with_their_nested
     assert planned([gap(2)], exits(1, 2), {"m": Region.TAIL}) == Plan(
         (dp_i(2, 2, Variant.INNER, None),),
         (
-            "version 3fa2c0de: the nested loop of epoch 2 is run, "
+            "version 3fa2c0de: the nested loop of epoch 2 has to run, "
             "because it can only be reached from the start of the script",
             "version 3fa2c0de: no checkpoint right before epoch 2 exists, so the replay begins at the start",
         ),
@@ -123,7 +123,9 @@ def test_the_tail_decides_whether_an_incomplete_exit_state_is_enough() -> None:
     checkpoints = [*ends(*ALL), checkpoint(3, EXIT, "batch", "loss")]
     enough = planned([gap(3)], checkpoints, {"m": Region.TAIL}, tail_reads={"model"})
     assert enough == Plan((dp_i(3, 3, Variant.OUTER, 2),))
-    note = "version 3fa2c0de: the nested loop of epoch 3 is run, because variable{} could not be captured at its exit"
+    note = (
+        "version 3fa2c0de: the nested loop of epoch 3 has to run, because variable{} could not be captured at its exit"
+    )
     read = planned([gap(3)], checkpoints, {"m": Region.TAIL}, tail_reads={"loss"})
     assert read == Plan((dp_i(3, 3, Variant.INNER, 2),), (note.format(" `loss`"),))
     unknown = planned([gap(3)], checkpoints, {"m": Region.TAIL}, tail_reads=None)
@@ -142,7 +144,7 @@ def test_warm_up_epochs_skip_their_nested_loops_only_if_every_exit_state_is_ther
     without = planned([gap(3)], ends(0) + exits(1, 3), regions)
     assert without.segments == (dp_i(3, 3, Variant.INNER, 0),)
     assert without.notes[0] == (
-        "version 3fa2c0de: the nested loop of epoch 3 is run, "
+        "version 3fa2c0de: the nested loop of epoch 3 has to run, "
         "because not every exit state on the way there was checkpointed"
     )
 

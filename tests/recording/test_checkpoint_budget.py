@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flor_ray.recording.checkpoint_budget import Decision, Progress, Spacing
+from flor_ray.recording.checkpoint_budget import CheckpointDecision, RunSoFar, Spacing
 
 
 def run(
@@ -20,7 +20,7 @@ def run(
     taken, computed, last = [0], 0.0, 0.0
     for number in range(1, epochs + 1):
         computed += epoch
-        decision = spacing.decide(Progress(computed, computed - last, written, restore))
+        decision = spacing.decide(RunSoFar(computed, computed - last, written, restore))
         if decision.take or number == epochs:
             taken.append(number)
             spacing.took(stall)
@@ -54,7 +54,7 @@ def test_spacing_grows_when_snapshots_become_dear_and_shrinks_when_they_become_c
     taken: list[int] = []
     for number in range(1, 601):
         computed += 1.0
-        if spacing.decide(Progress(computed, 1.0, written, 0.0)).take:
+        if spacing.decide(RunSoFar(computed, 1.0, written, 0.0)).take:
             taken.append(number)
             spacing.took(0.1 if number <= 200 or number > 400 else 0.5)
     counts = [sum(low < number <= low + 200 for number in taken) for low in (0, 200, 400)]
@@ -80,19 +80,19 @@ def test_no_checkpoint_is_taken_that_is_slower_to_restore_than_to_compute_again(
 def test_one_or_more_means_every_epoch_whatever_it_costs() -> None:
     spacing = Spacing(1.0)
     spacing.took(1000.0)
-    now = Progress(computed=1.0, since_last=1.0, background=500.0, restore=9.0, writing="busy")
-    assert spacing.decide(now) == Decision(True, "every epoch, as asked for")
+    now = RunSoFar(computed=1.0, since_last=1.0, background=500.0, restore=9.0, writing="busy")
+    assert spacing.decide(now) == CheckpointDecision(True, "every epoch, as asked for")
 
 
 def test_while_the_last_one_is_being_written_no_other_is_taken() -> None:
-    decision = Spacing(0.5).decide(Progress(100.0, 10.0, 0.0, 0.0, writing="those before it are still being written"))
-    assert decision == Decision(False, "those before it are still being written")
+    decision = Spacing(0.5).decide(RunSoFar(100.0, 10.0, 0.0, 0.0, writing="those before it are still being written"))
+    assert decision == CheckpointDecision(False, "those before it are still being written")
 
 
 def test_a_decision_says_what_was_weighed() -> None:
     spacing = Spacing(0.02)
     spacing.took(0.1, 100_000_000)  # the next one is expected to hold twice as much again, 0.4 s of work
-    assert spacing.decide(Progress(10.0, 10.0, 0.1, 0.0)).why == (
+    assert spacing.decide(RunSoFar(10.0, 10.0, 0.1, 0.0)).why == (
         "it and the last one would cost 1.2 s, and 0 ms of the budget (2.0% of the run's time) were left"
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from flor_ray.environment import hardware
-from flor_ray.records import Fidelity, Level, LogRecord, Mismatch, Value
+from flor_ray.records import Fidelity, Level, LogRecord, Mismatch, Operator, Segment, SegmentReport, Value
 from flor_ray.replaying.causes import UNKNOWN, Evidence, likely_cause
 from flor_ray.replaying.fidelity import Comparison, RecordedValues, compare, judge
 from flor_ray.replaying.results import Judgement, judged
@@ -164,36 +164,36 @@ for epoch in flor.loop("epoch", range(3)):
         ),
         (
             Evidence(rewritten=("state.txt",), script=SCRIPT),
-            "state.txt is written and read by the script, and is no part of checkpoints",
+            "the script writes and reads state.txt, and checkpoints do not contain files",
         ),
         (
             Evidence(script=SCRIPT),
-            "the script sets the environment variable COUNT in a loop, and environment variables are no part of "
-            "checkpoints",
+            "the script sets the environment variable COUNT in a loop, and checkpoints do not contain "
+            "environment variables",
         ),
         (
             Evidence(script="import ctypes\nn = ctypes.c_int(0)\n"),
-            "the script keeps state in memory of C, through ctypes (line 2), which checkpoints cannot hold",
+            "the script keeps state in C memory, through ctypes (line 2), which checkpoints cannot hold",
         ),
         (
             Evidence(modules={"model.py": "@functools.lru_cache(None)\ndef f(): pass\n"}),
-            "the script keeps state in the cache of a function (model.py, line 1), which checkpoints cannot hold",
+            "the script keeps state in a function's cache (model.py, line 1), which checkpoints cannot hold",
         ),
         (
             Evidence(script="import uuid\nx = uuid.uuid4()\n"),
-            "uuid.uuid4() (line 2) comes out differently in every run",
+            "uuid.uuid4() (line 2) returns something else in every run",
         ),
         (
             Evidence(script="rng = np.random.default_rng()\n"),
-            "np.random.default_rng() (line 1) comes out differently in every run",
+            "np.random.default_rng() (line 1) returns something else in every run",
         ),
         (
             Evidence(script="torch.manual_seed(int(time.time()))\n"),
-            "torch.manual_seed() (line 1) gets a seed that is made of the time of day",
+            "torch.manual_seed() (line 1) is given a seed made from the time of day",
         ),
         (
             Evidence(script="x = hash('a')\n"),
-            "hash() (line 1) comes out differently in every process for text, unless PYTHONHASHSEED is set",
+            "hash() (line 1) of text differs from process to process, unless PYTHONHASHSEED is set",
         ),
         (Evidence(script="x = hash('a')\n", environment={"variables": {"PYTHONHASHSEED": "0"}}), UNKNOWN),
         (Evidence(script="began = time.time()\nrng = np.random.default_rng(0)\n"), UNKNOWN),
@@ -216,7 +216,7 @@ def test_a_gpu_without_deterministic_algorithms_is_a_cause() -> None:
 
 
 def test_the_first_variable_that_differs_and_what_the_observer_said_are_causes_of_last_resort() -> None:
-    assert likely_cause(Evidence(), LOSS, HERE, True, STATE) == "`net.0.weight` is the first that differs"
+    assert likely_cause(Evidence(), LOSS, HERE, True, STATE) == "the first variable that differs is `net.0.weight`"
     assert likely_cause(Evidence(), STATE, HERE, True, STATE) == UNKNOWN
     assert likely_cause(Evidence(), LOSS, HERE, True, None, ["`net` was changed"]) == "`net` was changed"
 
@@ -229,35 +229,27 @@ def test_what_only_one_environment_knows_counts_for_nothing_and_gpus_count_by_ki
     assert hardware.differences(HERE | {"threads": 8}, HERE) == ("number of threads 2 instead of 8",)
 
 
-def report(**fields: object) -> dict[str, Any]:
-    return {"version": "v", "compared": 0, "mismatch": None} | fields
+def report(**fields: Any) -> SegmentReport:
+    return SegmentReport(Segment("v", 1, 1, Operator.DP_I), rows=0, setup_seconds=0.0, run_seconds=0.0, **fields)
 
 
 def test_the_worst_segment_judges_a_version() -> None:
-    exact, none = report(compared=3, states_compared=1, verdict="exact"), report(verdict="unverified")
-    changed = report(compared=1, verdict="unverified", cause="data.csv has changed")
-    wrong = report(compared=2, verdict="diverged", cause="unknown", mismatch={"name": "loss"})
+    exact, none = report(compared=3, states_compared=1, verdict=Fidelity.EXACT), report()
+    changed = report(compared=1, cause="data.csv has changed")
+    wrong = report(compared=2, verdict=Fidelity.DIVERGED, cause="unknown", mismatch=LOSS)
     assert judged([none]) == {"v": Judgement()}
     assert judged([none, exact, none]) == {"v": Judgement(Fidelity.EXACT, 4)}
     assert judged([exact, changed]) == {"v": Judgement(Fidelity.UNVERIFIED, 5, "data.csv has changed")}
-    assert judged([changed, wrong, exact]) == {
-        "v": Judgement(Fidelity.DIVERGED, 7, "unknown", {"name": "loss"}),
-    }
-
-
-def test_reports_of_older_releases_are_read() -> None:
-    assert judged([report(compared=2)])["v"].verdict is Fidelity.EXACT
-    assert judged([report()])["v"].verdict is Fidelity.UNVERIFIED
-    assert judged([report(mismatch={"name": "loss"})])["v"].verdict is Fidelity.DIVERGED
+    assert judged([changed, wrong, exact]) == {"v": Judgement(Fidelity.DIVERGED, 7, "unknown", LOSS)}
 
 
 def test_values_and_states_that_differ_are_told_in_their_own_words() -> None:
-    loss = {"name": "loss", "epoch": 2, "step": 3, "recorded": "0.5", "replayed": "0.7"}
+    loss = Mismatch("loss", 2, 3, "0.5", "0.7")
     assert replays.describe_mismatch(loss) == (
-        "its replay computed loss (epoch 2, step 3) as 0.7, and 0.5 was recorded: replayed values of this version may "
+        "its replay computed loss (epoch 2, step 3) as 0.7, but 0.5 was recorded: replayed values of this version may "
         "not be those of the original run"
     )
-    state = {"name": "best", "epoch": 2, "step": None, "recorded": "1", "replayed": "2", "of_state": True}
+    state = Mismatch("best", 2, None, "1", "2", of_state=True)
     assert replays.describe_mismatch(state, "unknown") == (
         "the state at epoch 2 is not the recorded one: `best` differs (recorded: 1; replayed: 2): replayed values of "
         "this version may not be those of the original run. Likely cause: unknown"

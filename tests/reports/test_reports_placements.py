@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flor_ray.patching.donors import find_donors
-from flor_ray.patching.patching import Finding, Patched, Verdict, patch
+from flor_ray.patching.patching import Fate, Finding, Patched, patch
 from flor_ray.patching.statements import Propagated
 from flor_ray.records import Experiment, Status
 from flor_ray.reports import placements as told
@@ -17,11 +17,9 @@ OLD = "import flor_ray as flor\nx = 1\ny = 2\nz = 3\n"
 NEW = OLD + 'flor.log("x", x)\n'
 DONORS = find_donors(["x"], [("the working tree", {"train.py": NEW})], frozenset({"train.py"}))
 PLACED = patch(["x"], DONORS, "train.py", {"train.py": OLD})
-GUESS = Finding(
-    "x", Verdict.REFUSED, "train.py", None, 0.25, "who knows", best_guess=3, donor="train.py:5 (version ab)"
-)
+GUESS = Finding("x", Fate.REFUSED, "train.py", None, 0.25, "who knows", best_guess=3, donor="train.py:5 (version ab)")
 REFUSED = Patched({}, {}, {"x": "who knows"}, None, (GUESS,), {"train.py": OLD})
-DOUBTFUL = Patched({}, {}, {}, None, (Finding("x", Verdict.PLACED, "train.py", 4, 0.5, "after line 3"),))
+DOUBTFUL = Patched({}, {}, {}, None, (Finding("x", Fate.PLACED, "train.py", 4, 0.5, "after line 3"),))
 
 
 def propagated(*patched: Patched) -> Propagated:

@@ -13,7 +13,7 @@ from flor_ray.scheduler.problem import Cutting
 from flor_ray.scheduler.world import World
 
 
-def work(versions: int) -> simulations.Work:
+def work(versions: int) -> simulations.SimulatedWork:
     """Versions of four epochs, each of which takes longer than the version before it."""
     profiles = {
         f"v{number}": Profile(2.0, tuple(EpochTimes(epoch, 0.0, 10.0 + number, 0.0) for epoch in range(1, 5)))
@@ -21,7 +21,7 @@ def work(versions: int) -> simulations.Work:
     }
     model = CostModel({version: RecordedVersion(profile) for version, profile in profiles.items()})
     segments = [Segment(version, 1, 4, Operator.DP_I, restore=0) for version in profiles]
-    return simulations.Work(tuple(map(model.cost, segments)), Cutting(cost=model.cost), model)
+    return simulations.SimulatedWork(tuple(map(model.cost, segments)), Cutting(cost=model.cost), model)
 
 
 def test_a_replay_is_simulated_as_a_table_and_a_frame() -> None:
@@ -54,7 +54,7 @@ def test_estimates_of_a_store_learn_while_its_replay_is_simulated() -> None:
 
 
 def test_what_cannot_be_simulated_is_refused() -> None:
-    with pytest.raises(UsageError, match="workers is 0"):
+    with pytest.raises(UsageError, match=r"workers=\[0\]"):
         simulations.simulated(work(1), [0])
     lonely = World(failures_per_hour=3600.0, replacement_seconds=float("inf"))
     with pytest.raises(UsageError, match="all workers have failed"):

@@ -27,7 +27,7 @@ from flor_ray.state import selection
 from flor_ray.state.checkpoints import Capturer, LoadedState
 from flor_ray.state.fingerprint import fingerprint
 from flor_ray.state.merge import Merger
-from flor_ray.state.selection import Chooser, Scope
+from flor_ray.state.selection import Chooser, LoopFrame
 from flor_ray.state.snapshots import Snapshot, SnapshotWriter
 from flor_ray.store.files import Files
 from flor_ray.store.objects import Objects
@@ -48,7 +48,7 @@ class Script:
         exec("frame = sys._getframe()", self.values)
         source = LINE + "".join(f"    {line}\n" for line in body.splitlines())
         self.names: LoopNames = loop_names(source, 1)
-        self.scope = Scope("main", self.values["frame"], self.names, only_live=True)
+        self.scope = LoopFrame("main", self.values["frame"], self.names, only_live=True)
         self.objects = objects
         self.capturer = Capturer(Chooser(is_users), recording=False)
         self.capturer.add(listed or {})

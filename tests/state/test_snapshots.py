@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from flor_ray.errors import StoreError
 from flor_ray.state import snapshots
-from flor_ray.state.snapshots import Arenas, Slot, Snapshot, SnapshotWriter, gather
+from flor_ray.state.snapshots import Arenas, ArenaSlot, Snapshot, SnapshotWriter, gather
 from flor_ray.store import codecs, manifests
 from flor_ray.store.files import Files
 from flor_ray.store.manifests import Manifest, Part
@@ -37,7 +37,7 @@ def bytes_of(tensor: torch.Tensor) -> bytes:
     return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
-def snapshot(slots: list[Slot], skeleton: bytes = b"pickle", buffers: tuple[int, ...] = ()) -> Snapshot:
+def snapshot(slots: list[ArenaSlot], skeleton: bytes = b"pickle", buffers: tuple[int, ...] = ()) -> Snapshot:
     nothing: frozenset[str] = frozenset()
     return Snapshot(skeleton, slots, buffers, nothing, nothing, nothing, 0.0, False)
 

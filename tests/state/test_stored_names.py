@@ -50,7 +50,9 @@ def test_a_checkpoint_that_names_their_old_homes_is_read() -> None:
 
 
 def test_a_checkpoint_is_no_ordinary_pickle() -> None:
-    with pytest.raises(StoreError, match=r"can only be read as one: it refers to \('object', 'net'\)"):
+    with pytest.raises(
+        StoreError, match=r"can only be read as a part of its checkpoint: it refers to \('object', 'net'\)"
+    ):
         stored_names.loads(naming(*REFER, "object", "net"))
 
 

@@ -18,7 +18,19 @@ import pytest
 from flor_ray import records, wording
 from flor_ray.cli import progress
 from flor_ray.errors import StoreError, UsageError
-from flor_ray.records import Checkpoint, EpochTimes, Experiment, Level, LogRecord, Point, SourceFile, Status
+from flor_ray.records import (
+    Checkpoint,
+    EpochTimes,
+    Experiment,
+    Level,
+    LogRecord,
+    Operator,
+    Point,
+    Segment,
+    SegmentReport,
+    SourceFile,
+    Status,
+)
 from flor_ray.reports import disk_space
 from flor_ray.store import collecting, live_replays, manifests, retention, typed_values
 from flor_ray.store.collecting import Done
@@ -58,13 +70,14 @@ def record(store: Store, version: str, project: str = "digits", ended: bool = Tr
         take(store, version, epoch, [shared, own, *before], project)
         before = [store.checkpoints(project, version)[-1].key]
     blob = typed_values.encode(f"{project} {version} logged".encode())
+    report = SegmentReport(Segment(version, 1, 1, Operator.DP_I, names=("x",)), 2, setup_seconds=0.5, run_seconds=1.5)
     for origin in ("recorded", "replay-1", "replay-2"):
         value = typed_values.encode(f"{project} {version} {origin}".encode())
         rows = [LogRecord(Level.OUTER, 1, None, name, 0, value, 0.0) for name in ("x", origin)]
         if origin == "recorded":
             store.append_logs(project, version, origin, 0, [*rows, LogRecord(Level.OUTER, 1, None, "b", 0, blob, 0.0)])
         else:
-            store.write_replay(project, version, origin, "s", rows, {})
+            store.write_replay(project, version, origin, "s", rows, report)
     store.write_sources(project, version, None, {"t.py": SourceFile(f"{version}".encode(), "100644", version)})
     if ended:
         store.end_run(replace(begun, ended=2000.0, status=Status.FINISHED, epochs=EPOCHS))
@@ -280,7 +293,7 @@ def test_a_replay_that_was_killed_counts_no_more(store: Store, change: dict[str,
 
 def test_a_mark_that_says_nothing_stops_gc(store: Store) -> None:
     store.files.write("replays/digits/replay-3.json", b"{}")
-    with pytest.raises(StoreError, match=r"replay-3\.json does not say which replay goes on.*Delete it"):
+    with pytest.raises(StoreError, match=r"replay-3\.json does not say which replay is running.*Delete it"):
         gc(store)
 
 
@@ -437,8 +450,8 @@ def test_what_was_stopped_is_said_in_figures(store: Store, monkeypatch: pytest.M
         gc(store, "last", done=done)
     assert (done.dropped, done.deleted, done.left) == (5, 3, 6)
     assert disk_space.done(done, complete=False) == (
-        f"Stopped. Dropped 5 checkpoints, deleted 3 objects: {done.bytes} B freed. 6 objects more were to go. "
-        "The store is whole; run the same command again to finish."
+        f"Stopped. Dropped 5 checkpoints, deleted 3 objects: {done.bytes} B freed. 6 objects more are still to be "
+        "deleted. The store is whole; run the same command again to finish."
     )
 
 

@@ -9,13 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from flor_ray.errors import StoreError
-from flor_ray.records import Level, LogRecord
+from flor_ray.records import Level, LogRecord, Operator, Segment, SegmentReport
 from flor_ray.store import typed_values
 from flor_ray.store.log_files import LogFile, Named
+from flor_ray.store.segment_reports import KeptReport
 from flor_ray.store.store import Store
 
 A, B = "a" * 40, "b" * 40
-REPORT = {"rows": 1, "names": ["norm"]}
+REPORT = SegmentReport(Segment(B, 1, 3, Operator.DP_I, names=("norm",)), 1, 0.0, 0.0)
 
 
 def record(name: str, value: object, epoch: int | None = None, step: int | None = None) -> LogRecord:
@@ -75,7 +76,7 @@ def test_names_levels_and_types_are_known_of_new_and_of_old_files(written: Store
         (B, "recorded", "lr", NAMES["lr"]),
         (B, "replay-1", "norm", Named(frozenset("o"), frozenset({"float"}))),
     ]
-    assert written.replay_reports("digits") == [REPORT | {"version": B, "origin": "replay-1", "segment": "s"}]
+    assert written.replay_reports("digits") == [KeptReport("replay-1", "s", REPORT)]
     key = written.logs("digits", ["f"])["text"][0].as_py()
     assert written.blob_keys() == {("digits", A): {key}, ("digits", B): set()}
 

@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 
 from flor_ray.errors import BadWhere, ObjectMissing
-from flor_ray.records import Experiment, Level, LogRecord, Status
+from flor_ray.records import Experiment, Level, LogRecord, Operator, Segment, SegmentReport, Status
 from flor_ray.store import typed_values
 from flor_ray.store.data_frames import dataframe, dimensions, referenced_columns, select
 from flor_ray.store.store import Store
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
+REPORT = SegmentReport(Segment(A, 1, 3, Operator.DP_I, names=("g",)), rows=1, setup_seconds=0.5, run_seconds=1.5)
 
 
 def run(version: str, epochs: int, name: str = "") -> Experiment:
@@ -143,7 +144,9 @@ def test_epochs_that_the_run_did_not_count_are_shown_when_they_logged(project: P
 
 
 def test_recorded_and_replayed_values_of_one_epoch_share_a_row(trained: Project) -> None:
-    trained.store.write_replay("digits", A, "replay-1", "s", [record("norm", 7.0, 2), record("accuracy", -1, 2)], {})
+    trained.store.write_replay(
+        "digits", A, "replay-1", "s", [record("norm", 7.0, 2), record("accuracy", -1, 2)], REPORT
+    )
     assert trained.rows("accuracy", "norm")[:2] == [("a", 1, 80, None), ("a", 2, 90, 7.0)]
 
 
@@ -281,7 +284,7 @@ def test_where_picks_versions_and_epochs(trained: Project, query: str, expected:
 
 
 def test_where_sees_replayed_bools_with_gaps(trained: Project) -> None:
-    trained.store.write_replay("digits", A, "replay-1", "s", [record("bad flag", True, 2)], {})
+    trained.store.write_replay("digits", A, "replay-1", "s", [record("bad flag", True, 2)], REPORT)
     assert trained.where("`bad flag`") == {"a": [2]}
     assert trained.where("~`bad flag`.isna()") == {"a": [2]}
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from flor_ray.errors import UsageError
 from flor_ray.records import Checkpoint, Point
 from flor_ray.store import retention
-from flor_ray.store.retention import RULES, Place, Rule, Sweep, Version, choose, parse_rule, parse_seconds
+from flor_ray.store.retention import RULES, Place, Rule, StoredVersion, Sweep, choose, parse_rule, parse_seconds
 
 END, EXIT = Point.EPOCH_END, Point.NESTED_EXIT
 DAY = 86400.0
@@ -33,17 +33,17 @@ def checkpoint(
 
 def version(
     name: str, places: Iterable[Place], started: float = 0.0, run: str | None = "", live: bool = False
-) -> Version:
+) -> StoredVersion:
     checkpoints = tuple(checkpoint(name, *place) for place in places)
     needs = {c.key: (f"{c.key}-tensor", "shared") for c in checkpoints}
-    return Version("p", name, run, started, 0, live, checkpoints, needs, frozenset({f"{name}-log"}))
+    return StoredVersion("p", name, run, started, 0, live, checkpoints, needs, frozenset({f"{name}-log"}))
 
 
 def both(*epochs: int) -> list[Place]:
     return [(epoch, point) for epoch in epochs for point in (EXIT, END)]
 
 
-def kept(versions: Sequence[Version], *words: str, now: float = 100 * DAY) -> dict[str, list[int]]:
+def kept(versions: Sequence[StoredVersion], *words: str, now: float = 100 * DAY) -> dict[str, list[int]]:
     """Epochs that keep their end, by version."""
     dropped = choose(versions, [parse_rule(word) for word in words], now)
     return {
@@ -75,7 +75,7 @@ def test_a_checkpoint_stays_if_any_rule_keeps_it(words: list[str], epochs: list[
 def test_spaced_checkpoints_are_thinned_by_distance_not_by_number() -> None:
     """The recorder has left epochs out, and a replay cannot start after epoch 9."""
     states = [checkpoint("a", e, uncaptured=["graph"] if e == 9 else []) for e in (0, 3, 7, 9, 11, 13, 19)]
-    sparse = Version("p", "a", "", checkpoints=tuple(states))
+    sparse = StoredVersion("p", "a", "", checkpoints=tuple(states))
     assert kept([sparse], "every:5") == {"a": [0, 7, 13, 19]}
     assert kept([sparse], "every:8") == {"a": [0, 11, 19]}
     assert kept([sparse], "every:100") == {"a": [0, 19]}
@@ -115,7 +115,7 @@ def test_live_versions_and_those_without_a_row_in_e_lose_nothing() -> None:
 def test_the_last_complete_checkpoint_stays_beside_the_last_one() -> None:
     states = [checkpoint("a", e, uncaptured=["graph"] if e > 2 else []) for e in range(6)]
     states.append(checkpoint("a", 6, EXIT))  # of an epoch that never ended
-    crashed = Version("p", "a", "", checkpoints=tuple(states))
+    crashed = StoredVersion("p", "a", "", checkpoints=tuple(states))
     assert choose([crashed], [parse_rule("last")], 0.0) == {"a": {(1, END), (3, END), (4, END)}}
 
 
@@ -183,7 +183,7 @@ def test_live_runs_stretch_the_grace_to_what_they_may_rely_on() -> None:
     assert retention.cutoff(1000.0, 800.0, [999.0], 50.0) == 200.0
 
 
-def infos_of(versions: Iterable[Version], extra: Iterable[str] = ()) -> dict[str, Info]:
+def infos_of(versions: Iterable[StoredVersion], extra: Iterable[str] = ()) -> dict[str, Info]:
     return {key: Info(10) for v in versions for key in v.objects()} | {key: Info(1) for key in extra}
 
 
@@ -205,7 +205,7 @@ def test_what_two_versions_let_go_together_counts_for_the_older_one() -> None:
     places = [(e, END) for e in range(3)]
     versions = [version("new", places, started=2.0), version("old", places, started=1.0)]
     states = {
-        v.version: Version(
+        v.version: StoredVersion(
             "p",
             v.version,
             "",
@@ -222,7 +222,7 @@ def test_what_two_versions_let_go_together_counts_for_the_older_one() -> None:
 
 def test_another_projects_versions_are_neither_thinned_nor_robbed() -> None:
     ours = version("a", [(e, END) for e in range(4)])
-    theirs = Version(
+    theirs = StoredVersion(
         "q", "a", "", checkpoints=(checkpoint("a", 1), checkpoint("a", 2), checkpoint("a", 3)), needs=ours.needs
     )
     planned = retention.plan("p", [ours, theirs], infos_of([ours]), [parse_rule("last")], 0.0, 1.0)
@@ -232,7 +232,7 @@ def test_another_projects_versions_are_neither_thinned_nor_robbed() -> None:
 
 def test_storage_says_who_needs_what() -> None:
     a, b = version("a", [(0, END), (1, END)], started=1.0), version("b", [(0, END)], started=0.0)
-    other = Version("q", "c", "", others=frozenset({"a-log"}))
+    other = StoredVersion("q", "c", "", others=frozenset({"a-log"}))
     infos = infos_of([a, b], ["lost"])
     del infos["b-0-epoch_end-tensor"]
     found = retention.storage("p", [a, b, other], infos)
@@ -262,7 +262,7 @@ rules = st.lists(
 
 
 @st.composite
-def a_version(draw: st.DrawFn, number: int) -> Version:
+def a_version(draw: st.DrawFn, number: int) -> StoredVersion:
     places = draw(st.sets(st.tuples(st.integers(0, 8), st.sampled_from(Point)), max_size=10))
     name = f"v{number}"
     checkpoints = tuple(
@@ -273,13 +273,13 @@ def a_version(draw: st.DrawFn, number: int) -> Version:
     run = draw(st.sampled_from(["x1", "y", "", None]))
     others = frozenset(draw(st.lists(st.sampled_from(KEYS), max_size=1)))
     project = draw(st.sampled_from("pq"))
-    return Version(
+    return StoredVersion(
         project, name, run, draw(st.integers(0, 100)) * DAY, 8, draw(st.booleans()), checkpoints, needs, others
     )
 
 
 @st.composite
-def stores(draw: st.DrawFn) -> tuple[list[Version], dict[str, Info]]:
+def stores(draw: st.DrawFn) -> tuple[list[StoredVersion], dict[str, Info]]:
     versions = [draw(a_version(number)) for number in range(draw(st.integers(0, 4)))]
     present = draw(st.sets(st.sampled_from([*KEYS, "lost1", "lost2"])))
     return versions, {key: Info(draw(st.integers(0, 9)), draw(st.integers(0, 100)) * DAY) for key in sorted(present)}
@@ -287,7 +287,7 @@ def stores(draw: st.DrawFn) -> tuple[list[Version], dict[str, Info]]:
 
 @given(stores(), rules, st.integers(0, 100))
 def test_whatever_the_policy_what_must_stay_stays_with_all_that_it_needs(
-    store: tuple[list[Version], dict[str, Info]], words: list[str], before_day: int
+    store: tuple[list[StoredVersion], dict[str, Info]], words: list[str], before_day: int
 ) -> None:
     versions, infos = store
     before = before_day * DAY
@@ -313,13 +313,13 @@ def test_whatever_the_policy_what_must_stay_stays_with_all_that_it_needs(
 
 
 @given(stores(), rules)
-def test_gc_done_twice_is_gc_done_once(store: tuple[list[Version], dict[str, Info]], words: list[str]) -> None:
+def test_gc_done_twice_is_gc_done_once(store: tuple[list[StoredVersion], dict[str, Info]], words: list[str]) -> None:
     versions, infos = store
     policy = [parse_rule(word) for word in words]
     first = retention.plan("p", versions, infos, policy, 100 * DAY, 1e12)
     dropped = {item.version.version: item.dropped for item in first.versions}
     after = [
-        Version(
+        StoredVersion(
             *(v.project, v.version, v.run, v.started, v.epochs, v.live),
             tuple(c for c in v.checkpoints if (c.epoch, c.point) not in dropped.get(v.version, ())),
             *(v.needs, v.others),

@@ -16,13 +16,25 @@ import pytest
 
 from flor_ray import processes, records
 from flor_ray.errors import ObjectMissing, StoreError
-from flor_ray.records import Checkpoint, Experiment, Level, LogRecord, Point, SourceFile, Status
+from flor_ray.records import (
+    Checkpoint,
+    Experiment,
+    Level,
+    LogRecord,
+    Operator,
+    Point,
+    Segment,
+    SegmentReport,
+    SourceFile,
+    Status,
+)
 from flor_ray.store.fragments import Fragment, combine, mergeable, parse, quote, unquoted, visible
 from flor_ray.store.store import Store
 
 A = "a" * 40
 RUN = Experiment("digits", A, None, "train.py", "", 1000.0, None, Status.RUNNING)
 ROW = LogRecord(Level.DATA_PREP, None, None, "lr", 0, records.Value("float", 0.1), 5.0)
+REPORT = SegmentReport(Segment(A, 1, 3, Operator.DP_I, names=("g",)), rows=1, setup_seconds=0.5, run_seconds=1.5)
 
 
 @pytest.fixture
@@ -30,7 +42,7 @@ def store(tmp_path: Path) -> Store:
     store = Store(str(tmp_path / "store"))
     store.begin_run(RUN)
     store.append_logs("digits", A, "recorded", 0, [ROW])
-    store.write_replay("digits", A, "replay-1", "s", [ROW], {"rows": 1})
+    store.write_replay("digits", A, "replay-1", "s", [ROW], REPORT)
     store.append_checkpoint("digits", Checkpoint(A, "t.py", 1, 1, Point.EPOCH_END, "k", 1, 0.1), None)
     store.write_sources("digits", A, None, {"t.py": SourceFile(b"1", "100644", "1" * 40)})
     return store

@@ -26,7 +26,9 @@ def after_import(patches: Mapping[str, Sequence[Patch]], replaced: Mapping[int, 
     """
     pairs = []  # an id is only good as long as its object is there
     # One finder for all: two that wait for one module would ask each other for it.
-    finder = next((finder for finder in sys.meta_path if isinstance(finder, _Finder)), None) or _Finder()
+    finder = (
+        next((finder for finder in sys.meta_path if isinstance(finder, _PatchingFinder)), None) or _PatchingFinder()
+    )
     for name, some in patches.items():
         module = sys.modules.get(name)
         if module is None:
@@ -93,7 +95,7 @@ def _names_in(module_name: str, module: object, objects: Mapping[int, object]) -
     return [(names, name) for name, value in list(names.items()) if id(value) in objects]
 
 
-class _Finder(MetaPathFinder):
+class _PatchingFinder(MetaPathFinder):
     """Lets the others find, and puts a loader of ours around theirs."""
 
     def __init__(self) -> None:

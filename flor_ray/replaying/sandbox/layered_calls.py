@@ -222,7 +222,7 @@ class LayeredCalls:
         return chdir
 
 
-class _Entry:
+class _LayeredEntry:
     """An os.DirEntry of either layer, under the path that the script knows."""
 
     def __init__(self, folder: Any, found: os.DirEntry[str]) -> None:
@@ -265,16 +265,16 @@ class _Entries:
     def __init__(self, folder: Any, upper: str, names: Mapping[str, str]) -> None:
         places = sorted(set(names.values()), key=lambda place: place == upper)
         self._entries = (
-            _Entry(folder, entry)
+            _LayeredEntry(folder, entry)
             for place in places
             for entry in posix.scandir(place)
             if names.get(entry.name) == place
         )
 
-    def __iter__(self) -> Iterator[_Entry]:
+    def __iter__(self) -> Iterator[_LayeredEntry]:
         return self
 
-    def __next__(self) -> _Entry:
+    def __next__(self) -> _LayeredEntry:
         return next(self._entries)
 
     def __enter__(self) -> _Entries:

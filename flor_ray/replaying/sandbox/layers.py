@@ -268,7 +268,11 @@ class Layers:
         self.forget()
 
     def rename(self, old: str, new: str) -> None:
-        """As os.replace. What is only in the lower layer is copied."""
+        """Move `old` to `new`, which is replaced, as os.replace does. What is only in the lower layer is copied.
+
+        Raises:
+            FileNotFoundError: there is no `old`.
+        """
         source, target = self.find(old, follow=False), self.find(new, follow=False)
         if source.found is Found.NOWHERE:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), old, None, new)

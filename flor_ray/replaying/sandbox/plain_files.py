@@ -36,6 +36,7 @@ def real_path(path: str) -> str:
 
 
 def is_folder(path: str) -> bool:
+    """Whether there is a folder at `path`, links followed; False also where that cannot be told."""
     try:
         return stat.S_ISDIR(posix.stat(path).st_mode)
     except OSError:
@@ -43,6 +44,7 @@ def is_folder(path: str) -> bool:
 
 
 def make_folders(path: str) -> None:
+    """Make a folder and those above it, where they are missing. Raises OSError where a file is in the way."""
     if not is_folder(path):
         make_folders(os.path.dirname(path))
         try:

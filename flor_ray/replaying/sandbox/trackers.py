@@ -50,6 +50,7 @@ class Offline:
         }
 
     def patches(self) -> Mapping[str, list[late_patches.Patch]]:
+        """What to replace in trackers that are imported, by the module in which it is."""
         return {
             "wandb.sdk.wandb_init": [_replacing("init", self._wandb_init)],
             "wandb.sdk.wandb_run": [_replacing("Run.__setstate__", _own_run)],
