@@ -20,7 +20,7 @@ from flor_ray.scheduler.messages import (
 
 
 @dataclass(slots=True)
-class _Running:
+class _OpenStint:
     segment: Segment
     began: float
     estimated_seconds: float
@@ -32,11 +32,11 @@ class Ledger:
     """Times are seconds since the replay began."""
 
     stints: list[Stint] = field(default_factory=list)
-    _running: dict[str, _Running] = field(default_factory=dict)
+    _running: dict[str, _OpenStint] = field(default_factory=dict)
     _kinds: dict[str, str] = field(default_factory=dict)
 
     def begins(self, run: Run, now: float) -> None:
-        self._running[run.worker] = _Running(run.segment, now, run.estimated_seconds, now + run.slow_after_seconds)
+        self._running[run.worker] = _OpenStint(run.segment, now, run.estimated_seconds, now + run.slow_after_seconds)
 
     def happens(self, event: Event, now: float, twice: bool = False) -> None:
         """`twice`: of what is done here, another worker has been told to have done it before."""

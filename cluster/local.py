@@ -1,7 +1,7 @@
 """Workers as processes of this machine, without Ray: for replays that are over before Ray would have started.
 
-    driver ── _Begin, _Run, _Calibrate ─────> connection ──> a process: the main thread works, one thing at a time
-           ── _Shorten, _Cancel, _Retire ──>            └──> another thread answers, also while something runs
+    driver ── _RunRequest, _CalibrateRequest ──> connection ──> a process: the main thread works, one thing at a time
+           ── _ShortenRequest, _CancelRequest ─>            └──> another thread answers, also while something runs
            <── events ──
 
 Each worker is a fresh interpreter in a session of its own: Ctrl-C in the terminal is for the driver, which then ends
@@ -46,35 +46,35 @@ Told = Event | WorkerCalibrated
 
 
 @dataclass(frozen=True, slots=True)
-class _Begin:
+class _BeginRequest:
     worker: str  # its name
     first: VersionJob | None
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class _RunRequest:
     job: VersionJob
     segment: Segment
 
 
 @dataclass(frozen=True, slots=True)
-class _Calibrate:
+class _CalibrateRequest:
     job: VersionJob
 
 
 @dataclass(frozen=True, slots=True)
-class _Shorten:
+class _ShortenRequest:
     segment: Segment
     last: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Cancel:
+class _CancelRequest:
     segment: Segment
 
 
 @dataclass(frozen=True, slots=True)
-class _Retire:
+class _RetireRequest:
     """End, once what was asked for before is done."""
 
 
@@ -106,20 +106,20 @@ class LocalExecutor:
 
     def submit(self, worker: str, job: VersionJob, segment: Segment) -> None:
         without_packages(job)
-        self._processes[worker].send(_Run(job, segment))
+        self._processes[worker].send(_RunRequest(job, segment))
 
     def calibrate(self, worker: str, job: VersionJob) -> None:
-        self._processes[worker].send(_Calibrate(job))
+        self._processes[worker].send(_CalibrateRequest(job))
 
     def shorten(self, worker: str, segment: Segment, last: int) -> None:
-        self._processes[worker].send(_Shorten(segment, last))
+        self._processes[worker].send(_ShortenRequest(segment, last))
 
     def cancel(self, worker: str, segment: Segment) -> None:
-        self._processes[worker].send(_Cancel(segment))
+        self._processes[worker].send(_CancelRequest(segment))
 
     def retire(self, worker: str) -> None:
         if (process := self._processes.pop(worker, None)) is not None:
-            process.send(_Retire())
+            process.send(_RetireRequest())
             self._leaving.append(process)
 
     def wait(self, timeout_seconds: float) -> list[Told]:
@@ -157,7 +157,7 @@ class LocalExecutor:
     def _start_process(self, replacements: int) -> None:
         worker = f"worker-{next(self._numbers)}"
         self._replacements[worker] = replacements
-        self._processes[worker] = _Process(_Begin(worker, self._first))
+        self._processes[worker] = _Process(_BeginRequest(worker, self._first))
 
     def _lost(self, worker: str) -> list[Told]:
         process = self._processes.pop(worker)
@@ -176,7 +176,7 @@ class LocalExecutor:
 class _Process:
     """One worker's process, seen from the driver."""
 
-    def __init__(self, begin: _Begin) -> None:
+    def __init__(self, begin: _BeginRequest) -> None:
         ours, theirs = socket.socketpair()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
         self.said = ""  # the last that it printed, once it has ended
@@ -239,18 +239,18 @@ def serve(descriptor: int) -> None:
     """Body of a worker's process: do what the driver asks for, until it retires the worker or is gone."""
     connection = Connection(descriptor)
     with contextlib.suppress(EOFError, ConnectionError):
-        begin: _Begin = connection.recv()
+        begin: _BeginRequest = connection.recv()
         _Served(connection, begin).serve()
 
 
 class _Served:
     """A worker in its own process. The main thread works, another one listens."""
 
-    def __init__(self, connection: Connection, begin: _Begin) -> None:
+    def __init__(self, connection: Connection, begin: _BeginRequest) -> None:
         self._connection = connection
         self._name, self._first = begin.worker, begin.first
         self._worker = Worker()
-        self._work: queue.SimpleQueue[_Run | _Calibrate | None] = queue.SimpleQueue()  # None: end
+        self._work: queue.SimpleQueue[_RunRequest | _CalibrateRequest | None] = queue.SimpleQueue()  # None: end
         self._running: Segment | None = None
         self._gone = False  # the driver
         self._lock = threading.Lock()  # of what is sent
@@ -267,8 +267,8 @@ class _Served:
         finally:
             self._worker.close()
 
-    def _done(self, work: _Run | _Calibrate) -> Told:
-        if isinstance(work, _Calibrate):
+    def _done(self, work: _RunRequest | _CalibrateRequest) -> Told:
+        if isinstance(work, _CalibrateRequest):
             return WorkerCalibrated(self._name, calibrated(self._worker, work.job))
         self._running = work.segment
         try:
@@ -294,12 +294,12 @@ class _Served:
                 self._gone = True
                 self._leave()
                 return
-            if isinstance(message, _Shorten):
+            if isinstance(message, _ShortenRequest):
                 left = self._worker.shorten(message.segment, message.last)
                 self._tell(SegmentShortened(self._name, message.segment, left))
-            elif isinstance(message, _Cancel):
+            elif isinstance(message, _CancelRequest):
                 self._worker.cancel(message.segment)
-            elif isinstance(message, _Retire):
+            elif isinstance(message, _RetireRequest):
                 self._work.put(None)
             else:
                 self._work.put(message)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class LoggedValues:
     """Logged values, and what their reader must know of them."""
 
     pivot: Pivot
@@ -41,7 +41,7 @@ class Answer:
         return [f"version {version[:8]}: {sentence}" for version, sentence in judged + doubts]
 
 
-def answer(names: Sequence[str], path: str = ".", store_url: str | None = None) -> Answer:
+def answer(names: Sequence[str], path: str = ".", store_url: str | None = None) -> LoggedValues:
     """The values of `names` (none: of all features), as `dataframe` has them, without pandas.
 
     Raises:
@@ -55,7 +55,7 @@ def answer(names: Sequence[str], path: str = ".", store_url: str | None = None) 
     if unknown := [name for name in names if name not in logged.names]:
         _expect_in_code(project, unknown, experiments, logged.names)
     found = pivots.pivot(project.store, project.name, names, experiments, logged.rows)
-    return Answer(found, *_judged(logged.reports, names)) if logged.reports else Answer(found, {}, {})
+    return LoggedValues(found, *_judged(logged.reports, names)) if logged.reports else LoggedValues(found, {}, {})
 
 
 def dataframe(*names: str, path: str = ".", store_url: str | None = None) -> pd.DataFrame:

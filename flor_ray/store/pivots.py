@@ -202,7 +202,7 @@ class _Keys:
         return _Keys(self.version[rows], self.epoch[rows], self.step[rows], self.iteration[rows])
 
     def upto(self, depth: int) -> _Keys:
-        """The same places with nothing below a depth: 0 leaves the version, 1 the epoch too, 2 the step too."""
+        """These places without what is below a depth: 0 leaves the version, 1 the epoch too, 2 the step too."""
         none = np.full(len(self), _NONE, np.int64)
         zeros = np.zeros(len(self), np.int64)
         return _Keys(self.version, self.epoch if depth >= 1 else none, self.step if depth >= 2 else none, zeros)
