@@ -31,11 +31,14 @@ class Assigned:
     value: ast.expr
 
 
-@dataclass(frozen=True, slots=True)
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Defined:
     """A name that a `def` or `class` of this source binds."""
 
-    name: str
+    node: Definition
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,9 @@ class Namespace:
     bindings: dict[str, list[Binding]] = field(default_factory=dict)
     calls: list[ast.Call] = field(default_factory=list)  # that stand in it
     reads: dict[str, list[ast.Name]] = field(default_factory=dict)
+    definitions: list[Definition] = field(default_factory=list)
+    comprehensions: list[Namespace] = field(default_factory=list)
+    has_yield: bool = False
     outward: dict[str, str] = field(default_factory=dict)  # name -> "global" or "nonlocal"
 
     @property
@@ -180,7 +186,8 @@ def _call(found: Scopes, node: ast.Call, scope: Namespace) -> _Parts:
 
 
 def _function(found: Scopes, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: Namespace) -> _Parts:
-    scope.bind(node.name, Defined(node.name))
+    scope.bind(node.name, Defined(node))
+    scope.definitions.append(node)
     inner = Namespace("function", node, scope)
     _bind_parameters(node.args, inner)
     found.scopes.append(inner)
@@ -205,7 +212,8 @@ def _defaults(given: ast.arguments) -> list[ast.expr]:
 
 
 def _class(found: Scopes, node: ast.ClassDef, scope: Namespace) -> _Parts:
-    scope.bind(node.name, Defined(node.name))
+    scope.bind(node.name, Defined(node))
+    scope.definitions.append(node)
     inner = Namespace("class", node, scope)
     found.scopes.append(inner)
     return [*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)]
@@ -214,7 +222,8 @@ def _class(found: Scopes, node: ast.ClassDef, scope: Namespace) -> _Parts:
 def _comprehension(
     found: Scopes, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp, scope: Namespace
 ) -> _Parts:
-    found.scopes.append(Namespace("comprehension", node, scope))
+    scope.comprehensions.append(Namespace("comprehension", node, scope))
+    found.scopes.append(scope.comprehensions[-1])
     return [node.generators[0].iter]
 
 
@@ -278,6 +287,11 @@ def _declared(found: Scopes, node: ast.Global | ast.Nonlocal, scope: Namespace) 
     return []
 
 
+def _yields(found: Scopes, node: ast.Yield | ast.YieldFrom, scope: Namespace) -> _Parts:
+    scope.has_yield = True
+    return _others(found, node, scope)
+
+
 def _caught(found: Scopes, node: ast.ExceptHandler | ast.MatchAs | ast.MatchStar, scope: Namespace) -> _Parts:
     if node.name:
         scope.bind(node.name, _HELD)
@@ -330,6 +344,8 @@ _READERS: Mapping[type[ast.AST], Callable[[Scopes, Any, Namespace], _Parts]] = {
     ast.ImportFrom: _import_from,
     ast.Global: _declared,
     ast.Nonlocal: _declared,
+    ast.Yield: _yields,
+    ast.YieldFrom: _yields,
     ast.ExceptHandler: _caught,
     ast.MatchAs: _caught,
     ast.MatchStar: _caught,

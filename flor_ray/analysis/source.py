@@ -22,6 +22,8 @@ holds both to it.
 from __future__ import annotations
 
 import ast
+import contextlib
+import gc
 import posixpath
 import sys
 import threading
@@ -34,7 +36,8 @@ from flor_ray.analysis.aliases import Aliases, Path
 from flor_ray.analysis.scopes import Imported, Namespace, Scopes, scopes_of
 from flor_ray.records import FUNCTIONS, OLDER_NAMES, PACKAGES
 
-_KEPT_CHARACTERS = 1_000_000  # of the texts whose trees are kept; a tree takes some 40 bytes for each
+# Of the texts whose trees are kept: each takes some 40 bytes of a tree, and makes a full search for garbage longer.
+_KEPT_CHARACTERS = 300_000
 _CALLED = FUNCTIONS | OLDER_NAMES.keys()
 Texts = Mapping[str, str]  # repository-relative path -> source text
 Borrowed = frozenset[tuple[Imported, Path]]
@@ -171,6 +174,11 @@ class Source:
         return scope is not None and scope.owner(node.id) is None and not self._scopes.stars
 
     @property
+    def stars(self) -> Sequence[Imported]:
+        """Modules of which all names are taken."""
+        return self._scopes.stars
+
+    @property
     def imports(self) -> Sequence[Imported]:
         """All that is imported here, "*" where all names are taken."""
         return self._scopes.imports
@@ -185,7 +193,15 @@ class Source:
         found = {name: self._aliases.of_name(name, module) for name in sorted(names)}
         return {name: one.path for name, one in found.items() if one.is_sure and one.path is not None}
 
+    def namespace(self, node: ast.AST) -> Namespace:
+        """What is bound in a function, class, lambda or comprehension, or in the module."""
+        return self._namespaces[node]
+
     # --- how it is found out --------------------------------------------------------------------------------------
+
+    @cached_property
+    def _namespaces(self) -> Mapping[ast.AST, Namespace]:
+        return {scope.node: scope for scope in self._scopes.scopes}
 
     @property
     def _scopes(self) -> Scopes:
@@ -339,7 +355,8 @@ class _Text:
     def tree(self) -> ast.Module | None:
         with self._lock:
             if not self._is_parsed:
-                self._tree, self._is_parsed = _parsed(self.text), True
+                with _no_collection():
+                    self._tree, self._is_parsed = _parsed(self.text), True
             return self._tree
 
     @cached_property
@@ -348,7 +365,20 @@ class _Text:
 
     @cached_property
     def scopes(self) -> Scopes:
-        return scopes_of(self.tree if self.tree is not None else ast.Module([], []))
+        with _no_collection():
+            return scopes_of(self.tree if self.tree is not None else ast.Module([], []))
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Trees are many objects without a cycle: looking for garbage while they are made takes longer than making them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _parsed(text: str) -> ast.Module | None:

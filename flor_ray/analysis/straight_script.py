@@ -23,7 +23,6 @@ from flor_ray.records import Region
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Scope = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
-_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 # Who uses these may bind any variable.
 _NAMES_OF_ALL = frozenset({"exec", "eval", "globals", "locals", "builtins", "__builtins__", "__main__"})
 _ATTRIBUTES_OF_ALL = frozenset({"__dict__", "f_globals", "f_locals", "_getframe", "__builtins__", "__main__"})
@@ -107,10 +106,10 @@ class Script:
         self._loop = loop
         nested = [i for i, s in enumerate(loop.body) if source.is_loop(s)]
         self._nested_at = nested[0] if len(nested) == 1 and _loops_in(source, loop.body) == 1 else None
-        self._module_counts = self._counts = _bound_in(source.tree.body if source.tree is not None else [])
         function = None if call is None else _function_called(module, call)
+        self._module_counts = self._counts = _times_bound(source, source.tree)
         if function is not None:
-            self._counts = _bound_in(function.body, _parameters(function))
+            self._counts = _times_bound(source, function)
         declared = [node for node in source.nodes if isinstance(node, ast.Global | ast.Nonlocal)]
         self._shared = {name for node in declared for name in node.names}
         self._stars = any(each.name == "*" for each in source.imports)
@@ -259,34 +258,7 @@ def _value_bound(statement: ast.stmt, name: str) -> ast.expr | None:
     return statement.value if isinstance(target, ast.Name) and target.id == name else None
 
 
-def _parameters(function: _Function) -> list[str]:
-    return [node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)]
-
-
-def _bound_in(body: Sequence[ast.stmt], parameters: Sequence[str] = ()) -> Counter[str]:
+def _times_bound(source: Source, scope: ast.AST | None) -> Counter[str]:
     """How often each name is bound or deleted in a scope, without the scopes in it."""
-    counts = Counter(parameters)
-    pending: list[tuple[ast.AST, bool]] = [(statement, False) for statement in body]
-    while pending:
-        node, in_comprehension = pending.pop()
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load) and not in_comprehension:
-            counts[node.id] += 1
-        elif isinstance(node, ast.NamedExpr):
-            counts[node.target.id] += 1
-        elif isinstance(node, ast.alias):
-            counts[node.asname or node.name.partition(".")[0]] += 1
-        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
-            counts[node.name] += 1
-        elif isinstance(node, ast.MatchMapping) and node.rest:
-            counts[node.rest] += 1
-        inside = in_comprehension or isinstance(node, _COMPREHENSIONS)
-        if isinstance(node, _Scope):
-            counts[getattr(node, "name", "")] += 1
-            children = [*getattr(node, "decorator_list", ()), *getattr(node, "bases", ())]
-            arguments = getattr(node, "args", None)
-            if isinstance(arguments, ast.arguments):
-                children += [*arguments.defaults, *(d for d in arguments.kw_defaults if d is not None)]
-            pending += [(child, in_comprehension) for child in children]
-        else:
-            pending += [(child, inside) for child in ast.iter_child_nodes(node)]
-    return counts
+    bindings = source.namespace(scope).bindings if scope is not None else {}
+    return Counter({name: len(bound) for name, bound in bindings.items()})

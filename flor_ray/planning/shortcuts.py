@@ -207,19 +207,21 @@ def _computed(
     if script is None or any(reads_whole_script(one.text) or _may_loop(one) for one in others):
         return None
     place = script.place_of(call.node)
-    if place is None or not region_fits(place.region, region):
-        return None
-    if place.region is not Region.PREFIX and any(_ENDS_OTHERWISE.search(one.text) for one in running.values()):
+    may_end = any(_ENDS_OTHERWISE.search(one.text) for one in running.values())
+    if place is None or not region_fits(place.region, region) or (place.region is not Region.PREFIX and may_end):
         return None
     bound = Bound()
     if not _closed(source, value, script, place.position, bound) or (bound.arguments and not alone):
         return None
-    steps_of: list[str] = []
-    if place.region is Region.INNER and alone:
-        logged = [pair[0] for s in script.logged_in_every_step() if (pair := _logged(source, s)) is not None]
-        steps_of = [name for name in logged if _is_logged_once(name, running.values())]
+    steps_of = _logged_in_every_step(source, script, running) if place.region is Region.INNER and alone else []
     level = {Region.PREFIX: Level.DATA_PREP, Region.SUFFIX: Level.DATA_PREP, Region.INNER: Level.INNER}
     return Computed(level.get(place.region, Level.OUTER), value, bound, place.region is Region.SUFFIX, tuple(steps_of))
+
+
+def _logged_in_every_step(source: Source, script: Script, running: Mapping[str, Source]) -> list[str]:
+    """Names that every step of the nested loop logs once, and nothing else does."""
+    logged = [pair[0] for s in script.logged_in_every_step() if (pair := _logged(source, s)) is not None]
+    return [name for name in logged if _is_logged_once(name, running.values())]
 
 
 def _may_loop(source: Source) -> bool:
@@ -333,13 +335,19 @@ def _places(
     if found.level is Level.OUTER:
         return [(epoch, None) for epoch in epochs]
     for name in found.steps_of:
-        steps: dict[int, list[int]] = {}
-        for row in recorded.get(name, ()):
-            if row.epoch is not None and row.step is not None and row.iteration == 0:
-                steps.setdefault(row.epoch, []).append(row.step)
-        if all(sorted(steps.get(e, [-1])) == list(range(len(steps.get(e, [-1])))) for e in epochs):
-            return [(epoch, step) for epoch in epochs for step in sorted(steps[epoch])]
+        counts = _steps(recorded.get(name, ()))
+        if all(epoch in counts for epoch in epochs):
+            return [(epoch, step) for epoch in epochs for step in range(counts[epoch])]
     return None
+
+
+def _steps(rows: Iterable[RecordedRow]) -> dict[int, int]:
+    """How many steps each epoch had, of those in which every step logged a name once."""
+    steps: dict[int, list[int]] = {}
+    for row in rows:
+        if row.epoch is not None and row.step is not None and row.iteration == 0:
+            steps.setdefault(row.epoch, []).append(row.step)
+    return {epoch: len(found) for epoch, found in steps.items() if sorted(found) == list(range(len(found)))}
 
 
 def _value(found: Computed, recorded: Mapping[str, object]) -> object:

@@ -198,12 +198,17 @@ def _seen_as(names: Names, known: Iterable[Alias], name: str, scope: NameScope) 
     owner = names.lookup(name, scope) if here else None
     if owner is None:
         return next((alias for alias in here if alias.by_star and name not in BUILTINS), None)
+    return _bound_as(names, here, owner.bindings[name], owner)
+
+
+def _bound_as(names: Names, here: Sequence[Alias], nodes: Sequence[Node], owner: NameScope) -> Alias | None:
+    """What a name is that all these nodes of a scope bind; `here` are the aliases of this name."""
     by_node = {alias.node.index: alias for alias in here if not alias.by_star}
-    bound = [node for node in owner.bindings[name] if not _is_none(node)]
+    bound = [node for node in nodes if not _is_none(node)]
     found = [by_node.get(node.index) for node in bound]
     if owner is names.module:
         found += [alias for alias in here if alias.by_star]
-        if name in FUNCTIONS | FACES and _may_be_hidden(names.tree, bound):
+        if here[0].name in FUNCTIONS | FACES and _may_be_hidden(names.tree, bound):
             return None
     targets = {alias.target if alias is not None else None for alias in found}
     return found[-1] if len(targets) == 1 else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flor_ray.analysis.phases.operands import BY_NAME, HARMLESS, Operand, operands
@@ -33,22 +34,14 @@ _LOADERS = frozenset(
 class Bindings:
     """Bindings of a module, class or function; None stands for a variable of any kind."""
 
-    def __init__(self, kind: str, outer: Bindings | None, unit: int) -> None:
+    def __init__(self, kind: str, outer: Bindings | None, unit: int, outward: Mapping[str, str]) -> None:
         self.kind, self.outer, self.unit = kind, outer, unit
         self.bindings: dict[str, list[Ref | None]] = {}
-        self.outward: dict[str, str] = {}
+        self.outward = outward  # name -> "global" or "nonlocal"
 
     @property
     def module(self) -> Bindings:
         return self if self.outer is None else self.outer.module
-
-    def bind(self, name: str, ref: Ref | None) -> None:
-        scope: Bindings = self
-        if self.outward.get(name) == "global":
-            scope = self.module
-        elif self.outward.get(name) == "nonlocal" and self.outer is not None:
-            scope = self.outer.owner(name) or self.outer
-        scope.bindings.setdefault(name, []).append(ref)
 
     def owner(self, name: str) -> Bindings | None:
         scope: Bindings | None = self
@@ -130,7 +123,7 @@ class Expressions:
             elif isinstance(node, ast.Attribute):
                 self._attribute(node, spot, part)
             elif isinstance(node, ast.Subscript) and is_own_names(node.value):
-                self._mention(Ref("file"), spot, part, node.lineno, "may be looked up by its name")
+                self._mention(Ref("file"), node.lineno, "may be looked up by its name")
             below = list(operands(spot))
             if isinstance(node, ast.Call):
                 below.append(Operand(node, spot.role, spot.optional, spot.lazy, True))
@@ -142,17 +135,17 @@ class Expressions:
             self._note_read(node.id, part.scope, self.outline.statements[part.index])
             if spot.role not in HARMLESS:
                 for ref in self._refs(node.id, part.scope):
-                    self._mention(ref, spot, part, node.lineno, "is passed around as a value")
+                    self._mention(ref, node.lineno, "is passed around as a value")
 
     def _attribute(self, node: ast.Attribute, spot: Operand, part: OpenStatement) -> None:
         self.outline.statements[part.index].attributes.add(node.attr)
         if isinstance(node.ctx, ast.Load) and spot.role not in HARMLESS:
             for ref in self._chain_refs(node, part.scope):
-                self._mention(ref, spot, part, node.lineno, "is passed around as a value")
+                self._mention(ref, node.lineno, "is passed around as a value")
         if node.attr in ("get", "pop", "values", "__getitem__") and is_own_names(node.value):
-            self._mention(Ref("file"), spot, part, node.lineno, "may be looked up by its name")
+            self._mention(Ref("file"), node.lineno, "may be looked up by its name")
 
-    def _mention(self, ref: Ref, spot: Operand, part: OpenStatement, line: int, why: str) -> None:
+    def _mention(self, ref: Ref, line: int, why: str) -> None:
         self.outline.mentions.append(Mention(ref, line, why))
 
     def _note_read(self, name: str, scope: Bindings, statement: StatementReads) -> None:
@@ -161,36 +154,44 @@ class Expressions:
         (statement.own_reads if own else statement.reads).add(name)
 
     def _called(self, node: ast.Call, spot: Operand, part: OpenStatement) -> None:
-        function, scope = node.func, part.scope
-        what = self._source.function_of(node)
-        if what == "log":
-            self._log(node, spot, part)
-        if what in ("loop", "iteration"):
-            self._loop_calls.add(node)
-        part.arms |= what == "checkpointing"
-        if what:
+        function = self._source.function_of(node)
+        if function:
+            self._calls_us(node, function, spot, part)
             return
-        label = "" if isinstance(function, ast.Call) else last_label(function)
+        refs = self._refs_of_call(node, part.scope)
+        if spot.lazy:
+            for ref in refs:
+                self._mention(ref, node.lineno, f"is called in {spot.lazy}")
+        elif refs:
+            part.calls.append(CallSite(refs, node.lineno, spot.optional, spot.role == "awaited"))
+        label = _label(node)
+        if label in BY_NAME:
+            self._by_name(node, spot, part)
+        if label in _LOADERS and (isinstance(node.func, ast.Name) or label not in ("exec", "eval")):
+            texts = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+            words = frozenset(word for text in texts for word in words_in(text))
+            self.outline.loads.append(Load(node.lineno, words, label in ("exec", "eval")))
+
+    def _calls_us(self, node: ast.Call, function: str, spot: Operand, part: OpenStatement) -> None:
+        if function == "log":
+            self._log(node, spot, part)
+        if function in ("loop", "iteration"):
+            self._loop_calls.add(node)
+        part.arms |= function == "checkpointing"
+
+    def _refs_of_call(self, node: ast.Call, scope: Bindings) -> tuple[Ref, ...]:
+        """What a call may run, as far as this file tells."""
+        function, label = node.func, _label(node)
         refs: tuple[Ref, ...] = ()
         if isinstance(function, ast.Name):
             refs = self._refs(function.id, scope)
         elif isinstance(function, ast.Attribute):
             refs = self._chain_refs(function, scope)
-        if label in ("cls", "__class__") or (isinstance(function, ast.Call) and last_label(function.func) == "type"):
-            refs = (*refs, Ref("maker"))
-        if label == "replace" and any(ref.module == "dataclasses" for ref in refs):
-            refs = (*refs, Ref("maker"))
-        if spot.lazy:
-            for ref in refs:
-                self._mention(ref, spot, part, node.lineno, f"is called in {spot.lazy}")
-        elif refs:
-            part.calls.append(CallSite(refs, node.lineno, spot.optional, spot.role == "awaited"))
-        if label in BY_NAME:
-            self._by_name(node, spot, part)
-        if label in _LOADERS and (isinstance(function, ast.Name) or label not in ("exec", "eval")):
-            texts = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
-            words = frozenset(word for text in texts for word in words_in(text))
-            self.outline.loads.append(Load(node.lineno, words, label in ("exec", "eval")))
+        makes_any = label in ("cls", "__class__") or (
+            isinstance(function, ast.Call) and last_label(function.func) == "type"
+        )
+        makes_another = label == "replace" and any(ref.module == "dataclasses" for ref in refs)
+        return (*refs, Ref("maker")) if makes_any or makes_another else refs
 
     def _by_name(self, node: ast.Call, spot: Operand, part: OpenStatement) -> None:
         """getattr(x, "name") is x.name; where the name is computed, it may be any."""
@@ -204,7 +205,7 @@ class Expressions:
                 for ref in self._refs(base.id, part.scope) if isinstance(base, ast.Name) else ():
                     refs.append(Ref(ref.kind, ref.index, ref.module, ref.level, (*ref.names, *names)))
                 for ref in refs:
-                    self._mention(ref, spot, part, node.lineno, "is looked up by its name")
+                    self._mention(ref, node.lineno, "is looked up by its name")
         elif spot.role not in ("looked at", "test"):
             root = base
             while isinstance(root, ast.Attribute):
@@ -213,12 +214,15 @@ class Expressions:
             if not known or (isinstance(root, ast.Name) and self._is_variable(root.id, part.scope)):
                 self.outline.searches.append(node.lineno)
             for ref in known:  # a module, or a class
-                self._mention(
-                    Ref("method") if ref.kind == "class" else ref, spot, part, node.lineno, "may be looked up"
-                )
+                self._mention(Ref("method") if ref.kind == "class" else ref, node.lineno, "may be looked up")
 
     def _log(self, node: ast.Call, spot: Operand, part: OpenStatement) -> None:
         call = self._source.call_at(node)
         line = self.outline.statements[part.index].line
         sure = part.sure and not spot.optional and not spot.lazy
         self.outline.logs.append(Log(call.name if call is not None else None, part.index, line, spot.lazy, sure))
+
+
+def _label(call: ast.Call) -> str:
+    """The name that is called; "" of what another call has made."""
+    return "" if isinstance(call.func, ast.Call) else last_label(call.func)

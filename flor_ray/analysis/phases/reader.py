@@ -24,6 +24,7 @@ from flor_ray.analysis.phases.outline import (
     Unit,
 )
 from flor_ray.analysis.phases.syntax import as_call, asks_for_main, is_talk, last_label, may_leave, own_nodes, parts_of
+from flor_ray.analysis.scopes import Binding, Defined, Imported
 from flor_ray.analysis.source import Borrowed, Source, read
 
 _TRANSPARENT = frozenset(
@@ -86,34 +87,24 @@ def outline_of(text: str, is_main: bool, borrowed: Borrowed = frozenset()) -> Ou
 _Functions = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-_BINDING = frozenset({ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Name})
-_BINDING |= {ast.ExceptHandler, ast.MatchAs, ast.MatchStar, ast.MatchMapping}
-
-
 class _OutlineReader(Expressions):
     def __init__(self, source: Source, tree: ast.Module, is_main: bool) -> None:
         super().__init__(source)
         called = {call.function for call in source.calls}
         self._has_iterations, self._has_loops = "iteration" in called, "loop" in called
-        self._own: dict[ast.AST, list[ast.AST]] = {}  # nodes of functions that are still to be read
+        self._stars += [Ref("member", module=star.module, level=star.level) for star in source.stars]
         self._is_main = is_main
         self._defined: dict[ast.AST, int] = {}  # definitions -> number of the unit or class
         self._later: list[tuple[int, _Functions, Bindings]] = []
         self._headed: set[ast.Call] = set()  # those of them whose loop is known
         self._held: dict[tuple[int, str], list[ast.Call]] = {}  # by function and variable: bar = tqdm(flor.loop(...))
         self._recorded = self._plain = 0  # loops of this function around: recorded ones, and others within them
-        scope = Bindings("module", None, 0)
         self.outline.units.append(Unit("", 1, None))
-        self._enter_scope(scope, list(own_nodes(tree.body)))
+        scope = self._entered(tree, None, 0)
         self.outline.units[0].flow = self._block(tree.body, scope, True)
         while self._later:
             number, function, outer = self._later.pop(0)
-            inner = Bindings("function", outer, number)
-            given = function.args
-            for one in (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg):
-                if one is not None:
-                    inner.bind(one.arg, None)
-            self._enter_scope(inner, self._own.pop(function))
+            inner = self._entered(function, outer, number)
             self.outline.units[number].flow = self._block(function.body, inner, True)
         self.outline.bindings = {name: tuple(refs) for name, refs in scope.bindings.items()}
         self.outline.stars = tuple(self._stars)
@@ -122,51 +113,52 @@ class _OutlineReader(Expressions):
 
     # --- scopes ---------------------------------------------------------------------------------------------------
 
-    def _enter_scope(self, scope: Bindings, nodes: Sequence[ast.AST]) -> None:
-        binding = []
-        for node in nodes:
-            if isinstance(node, ast.Global | ast.Nonlocal):
-                scope.outward |= dict.fromkeys(node.names, type(node).__name__.lower())
-            elif type(node) in _BINDING:
-                binding.append(node)
-        for node in binding:
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                scope.bind(node.name, Ref("unit", self._number(node, scope)))
-            elif isinstance(node, ast.ClassDef):
+    def _entered(self, node: ast.Module | _Functions | ast.ClassDef, outer: Bindings | None, unit: int) -> Bindings:
+        """The scope of a definition, or of the module, with numbers for the functions and classes that it defines."""
+        namespace = self._source.namespace(node)
+        scope = Bindings(namespace.kind, outer, unit, namespace.outward)
+        for definition in namespace.definitions:
+            self._number(definition)
+        for name, bound in namespace.bindings.items():
+            scope.bindings[name] = [self._ref(binding) for binding in bound]
+        inner = list(namespace.comprehensions)  # their variables are taken for the function's
+        for each in inner:
+            inner += each.comprehensions
+            for name in each.bindings:
+                scope.bindings.setdefault(name, []).append(None)
+        return scope
+
+    def _ref(self, binding: Binding) -> Ref | None:
+        """What a binding means for those who call what it binds; None: a variable of any kind."""
+        if isinstance(binding, Imported):
+            names = (binding.name,) if binding.name else ()
+            return Ref("member", module=binding.module, level=binding.level, names=names)
+        if isinstance(binding, Defined):
+            kind = "class" if isinstance(binding.node, ast.ClassDef) else "unit"
+            return Ref(kind, self._number(binding.node))
+        return None
+
+    def _number(self, node: _Functions | ast.ClassDef) -> int:
+        """The number of a function among the units, or of a class among the classes."""
+        if node not in self._defined:
+            if isinstance(node, ast.ClassDef):
                 self._defined[node] = len(self.outline.classes)
                 self.outline.classes.append(Class(node.name))
-                scope.bind(node.name, Ref("class", self._defined[node]))
-            elif isinstance(node, ast.Import):
-                for alias in node.names:
-                    top = alias.name if alias.asname else alias.name.split(".")[0]
-                    scope.bind(alias.asname or top, Ref("member", module=top))
-            elif isinstance(node, ast.ImportFrom):
-                for alias in node.names:
-                    ref = Ref("member", module=node.module or "", level=node.level, names=(alias.name,))
-                    if alias.name == "*":
-                        self._stars.append(Ref("member", module=node.module or "", level=node.level))
-                    else:
-                        scope.bind(alias.asname or alias.name, ref)
-            elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-                scope.bind(node.id, None)
-            elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
-                scope.bind(node.name, None)
-            elif isinstance(node, ast.MatchMapping) and node.rest:
-                scope.bind(node.rest, None)
+            else:
+                self._defined[node] = len(self.outline.units)
+                self.outline.units.append(self._unit(node))
+        return self._defined[node]
 
-    def _number(self, node: _Functions, scope: Bindings) -> int:
-        self._defined[node] = len(self.outline.units)
+    def _unit(self, node: _Functions) -> Unit:
         unit = Unit(node.name, node.lineno, None)
-        own = self._own[node] = list(own_nodes(node.body))
-        yields = any(isinstance(each, ast.Yield | ast.YieldFrom) for each in own)
+        yields = self._source.namespace(node).has_yield
         unit.is_lazy = "a generator" if yields else "async" if isinstance(node, ast.AsyncFunctionDef) else ""
         for decorator in node.decorator_list:
             label = last_label(decorator)
             unit.is_property |= label in _PROPERTIES
             if label not in _TRANSPARENT or label == "export":
                 unit.odd_decorator = unit.odd_decorator or ast.unparse(decorator)
-        self.outline.units.append(unit)
-        return self._defined[node]
+        return unit
 
     # --- statements -----------------------------------------------------------------------------------------------
 
@@ -254,8 +246,7 @@ class _OutlineReader(Expressions):
                 refs = self._chain_refs(base, scope)
             bases.append((ast.unparse(base), refs))
         made.bases = tuple(bases)
-        inner = Bindings("class", scope, scope.unit)
-        self._enter_scope(inner, list(own_nodes(s.body)))
+        inner = self._entered(s, scope, scope.unit)
         for name, refs_of in inner.bindings.items():
             for ref in refs_of:
                 if ref is not None and ref.kind == "unit":
