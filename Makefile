@@ -2,7 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+FOR_DEMO := $(VENV)/.installed-demo
 INSTALLED := $(VENV)/.installed
+# To compile all modules that are installed takes as long as to unpack them. Those that are used are compiled when they
+# are first imported, which must then be kept.
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile --no-build-isolation -c constraints.txt
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo test test-s3 lint format bench docs clean
 
@@ -11,13 +16,19 @@ help: ## What can be made
 
 install: $(INSTALLED) ## Create .venv with the pinned dependencies
 
-$(INSTALLED): pyproject.toml constraints.txt
+# The pip that comes with Python may be an old one, which takes twice as long.
+$(FOR_DEMO): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "flor_ray needs Python >= 3.11; set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PIP) pip setuptools
+	$(PIP) -e '.[demo]'
 	@touch $@
 
-demo: $(INSTALLED) ## Record six versions, add a log statement, fill its column (DIR=... chooses where)
+$(INSTALLED): $(FOR_DEMO)
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: $(FOR_DEMO) ## Record six versions, add a log statement, fill its column (DIR=... chooses where)
 	$(BIN)/flor-ray demo $(if $(DIR),--dir $(DIR))
 
 test: $(INSTALLED) ## Run all tests

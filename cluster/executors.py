@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -21,6 +22,7 @@ from flor_ray.cluster.worker import Worker
 from flor_ray.errors import Cancelled, FlorError, ProcessKilled, UsageError
 from flor_ray.records import Segment
 from flor_ray.replaying.job import VersionJob
+from flor_ray.replaying.version_process import WarmServers
 from flor_ray.scheduler.calibration import Calibration
 from flor_ray.scheduler.messages import (
     EpochBegun,
@@ -105,9 +107,13 @@ def without_packages(job: VersionJob) -> None:
 
 
 class ThreadExecutor:
-    """Workers on threads of this process: for tests, which see into them."""
+    """Workers on threads of this process: for tests, which see into them.
 
-    def __init__(self) -> None:
+    The first workers use the `servers` that are given, which go on when the executor is closed; others have their own.
+    """
+
+    def __init__(self, servers: Sequence[WarmServers] = ()) -> None:
+        self._servers = servers
         self._events: queue.Queue[Event | WorkerCalibrated] = queue.Queue()
         self._workers: dict[str, Worker] = {}
         self._inboxes: dict[str, queue.Queue[tuple[VersionJob, Segment | None] | None]] = {}  # None: calibrate
@@ -117,7 +123,7 @@ class ThreadExecutor:
     def start(self, workers: int, first: VersionJob | None) -> None:
         for index in range(workers):
             name = f"worker-{index}"
-            self._workers[name] = Worker()
+            self._workers[name] = Worker(servers=self._servers[index] if index < len(self._servers) else None)
             self._inboxes[name] = queue.Queue()
             thread = threading.Thread(target=self._run, args=(name, first), name=f"flor-{name}", daemon=True)
             self._threads.append(thread)

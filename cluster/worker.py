@@ -28,13 +28,15 @@ from flor_ray.store.store import Store
 
 
 class Worker:
-    """Replays segments, one at a time. `without_gpu` hides GPUs that the slot does not own."""
+    """Replays segments, one at a time. `without_gpu` hides GPUs that the slot does not own. Servers that are given are
+    used, and left running for who gave them; else the worker has its own."""
 
-    def __init__(self, without_gpu: bool = True) -> None:
+    def __init__(self, without_gpu: bool = True, servers: WarmServers | None = None) -> None:
         self._without_gpu = without_gpu
         self.kind = hardware.kind_here(not without_gpu)
         self._process: VersionProcess | None = None
-        self._servers = WarmServers()
+        self._servers = servers or WarmServers()
+        self._owns_servers = servers is None
         self._store: Store | None = None
         self._claims_folder = tempfile.TemporaryDirectory(prefix="flor-claims-")
         self._claims = Claims(Path(self._claims_folder.name, "claims"))
@@ -125,9 +127,10 @@ class Worker:
         return self._running is not None and replace(self._running, last=segment.last) == segment
 
     def close(self) -> None:
-        """End the live process and remove its files; end the servers."""
+        """End the live process and remove its files; end the worker's own servers."""
         self._end_process()
-        self._servers.close()
+        if self._owns_servers:
+            self._servers.close()
         self._claims.close()
         self._claims_folder.cleanup()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +16,22 @@ import pytest
 from hypothesis import settings
 
 from flor_ray.store import cache
+from tests.forking import RECORDING, TRAINING, Request, ScriptServer
 from tests.radosgw import RadosGateway
 from tests.s3_servers import Moto
+
+# Torch's threads must not spin while they wait: several tests, and their scripts, share the cores. Read when torch is
+# first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from flor_ray.cluster.executors import ThreadExecutor
     from flor_ray.planning.replay_plan import Prepared
     from flor_ray.records import Experiment, Outcome
+    from flor_ray.replaying.version_process import WarmServers
+    from flor_ray.scheduler.calibration import Calibration
     from flor_ray.store.project import Project
 
 # How long an example takes depends on what else runs on the machine: no test fails for that.
@@ -75,6 +85,19 @@ class Lab:
         self.run([sys.executable, script, *arguments], self.root, variables)
         return self.experiments()[-1]
 
+    def record_forked(
+        self, text: str, *arguments: str, torch: bool = False, script: str = "train.py", **variables: str
+    ) -> Experiment:
+        """Write a script, run it in a fork, and return what was recorded. For tests of what comes after recording: a
+        fork starts in a tenth of the time of `record`."""
+        self.write(script, text)
+        output = self.root.parent / "output.txt"
+        server = script_server(TRAINING if torch else RECORDING)
+        status = server.run(Request(script, arguments, str(self.root), environment(**variables), str(output)))
+        if status != 0:
+            raise AssertionError(f"{script} ended with {status}:\n{output.read_text()}")
+        return self.experiments()[-1]
+
     def cli(self, *arguments: str, check: bool = False, **variables: str) -> subprocess.CompletedProcess[str]:
         return self.run([sys.executable, "-m", "flor_ray.cli", *arguments], self.root, variables, check)
 
@@ -100,10 +123,21 @@ class Lab:
     ) -> tuple[Prepared, Outcome]:
         """Replay on threads of this process: everything but Ray."""
         from flor_ray import pipeline
-        from flor_ray.cluster.executors import ThreadExecutor
 
         prepared = self.prepare(names, where, workers, again)
-        return prepared, pipeline.run(prepared, ThreadExecutor())
+        return prepared, pipeline.run(prepared, self.executor())
+
+    def executor(self) -> ThreadExecutor:
+        """For one replay of what is recorded here. It need not measure this machine, nor start servers of its own."""
+        from flor_ray.cluster.executors import ThreadExecutor
+        from flor_ray.environment import hardware
+        from flor_ray.planning import calibrations
+
+        files, kind = self.project.store.files, hardware.kind_here(with_gpu=False)
+        if kind not in calibrations.kept(files):
+            calibrations.keep(files, {kind: _usual()})
+        os.environ.pop("PYTEST_CURRENT_TEST", None)  # servers serve an environment
+        return ThreadExecutor(warm_servers())
 
     def frame(self, *names: str) -> pd.DataFrame:
         from flor_ray import lookup
@@ -130,6 +164,43 @@ class Lab:
         return sorted(rows, key=lambda row: tuple(-1 if part is None else part for part in row[:3]))
 
 
+def _usual() -> Calibration:
+    """What the workers of tests take: no measurement, so that estimates are the same on each machine."""
+    from flor_ray.scheduler.calibration import Calibration
+
+    usual = Calibration()
+    return replace(usual, prepare=replace(usual.prepare, count=3))
+
+
+@functools.cache
+def warm_servers() -> tuple[WarmServers, ...]:
+    """Of this test process: to start one takes longer than most replays."""
+    from flor_ray.replaying.version_process import WarmServers
+
+    return WarmServers(), WarmServers()
+
+
+@functools.cache
+def script_server(imports: Sequence[str]) -> ScriptServer:
+    """Of this test process."""
+    server = ScriptServer(imports)
+    _SCRIPT_SERVERS.append(server)
+    return server
+
+
+_SCRIPT_SERVERS: list[ScriptServer] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _closed_servers() -> Iterator[None]:
+    yield
+    for server in _SCRIPT_SERVERS:
+        server.close()
+    if warm_servers.cache_info().currsize:
+        for servers in warm_servers():
+            servers.close()
+
+
 def environment(**variables: str) -> dict[str, str]:
     kept = {
         name: value
@@ -137,14 +208,21 @@ def environment(**variables: str) -> dict[str, str]:
         if not name.startswith(("FLOR_RAY_", "RANK", "LOCAL_RANK")) and name not in ("COLUMNS", "LINES")
     }
     kept |= {name: os.environ[name] for name in (cache.FOLDER_VARIABLE,) if name in os.environ}
-    # Several scripts at once on few cores must not spin. How often checkpoints are taken must not depend on how busy
-    # the machine is.
-    return {"OMP_WAIT_POLICY": "PASSIVE", "FLOR_RAY_OVERHEAD": "1"} | kept | variables
+    # How often checkpoints are taken must not depend on how busy the machine is.
+    return {"FLOR_RAY_OVERHEAD": "1"} | kept | variables
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's cache of remote objects is left alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(cache.FOLDER_VARIABLE, str(tmp_path_factory.mktemp("cache") / "objects"))
+        yield
+
+
+@pytest.fixture
 def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test has its own cache of remote objects, made when it is used; the user's is left alone."""
+    """A cache of the test's own, made when it is used."""
     folder = tmp_path / "object-cache"
     monkeypatch.setenv(cache.FOLDER_VARIABLE, str(folder))
     return folder
@@ -171,7 +249,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def _bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A bucket of an S3 server on this machine; the environment points every client at it."""
     import boto3
 
@@ -182,3 +260,9 @@ def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             patch.setenv(name, value)
         boto3.client("s3").create_bucket(Bucket="flor")
         yield "flor"
+
+
+@pytest.fixture
+def bucket(_bucket: str, cache_folder: Path) -> str:
+    """Its name. What the test reads does not come from a cache that others have filled."""
+    return _bucket

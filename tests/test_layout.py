@@ -12,7 +12,12 @@ import tomllib
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from importlib import metadata
+from itertools import chain
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import flor_ray
 
@@ -52,6 +57,34 @@ def test_every_room_says_what_it_holds() -> None:
     assert [
         name for name, folder in packages().items() if not (folder / "__init__.py").read_text().startswith('"""')
     ] == []
+
+
+def test_all_that_gets_installed_is_pinned() -> None:
+    """Else pip searches for a version, and next month's installation is another one. A requirement may pin by itself,
+    as torch does with the libraries of its GPU builds."""
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    pinned = {canonicalize_name(one.name): str(one.specifier) for one in map(Requirement, lines)}
+    assert [name for name, version in pinned.items() if not version.startswith("==")] == []
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = told["project"]["optional-dependencies"].values()
+    asked = [*told["build-system"]["requires"], *told["project"]["dependencies"], *chain(*extras)]
+    todo = [Requirement(one) for one in asked]
+    reached: set[tuple[str, frozenset[str]]] = set()
+    loose: set[str] = set()
+    while todo:
+        wanted = todo.pop()
+        name = canonicalize_name(wanted.name)
+        if name not in pinned and not str(wanted.specifier).startswith("=="):
+            loose.add(name)
+        if name not in pinned or (name, frozenset(wanted.extras)) in reached:
+            continue
+        reached.add((name, frozenset(wanted.extras)))
+        for line in metadata.requires(name) or ():
+            needed = Requirement(line)
+            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *wanted.extras)):
+                todo.append(needed)
+    assert sorted(loose) == []
+    assert sorted(pinned.keys() - {name for name, _ in reached}) == ["pip"]
 
 
 def test_importing_everything_leaves_no_bare_subpackage_names() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -90,7 +91,8 @@ def _record(place: Path, name: str, text: str, say: Callable[[str], object]) -> 
     (place / "train.py").write_text(text, encoding="utf-8")
     say(f"$ python train.py --flor {name}")
     command = [sys.executable, "train.py", "--flor", name]
-    ran = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ  # on a busy machine, threads that spin double the time
+    ran = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
     if ran.returncode != 0:
         raise FlorError(f"`{' '.join(command)}` in {place} ended with status {ran.returncode}:\n{ran.stderr}")
     for line in (*ran.stdout.splitlines()[-1:], *ran.stderr.splitlines()):

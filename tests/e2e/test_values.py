@@ -7,8 +7,6 @@ outside. The replay gets no such help: it has only what was recorded.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 
@@ -70,13 +68,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Lab]:
     (folder / "sitecustomize.py").write_text(SEEDING)
     plain, by_hand = Lab(folder / "plain"), Lab(folder / "by_hand")
 
-    def record(lab: Lab, change: Callable[[str], str]) -> None:
+    for lab, change in ((plain, str), (by_hand, with_statements)):
         for version in VERSIONS:
-            lab.record(change(text_of(version)), "--flor", version, PYTHONPATH=str(folder))
-
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(record, plain, str), pool.submit(record, by_hand, with_statements)]:
-            done.result()
+            lab.record_forked(change(text_of(version)), "--flor", version, torch=True, PYTHONPATH=str(folder))
     plain.write("train.py", with_statements(text_of(VERSIONS[-1])))
     return plain, by_hand
 
