@@ -68,7 +68,7 @@ def test_all_that_gets_installed_is_pinned() -> None:
     told = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = told["project"]["optional-dependencies"].values()
     asked = [*told["build-system"]["requires"], *told["project"]["dependencies"], *chain(*extras)]
-    todo = [Requirement(one) for one in asked]
+    todo = [Requirement(one) for one in asked if not one.startswith("flor_ray[")]  # extras that are part of another
     reached: set[tuple[str, frozenset[str]]] = set()
     loose: set[str] = set()
     while todo:

@@ -34,6 +34,9 @@ class Backend(Protocol):
     def read(self, path: str) -> bytes:
         """A file's bytes. Raises FileNotFoundError where there is none."""
 
+    def read_end(self, path: str, most: int) -> bytes:
+        """The last `most` bytes of a file, or all that it has. Raises FileNotFoundError where there is none."""
+
     def list(self, prefix: str) -> Paths:
         """Paths of the files in a folder and below it, sorted; [] where there is no such folder. "" is everything."""
 

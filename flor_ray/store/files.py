@@ -113,6 +113,11 @@ class Files:
         with self._explained("read", path, may_be_absent=True):
             return self._backend.read(path)
 
+    def read_end(self, path: str, most: int) -> bytes:
+        """The last bytes of a file, at most so many. Raises FileNotFoundError if there is no such file."""
+        with self._explained("read", path, may_be_absent=True):
+            return self._backend.read_end(path, most)
+
     def read_many(self, paths: Iterable[str]) -> dict[str, bytes]:
         """Several files, concurrently where that helps. Raises FileNotFoundError if one is not there."""
         paths = list(dict.fromkeys(paths))

@@ -54,6 +54,11 @@ class LocalFiles:
         with open(os.path.join(self._root, path), "rb") as file:
             return file.read()
 
+    def read_end(self, path: str, most: int) -> bytes:
+        with open(os.path.join(self._root, path), "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - most))
+            return file.read()
+
     def list(self, prefix: str) -> Paths:
         return sorted(self._stable_scan(prefix))
 

@@ -9,7 +9,7 @@ Files of flor_ray 0.1.0 say nothing of their names: these are looked for in thei
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,11 +19,12 @@ import pyarrow.parquet as pq
 
 from flor_ray.records import SegmentReport
 from flor_ray.store import columns, segment_reports
-from flor_ray.store.fragments import LOG_FILE_SCHEMA, NO_LOGS, combine, conforming, corrupt, only, to_bytes
+from flor_ray.store.fragments import LOG_FILE_SCHEMA, NO_LOGS, conforming, corrupt, only, to_bytes
 from flor_ray.store.typed_values import BLOB_TYPES
 
 _NAMES = b"flor_names"
 _REPORT = b"flor_report"
+END_BYTES = 64 << 10  # of a file, in which the metadata of all but unusual ones lies
 _SMALL_ROWS = 2000
 _DESCRIBING = pa.schema([LOG_FILE_SCHEMA.field(column) for column in ("level", "name", "type")])
 _REFERENCES = pa.schema([LOG_FILE_SCHEMA.field(column) for column in ("type", "text")])
@@ -49,16 +50,16 @@ def log_bytes(table: pa.Table, report: Mapping[str, object] | None = None) -> by
 class LogFile:
     """A file of F, of which only the metadata was read so far. `where` is its place, for messages.
 
-    Everything raises StoreError, naming the place, unless it is a whole Parquet file with these columns.
+    `data` is all of it; or, where `whole` reads all of it, its last bytes, which are where a Parquet file has its
+    metadata. Everything raises StoreError, naming the place, unless it is a whole Parquet file with these columns.
     """
 
-    def __init__(self, data: bytes, where: str) -> None:
-        self._where = where
-        try:
-            self._file = pq.ParquetFile(pa.BufferReader(data))
-            self._metadata: Mapping[bytes, bytes] = self._file.metadata.metadata or {}
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise corrupt(where, error) from error
+    def __init__(self, data: bytes, where: str, whole: Callable[[], bytes] | None = None) -> None:
+        self._where, self._whole = where, whole
+        if whole is not None and not _holds_metadata(data):
+            data, self._whole = whole(), None
+        self._file = self._open(data)
+        self._metadata: Mapping[bytes, bytes] = self._file.metadata.metadata or {}
 
     @cached_property
     def names(self) -> Mapping[str, Named]:
@@ -95,11 +96,24 @@ class LogFile:
         kinds, texts = table["type"].to_pylist(), table["text"].to_pylist()
         return {text for kind, text in zip(kinds, texts, strict=True) if kind in BLOB_TYPES}
 
+    def _open(self, data: bytes) -> pq.ParquetFile:
+        try:
+            return pq.ParquetFile(pa.BufferReader(data))
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise corrupt(self._where, error) from error
+
     def _read(self, columns: pa.Schema) -> pa.Table:
+        if self._whole is not None:
+            self._file, self._whole = self._open(self._whole()), None
         try:
             return conforming(self._file.read(columns=columns.names, use_threads=False), columns)
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise corrupt(self._where, error) from error
+
+
+def _holds_metadata(end: bytes) -> bool:
+    """Whether the metadata lies within the last bytes of a Parquet file: ... metadata, its length, "PAR1"."""
+    return end.endswith(b"PAR1") and int.from_bytes(end[-8:-4], "little") + 8 <= len(end)
 
 
 def _names_in(table: pa.Table) -> dict[str, Named]:
@@ -108,15 +122,15 @@ def _names_in(table: pa.Table) -> dict[str, Named]:
         return {}
     table = _in_one_piece(table.select(["name", "level", "type"]))
     name, level, kind = (table[column].chunk(0) for column in ("name", "level", "type"))
-    codes = [columns.codes_of(column).astype(np.int64) for column in (name, level, kind)]
-    _, first = np.unique(combine(combine(codes[0], codes[1]), codes[2]), return_index=True)
-    known = [column.dictionary.to_pylist() for column in (name, level, kind)]
+    names, levels, kinds = (column.dictionary.to_pylist() for column in (name, level, kind))
+    numbers = columns.codes_of(name).astype(np.int64) * len(levels) + columns.codes_of(level)
     found: dict[str, tuple[set[str], set[str]]] = {}
-    for row in first.tolist():
-        text, its_level, its_kind = (texts[code[row]] for texts, code in zip(known, codes, strict=True))
-        levels, types = found.setdefault(text, (set(), set()))
-        levels.add(its_level)
-        types.add(its_kind)
+    for number in np.flatnonzero(np.bincount(numbers * len(kinds) + columns.codes_of(kind))).tolist():
+        rest, its_kind = divmod(number, len(kinds))
+        its_name, its_level = divmod(rest, len(levels))
+        of_name = found.setdefault(names[its_name], (set(), set()))
+        of_name[0].add(levels[its_level])
+        of_name[1].add(kinds[its_kind])
     return {text: Named(frozenset(levels), frozenset(types)) for text, (levels, types) in found.items()}
 
 

@@ -120,16 +120,24 @@ class RemoteFiles:
         return self.create_only
 
     def read(self, path: str) -> bytes:
+        return self._read(path, None)
+
+    def read_end(self, path: str, most: int) -> bytes:
+        try:
+            return self._read(path, -most)[-most:]  # some servers send all of it
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            return self.read(path)[-most:]  # of nothing, some servers have no end
+
+    def _read(self, path: str, start: int | None) -> bytes:
         for _ in range(_READS - 1):
             try:
-                return self._read(path)
+                return bytes(self._fs.cat_file(self._root + path, start=start))
             except Exception as error:
                 if type(error).__name__ not in _BROKEN_OFF:
                     raise
-        return self._read(path)
-
-    def _read(self, path: str) -> bytes:
-        return bytes(self._fs.cat_file(self._root + path))
+        return bytes(self._fs.cat_file(self._root + path, start=start))
 
     def list(self, prefix: str) -> Paths:
         return sorted(self._find(prefix))

@@ -50,7 +50,7 @@ from flor_ray.store.fragments import (
     quote,
     unquoted,
 )
-from flor_ray.store.log_files import LogFile, Named, log_bytes
+from flor_ray.store.log_files import END_BYTES, LogFile, Named, log_bytes
 from flor_ray.store.objects import Objects
 from flor_ray.store.segment_reports import KeptReport
 
@@ -268,7 +268,7 @@ class Store:
         def parts(fragment: Fragment, file: LogFile) -> tuple[pa.Table, Iterable[str], KeptReport | None]:
             return file.rows(wanted), file.names, self._report(fragment, file)
 
-        found = self._each_log_file(project, versions, parts)
+        found = self._each_log_file(project, versions, parts, with_rows=True)
         rows = fragments.placed(project, [f for f, _ in found], [table for _, (table, _, _) in found], wanted)
         known = frozenset(name for _, (_, of_file, _) in found for name in of_file)
         return LoggedName(rows, known, _in_order((f, report) for f, (_, _, report) in found))
@@ -301,8 +301,10 @@ class Store:
         versions: Iterable[str] | None,
         do: Callable[[Fragment, LogFile], T],
         which: Callable[[Fragment], bool] = lambda fragment: True,
+        with_rows: bool = False,
     ) -> list[tuple[Fragment, T]]:
-        """`do` of each visible file of a project's (or some versions') F, in order of precedence."""
+        """`do` of each visible file of a project's (or some versions') F, in order of precedence. Unless `with_rows`
+        says that these are most likely wanted, only the ends of files are read at first."""
         only = None if versions is None else {quote(version) for version in versions}
         folder = f"log_records/{quote(project)}"
 
@@ -311,11 +313,17 @@ class Store:
             chosen = [fragment for fragment in fragments.visible(found) if which(fragment)]
 
             def one(fragment: Fragment) -> T:
-                return do(fragment, LogFile(self.files.read(fragment.path), self._where(fragment.path)))
+                return do(fragment, self._log_file(fragment.path, with_rows))
 
             return list(zip(chosen, self.files.each(one, chosen), strict=True))
 
         return _retried(read)
+
+    def _log_file(self, path: str, with_rows: bool = False) -> LogFile:
+        where = self._where(path)
+        if with_rows:
+            return LogFile(self.files.read(path), where)
+        return LogFile(self.files.read_end(path, END_BYTES), where, lambda: self.files.read(path))
 
     def _report(self, fragment: Fragment, file: LogFile) -> KeptReport | None:
         """Of a replayed segment; None of others."""
@@ -499,7 +507,7 @@ class Store:
         """Objects that log records refer to, recorded, replayed and superseded ones, by project and version."""
 
         def keys(path: str) -> Iterable[str]:
-            return LogFile(self.files.read(path), self._where(path)).blob_keys()
+            return self._log_file(path).blob_keys()
 
         return _retried(lambda: self._by_place([f.path for f in self._fragments("log_records")], keys))
 

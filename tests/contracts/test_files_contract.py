@@ -35,6 +35,17 @@ def test_what_is_written_can_be_listed_and_read(url: str) -> None:
     }
 
 
+def test_the_end_of_a_file_can_be_read_alone(url: str) -> None:
+    files = Files(url)
+    files.write("a/long", b"0123456789")
+    files.write("a/none", b"")
+    ends = [files.read_end("a/long", most) for most in (3, 10, 99)]
+    assert ends == [b"789", b"0123456789", b"0123456789"]
+    assert files.read_end("a/none", 3) == b""
+    with pytest.raises(FileNotFoundError):
+        files.read_end("nowhere", 3)
+
+
 def test_a_folder_is_not_a_prefix_of_names(url: str) -> None:
     files = Files(url)
     for path, data in {"ab/x": b"1", "a/x": b"2"}.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,7 +11,8 @@ import pytest
 
 from flor_ray.errors import StoreError
 from flor_ray.records import Level, LogRecord, Operator, Segment, SegmentReport
-from flor_ray.store import typed_values
+from flor_ray.store import log_files, typed_values
+from flor_ray.store.files import Files
 from flor_ray.store.log_files import LogFile, Named
 from flor_ray.store.segment_reports import KeptReport
 from flor_ray.store.store import Store
@@ -103,6 +105,25 @@ def test_no_row_is_read_to_know_the_names(store: Store, monkeypatch: pytest.Monk
     assert len(store.replay_reports("digits")) == 1
     with pytest.raises(AssertionError, match="rows were read"):
         store.logs("digits", ["lr"])
+
+
+def test_of_a_large_file_only_the_end_is_read_to_know_its_names(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = [record("loss", math.sin(n * n), 1, n) for n in range(20_000)]
+    store.append_logs("digits", "c" * 40, "recorded", 0, noise)
+    assert files(store)[-1].stat().st_size > 2 * log_files.END_BYTES
+    read = Files.read
+    whole: list[str] = []
+
+    def noted(self: Files, path: str) -> bytes:
+        whole.append(path)
+        return read(self, path)
+
+    monkeypatch.setattr(Files, "read", noted)
+    assert store.names("digits") == {"lr", "loss", "f", "norm"}
+    assert whole == []
+    monkeypatch.setattr(log_files, "_holds_metadata", lambda end: False)  # as of a file with very many columns
+    assert store.names("digits") == {"lr", "loss", "f", "norm"}
+    assert len(whole) == 4
 
 
 def test_a_merge_of_old_and_new_files_knows_its_names(store: Store) -> None:
