@@ -43,10 +43,12 @@ class Meaning:
 
     @property
     def is_package(self) -> bool:
+        """Whether this is flor_ray itself, or a face of it, so that its attributes are our functions."""
         return self.path is not None and not set(self.path) - FACES
 
     @property
     def by_face(self) -> bool:
+        """Whether the way to it leads through the paper's face."""
         return bool(FACES & set(self.path or ()))
 
 
@@ -88,6 +90,7 @@ class Aliases:
         return found
 
     def of_name(self, name: str, scope: Namespace) -> Meaning:
+        """What a name stands for where code of a scope reads it."""
         owner = scope.owner(name)
         if owner is None:
             return OTHER if hasattr(builtins, name) else self._by_star(name)

@@ -19,9 +19,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flor_ray.analysis import dependence
+from flor_ray.analysis.lending import read_all
 from flor_ray.analysis.loops import loop_names
 from flor_ray.analysis.marks import Marks, Own, Reading, inserted_lines, is_inserted, marks_of, own_names
-from flor_ray.analysis.source import Source, Texts, read_all
+from flor_ray.analysis.source import Source, Texts
 from flor_ray.records import Stop
 
 _BUILTINS = frozenset(dir(builtins))

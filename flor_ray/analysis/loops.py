@@ -179,7 +179,7 @@ def _yields(loop: _Loop) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _HeldIterator:
     """`name = value`, where value is flor.loop(...) with or without something around it; `used` is the loop's line."""
 
     name: str
@@ -187,7 +187,7 @@ class _Held:
     used: int
 
 
-def _held_iterator(tree: ast.Module, line: int, ours: Set[ast.AST]) -> _Held | None:
+def _held_iterator(tree: ast.Module, line: int, ours: Set[ast.AST]) -> _HeldIterator | None:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) or node.value is None:
             continue
@@ -201,7 +201,7 @@ def _held_iterator(tree: ast.Module, line: int, ours: Set[ast.AST]) -> _Held | N
             for loop in ast.walk(tree)
             if isinstance(loop, ast.For) and loop.lineno >= line and name.id in loads(loop.iter)
         ]
-        return _Held(name.id, node.value, min(uses)) if uses else None
+        return _HeldIterator(name.id, node.value, min(uses)) if uses else None
     return None
 
 

@@ -74,6 +74,7 @@ class Namespace:
 
     @property
     def module(self) -> Namespace:
+        """The module's scope, around all others."""
         scope = self
         while scope.outer is not None:
             scope = scope.outer
@@ -99,6 +100,7 @@ class Namespace:
         return None
 
     def bind(self, name: str, binding: Binding) -> None:
+        """Note what a statement of this scope binds a name to, in the scope that the name belongs to."""
         scope: Namespace = self
         if self.outward.get(name) == "global":
             scope = self.module
@@ -121,6 +123,7 @@ class Scopes:
 
     @property
     def module(self) -> Namespace:
+        """The module's scope."""
         return self.scopes[0]
 
 

@@ -24,13 +24,11 @@ from __future__ import annotations
 import ast
 import contextlib
 import gc
-import posixpath
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import dataclass
+from functools import cached_property
 
 from flor_ray.analysis.aliases import Aliases, Path
 from flor_ray.analysis.scopes import Imported, Namespace, Scopes, scopes_of
@@ -94,6 +92,7 @@ class Source:
 
     @property
     def text(self) -> str:
+        """What the file says."""
         return self._text.text
 
     @property
@@ -270,65 +269,8 @@ def parse(source: bytes | str, filename: str = "<unknown>") -> ast.Module:
 
 
 def read(text: str, borrowed: Borrowed | None = None) -> Source:
-    """A text by itself. `borrowed`: what other files give it of us, as `read_all` finds it; None: maybe anything."""
+    """A text by itself. `borrowed`: what other files give it of us, as `lending` finds it; None: maybe anything."""
     return _known.source(text, borrowed)
-
-
-def read_all(files: Texts) -> Mapping[str, Source]:
-    """Files that stand beside each other, by path: what they get of us through each other is known."""
-    return _read_all(tuple(sorted(files.items())))
-
-
-@lru_cache(maxsize=4)  # a version's files are asked for several times in a row
-def _read_all(items: tuple[tuple[str, str], ...]) -> Mapping[str, Source]:
-    files = dict(items)
-    found = {path: read(text, frozenset()) for path, text in files.items()}
-    stems = {_stem(path): path for path in sorted(files, reverse=True)}
-    for _ in files:  # each time round, what a file has got may reach those that import it
-        exports = {path: source.exports for path, source in found.items() if source.exports}
-        fresh = {path: source.borrowing(_borrowed(path, source, stems, exports)) for path, source in found.items()}
-        if fresh == found:
-            break
-        found = fresh
-    return found
-
-
-def _borrowed(
-    path: str, source: Source, stems: Mapping[str, str], exports: Mapping[str, Mapping[str, Path]]
-) -> Borrowed:
-    found: dict[Imported, Path] = {}
-    named = {posixpath.basename(_stem(other)) for other in exports if other != path}
-    for each in source.imports if any(name in source.text for name in named) else ():
-        for module in (each, Imported(f"{each.module}.{each.name}".strip("."), each.level)):
-            if module.module.rpartition(".")[2] not in named and module.module:
-                continue
-            given = [exports.get(file, {}) for file in _files(path, module, stems)]
-            for name, target in given[0].items() if given else ():
-                if all(other.get(name) == target for other in given):
-                    found[replace(module, name=name)] = target
-    return frozenset(found.items())
-
-
-def _stem(path: str) -> str:
-    return path.removesuffix(".py").removesuffix("/__init__")
-
-
-def _files(path: str, module: Imported, stems: Mapping[str, str]) -> list[str]:
-    """The files that a module may be: beside its importer, else at the top, else wherever one is called so."""
-    inner = module.module.replace(".", "/")
-    if module.level:
-        folder = path
-        for _ in range(module.level):
-            folder = posixpath.dirname(folder)
-        places = [posixpath.join(folder, inner) if inner else folder]
-    elif not inner or inner.partition("/")[0] in sys.stdlib_module_names:
-        return []
-    else:
-        places = [posixpath.join(posixpath.dirname(path), inner), inner]
-    found = [stems[place] for place in places if place in stems][:1]
-    if not found and not module.level:
-        found = [file for stem, file in stems.items() if stem.endswith(f"/{inner}")]
-    return [file for file in found if file != path]
 
 
 def calls_checkpointing(text: str) -> bool:

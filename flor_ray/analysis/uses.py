@@ -108,10 +108,12 @@ def _base(node: ast.expr) -> str | None:
 
 
 def targets(node: ast.AST) -> set[str]:
+    """Names that a piece of code assigns to."""
     return {child.id for child in ast.walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store)}
 
 
 def loads(node: ast.AST) -> set[str]:
+    """Names that a piece of code reads."""
     return {child.id for child in ast.walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Load)}
 
 

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from flor_ray.analysis.evaluating import FUNCTIONS, NoValue, evaluate, is_plain
+from flor_ray.analysis.lending import read_all
 from flor_ray.analysis.marks import Reading, own_names
-from flor_ray.analysis.source import FlorCall, Source, Texts, read_all
+from flor_ray.analysis.source import FlorCall, Source, Texts
 from flor_ray.analysis.straight_script import Script, calls_named, imported_words, reads_whole_script
 from flor_ray.records import Experiment, Level, LogRecord, Region, Status, Value
 from flor_ray.store import typed_values

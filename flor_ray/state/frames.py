@@ -52,6 +52,7 @@ class HeldLoops:
         self._open: list[tuple[Generator[Any, None, None], FrameType, range]] = []
 
     def add(self, iterator: Generator[Any, None, None], frame: FrameType, lines: range) -> None:
+        """Watch an iterator that a variable of `frame` holds, and that the loop in these lines goes through."""
         self._open.append((iterator, frame, lines))
 
     def close_left(self) -> None:

@@ -307,6 +307,7 @@ class Chooser:
 
 
 def is_atom_or_code(value: Any) -> bool:
+    """Whether a value cannot change: a number, a text, None, a function or a class."""
     return isinstance(value, (*ATOMS, *CODE))
 
 

@@ -33,6 +33,7 @@ class Alias:
 
     @property
     def by_star(self) -> bool:
+        """Whether an import of all names binds it."""
         return self.node.kind == _WILDCARD
 
 

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from flor_ray.analysis import source
+from flor_ray.analysis.lending import read_all
 from flor_ray.propagation.reading.calls import calls
 from flor_ray.propagation.reading.names import names_of
 from flor_ray.propagation.reading.parse import parse
@@ -82,7 +83,7 @@ flor_like.log("e", 1)
 
 
 def found(files: dict[str, str], path: str = "train.py") -> list[str | None]:
-    return [call.name for call in source.read_all(files)[path].calls]
+    return [call.name for call in read_all(files)[path].calls]
 
 
 def test_names_that_another_file_of_the_users_passes_on_are_known() -> None:

@@ -13,9 +13,9 @@ import posixpath
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from flor_ray.analysis.lending import read_all
 from flor_ray.analysis.phases.outline import Block, CallSite, Class, Do, Outline, Record, Ref, Unit, steps
 from flor_ray.analysis.phases.reader import outline_of
-from flor_ray.analysis.source import read_all
 
 UnitId = tuple[str, int]  # path, and number in the file's outline; 0 is its top level
 
@@ -108,6 +108,7 @@ class Graph:
         return self._edges[unit]
 
     def callees_of(self, path: str, block: Block) -> Iterator[UnitId]:
+        """All that a block of a file may call."""
         for step in steps(block):
             if isinstance(step, Do):
                 yield from self.done_by(path, step)
@@ -132,6 +133,7 @@ class Graph:
             yield from self.properties[name]
 
     def closure(self, units: Iterable[UnitId]) -> set[UnitId]:
+        """These functions, and all that they may come to."""
         found, todo = set(units), list(units)
         while todo:
             for callee in self.callees(todo.pop()):
@@ -207,6 +209,7 @@ class Graph:
     # --- what refs mean -------------------------------------------------------------------------------------------
 
     def resolve(self, path: str, ref: Ref) -> tuple[Target, ...]:
+        """What a mention in a file means among all files: functions, classes, modules, or just a name."""
         key = path, ref
         if key not in self._resolved:
             self._resolved[key] = ()  # an import that goes in a circle

@@ -41,9 +41,11 @@ class Bindings:
 
     @property
     def module(self) -> Bindings:
+        """The module's bindings, around all others."""
         return self if self.outer is None else self.outer.module
 
     def owner(self, name: str) -> Bindings | None:
+        """Where code of this scope finds a name; None if nothing in the file binds it."""
         scope: Bindings | None = self
         while scope is not None:
             if scope.outward.get(name) == "global":

@@ -27,6 +27,8 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class CallSite:
+    """A call in a statement, and what it may run."""
+
     refs: tuple[Ref, ...]
     line: int
     optional: bool  # in a part of an expression that may be left out, or comes many times
@@ -53,6 +55,8 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Log:
+    """A call of flor.log."""
+
     feature: str | None
     statement: int
     line: int  # first line of its statement
@@ -62,6 +66,8 @@ class Log:
 
 @dataclass(slots=True)
 class StatementReads:
+    """A statement's place, and the names that it reads."""
+
     unit: int
     line: int
     reads: set[str] = field(default_factory=set)  # names that are not the function's own
@@ -72,6 +78,8 @@ class StatementReads:
 
 @dataclass(frozen=True, slots=True)
 class Do:
+    """A statement runs, with the calls and imports in it, in this order."""
+
     statement: int
     calls: tuple[CallSite, ...] = ()
     imports: tuple[Ref, ...] = ()
@@ -80,12 +88,16 @@ class Do:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
+    """One of several blocks runs; or none, if they are not all that there is (`is_exhaustive`)."""
+
     blocks: tuple[Block, ...]
     is_exhaustive: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
+    """A loop that is not recorded: its body runs never, once or many times."""
+
     body: Block
     orelse: Block
     around_iteration: bool  # a `while` whose body is recorded with flor.iteration
@@ -102,6 +114,8 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Record:
+    """A recorded loop, or an iteration of one."""
+
     line: int
     children: tuple[Child, ...]
     orelse: Block
@@ -110,11 +124,14 @@ class Record:
 
     @property
     def body(self) -> Block:
+        """All that an iteration runs."""
         return tuple(step for child in self.children for step in child.block)
 
 
 @dataclass(frozen=True, slots=True)
 class Try:
+    """A `try`, or a `with` that swallows exceptions: its body may stop anywhere."""
+
     body: Block
     handlers: tuple[Block, ...]
     orelse: Block
@@ -123,6 +140,8 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Jump:
+    """What leaves a block before its end."""
+
     kind: str  # "return", "raise", "break", "continue"
 
 
@@ -145,6 +164,8 @@ class Unit:
 
 @dataclass(slots=True)
 class Class:
+    """A class of the file: what it derives from, and its functions by name."""
+
     name: str
     bases: tuple[tuple[str, tuple[Ref, ...]], ...] = ()  # as written, and what it means
     units: dict[str, list[int]] = field(default_factory=dict)
@@ -152,6 +173,8 @@ class Class:
 
 @dataclass(slots=True)
 class Outline:
+    """All that one file says of its order of running."""
+
     units: list[Unit] = field(default_factory=list)
     classes: list[Class] = field(default_factory=list)
     statements: list[StatementReads] = field(default_factory=list)
@@ -178,6 +201,7 @@ def steps(block: Block) -> Iterator[object]:
 
 
 def blocks_of(step: object) -> tuple[Block, ...]:
+    """The blocks that a step consists of."""
     if isinstance(step, Branch):
         return step.blocks
     if isinstance(step, Repeat | Record):

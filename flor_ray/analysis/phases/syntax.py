@@ -65,6 +65,7 @@ def may_leave(statement: ast.stmt) -> bool:
 
 
 def last_label(node: ast.AST) -> str:
+    """The last name in an expression, or in what it calls: `log` of `flor.log` and of `flor.log(...)`."""
     if isinstance(node, ast.Call):
         return last_label(node.func)
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
@@ -78,6 +79,7 @@ def as_call(decorator: ast.expr) -> ast.expr:
 
 
 def asks_for_main(test: ast.expr) -> bool:
+    """Whether this is `__name__ == "__main__"`."""
     return (
         isinstance(test, ast.Compare)
         and isinstance(test.left, ast.Name)
@@ -95,10 +97,12 @@ def is_own_names(node: ast.AST) -> bool:
 
 
 def is_not(node: ast.AST) -> bool:
+    """Whether this is `not x`."""
     return isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
 
 
 def words_in(text: str) -> list[str]:
+    """Words of a string that may name a file or a function."""
     found = re.findall(r"[A-Za-z_]\w+", text)
     return [word for word in found if word not in ("py", "rb", "utf")]
 
