@@ -534,6 +534,30 @@ def test_no_run_of_a_random_program_logs_a_name_outside_of_its_region() -> None:
     assert runs > 1000
 
 
+@pytest.mark.parametrize(
+    ("imports", "call"),
+    [
+        ("from common import flor as f", "f.log('x', 1)"),
+        ("import common", "common.flor.log('x', 1)"),
+        ("from common import *", "record('x', 1)"),
+        ("record = flor.log", "record('x', 1)"),
+        ("again = flor; record = again.log", "record(name='x', value=1)"),
+        ("from flor_ray import *", "log('x', 1)"),
+        ("try:\n    import flor_ray as f\nexcept ImportError:\n    f = None", "f.log('x', 1)"),
+    ],
+)
+def test_a_statement_is_seen_by_whatever_name_it_calls_us(imports: str, call: str) -> None:
+    files = repo(imports, inner=call) | {"common.py": "import flor_ray as flor\nrecord = flor.log\n"}
+    assert phases_of("train.py", files).logged("x").region is R.INNER
+
+
+def test_what_only_has_our_name_is_none_of_ours() -> None:
+    own = "class History:\n    def log(self, name, value): pass\nhistory = History()"
+    both = repo(prefix=own, inner="history.log('x', 1)", tail="flor.log('x', 2)")
+    assert phases_of("train.py", both).logged("x").region is R.TAIL
+    assert phases_of("train.py", repo(prefix=own, inner="history.log('x', 1)")).logged("x").why.startswith("nothing")
+
+
 def test_fifty_files_of_five_hundred_lines_take_less_than_a_second_once() -> None:
     def function(file: int, number: int) -> str:
         call = f"m{file - 1}.f{number}(x)" if file else "x.y.z(1, k=2)"

@@ -46,12 +46,12 @@ for epoch in flor.loop("epoch", range(2)):
 STOPPED = """
 import os
 import signal
-import flor_ray.{module}
-flor_ray.{module}.{name} = lambda *arguments, **options: os.kill(os.getpid(), signal.SIGKILL)
+import flor_ray.store.{module}
+flor_ray.store.{module}.{name} = lambda *arguments, **options: os.kill(os.getpid(), signal.SIGKILL)
 """
 MOMENTS = {
-    "before the shadow commit": ("versions", "Repository.commit_shadow"),
-    "in the shadow commit, before the branch moves": ("versions", "Repository._commit_tree"),
+    "before the shadow commit": ("repository", "Repository.commit_shadow"),
+    "in the shadow commit, before the branch moves": ("repository", "Repository._commit_tree"),
     "before the run is made known": ("store", "Store.begin_run"),
     "before its sources are mirrored": ("store", "Store.write_sources"),
     "before the first checkpoint is listed": ("store", "Store.append_checkpoint"),

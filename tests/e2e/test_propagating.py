@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -146,7 +147,9 @@ def test_a_dataframe_of_where_statements_would_stand(
     assert str(frame["line"].dtype) == "Int64"
 
 
-def test_the_next_command_computes_nothing_again(recorded: tuple[Lab, Experiment, Experiment, Experiment]) -> None:
+def test_the_next_command_computes_nothing_again(
+    recorded: tuple[Lab, Experiment, Experiment, Experiment], cache_folder: Path
+) -> None:
     code = (
         "from flor_ray.patching import answers as p; made = []; real = p.Propagations.__init__\n"
         "p.Propagations.__init__ = lambda self, *a, **k: (real(self, *a, **k), made.append(self))[0]\n"
