@@ -390,4 +390,4 @@ def test_a_budget_that_is_none_is_refused_before_anything_runs(lab: Lab, wrong: 
     assert failed.returncode == 1
     assert f"FLOR_RAY_OVERHEAD={wrong!r}: give a share of the run's time, such as 0.02 for 2 %" in failed.stderr
     lab.write("train.py", "import flor_ray as flor\nflor.checkpointing(x=[1], overhead='2 %')\n")
-    assert "checkpointing(overhead='2 %'): it is the share" in lab.python("train.py", check=False).stderr
+    assert "checkpointing(overhead='2 %'): give the share" in lab.python("train.py", check=False).stderr
