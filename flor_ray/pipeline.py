@@ -1,7 +1,7 @@
 """The whole flow, from a question to the filled column.
 
     names, where ─> patched sources ─> catalogue ─> gaps ─> what must run ─> segments ─> schedule ─> Ray ─> DataFrame
-                    (propagation)      (store)     (query)  (avoidance)      (plan)     (scheduler) (cluster)
+                    (patching)         (store)    (missing) (avoidance)   (segmenting)  (scheduler) (cluster)
 
 `prepare` goes as far as the schedule and changes nothing; `run` spends the time. `flor.explain` prints what
 `prepare` found, `flor.replay` does both.

@@ -154,7 +154,7 @@ class Experiment:
     nested_loop: str | None = None  # name of the first nested loop
     epochs: int = 0  # main loop iterations that ended, by running through or by `break`
     profile: Profile = field(default_factory=Profile)
-    environment: Mapping[str, object] = field(default_factory=dict)  # see `environment`; keys of random state, lock
+    environment: Mapping[str, object] = field(default_factory=dict)  # see `surroundings`; keys of random state, lock
     error: str | None = None  # how it failed, in one line
 
 

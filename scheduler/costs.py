@@ -48,7 +48,9 @@ class RecordedVersion:
     sizes: RestoreBytes = field(default_factory=dict)
     kind: str = ""  # of worker that it was recorded on: `hardware.kind`
     ends: Mapping[str, Region] = field(default_factory=dict)  # feature -> part of an epoch after which it can be left
-    leave: frozenset[int] = frozenset()  # epochs that are left there although the next one is wanted: `plan`'s
+    leave: frozenset[int] = (
+        frozenset()
+    )  # epochs that are left there although the next one is wanted: the planner's choice
     regions: Mapping[str, Region] = field(default_factory=dict)  # of the statements that were added, by feature
 
 

@@ -1,7 +1,7 @@
 """How much of a script's set-up is importing libraries, which a warm server does once, before it forks replays.
 
-Counted is what such a server does early (`preload`): imports at the top level of the script and of the user's modules,
-and the parts that torch imports at its first use. An import inside a function is done again in each replay.
+Counted is what such a server does early (`early_imports`): imports at the top level of the script and of the user's
+modules, and the parts that torch imports at its first use. An import inside a function is done again in each replay.
 
     import torch          <- the user's frame stands at this statement for as long as the import takes
       └ import numpy      <- audit events tell that it is still going on; the last one before the frame moves on is

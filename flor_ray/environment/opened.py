@@ -1,5 +1,5 @@
 """Which files this process opens, from the import of flor_ray on: scripts often read their data before their first call
-to us. An audit hook notes paths; `inputs` makes sense of them. Until the main loop begins it serves `imports` too.
+to us. An audit hook notes paths; `inputs` makes sense of them. Until the main loop begins it serves `import_seconds`.
 
 Not seen: files that C++ or Rust code opens by itself, and those of other processes, such as a DataLoader's workers.
 """

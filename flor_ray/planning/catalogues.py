@@ -1,6 +1,6 @@
 """What the flow asks the store before it plans: which versions, what they have, and from where they can be replayed.
 
-Reads only. What it means is decided elsewhere: `query` finds what is missing, `plan` how to get it.
+Reads only. What it means is decided elsewhere: `missing` finds the gaps, `segmenting` how to fill them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a file system has to offer to hold a store: the contract of `local_files` and `remote_files`."""
+"""What a file system has to offer to hold a store: the contract of `local` and `remote`."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ Promises, on local disks, `memory://` and S3-like stores:
   the calls do not overlap (`create_only` says which kind it is);
 - a listing and a read see what was written before they began;
 - any number of threads and processes may use one store;
-- passing failures of a server are outlasted for some seconds (`remote_files` has the figures), refusals are not.
+- passing failures of a server are outlasted for some seconds (`remote` has the figures), refusals are not.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 Values of a coarser level are repeated in every row below them. Versions, and epochs, without values have rows too, so
 that what is missing shows as missing. `iteration` appears only where a name was logged more than once in one place.
 
-No pandas here: who only prints a table need not import it. `frame` makes DataFrames of these.
+No pandas here: who only prints a table need not import it. `data_frames` makes DataFrames of these.
 """
 
 from __future__ import annotations

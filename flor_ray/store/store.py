@@ -6,7 +6,7 @@
     checkpoints/<project>/<version>/<epoch>-<point>.parquet                   C
     source_code/<project>/<version>.parquet                                   G (blobs in S)
     objects/ab/cdef...                                                        S
-    pins/, replays/, timelines/, calibrations/                see `pins`, `replay_marks`, `timelines` and `calibrations`
+    pins/, replays/, timelines/, calibrations/                see `pins`, `live_replays`, `timelines` and `calibrations`
 
 Any number of processes may write and read at once. Files only appear, whole, or go after a merge has put their rows
 elsewhere; a reader that loses a file to a merge lists again. Names are unique (runs, replays) or deterministic
@@ -38,8 +38,7 @@ from flor_ray.records import (
     SourceFile,
     Status,
 )
-from flor_ray.store import columns, fragments, segment_reports, typed_values
-from flor_ray.store import runs as experiments
+from flor_ray.store import columns, fragments, runs, segment_reports, typed_values
 from flor_ray.store.files import Files
 from flor_ray.store.fragments import (
     CHECKPOINT_FILE_SCHEMA,
@@ -127,7 +126,7 @@ class Store:
         """Make a run known. Raises StoreError if another run has this version."""
         self._mark()
         path = _run_path(experiment.project, experiment.version, "begin")
-        data = experiments.to_json(experiment)
+        data = runs.to_json(experiment)
         if not self.files.create(path, data) and self.files.read(path) != data:
             raise StoreError(
                 f"{self._where(path)} exists: another run was recorded as this version. Start the run again."
@@ -136,10 +135,10 @@ class Store:
     def end_run(self, experiment: Experiment) -> None:
         """Say how a run ended. What was said first stands."""
         self._mark()
-        self.files.create(_run_path(experiment.project, experiment.version, "end"), experiments.to_json(experiment))
+        self.files.create(_run_path(experiment.project, experiment.version, "end"), runs.to_json(experiment))
 
     def beat(self, project: str, version: str, now: float) -> None:
-        """Heartbeat of a run, wanted at least once in experiments.HEARTBEAT_LIMIT_SECONDS."""
+        """Heartbeat of a run, wanted at least once in runs.HEARTBEAT_LIMIT_SECONDS."""
         self._write(_run_path(project, version, "beat"), json.dumps({"now": now}).encode())
 
     def projects(self) -> tuple[str, ...]:
@@ -160,9 +159,9 @@ class Store:
         rows, beats = _retried(read)
         found = []
         for path, data in rows.items():
-            experiment = experiments.from_json(data, self._where(path))
+            experiment = runs.from_json(data, self._where(path))
             beat = self._last_beat(_sibling(path, "beat"), beats)
-            if path.endswith(".begin.json") and experiments.has_crashed(experiment, beat, now):
+            if path.endswith(".begin.json") and runs.has_crashed(experiment, beat, now):
                 experiment = replace(experiment, status=Status.CRASHED)
             found.append(experiment)
         rebuilt = self._rebuild(project, [e for e in found if e.status is Status.CRASHED])
