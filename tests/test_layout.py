@@ -101,16 +101,10 @@ def test_importing_flor_ray_loads_nothing_heavy() -> None:
     assert run_python(code).strip() == "[]"
 
 
-def test_importing_flor_ray_takes_less_than_30_ms() -> None:
+def test_importing_flor_ray_takes_less_than_30_ms_of_a_processor() -> None:
     """The smallest of several runs: anything else on the machine only ever adds."""
-
-    def milliseconds() -> float:
-        command = [sys.executable, "-X", "importtime", "-c", "import flor_ray"]
-        lines = subprocess.run(command, cwd="/", capture_output=True, text=True, check=True).stderr.splitlines()
-        cumulative = next(line for line in lines if line.rstrip().endswith("| flor_ray")).split("|")[1]
-        return int(cumulative) / 1000
-
-    assert min(milliseconds() for _ in range(5)) < 30
+    code = "import time; began = time.process_time(); import flor_ray; print(time.process_time() - began)"
+    assert min(float(run_python(code)) for _ in range(5)) < 0.03
 
 
 def test_a_wheel_holds_every_module_and_the_demos_scripts(tmp_path: Path) -> None:
