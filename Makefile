@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile --no-build-isolation -c constraints.txt
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test test-s3 lint format bench docs clean
+.PHONY: help install demo test test-s3 lint format bench trust docs clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -55,6 +55,9 @@ bench: $(INSTALLED) ## Measure; results are printed, and kept with --keep under 
 	$(BIN)/python bench/propagation.py
 	$(BIN)/python bench/replay.py
 	$(BIN)/python bench/schedule.py
+
+trust: $(INSTALLED) ## Look for values that are wrong without a warning; prints one JSON line
+	$(BIN)/python bench/trust.py $(ARGS)
 
 docs: $(INSTALLED) ## Build the pages of docs/ into build/docs; a warning is an error
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet -d build/doctrees docs build/docs

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from flor_ray.planning.replay_plan import Prepared
     from flor_ray.records import Experiment, Outcome
     from flor_ray.replaying.version_process import WarmServers
-    from flor_ray.scheduler.calibration import Calibration
     from flor_ray.store.project import Project
 
 # How long an example takes depends on what else runs on the machine: no test fails for that.
@@ -130,12 +129,8 @@ class Lab:
     def executor(self) -> ThreadExecutor:
         """For one replay of what is recorded here. It need not measure this machine, nor start servers of its own."""
         from flor_ray.cluster.executors import ThreadExecutor
-        from flor_ray.environment import hardware
-        from flor_ray.planning import calibrations
 
-        files, kind = self.project.store.files, hardware.kind_here(with_gpu=False)
-        if kind not in calibrations.kept(files):
-            calibrations.keep(files, {kind: _usual()})
+        keep_usual_calibration(self.project)
         os.environ.pop("PYTEST_CURRENT_TEST", None)  # servers serve an environment
         return ThreadExecutor(warm_servers())
 
@@ -164,12 +159,16 @@ class Lab:
         return sorted(rows, key=lambda row: tuple(-1 if part is None else part for part in row[:3]))
 
 
-def _usual() -> Calibration:
+def keep_usual_calibration(project: Project) -> None:
     """What the workers of tests take: no measurement, so that estimates are the same on each machine."""
+    from flor_ray.environment import hardware
+    from flor_ray.planning import calibrations
     from flor_ray.scheduler.calibration import Calibration
 
-    usual = Calibration()
-    return replace(usual, prepare=replace(usual.prepare, count=3))
+    files, kind = project.store.files, hardware.kind_here(with_gpu=False)
+    if kind not in calibrations.kept(files):
+        usual = Calibration()
+        calibrations.keep(files, {kind: replace(usual, prepare=replace(usual.prepare, count=3))})
 
 
 @functools.cache

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,7 @@ class checkpointing:
 with open(os.environ["FLOR_BENCH_ARGS"]) as file:
     _args = json.load(file)
 """
+RunsPython = Callable[[Sequence[str], Path, Mapping[str, str]], None]  # arguments, folder, environment variables
 Row = tuple[int | None, int | None, int | None, Any]  # epoch, step, iteration, value
 
 
@@ -112,19 +113,29 @@ class ScriptBroke(SystemExit):
     """A script of the bench did not run: there is nothing to measure."""
 
 
+def run_python(arguments: Sequence[str], folder: Path, variables: Mapping[str, str]) -> None:
+    """Raises ScriptBroke."""
+    _run([sys.executable, *arguments], folder, variables)
+
+
 class Repository:
     """A user's folder. Everything runs in processes of its own."""
 
-    def __init__(self, root: Path, worker: Worker | None = None) -> None:
-        """`worker`: replays are its, in this process, instead of a fresh process each."""
-        self.root = root
+    def __init__(
+        self, files: Path, worker: Worker | None = None, folder: str = ".", python: RunsPython = run_python
+    ) -> None:
+        """A folder for `files`, in which `folder` is the repository. `worker`: replays are its, in this process,
+        instead of a fresh process each. `python` runs scripts that are recorded."""
+        self._files = files
+        self._python = python
+        self.root = files / folder
         self.worker = worker
-        root.mkdir(parents=True)
-        _run(["git", "init", "--quiet", "."], root, {})
+        self.root.mkdir(parents=True)
+        _run(["git", "init", "--quiet", "."], self.root, {})
 
     def write(self, files: Mapping[str, str]) -> None:
         for name, text in files.items():
-            path = self.root / name
+            path = self._files / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
 
@@ -132,15 +143,19 @@ class Repository:
         self, arguments: Mapping[str, object] | None = None, run: str = "", seeded: bool = False, every: bool = True
     ) -> None:
         """Run the script as it stands. `every`: a checkpoint after every epoch, however busy the machine is."""
+        kwargs = ["--kwargs", *(f"{name}={value}" for name, value in arguments.items())] if arguments else []
+        self.run([SCRIPT, *(["--flor", run] if run else []), *kwargs], seeded, every)
+
+    def run(self, command: Sequence[str], seeded: bool = False, every: bool = True) -> None:
+        """Run Python with these arguments."""
         variables = {"FLOR_RAY_OVERHEAD": "1"} if every else {}
         if seeded:
-            folder = self.root.parent / "seeding"
+            folder = self._files.parent / "seeding"
             folder.mkdir(exist_ok=True)
             (folder / "sitecustomize.py").write_text(_SEEDING, encoding="utf-8")
             paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
             variables |= {SEED: "1", "PYTHONPATH": os.pathsep.join(paths)}
-        kwargs = ["--kwargs", *(f"{name}={value}" for name, value in arguments.items())] if arguments else []
-        _run([sys.executable, SCRIPT, *(["--flor", run] if run else []), *kwargs], self.root, variables)
+        self._python(command, self.root, variables)
 
     def replay(
         self, names: Sequence[str], where: str | None = None, again: bool = False, shuffle: int | None = None
@@ -151,7 +166,7 @@ class Repository:
             told = drive.replay(str(self.root), options, self.worker)
         else:
             command = [sys.executable, str(Path(drive.__file__)), str(self.root), json.dumps(options)]
-            told = json.loads(_run(command, self.root.parent, {}).splitlines()[-1])
+            told = json.loads(_run(command, self._files.parent, {}).splitlines()[-1])
         return Drive(
             told["prepare_seconds"],
             told["run_seconds"],
