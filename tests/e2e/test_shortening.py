@@ -36,7 +36,7 @@ STATEMENT = """        flor.log("seen", (epoch, step, state["weight"]))
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     lab = Lab(tmp_path_factory.mktemp("shortening") / "project")
-    lab.record(SCRIPT.replace("SECONDS", "0"))
+    lab.record_forked(SCRIPT.replace("SECONDS", "0"))
     return lab
 
 
