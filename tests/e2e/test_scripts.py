@@ -6,7 +6,6 @@ the loops, in helper functions and in other files, and some of them draw random 
 
 from __future__ import annotations
 
-import os
 import queue
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,7 +27,6 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Futu
     cases, exactness = bench_module("replaying.cases"), bench_module("replaying.exactness")
     folder = tmp_path_factory.mktemp("scripts")
     workers: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-    os.environ.pop("PYTEST_CURRENT_TEST", None)  # servers serve an environment
     for servers in warm_servers():
         workers.put(Worker(servers=servers))
 
@@ -77,7 +75,6 @@ def test_statements_are_written_after_the_one_line_that_is_meant() -> None:
 @pytest.mark.parametrize("index", range(3))
 def test_a_planted_divergence_is_detected(tmp_path: Path, index: int) -> None:
     planted = bench_module("replaying.planted")
-    os.environ.pop("PYTEST_CURRENT_TEST", None)
     worker = Worker(servers=warm_servers()[0])
     try:
         noticed = planted.notice(planted.PLANTED[index], bench_repository(tmp_path / "project", worker))

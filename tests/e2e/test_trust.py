@@ -24,10 +24,7 @@ def worker() -> Iterator[Worker]:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_replayed_is_right_or_warned_of(
-    name: str, worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("PYTEST_CURRENT_TEST", raising=False)  # servers serve an environment
+def test_what_is_replayed_is_right_or_warned_of(name: str, worker: Worker, tmp_path: Path) -> None:
     (case,) = (case for case in bench_module("trusting.cases").every_case() if case.name == name)
     plain, truth = (bench_repository(tmp_path / which, worker, case.folder) for which in ("plain", "truth"))
     verdict = bench_module("trusting.trial").judge(case, plain, truth)
