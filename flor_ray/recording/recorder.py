@@ -105,6 +105,8 @@ class Recorder:
         environment = surroundings.at_start()
         environment["rng"] = store.objects.put(pickle.dumps(random_states.global_state()))
         environment["lock"] = store.objects.put(surroundings.lock.encode())
+        if (place := script.users_place(sys._getframe(1), root.resolve())) is not None:
+            environment["first_call"] = list(place)
         if in_worker:
             environment["worker"] = "ray"
         if frame is not None and text and not script.is_compiled_from(frame, text):
