@@ -89,7 +89,8 @@ def prepare_all(
     and errors are those of `prepare`."""
     names = tuple(dict.fromkeys(name for asked in queries for name in asked.names))
     propagated = statements.propagated(project, names, tell=tell)
-    by_version, patched = propagated.experiments, catalogues.with_observed(project, propagated.patched)
+    by_version = propagated.experiments
+    patched = catalogues.with_entries(catalogues.with_observed(project, propagated.patched), by_version)
     experiments = tuple(by_version.values())
     regions = {(v, name): region for v, patch in patched.items() for name, region in patch.regions.items()}
     catalogue = missing.Catalogue(by_version, catalogues.have(project, names, again), regions)

@@ -6,6 +6,7 @@ import linecache
 import os
 import sys
 import sysconfig
+import threading
 import time
 import types
 from collections.abc import Callable
@@ -54,6 +55,12 @@ def main_frame(frame: FrameType | None) -> FrameType | None:
     return None
 
 
+def file_of_thread() -> str | None:
+    """The file of the script that has started this thread; None in the main thread, whose frames lead there."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return None if is_main else getattr(sys.modules.get("__main__"), "__file__", None)
+
+
 def users_place(frame: FrameType | None, root: Path) -> tuple[str, int] | None:
     """File (relative to `root`) and line of the innermost code of the user's among these frames; None: there is none
     below `root`."""
@@ -70,6 +77,11 @@ def users_file(filename: str, root: Path) -> str | None:
     path = Path(os.path.realpath(filename))
     is_users = path.is_relative_to(root) and "site-packages" not in path.parts
     return path.relative_to(root).as_posix() if is_users else None
+
+
+def error_line(error: BaseException) -> str:
+    """How a run failed that ended with this error, in one line."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:500]
 
 
 def in_ray_worker() -> bool:

@@ -112,6 +112,9 @@ def run_script(task: ReplayTask, channel: Channel, started: float) -> None:
     except SystemExit as leaving:
         if leaving.code not in (None, 0):
             raise ReplayError(f"the script called sys.exit({leaving.code!r})") from leaving
+    except Exception as error:
+        if not replayer.may_end_with(error):
+            raise
     replayer.script_ended()
 
 

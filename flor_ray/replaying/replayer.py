@@ -421,6 +421,11 @@ class Replayer:
         self._segment = None if exhausted else self._channel.next()
         self._clock = time.perf_counter()
 
+    def may_end_with(self, error: BaseException) -> bool:
+        """Whether the script has come to where the recorded run ended, with this error."""
+        is_last = self._segment is not None and self._segment.suffix
+        return is_last and scripts.error_line(error) == self._task.error
+
     def script_ended(self) -> None:
         """The script has run to its end: what is still open is what runs to the end."""
         self._first_call.must_be_made(self._warn)

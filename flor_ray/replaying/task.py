@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from flor_ray.analysis.epoch_ends import Marking
 from flor_ray.analysis.marks import Marks, line_now
-from flor_ray.records import Checkpoint, Experiment, Point, Segment
+from flor_ray.records import FIRST_CALL, Checkpoint, Experiment, Point, Segment
 from flor_ray.replaying.results import SegmentResult
 
 T = TypeVar("T")
@@ -28,6 +28,7 @@ class ReplayTask:
     checkpoints: Mapping[tuple[int, Point], str]  # (epoch, point) -> key
     rng: str | None = None  # key of the random state when the run began
     first_call: tuple[str, int] | None = None  # the call with which it began: path, line as it is now; None: not known
+    error: str | None = None  # with which the recorded run ended
     compares_entry: bool = False  # values from before the main loop are wanted
     sys_path: tuple[str, ...] = ()  # as `environment.recorded_path` has it
     marks: Mapping[str, Marks] = field(default_factory=dict)  # by path, relative to root
@@ -57,12 +58,13 @@ class ReplayTask:
             stops=marking.stops,
             sizes={(c.epoch, c.point): c.bytes for c in checkpoints},
             clocked=marking.clocked,
+            error=experiment.error,
         )
 
 
 def first_call(experiment: Experiment, before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, int] | None:
     """Where the call stands with which a run began, in files that were `before` and are `now`; None: not known."""
-    place = experiment.environment.get("first_call")
+    place = experiment.environment.get(FIRST_CALL)
     if not isinstance(place, list | tuple):
         return None
     path, line = place
