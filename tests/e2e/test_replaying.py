@@ -9,7 +9,7 @@ import pytest
 
 from flor_ray import pipeline
 from flor_ray.errors import BadWhere, FlorWarning, NothingRecorded, UnknownFeature
-from flor_ray.records import Operator, Variant
+from flor_ray.records import Fidelity, Operator, Variant
 from flor_ray.reports import replays
 from tests.conftest import Lab
 
@@ -392,3 +392,44 @@ def test_what_depends_on_a_variable_that_no_checkpoint_could_keep_is_marked(lab:
         frame = lab.frame("words", "twice")
     assert frame.attrs["doubtful"] == {version: ["words"]}
     assert lab.values("twice") == [(3, None, 0, 12)]
+
+
+SWEEP = """
+import flor_ray as flor
+
+TABLE = {}
+
+
+def trained(name):
+    def keep(function):
+        TABLE[name] = function
+        return function
+    return keep
+
+
+@trained("sgd")
+def train(rate):
+    total = 0
+    flor.checkpointing(note=[rate])
+    for epoch in flor.loop("epoch", range(2)):
+        total += rate * epoch
+        flor.log("total", total)
+    if rate > 2:
+        raise ValueError("too large")
+
+
+for rate in range(1, 5):
+    TABLE["sgd"](rate)
+"""
+
+
+def test_each_entry_of_the_main_loop_is_replayed_up_to_where_the_run_failed(lab: Lab) -> None:
+    lab.write("train.py", SWEEP)
+    assert "too large" in lab.python("train.py", check=False).stderr
+    lab.write("train.py", with_statement(SWEEP, '        flor.log("total", total)', 'flor.log("twice", 2 * total)'))
+    prepared, outcome = lab.replay(["twice"], "epoch == 1")
+    assert [cost.segment.operator for cost in prepared.costs] == [Operator.DP_STAR]
+    assert outcome.failures == []
+    assert lab.values("twice") == [(e, s, i, 2 * v) for e, s, i, v in lab.values("total")]
+    assert len(lab.values("twice")) == 6
+    assert [report.verdict for report in outcome.reports] == [Fidelity.EXACT]
