@@ -2,6 +2,7 @@
 
     objects   what the user listed, and everything else with state_dict, and random generators, that the loop can reach
     places    variables of the loop's frame (flor_ray.variables), and what its code reaches besides (`reachable`)
+    modes     of the process, as far as they have changed since the loop began (flor_ray.state.modes)
     rng       python, numpy, torch CPU and every CUDA device
 
 A checkpoint is a pickle in which each tensor is a reference to its bytes, and so is each object that has its own entry
@@ -25,17 +26,27 @@ import numpy as np
 
 from flor_ray.errors import ReplayError, StoreError
 from flor_ray.records import GRADIENTS
-from flor_ray.state import frames, random_states, stateful
+from flor_ray.state import frames, modes, random_states, stateful
 from flor_ray.state.comparing import StateDifference, first_difference
 from flor_ray.state.fingerprint import fingerprint
 from flor_ray.state.identities import identities
 from flor_ray.state.memory import Known, is_plain_array, span_of
 from flor_ray.state.merge import Merger
-from flor_ray.state.pickling import Late, LoadedState, Reference, StatePickler, parts_of, references_to, resolver
+from flor_ray.state.pickling import (
+    Late,
+    LoadedState,
+    Reference,
+    StatePickler,
+    parts_of,
+    pickles,
+    references_to,
+    resolver,
+)
 from flor_ray.state.reachable import ReachedPlace, reach
 from flor_ray.state.selection import ATOMS, CODE, LISTED, Chooser, Holder, LoopEntry, LoopFrame, is_atom_or_code
 from flor_ray.state.snapshots import Arenas, ArenaSlot, Snapshot, gather
 
+_MODE_BYTES = 1 << 20  # of one mode of the process
 __all__ = ["Capturer", "LoadedState"]
 
 
@@ -91,6 +102,7 @@ class Capturer:
         self._entries[scope.slot] = entry
         references = self._references(entry)
         names_and_values = (((place.key, n), v) for place in places for n, v in place.read().items())
+        entry.modes = modes.modes()
         entry.identities = identities(names_and_values, references, weakly=self.recording)
         known_prints = {}
         if scope.slot != "main" and (main := self._entries.get("main")) is not None:
@@ -159,6 +171,8 @@ class Capturer:
         reached = {id(value) for value in entry.reached.others.values()}
         saved = {path: v for path, v in objects.items() if path in self.targets or id(v) in reached}
         owned = stateful.owned_parameters(objects.values())
+        changed = modes.changes(entry.modes)
+        lost = {n for n, value in changed.items() if pickles(value, {}, {}, _MODE_BYTES)} | modes.cannot_be_put(changed)
         there = {key: value for key, getter in entry.identities.items() if (value := getter()) is not None}
         watched = {id(value): key for key, value in there.items()}
         pickler = StatePickler(references, self.chooser.names_left_out(), with_gradients, watched=watched.keys())
@@ -166,6 +180,7 @@ class Capturer:
             {
                 "rng": {name: _as_buffer(state) for name, state in random_states.global_state().items()},
                 "objects": {path: stateful.state_of(value, with_gradients, owned) for path, value in saved.items()},
+                "modes": {name: value for name, value in changed.items() if name not in lost},
                 "places": choice.kept,
                 "same": choice.same,
                 "known": Late(lambda: {watched[i]: there[watched[i]] for i in watched if i in pickler.met}),
@@ -173,8 +188,8 @@ class Capturer:
         )
         skeleton = pickler.close(self._known_arrays(entry, there))
         workers = {f"workers of {p}" for p, v in entry.reached.others.items() if stateful.has_lasting_workers(v)}
-        missing = choice.missing | workers
-        beyond_frame = choice.beyond or bool(workers)
+        missing = choice.missing | workers | lost
+        beyond_frame = choice.beyond or bool(workers | lost)
         beyond_frame |= bool(missing) and entry.scope.frame is not self._entries["main"].scope.frame
         if beyond_frame:
             frame = entry.places[0].read()
@@ -268,6 +283,8 @@ class Capturer:
             if key in body["places"]:
                 self._put(entry, place, new[key])
         random_states.set_global_state({name: pickle.loads(state) for name, state in body["rng"].items()})
+        if "modes" in body:  # older releases kept none
+            modes.put(entry.modes, body["modes"])
 
     def _put(self, entry: LoopEntry, place: ReachedPlace, values: dict[str, Any]) -> None:
         current = place.read()
