@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import pickletools
 
 
-def names_in(pickle: bytes) -> set[str]:
-    """The classes and functions that a pickle (of protocol 4 or 5) names, with their modules."""
+def names_in(pickles: bytes) -> set[str]:
+    """The classes and functions that pickles (of protocol 4 or 5), one after the other, name, with their modules."""
+    found, file = set[str](), io.BytesIO(pickles)
+    while file.tell() < len(pickles):
+        found |= _names_in_one(file)
+    return found
+
+
+def _names_in_one(pickle: io.BytesIO) -> set[str]:
     found = set[str]()
     words: list[str] = []  # as they are pushed
     memo: list[str] = []  # what was memoized; of what is no word, the last one before it

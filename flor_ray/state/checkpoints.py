@@ -2,6 +2,7 @@
 
     objects   what the user listed, and everything else with state_dict, and random generators, that the loop can reach
     places    variables of the loop's frame (flor_ray.variables), and what its code reaches besides (`reachable`)
+    modes     of the process, as far as they have changed since the loop began (flor_ray.state.modes)
     rng       python, numpy, torch CPU and every CUDA device
 
 A checkpoint is a pickle in which each tensor is a reference to its bytes, and so is each object that has its own entry
@@ -13,10 +14,11 @@ torch and numpy are looked up in `sys.modules`: a script that does not use them 
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import time
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,15 +26,27 @@ import numpy as np
 
 from flor_ray.errors import ReplayError, StoreError
 from flor_ray.records import GRADIENTS
-from flor_ray.state import frames, random_states, stateful
+from flor_ray.state import frames, modes, random_states, stateful
 from flor_ray.state.comparing import StateDifference, first_difference
 from flor_ray.state.fingerprint import fingerprint
+from flor_ray.state.identities import identities
+from flor_ray.state.memory import Known, is_plain_array, span_of
 from flor_ray.state.merge import Merger
-from flor_ray.state.pickling import LoadedState, Reference, StatePickler, references_to, resolver
+from flor_ray.state.pickling import (
+    Late,
+    LoadedState,
+    Reference,
+    StatePickler,
+    parts_of,
+    pickles,
+    references_to,
+    resolver,
+)
 from flor_ray.state.reachable import ReachedPlace, reach
 from flor_ray.state.selection import ATOMS, CODE, LISTED, Chooser, Holder, LoopEntry, LoopFrame, is_atom_or_code
 from flor_ray.state.snapshots import Arenas, ArenaSlot, Snapshot, gather
 
+_MODE_BYTES = 1 << 20  # of one mode of the process
 __all__ = ["Capturer", "LoadedState"]
 
 
@@ -87,6 +101,9 @@ class Capturer:
         entry = LoopEntry(scope, reached, places, anchors, values)
         self._entries[scope.slot] = entry
         references = self._references(entry)
+        names_and_values = (((place.key, n), v) for place in places for n, v in place.read().items())
+        entry.modes = modes.modes()
+        entry.identities = identities(names_and_values, references, weakly=self.recording)
         known_prints = {}
         if scope.slot != "main" and (main := self._entries.get("main")) is not None:
             known_prints = {id(main.values[key].get()): text for key, text in main.prints.items()}
@@ -120,6 +137,15 @@ class Capturer:
     def _references(self, entry: LoopEntry) -> dict[int, Reference]:
         return references_to(self._objects(entry.scope.slot), self._code(entry.scope.slot))
 
+    def _known_arrays(self, entry: LoopEntry, there: Mapping[Known, Any]) -> dict[Known, Any]:
+        """Arrays that a replay finds by itself: those of the loop's entry, and parameters and buffers."""
+        found = {key: value for key, value in there.items() if is_plain_array(value)}
+        for path, value in self._objects(entry.scope.slot).items():
+            for kind, parts in parts_of(value).items():
+                if kind != "modules":
+                    found |= {("part", path, kind, i): p for i, p in enumerate(parts) if is_plain_array(p)}
+        return found
+
     def known(self) -> dict[str, Any]:
         """Objects that keep their identity while the main loop runs, and what the user listed, by path."""
         return {**self.targets, **self._objects("main")}
@@ -145,18 +171,25 @@ class Capturer:
         reached = {id(value) for value in entry.reached.others.values()}
         saved = {path: v for path, v in objects.items() if path in self.targets or id(v) in reached}
         owned = stateful.owned_parameters(objects.values())
-        pickler = StatePickler(references, self.chooser.names_left_out(), with_gradients)
+        changed = modes.changes(entry.modes)
+        lost = {n for n, value in changed.items() if pickles(value, {}, {}, _MODE_BYTES)} | modes.cannot_be_put(changed)
+        there = {key: value for key, getter in entry.identities.items() if (value := getter()) is not None}
+        watched = {id(value): key for key, value in there.items()}
+        pickler = StatePickler(references, self.chooser.names_left_out(), with_gradients, watched=watched.keys())
         pickler.dump(
             {
                 "rng": {name: _as_buffer(state) for name, state in random_states.global_state().items()},
                 "objects": {path: stateful.state_of(value, with_gradients, owned) for path, value in saved.items()},
+                "modes": {name: value for name, value in changed.items() if name not in lost},
                 "places": choice.kept,
                 "same": choice.same,
+                "known": Late(lambda: {watched[i]: there[watched[i]] for i in watched if i in pickler.met}),
             }
         )
+        skeleton = pickler.close(self._known_arrays(entry, there))
         workers = {f"workers of {p}" for p, v in entry.reached.others.items() if stateful.has_lasting_workers(v)}
-        missing = choice.missing | workers
-        beyond_frame = choice.beyond or bool(workers)
+        missing = choice.missing | workers | lost
+        beyond_frame = choice.beyond or bool(workers | lost)
         beyond_frame |= bool(missing) and entry.scope.frame is not self._entries["main"].scope.frame
         if beyond_frame:
             frame = entry.places[0].read()
@@ -167,7 +200,7 @@ class Capturer:
         captured |= {path.partition(":")[2] or path for path in saved}
         self._epochs_copies = gather(pickler.sources, self.arenas, self._epochs_copies)
         return Snapshot(
-            pickler.skeleton,
+            skeleton,
             self._epochs_copies,
             tuple(pickler.buffers),
             frozenset(captured),
@@ -214,7 +247,10 @@ class Capturer:
         """Put a state back into the living objects, places and random generators."""
         entry = self._entries[slot]
         objects = self._objects(slot)
-        body = state.body(resolver(objects, self._code(slot)))
+        resolve = resolver(objects, self._code(slot))
+        arrays = state.arrays(lambda key: _known_here(key, resolve, entry.identities))
+        body = state.body(resolve, arrays)
+        arrays.move_known()
         for path, saved in body["objects"].items():
             if path not in objects:
                 raise StoreError(
@@ -227,7 +263,13 @@ class Capturer:
         for key, values in body["places"].items():
             if values and key not in places:
                 raise StoreError(f"The checkpoint holds state of {key}, which this version does not reach.")
-        merger = Merger(self._refuse_attributes_that_changed)
+        counterparts = None
+        if "known" not in body:
+            _refuse_views_in_lists(entry.identities)
+        else:
+            pairs = [(saved, _found(entry.identities.get(key))) for key, saved in body["known"].items()]
+            counterparts = {id(saved): living for saved, living in pairs if living is not None}
+        merger = Merger(self._refuse_attributes_that_changed, counterparts)
         new: dict[str, dict[str, Any]] = {key: {} for key in places}
         for again in (False, True):  # first what stays the same object: it decides what stands for what
             for key, place in places.items():
@@ -241,6 +283,8 @@ class Capturer:
             if key in body["places"]:
                 self._put(entry, place, new[key])
         random_states.set_global_state({name: pickle.loads(state) for name, state in body["rng"].items()})
+        if "modes" in body:  # older releases kept none
+            modes.put(entry.modes, body["modes"])
 
     def _put(self, entry: LoopEntry, place: ReachedPlace, values: dict[str, Any]) -> None:
         current = place.read()
@@ -277,6 +321,34 @@ class Capturer:
         for name in names:
             if name in prints and fingerprint(vars(holder).get(name)) != prints[name]:
                 raise _refusal(f"{type(holder).__qualname__}.{name}")
+
+
+def _refuse_views_in_lists(entered: Mapping[Known, Callable[[], Any]]) -> None:
+    """Older releases did not keep which memory the views in a list are of."""
+    arrays = [(key, getter()) for key, getter in entered.items()]
+    spans = sorted(
+        (span, key) for key, value in arrays if is_plain_array(value) and (span := span_of(value)) is not None
+    )
+    for (left, key), (right, other) in itertools.pairwise(spans):
+        if left.device == right.device and right.begin < left.end and any(type(k[-1]) is int for k in (key, other)):
+            raise StoreError(
+                f"{key[1]!r} and {other[1]!r} share memory, and the release of flor_ray that recorded this version "
+                "did not keep how: its checkpoints cannot be restored."
+            )
+
+
+def _known_here(key: Known, resolve: Callable[[Known], Any], entered: Mapping[Known, Callable[[], Any]]) -> Any:
+    """What a block's memory is known by; None if this version does not have it."""
+    if key[0] != "part":
+        return _found(entered.get(key))
+    try:
+        return resolve(key)
+    except StoreError:
+        return None
+
+
+def _found(getter: Callable[[], Any] | None) -> Any:
+    return None if getter is None else getter()
 
 
 def _as_buffer(value: Any) -> Any:

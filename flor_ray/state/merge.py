@@ -15,11 +15,12 @@ import enum
 import functools
 import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flor_ray.errors import StoreError
 from flor_ray.state import random_states
+from flor_ray.state.memory import is_plain_array, lies_as
 from flor_ray.state.pickling import LEFT_OUT
 from flor_ray.state.reachable import attributes
 
@@ -51,10 +52,21 @@ _ATOMS = (
 
 
 class Merger:
-    """Merges the values of one checkpoint. `check` is told of attributes that a living object keeps as they are."""
+    """Merges the values of one checkpoint. `check` is told of attributes that a living object keeps as they are.
 
-    def __init__(self, check: Callable[[Any, Iterable[str]], None] = lambda holder, names: None) -> None:
+    `counterparts` are living objects by the id of the saved object that was the same one. An array has no other: what
+    stands in its place in a list may be a view of memory that nothing else of the checkpoint belongs in. Without
+    `counterparts`, as for checkpoints of older releases, what is in the same place is taken for it.
+    """
+
+    def __init__(
+        self,
+        check: Callable[[Any, Iterable[str]], None] = lambda holder, names: None,
+        counterparts: Mapping[int, Any] | None = None,
+    ) -> None:
         self._check = check
+        self._counterparts = counterparts
+        self._reserved = {id(living) for living in (counterparts or {}).values()}
         self._done: dict[int, Any] = {}  # id of saved -> what stands for it now
         self._alive: list[Any] = []  # keeps the ids in use
         self._claimed: set[int] = set()  # living objects that stand for a saved one
@@ -69,6 +81,11 @@ class Merger:
         if living is saved:
             self._done[id(saved)] = saved
             return saved
+        known = (self._counterparts or {}).get(id(saved))
+        if known is not None:
+            living = known
+        elif id(living) in self._reserved or (self._counterparts is not None and is_plain_array(saved)):
+            living = None
         if type(saved) is not type(living) or id(living) in self._claimed:
             living = None
         if isinstance(saved, tuple | frozenset):
@@ -97,19 +114,24 @@ class Merger:
         if random_states.is_generator(living):
             random_states.put_state(living, random_states.state_of(saved))
         elif torch is not None and isinstance(living, torch.Tensor):
-            if not _same_tensor_kind(living, saved):
+            if self._counterparts is not None and is_plain_array(living):
+                if not lies_as(living, saved):
+                    living.data = saved.detach()  # it was given other memory
+            elif not _same_tensor_kind(living, saved):
                 return False
-            # `.data` has a version counter of its own: views of the same memory have not been changed by the script
-            living.data.copy_(saved.detach())
+            else:
+                # `.data` has a version counter of its own: views of its memory have not been changed by the script
+                living.data.copy_(saved.detach())
             if living.is_leaf and (living.is_floating_point() or living.is_complex()):
                 living.requires_grad_(saved.requires_grad)
-                living.grad = saved.grad
+                living.grad = None if saved.grad is None else self.merge(living.grad, saved.grad)
         elif numpy is not None and isinstance(living, numpy.ndarray):
             if living.shape != saved.shape or living.dtype != saved.dtype or not living.flags.writeable:
                 return False
             if living.dtype.hasobject:
                 return False
-            living[...] = saved
+            if self._counterparts is None or not is_plain_array(living) or not lies_as(living, saved):
+                living[...] = saved
         else:
             return False
         return True

@@ -3,7 +3,10 @@
 ("object", path)          an object that has its own entry in the checkpoint
 ("part", path, kind, i)   a parameter, buffer or submodule of such an object
 ("code", key)             a function or class that has no importable name
-("tensor", ...)           the bytes of a tensor
+("array", index)          a tensor or array (flor_ray.state.memory)
+("tensor", ...)           the bytes of a tensor, in checkpoints of older releases
+
+Before it stands another pickle, the table of its arrays; older releases wrote none.
 """
 
 from __future__ import annotations
@@ -13,13 +16,15 @@ import io
 import pickle
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 from flor_ray import stored_names
 from flor_ray.errors import StoreError
-from flor_ray.state import random_states, snapshots
+from flor_ray.state import memory, random_states, snapshots
+from flor_ray.state.laying import LaidArrays
+from flor_ray.state.memory import ArrayForm, ArrayTable, Block, Known
 from flor_ray.store.objects import Objects
 
 _INLINE_BYTES = 1024  # smaller tensors stay in the pickle: a reference would not be smaller
@@ -53,8 +58,16 @@ def pickled(value: object, limit: int) -> bytes | None:
     return file.getvalue()
 
 
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Stands in what is pickled for a dict that can be made only when the pickle has come this far."""
+
+    make: Callable[[], dict[Any, Any]]
+
+
 class StatePickler(pickle.Pickler):
     """`references` stand for the objects with these ids. `left_out` names attributes to leave out, by object id.
+    `watched` are ids of objects of which `met` tells whether the pickle holds them.
 
     With `trial` nothing is copied: it only tells whether the value can be pickled within `limit` bytes.
     """
@@ -66,29 +79,39 @@ class StatePickler(pickle.Pickler):
         with_gradients: bool,
         limit: int | None = None,
         trial: bool = False,
+        watched: Set[int] = frozenset(),
     ) -> None:
         self._file = _Limited(limit)
         super().__init__(self._file, protocol=5, buffer_callback=self._buffer)
+        self.arrays = ArrayTable(with_gradients)
+        self.met: set[int] = set()
         self.sources: list[Any] = []  # tensors and memoryviews, not copied yet
         self.buffers: list[int] = []  # which of them the pickle takes as out-of-band buffers
         self.met_graph = False  # a tensor that autograd could go back from: that is lost
-        self._references, self._left_out, self._with_gradients = references, left_out, with_gradients
-        self._trial = trial
+        self._references, self._left_out = references, left_out
+        self._trial, self._watched = trial, watched
         self._torch = sys.modules.get("torch")
 
-    @property
-    def skeleton(self) -> bytes:
-        return self._file.getvalue()
+    def close(self, known: Mapping[Known, Any]) -> bytes:
+        """The whole pickle. Its arrays become sources; `known` are those that a replay finds by itself."""
+        table, sources = self.arrays.close(known, len(self.sources))
+        self.sources += sources
+        self.met_graph |= self.arrays.lost_gradients
+        plain = tuple(tuple(map(tuple, part)) for part in table)  # no names of ours in stores
+        return pickle.dumps(plain, protocol=5) + self._file.getvalue()
 
     def reducer_override(self, obj: Any) -> Any:
         """Not called for numbers, strings and plain containers, which is what makes it quick."""
         found = self._references.get(id(obj))
         if found is not None:
             return stored_names.refer, found
+        if id(obj) in self._watched:
+            self.met.add(id(obj))
+        if memory.is_plain_array(obj):
+            return stored_names.refer, self._array(obj)
+        if type(obj) is Late:
+            return dict, (obj.make(),)
         torch = self._torch
-        if torch is not None and type(obj) in (torch.Tensor, torch.nn.Parameter):
-            tensor = self._tensor(obj)
-            return NotImplemented if tensor is None else (stored_names.refer, tensor)
         if torch is not None and isinstance(obj, torch.Generator):
             return stored_names.torch_generator, (str(obj.device), random_states.state_of(obj))
         left_out = self._left_out.get(id(obj))
@@ -109,34 +132,13 @@ class StatePickler(pickle.Pickler):
             self.sources.append(buffer.raw())
         return False
 
-    def _tensor(self, tensor: Any) -> Reference | None:
-        torch = self._torch
-        assert torch is not None  # a tensor was met
-        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type == "meta":
-            return None
-        self.met_graph |= tensor.requires_grad and not tensor.is_leaf
-        size = tensor.numel() * tensor.element_size()
-        self._file.spend(size)
-        if self._trial:
-            return ("tensor",)
-        plain = tensor.detach().resolve_conj().resolve_neg()
-        place: int | bytes = len(self.sources)
-        if size >= _INLINE_BYTES or tensor.is_cuda:  # each look at a CUDA tensor from here would wait for the device
-            self.sources.append(plain)
-        else:
-            place = plain.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        leaf = tensor.requires_grad and tensor.is_leaf
-        gradient = tensor.grad if leaf and self._with_gradients else None
-        return (
-            "tensor",
-            place,
-            str(tensor.dtype).removeprefix("torch."),
-            tuple(tensor.shape),
-            str(tensor.device),
-            leaf,
-            type(tensor) is torch.nn.Parameter,
-            None if gradient is None else self._tensor(gradient),
-        )
+    def _array(self, value: Any) -> Reference:
+        self._file.spend(value.nbytes)
+        if self._torch is not None and isinstance(value, self._torch.Tensor):
+            self.met_graph |= value.requires_grad and not value.is_leaf
+            if self.arrays.with_gradients and value.is_leaf and value.grad is not None:
+                self._file.spend(value.grad.nbytes)
+        return ("array", -1 if self._trial else self.arrays.add(value))
 
 
 class _Limited(io.BytesIO):
@@ -158,8 +160,8 @@ class _Limited(io.BytesIO):
 
 
 class _StateUnpickler(stored_names.StoredUnpickler):
-    def __init__(self, skeleton: bytes, found: Callable[..., Any], buffers: Iterable[bytearray]) -> None:
-        super().__init__(io.BytesIO(skeleton), buffers=buffers)
+    def __init__(self, file: io.BytesIO, found: Callable[..., Any], buffers: Iterable[bytearray]) -> None:
+        super().__init__(file, buffers=buffers)
         self._found = found
 
     def find_class(self, module: str, name: str) -> Any:
@@ -185,16 +187,30 @@ class LoadedState:
         manifest, parts = snapshots.read(objects, key)
         return cls(manifest.skeleton, parts, manifest.buffers)
 
-    def body(self, resolve: Callable[[Reference], Any]) -> dict[str, Any]:
+    def arrays(self, living: Callable[[Known], Any] | None = None) -> LaidArrays:
+        """Its arrays, to be built; `living` finds the memory that some of them belong in."""
+        table = _StateUnpickler(io.BytesIO(self.skeleton), lambda *reference: None, self._buffers()).load()
+        forms, blocks = table if isinstance(table, tuple) else ((), ())
+        return LaidArrays(tuple(ArrayForm(*f) for f in forms), tuple(Block(*b) for b in blocks), self.parts, living)
+
+    def body(self, resolve: Callable[[Reference], Any], arrays: LaidArrays | None = None) -> dict[str, Any]:
         """The state, unpickled anew: what is changed in it is not seen by the next call. `resolve` is given each
-        reference to an object of the script, and returns that object."""
+        reference to an object of the script, and returns that object. `arrays` are those of this checkpoint."""
+        laid = arrays or self.arrays()
 
         def found(*reference: Any) -> Any:
+            if reference[0] == "array":
+                return laid.array(reference[1])
             return self._tensor(*reference[1:]) if reference[0] == "tensor" else resolve(reference)
 
-        buffers = (bytearray(self.parts[index]) for index in self.buffers)
-        body: dict[str, Any] = _StateUnpickler(self.skeleton, found, buffers).load()
-        return body
+        file = io.BytesIO(self.skeleton)
+        body: Any = _StateUnpickler(file, found, self._buffers()).load()
+        if isinstance(body, tuple):
+            body = _StateUnpickler(file, found, self._buffers()).load()
+        return body  # type: ignore[no-any-return]
+
+    def _buffers(self) -> Iterator[bytearray]:
+        return (bytearray(self.parts[index]) for index in self.buffers)
 
     def _tensor(
         self,
@@ -232,7 +248,7 @@ def references_to(objects: Mapping[str, Any], code: Mapping[str, Any]) -> dict[i
         if _is_nameless(value):
             found[id(value)] = ("code", key)
     for path, value in objects.items():
-        for kind, parts in _parts(value).items():
+        for kind, parts in parts_of(value).items():
             for index, part in enumerate(parts):
                 found.setdefault(id(part), ("part", path, kind, index))
     found |= {id(value): ("object", path) for path, value in objects.items()}
@@ -251,7 +267,7 @@ def resolver(objects: Mapping[str, Any], code: Mapping[str, Any]) -> Callable[[R
             if kind == "object":
                 return objects[key]
             if key not in parts:
-                parts[key] = _parts(objects[key])
+                parts[key] = parts_of(objects[key])
             return parts[key][reference[2]][reference[3]]
         except (KeyError, IndexError):
             raise StoreError(
@@ -262,7 +278,8 @@ def resolver(objects: Mapping[str, Any], code: Mapping[str, Any]) -> Callable[[R
     return resolve
 
 
-def _parts(value: Any) -> dict[str, list[Any]]:
+def parts_of(value: Any) -> dict[str, list[Any]]:
+    """Parameters, lasting buffers and submodules of a module; nothing for anything else."""
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(value, torch.nn.Module):
         return {}

@@ -23,6 +23,8 @@ from typing import Any
 from flor_ray.analysis.loops import LoopNames
 from flor_ray.state import stateful
 from flor_ray.state.fingerprint import fingerprint
+from flor_ray.state.memory import Known
+from flor_ray.state.modes import Modes
 from flor_ray.state.pickling import Reference, own_items, pickles
 from flor_ray.state.reachable import Reached, ReachedPlace
 
@@ -71,6 +73,8 @@ class LoopEntry:
     places: list[ReachedPlace]  # the frame's is the first
     anchors: dict[str, Any]  # objects that keep their identity, by path
     values: dict[tuple[str, str], Holder]  # by place and name
+    identities: Mapping[Known, Callable[[], Any]] = field(default_factory=dict)  # what was there, by where it was
+    modes: Modes = field(default_factory=dict)  # of the process
     prints: dict[tuple[str, str], str] = field(default_factory=dict)  # of what is not kept unless it changes
     kept: set[tuple[str, str]] = field(default_factory=set)  # found to fit into a checkpoint
 

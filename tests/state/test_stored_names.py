@@ -32,8 +32,9 @@ def test_a_checkpoint_names_nothing_that_may_move_and_is_read_back() -> None:
     net, generator = torch.nn.Linear(2, 2), torch.Generator().manual_seed(3)
     pickler = StatePickler(references_to({"net": net}, {}), {}, with_gradients=False)
     pickler.dump({"net": net, "weight": net.weight, "generator": generator, "tensor": torch.ones(2)})
-    assert names_in(pickler.skeleton) == {"flor_ray.stored_names.refer", "flor_ray.stored_names.torch_generator"}
-    body = LoadedState(pickler.skeleton, ()).body(resolver({"net": net}, {}))
+    skeleton = pickler.close({})
+    assert names_in(skeleton) == {"flor_ray.stored_names.refer", "flor_ray.stored_names.torch_generator"}
+    body = LoadedState(skeleton, ()).body(resolver({"net": net}, {}))
     assert body["net"] is net
     assert body["weight"] is net.weight
     assert random_states.state_of(body["generator"]) == random_states.state_of(generator)
