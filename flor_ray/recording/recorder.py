@@ -14,13 +14,14 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sized
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, TypeVar
 
 from flor_ray.analysis.source import calls_checkpointing
@@ -31,6 +32,7 @@ from flor_ray.errors import FlorWarning
 from flor_ray.recording import flags, script, session
 from flor_ray.recording.checkpointer import Checkpointer
 from flor_ray.recording.context import Context, Role
+from flor_ray.recording.endings import ScriptEnding
 from flor_ray.recording.journal import Journal, PendingCheckpoint
 from flor_ray.recording.session import CheckpointOptions
 from flor_ray.records import EpochTimes, Experiment, Level, LogRecord, Profile, Status
@@ -48,9 +50,16 @@ class Recorder:
     """Records one run. Create it with `start`, which commits the code that runs."""
 
     def __init__(
-        self, experiment: Experiment, journal: Journal, root: Path, surroundings: RunSurroundings, waits: bool
+        self,
+        experiment: Experiment,
+        journal: Journal,
+        root: Path,
+        surroundings: RunSurroundings,
+        waits: bool,
+        ending: ScriptEnding,
     ) -> None:
         self.experiment = experiment
+        self._ending = ending
         self._surroundings = surroundings
         self._journal = journal
         self._context = Context(waits=waits)
@@ -130,7 +139,8 @@ class Recorder:
         store.begin_run(experiment)
         inputs = InputFiles(repository.root, _ours(store.url))
         journal = Journal(store, experiment, repository, inputs)
-        recorder = cls(experiment, journal, root, surroundings, waits=calls_checkpointing(text))
+        main = None if in_worker else frame or script.main_frame(_main_threads_frame())
+        recorder = cls(experiment, journal, root, surroundings, calls_checkpointing(text), ScriptEnding(main, text))
         recorder._sources = sources
         recorder._attach()
         recorder._clock += time.perf_counter() - began  # no replay does this
@@ -328,21 +338,18 @@ class Recorder:
         """Be told of every way in which the process may end, except SIGKILL."""
         atexit.register(self.close)
         os.register_at_fork(after_in_child=self._after_fork)
-        previous = sys.excepthook
-
-        def on_exception(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
-            self.failed(value)
-            previous(kind, value, trace)
-
-        sys.excepthook = on_exception
+        self._ending.watch(self._leaves)
         with contextlib.suppress(ValueError):  # not the main thread: SIGTERM is then seen as a crash
             if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
                 signal.signal(signal.SIGTERM, self._on_sigterm)
 
     def failed(self, error: BaseException) -> None:
-        """The script ended by raising this."""
-        if not (isinstance(error, SystemExit) and error.code in (None, 0)):
-            self._error = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+        """The script ended by raising this, and who runs it has caught that."""
+        self._ending.tell(error)
+
+    def _leaves(self, error: str | None) -> None:
+        """The process is about to end at once, by os._exit."""
+        self._close(error)
 
     def _after_fork(self) -> None:
         """A forked worker stays silent, and dies of SIGTERM at once: with a handler of Python's, a signal that comes
@@ -353,16 +360,19 @@ class Recorder:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
-        self._error = "SIGTERM"
-        self.close()
+        self._close("SIGTERM")
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
     def close(self) -> None:
-        """Write everything that is still in memory, and how the run ended. Does nothing the second time."""
+        """The script is over: write everything that is still in memory, and how it ended. Does nothing the second
+        time."""
+        self._close(self._ending.error())
+
+    def _close(self, error: str | None) -> None:
         if self._closed or os.getpid() != self._pid:
             return
-        self._closed = True
+        self._closed, self._error = True, error
         if self._error is None:
             self._confirm()
         if self._main_name is None:
@@ -388,6 +398,10 @@ class Recorder:
             environment=dict(self.experiment.environment) | self._surroundings.at_end(),
             error=self._error,
         )
+
+
+def _main_threads_frame() -> FrameType | None:
+    return sys._current_frames().get(threading.main_thread().ident or 0)
 
 
 def _left_by_break(scope: LoopFrame) -> bool:
