@@ -150,18 +150,19 @@ class Recorder:
 
     def arg(self, name: str, default: object) -> Any:
         self._confirm()
-        if name not in self._args:
-            text = flags.current().kwargs.get(name)
-            value = default if text is None else flags.convert(name, text, default)
-            self._args[name] = value
-            iteration = self._context.count_outside(name)  # also in a loop, an argument belongs to the whole run
-            record = LogRecord(Level.DATA_PREP, None, None, name, iteration, typed_values.encode(value), time.time())
-            self._journal.log(record)
-        return self._args[name]
+        with self._context.lock:
+            if name not in self._args:
+                text = flags.current().kwargs.get(name)
+                value = default if text is None else flags.convert(name, text, default)
+                self._args[name] = value
+                iteration = self._context.count_outside(name)  # also in a loop, an argument belongs to the whole run
+                encoded = typed_values.encode(value)
+                self._journal.log(LogRecord(Level.DATA_PREP, None, None, name, iteration, encoded, time.time()))
+            return self._args[name]
 
     def log(self, name: str, value: T) -> T:
         self._held_loops.close_left()
-        if self._held:
+        if self._held and self._context.is_loops_thread:  # what another thread does says nothing of the loop
             self._confirm()
         level, epoch, step, iteration = self._context.key(name)
         encoded = typed_values.encode_later(value)
