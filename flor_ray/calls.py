@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -21,6 +22,8 @@ from flor_ray.recording import flags, script, session
 from flor_ray.recording.session import CheckpointOptions, Passive, Session
 
 T = TypeVar("T")
+
+_choosing = threading.RLock()
 
 
 def arg(name: str, default: Any = None) -> Any:
@@ -41,7 +44,7 @@ def log(name: str, value: T) -> T:
     Numbers, strings, bools, None and JSON-like values are kept as they are; arrays, tensors, DataFrames and figures go
     to the object store and are read back as such. The value is copied now: changing it later does no harm.
     """
-    return current_session().log(name, value)
+    return (session.installed() or current_session()).log(name, value)  # a call less, where it is called most
 
 
 def loop(name: str, iterable: Iterable[T]) -> Iterator[T]:
@@ -140,8 +143,11 @@ def current_session() -> Session:
     """This process's session; recording begins with the first call."""
     found = session.installed()
     if found is None:
-        found = _choose()
-        session.install(found)
+        with _choosing:  # of several threads that call first, one begins the run
+            found = session.installed()
+            if found is None:
+                found = _choose()
+                session.install(found)
     return found
 
 

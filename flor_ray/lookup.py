@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from flor_ray.errors import FlorWarning, UnknownFeature
+from flor_ray.errors import FlorWarning, UnknownFeature, UsageError
 from flor_ray.records import Experiment, Fidelity, SegmentReport
 from flor_ray.store.project import Project
 
@@ -41,28 +41,36 @@ class LoggedValues:
         return [f"version {version[:8]}: {sentence}" for version, sentence in judged + doubts]
 
 
-def answer(names: Sequence[str], path: str = ".", store_url: str | None = None) -> LoggedValues:
+def answer(
+    names: Sequence[str], path: str = ".", store_url: str | None = None, level: str | None = None
+) -> LoggedValues:
     """The values of `names` (none: of all features), as `dataframe` has them, without pandas.
 
     Raises:
         UnknownFeature: a name was never logged, and no file logs it.
+        UsageError: there is no such level.
     """
     from flor_ray.store import pivots
 
+    if level is not None and level not in pivots.LEVELS:
+        raise UsageError(f"level={level!r}: give 'd' (outside the main loop), 'o' (in it) or 'i' (in the nested loop).")
     project = Project.open(path, store_url)
     experiments = project.experiments()
     logged = project.store.logged(project.name, names or None, [experiment.version for experiment in experiments])
     if unknown := [name for name in names if name not in logged.names]:
         _expect_in_code(project, unknown, experiments, logged.names)
-    found = pivots.pivot(project.store, project.name, names, experiments, logged.rows)
+    found = pivots.pivot(project.store, project.name, names, experiments, logged.rows, level=level)
     return LoggedValues(found, *_judged(logged.reports, names)) if logged.reports else LoggedValues(found, {}, {})
 
 
-def dataframe(*names: str, path: str = ".", store_url: str | None = None) -> pd.DataFrame:
+def dataframe(*names: str, path: str = ".", store_url: str | None = None, level: str | None = None) -> pd.DataFrame:
     """Logged values as a pandas DataFrame, recorded and replayed ones alike; what is missing is NaN.
 
     One row per version, per (version, epoch) or per (version, epoch, step): the finest level at which any of `names`
-    was logged; coarser values repeat. No names: all features. Values that a replay could not confirm (it computed a
+    was logged; coarser values repeat. No names: all features. Where a version logged one name at several levels, its
+    column has the finest, and there are columns such as `loss_o` (in the main loop) and `loss_d` (outside of it) for
+    the others. `level="d"`, "o" or "i" gives the rows and the values of that level; of names that were logged at
+    coarser levels only, those, repeated as ever. Values that a replay could not confirm (it computed a
     recorded value differently) come with a FlorWarning, and their versions are in `df.attrs["diverged"]`. So do those
     that depend on what no checkpoint could keep, such as a socket; `df.attrs["doubtful"]` has them by version.
     `df.attrs["fidelity"]` says of each replayed version: verdict (exact, within tolerance, diverged or unverified),
@@ -70,10 +78,11 @@ def dataframe(*names: str, path: str = ".", store_url: str | None = None) -> pd.
 
     Raises:
         UnknownFeature: a name was never logged, and no file logs it.
+        UsageError: there is no such level.
     """
     from flor_ray.store import data_frames
 
-    found = answer(names, path, store_url)
+    found = answer(names, path, store_url, level)
     judgements, doubtful = found.judgements, found.doubtful
     result = data_frames.of(found.pivot)
     result.attrs["fidelity"] = {version: judgement.plain for version, judgement in sorted(judgements.items())}

@@ -56,3 +56,8 @@ def size(count: int) -> str:
 
 def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def printable(text: str) -> str:
+    r"""A text that can be encoded: what stands for bytes that are no UTF-8 becomes \udc.., as in Python's repr."""
+    return text.encode("utf-8", "backslashreplace").decode()

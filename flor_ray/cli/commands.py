@@ -199,28 +199,35 @@ def versions(verbose: bool, store: str | None) -> None:
 @cli.command(short_help="Print logged values as a table.")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--csv", type=click.Path(dir_okay=False), help="Write to this file instead of the terminal.")
+@click.option(
+    "--level",
+    type=click.Choice(["d", "o", "i"]),
+    help="Rows and values of one level: d outside the main loop, o in it, i in the nested loop.",
+)
 @store_option
-def dataframe(names: tuple[str, ...], csv: str | None, store: str | None) -> None:
+def dataframe(names: tuple[str, ...], csv: str | None, level: str | None, store: str | None) -> None:
     """Print logged values as a table, recorded and replayed ones alike; all features if no NAME is given.
 
     There is a row per version, per epoch or per step: the finest of these at which one of the features was logged.
-    What is missing is NaN; `flor-ray replay` fills it.
+    What is missing is NaN; `flor-ray replay` fills it. Where a version logged one name at several levels, such as loss
+    per step and per epoch, its column has the finest, and loss_o and loss_d have those in and outside of the main loop.
 
     \b
     Examples:
       flor-ray dataframe                         everything
       flor-ray dataframe loss accuracy           two features side by side
+      flor-ray dataframe loss --level o          its values per epoch
       flor-ray dataframe loss --csv loss.csv     all rows, in a file
     """
     from flor_ray import lookup
     from flor_ray.cli import terminal
 
     if csv is not None:
-        frame = lookup.dataframe(*names, store_url=store)
+        frame = lookup.dataframe(*names, store_url=store, level=level)
         frame.to_csv(csv, index=False)
         click.echo(f"{len(frame)} rows written to {csv}.")
         return
-    found = lookup.answer(names, store_url=store)
+    found = lookup.answer(names, store_url=store, level=level)
     for sentence in found.sentences:
         click.echo(f"Warning: {sentence}", err=True)
     terminal.print_pivot(found.pivot)

@@ -34,12 +34,14 @@ def select(
     recorded = project.store.names(project.name)
 
     columns = data_frames.referenced_columns(where)
-    if unknown := columns - recorded - set(names) - set(pivots.DIMENSIONS) - set(data_frames.CONSTANTS):
+    levels = {column for column in columns if pivots.features_of([column], recorded)}
+    if unknown := columns - levels - set(names) - set(pivots.DIMENSIONS) - set(data_frames.CONSTANTS):
         known = [*pivots.DIMENSIONS, *sorted(recorded | set(names))]
         raise BadWhere(where, f"there is no column {sorted(unknown)[0]!r}", known)
-    dimensions = data_frames.dimensions(project.store, project.name, experiments, sorted(columns & recorded), names)
+    shown = sorted(pivots.features_of(columns, recorded))
+    dimensions = data_frames.dimensions(project.store, project.name, experiments, shown, names)
     notes = []
-    for name in sorted(columns - set(pivots.DIMENSIONS) - set(data_frames.CONSTANTS)):
+    for name in sorted((columns - set(pivots.DIMENSIONS) - set(data_frames.CONSTANTS)) & set(dimensions.columns)):
         lacking = dimensions.loc[dimensions[name].isna(), "version"].nunique()
         if lacking and not re.search(rf"\b{re.escape(name)}`?\.(isna|isnull|notna|notnull)\b", where):
             notes.append(

@@ -14,13 +14,14 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sized
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, TypeVar
 
 from flor_ray.analysis.source import calls_checkpointing
@@ -31,6 +32,7 @@ from flor_ray.errors import FlorWarning
 from flor_ray.recording import flags, script, session
 from flor_ray.recording.checkpointer import Checkpointer
 from flor_ray.recording.context import Context, Role
+from flor_ray.recording.endings import ScriptEnding
 from flor_ray.recording.journal import Journal, PendingCheckpoint
 from flor_ray.recording.session import CheckpointOptions
 from flor_ray.records import ENTRIES, FIRST_CALL, EpochTimes, Experiment, Level, LogRecord, Profile, Status
@@ -48,9 +50,16 @@ class Recorder:
     """Records one run. Create it with `start`, which commits the code that runs."""
 
     def __init__(
-        self, experiment: Experiment, journal: Journal, root: Path, surroundings: RunSurroundings, waits: bool
+        self,
+        experiment: Experiment,
+        journal: Journal,
+        root: Path,
+        surroundings: RunSurroundings,
+        waits: bool,
+        ending: ScriptEnding,
     ) -> None:
         self.experiment = experiment
+        self._ending = ending
         self._surroundings = surroundings
         self._journal = journal
         self._context = Context(waits=waits)
@@ -135,7 +144,8 @@ class Recorder:
         store.begin_run(experiment)
         inputs = InputFiles(repository.root, _ours(store.url))
         journal = Journal(store, experiment, repository, inputs)
-        recorder = cls(experiment, journal, root, surroundings, waits=calls_checkpointing(text))
+        main = None if in_worker else frame or script.main_frame(_main_threads_frame())
+        recorder = cls(experiment, journal, root, surroundings, calls_checkpointing(text), ScriptEnding(main, text))
         recorder._sources = sources
         recorder._attach()
         recorder._clock += time.perf_counter() - began  # no replay does this
@@ -145,18 +155,19 @@ class Recorder:
 
     def arg(self, name: str, default: object) -> Any:
         self._confirm()
-        if name not in self._args:
-            text = flags.current().kwargs.get(name)
-            value = default if text is None else flags.convert(name, text, default)
-            self._args[name] = value
-            iteration = self._context.count_outside(name)  # also in a loop, an argument belongs to the whole run
-            record = LogRecord(Level.DATA_PREP, None, None, name, iteration, typed_values.encode(value), time.time())
-            self._journal.log(record)
-        return self._args[name]
+        with self._context.lock:
+            if name not in self._args:
+                text = flags.current().kwargs.get(name)
+                value = default if text is None else flags.convert(name, text, default)
+                self._args[name] = value
+                iteration = self._context.count_outside(name)  # also in a loop, an argument belongs to the whole run
+                encoded = typed_values.encode(value)
+                self._journal.log(LogRecord(Level.DATA_PREP, None, None, name, iteration, encoded, time.time()))
+            return self._args[name]
 
     def log(self, name: str, value: T) -> T:
         self._held_loops.close_left()
-        if self._held:
+        if self._held and self._context.is_loops_thread:  # what another thread does says nothing of the loop
             self._confirm()
         level, epoch, step, iteration = self._context.key(name)
         encoded = typed_values.encode_later(value)
@@ -340,21 +351,18 @@ class Recorder:
         """Be told of every way in which the process may end, except SIGKILL."""
         atexit.register(self.close)
         os.register_at_fork(after_in_child=self._after_fork)
-        previous = sys.excepthook
-
-        def on_exception(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
-            self.failed(value)
-            previous(kind, value, trace)
-
-        sys.excepthook = on_exception
+        self._ending.watch(self._leaves)
         with contextlib.suppress(ValueError):  # not the main thread: SIGTERM is then seen as a crash
             if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
                 signal.signal(signal.SIGTERM, self._on_sigterm)
 
     def failed(self, error: BaseException) -> None:
-        """The script ended by raising this."""
-        if not (isinstance(error, SystemExit) and error.code in (None, 0)):
-            self._error = script.error_line(error)
+        """The script ended by raising this, and who runs it has caught that."""
+        self._ending.tell(error)
+
+    def _leaves(self, error: str | None) -> None:
+        """The process is about to end at once, by os._exit."""
+        self._close(error)
 
     def _after_fork(self) -> None:
         """A forked worker stays silent, and dies of SIGTERM at once: with a handler of Python's, a signal that comes
@@ -365,16 +373,19 @@ class Recorder:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
-        self._error = "SIGTERM"
-        self.close()
+        self._close("SIGTERM")
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
     def close(self) -> None:
-        """Write everything that is still in memory, and how the run ended. Does nothing the second time."""
+        """The script is over: write everything that is still in memory, and how it ended. Does nothing the second
+        time."""
+        self._close(self._ending.error())
+
+    def _close(self, error: str | None) -> None:
         if self._closed or os.getpid() != self._pid:
             return
-        self._closed = True
+        self._closed, self._error = True, error
         if self._error is None:
             self._confirm()
         if self._main_name is None:
@@ -401,6 +412,10 @@ class Recorder:
             environment=dict(self.experiment.environment) | self._surroundings.at_end() | entered,
             error=self._error,
         )
+
+
+def _main_threads_frame() -> FrameType | None:
+    return sys._current_frames().get(threading.main_thread().ident or 0)
 
 
 def _left_by_break(scope: LoopFrame) -> bool:

@@ -94,9 +94,11 @@ def outermost_file(frame: FrameType | None) -> str | None:
     """The file of the outermost function that is no library's: what a worker of Ray was told to run."""
     found = None
     libraries = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    ray_itself = getattr(sys.modules["__main__"], "__file__", None)  # its worker's script, wherever Ray is installed
     while frame is not None:
         name, module = frame.f_code.co_filename, frame.f_globals.get("__name__") or ""
-        if os.path.isfile(name) and not name.startswith(libraries) and not module.startswith(("flor_ray.", "ray.")):
+        ours = name == ray_itself or name.startswith(libraries) or module.startswith(("flor_ray.", "ray."))
+        if os.path.isfile(name) and not ours:
             found = name
         frame = frame.f_back
     return found

@@ -6,6 +6,7 @@ Loop-carried variables (`flor_ray.analysis.loops`) go into checkpoints by `read`
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Generator, Iterable, Mapping
 from types import FrameType
 from typing import Any
@@ -55,18 +56,20 @@ class HeldLoops:
     """
 
     def __init__(self) -> None:
-        self._open: list[tuple[Generator[Any, None, None], FrameType, range]] = []
+        self._open: list[tuple[Generator[Any, None, None], FrameType, range, int]] = []
 
     def add(self, iterator: Generator[Any, None, None], frame: FrameType, lines: range) -> None:
         """Watch an iterator that a variable of `frame` holds, and that the loop in these lines goes through."""
-        self._open.append((iterator, frame, lines))
+        self._open.append((iterator, frame, lines, threading.get_ident()))
 
     def close_left(self) -> None:
-        """Close those that the script has left."""
+        """Close those that the script has left, in the thread that goes through them."""
         if not self._open:
             return
         for entry in reversed(self._open[:]):
-            iterator, frame, lines = entry
+            iterator, frame, lines, thread = entry
+            if thread != threading.get_ident():
+                continue
             state = inspect.getgeneratorstate(iterator)
             if state == inspect.GEN_SUSPENDED and frame.f_lineno not in lines:
                 iterator.close()

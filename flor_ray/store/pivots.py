@@ -7,14 +7,17 @@
 Values of a coarser level are repeated in every row below them. Versions, and epochs, without values have rows too, so
 that what is missing shows as missing. `iteration` appears only where a name was logged more than once in one place.
 
+A name may be logged at several levels. Its column has of each version the values of the finest one; if a version has it
+at several, each coarser level has a column too: `loss_o` for those in the main loop, `loss_d` for those outside of it.
+
 No pandas here: who only prints a table need not import it. `data_frames` makes DataFrames of these.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -32,7 +35,7 @@ Table = Any  # of pyarrow, which is not imported here
 
 DIMENSIONS = ("project", "version", "run", "timestamp", "epoch", "step", "iteration")
 _NONE = -1  # epoch or step of a row that has none
-_LEVELS = ("d", "o", "i")  # the index of a level is its depth: how many of epoch and step its rows have
+LEVELS = ("d", "o", "i")  # the index of a level is its depth: how many of epoch and step its rows have
 _EXACT_FLOAT = 2**53  # integers up to it survive in a float64
 
 
@@ -87,18 +90,35 @@ def pivot(
     experiments: Sequence[Experiment],
     logs: Table | None = None,
     least_depth: int = 0,
+    level: str | None = None,
 ) -> Pivot:
     """The values of `names` (none: of every recorded name) in the given experiments, in their order.
 
-    A feature with the name of a dimension gets the suffix `_logged`.
+    A feature with the name of a dimension gets the suffix `_logged`, and so does the level of a name if a feature has
+    the name of its column.
 
     Args:
         logs: the log records of `names` in the versions of these experiments, as of `Store.logs`; None: read them.
         least_depth: 1 for a row per epoch, 2 for a row per step, whatever was logged.
+        level: one of LEVELS, for the rows of that level. Only its values count; of names that were logged at coarser
+            levels only, those, repeated as ever.
     """
     if logs is None:
         logs = store.logs(project, names or None, [experiment.version for experiment in experiments])
-    return _of(store, _Records.of(logs, experiments), project, names or None, experiments, least_depth)
+    records = _Records.of(logs, experiments)
+    if level is not None:
+        least_depth = LEVELS.index(level)
+        records = records.at(least_depth)
+    return _of(store, records, project, names or None, experiments, least_depth)
+
+
+def features_of(columns: Collection[str], features: Collection[str]) -> set[str]:
+    """The features whose values are in these columns: a column has a feature's name, or that of one of its levels."""
+    found = set()
+    for column in columns:
+        name, _, level = column.rpartition("_")
+        found |= {column} if column in features else {name} & set(features) if level in LEVELS else set()
+    return found
 
 
 def places(store: Store, project: str, experiments: Sequence[Experiment]) -> Pivot:
@@ -135,11 +155,11 @@ class _Records:
         if not table.num_rows:
             return cls.empty()
         column = {name: table[name].chunk(0) for name in table.column_names}
-        depth = _codes(column["level"], _LEVELS)
+        depth = _codes(column["level"], LEVELS)
         known = column["name"].dictionary.to_pylist()
-        coarsest = np.full(len(known), len(_LEVELS), np.int64)
+        coarsest = np.full(len(known), len(LEVELS), np.int64)
         np.minimum.at(coarsest, codes_of(column["name"]), depth)
-        ordered = [text for least, text in sorted(zip(coarsest.tolist(), known, strict=True)) if least < len(_LEVELS)]
+        ordered = [text for least, text in sorted(zip(coarsest.tolist(), known, strict=True)) if least < len(LEVELS)]
         epoch, step, iteration = (integers_of(column[name], _NONE) for name in ("epoch", "step", "iteration"))
         return cls(
             names=ordered,
@@ -152,6 +172,29 @@ class _Records:
             integer=integers_of(column["integer"], 0),
             text=column["text"],
         )
+
+    def at(self, depth: int) -> _Records:
+        """Of each name its records at this depth; of one that has none there or below, those above."""
+        there = np.zeros(len(self.names), bool)
+        there[self.name[self.depth >= depth]] = True
+        chosen = np.flatnonzero(np.where(there[self.name], self.depth == depth, self.depth < depth))
+        return replace(
+            self,
+            keys=self.keys.take(chosen),
+            depth=self.depth[chosen],
+            name=self.name[chosen],
+            type=self.type[chosen],
+            number=self.number[chosen],
+            integer=self.integer[chosen],
+            text=None if self.text is None else self.text.take(integers(chosen)),
+        )
+
+    def coarser(self, name: str) -> list[int]:
+        """The depths of a name's records, but for the finest, if a version has it at several."""
+        mine = self.name == self.names.index(name) if name in self.names else np.zeros(len(self.name), bool)
+        depths = np.unique(self.depth[mine]).tolist()
+        several = np.unique(combine(self.keys.version[mine], self.depth[mine]))
+        return depths[:-1] if len(several) > len(np.unique(self.keys.version[mine])) else []
 
     @property
     def finest(self) -> int:
@@ -288,14 +331,19 @@ class _Sources:
         keys = [combine(cell, both[3]) for cell in cells]
         self._record_keys, self._row_keys = [k[:count] for k in keys], [k[count:] for k in keys]
 
-    def of(self, name: str) -> Integers:
-        """Record number per row, -1 for none. A finer record goes before a coarser one."""
+    def of(self, name: str, only: int | None = None) -> Integers:
+        """Record number per row, -1 for none: of each version the records of the finest depth, or of one only."""
         records = self._records
         found = np.full(len(self._row_keys[0]), -1, np.int64)
         if name not in records.names:
             return found
         mine = np.flatnonzero(records.name == records.names.index(name))
-        for depth in range(self._depth + 1):
+        if only is None:
+            version = records.keys.version[mine]
+            finest = np.zeros(int(version.max(initial=0)) + 1, np.int64)
+            np.maximum.at(finest, version, records.depth[mine])
+            mine = mine[records.depth[mine] == finest[version]]
+        for depth in range(self._depth + 1) if only is None else (only,):
             part = mine[records.depth[mine] == depth]
             if not len(part):
                 continue
@@ -334,8 +382,12 @@ def _of(
     rows = _rows(records, experiments, depth)
     sources = _Sources(records, rows, depth)
     columns = _places(project, experiments, rows, depth)
-    for name in records.names if names is None else dict.fromkeys(names):
-        columns[f"{name}_logged" if name in columns else name] = _typed(store, records, sources.of(name))
+    wanted = list(records.names if names is None else dict.fromkeys(names))
+    for name in wanted:
+        coarser = [(f"{name}_{LEVELS[depth]}", sources.of(name, depth)) for depth in records.coarser(name)]
+        for column, source in [*coarser, (name, sources.of(name))]:
+            taken = column in columns or (column != name and column in wanted)
+            columns[f"{column}_logged" if taken else column] = _typed(store, records, source)
     return Pivot(columns, len(rows))
 
 

@@ -29,6 +29,7 @@ from flor_ray.errors import FlorWarning
 from flor_ray.patching import patching
 from flor_ray.planning.segmenting import plan
 from flor_ray.recording import script, session
+from flor_ray.recording.endings import ScriptEnding
 from flor_ray.recording.journal import Journal, PendingCheckpoint
 from flor_ray.recording.recorder import Recorder
 from flor_ray.recording.session import CheckpointOptions
@@ -153,7 +154,9 @@ class StateLab:
         before = random_states.global_state()
         surroundings = RunSurroundings(self.root, text, script.users_code(self.root))
         waits = calls_checkpointing(text)
-        recorder = _Recorder(experiment, cast(Journal, memory), self.root, surroundings, waits=waits)
+        recorder = _Recorder(
+            experiment, cast(Journal, memory), self.root, surroundings, waits, ScriptEnding(None, text)
+        )
         with _as_session(recorder), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:

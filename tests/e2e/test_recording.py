@@ -251,6 +251,45 @@ def test_a_script_that_exits_with_an_error_under_flor_ray_run_is_marked_as_faile
     assert (lab.experiments()[-1].status, lab.experiments()[-1].error) == (Status.FAILED, "SystemExit: 3")
 
 
+def test_all_that_eight_threads_log_is_there_and_belongs_to_one_run(lab: Lab) -> None:
+    lab.record(
+        """
+import sys
+import threading
+sys.setswitchinterval(1e-6)
+import flor_ray as flor
+
+def work(number):
+    for count in range(500):
+        flor.log("seen", number * 1000 + count)
+        list(flor.loop("mine", range(2)) if begun else ())
+
+def train():
+    threads = [threading.Thread(target=work, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+begun = False
+train()
+for epoch in flor.loop("epoch", range(3)):
+    begun = True
+    for step in flor.loop("step", range(2)):
+        flor.log("inner", step)
+        train()
+"""
+    )
+    assert len(lab.experiments()) == 1
+    every = sorted(number * 1000 + count for number in range(8) for count in range(500))
+    seen = lab.values("seen")
+    for place in [(None, None), *((epoch, step) for epoch in (1, 2, 3) for step in (0, 1))]:
+        here = [row for row in seen if row[:2] == place]
+        assert sorted(value for *_, value in here) == every
+        assert [iteration for _, _, iteration, _ in here] == list(range(4000))
+    assert len(lab.values("inner")) == 6
+
+
 def test_two_runs_at_once_both_land_and_do_not_mix(lab: Lab) -> None:
     lab.write("train.py", LOOP)
     command = [sys.executable, "train.py", "--flor"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+
 from flor_ray.recording.context import Context, Role
 from flor_ray.records import Level
 
@@ -80,3 +83,48 @@ def test_nested_loops_are_counted_anew_in_each_epoch() -> None:
         context.enter()
         assert context.nested_in_epoch == 1
         context.leave(Role.NESTED)
+
+
+def test_keys_are_given_out_once_though_threads_log_while_epochs_begin() -> None:
+    context = Context()
+    context.enter()
+    context.enter()
+    keys: list[list[tuple[object, ...]]] = [[] for _ in range(8)]
+
+    def log(mine: list[tuple[object, ...]]) -> None:
+        for _ in range(8000):
+            mine.append(context.key("x"))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=log, args=[mine]) for mine in keys]
+        for thread in threads:
+            thread.start()
+        epoch = 0
+        while any(thread.is_alive() for thread in threads):
+            epoch += 1
+            context.begin_epoch(epoch)
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    given = [key for mine in keys for key in mine]
+    assert len(given) == len(set(given)) == 64_000
+
+
+def test_the_loops_of_another_thread_do_not_say_where_the_program_is() -> None:
+    context = Context()
+    context.enter()
+    context.begin_epoch(1)
+    found: list[Role] = []
+
+    def loops() -> None:
+        found.extend((context.enter(), context.enter_iteration("step")))
+        for role in found:
+            context.leave(role)
+
+    thread = threading.Thread(target=loops)
+    thread.start()
+    thread.join()
+    assert (found, context.stack, context.epoch) == ([Role.ELSEWHERE, Role.ELSEWHERE], [Role.MAIN], 1)

@@ -13,8 +13,8 @@ import pytest
 
 from flor_ray.errors import BadWhere, ObjectMissing
 from flor_ray.records import Experiment, Level, LogRecord, Operator, Segment, SegmentReport, Status
-from flor_ray.store import typed_values
-from flor_ray.store.data_frames import dataframe, dimensions, referenced_columns, select
+from flor_ray.store import pivots, typed_values
+from flor_ray.store.data_frames import dataframe, dimensions, of, referenced_columns, select
 from flor_ray.store.store import Store
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
@@ -150,9 +150,9 @@ def test_recorded_and_replayed_values_of_one_epoch_share_a_row(trained: Project)
     assert trained.rows("accuracy", "norm")[:2] == [("a", 1, 80, None), ("a", 2, 90, 7.0)]
 
 
-def test_a_name_may_have_different_levels_and_the_finer_value_wins(project: Project) -> None:
+def test_a_name_may_have_different_levels_in_a_version_and_all_can_be_read(project: Project) -> None:
     project.add(A, 2, record("x", 1), record("x", 2, 1), record("x", 3, 1, 0))
-    assert project.rows("x") == [("a", 1, 0, 3), ("a", 2, None, 1)]
+    assert project.rows("x") == [("a", 1, 0, 1, 2, 3), ("a", 2, None, 1, None, None)]
 
 
 def test_a_feature_named_like_a_dimension_gets_a_suffix(project: Project) -> None:
@@ -335,3 +335,82 @@ def test_a_pivot_of_many_rows_is_right_everywhere(project: Project) -> None:
     assert (frame["loss"] == seeds * frame["epoch"] * frame["step"]).all()
     assert (frame["acc"] == seeds * frame["epoch"]).all()
     pd.testing.assert_frame_equal(frame, project.pivot("loss", "acc"))
+
+
+# --- one name at several levels ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mixed(project: Project) -> Project:
+    """a: a loss before and after the loop, per epoch and per step; b: per epoch only."""
+    steps = [record("loss", e + s / 10, e, s) for e in (1, 2) for s in (0, 1)]
+    epochs = [record("loss", 10.0 * e, e) for e in (1, 2)]
+    project.add(A, 2, record("loss", 100.0), *steps, *epochs, record("loss", 200.0, iteration=1))
+    project.add(B, 1, record("loss", 50.0, 1))
+    return project
+
+
+def test_each_level_of_a_name_has_a_column_where_a_version_has_several(mixed: Project) -> None:
+    frame = mixed.pivot("loss")
+    assert list(frame.columns)[4:] == ["epoch", "step", "iteration", "loss_d", "loss_o", "loss"]
+    assert mixed.rows("loss") == [
+        ("a", 1, 0, 0, 100.0, 10.0, 1.0),
+        ("a", 1, 0, 1, 200.0, 10.0, None),
+        ("a", 1, 1, 0, 100.0, 10.0, 1.1),
+        ("a", 1, 1, 1, 200.0, 10.0, None),
+        ("a", 2, 0, 0, 100.0, 20.0, 2.0),
+        ("a", 2, 0, 1, 200.0, 20.0, None),
+        ("a", 2, 1, 0, 100.0, 20.0, 2.1),
+        ("a", 2, 1, 1, 200.0, 20.0, None),
+        ("b", 1, None, 0, None, 50.0, 50.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("level", "rows"),
+    [
+        ("d", [("A", None, None, 0, 100.0), ("A", None, None, 1, 200.0), ("B", None, None, 0, None)]),
+        ("o", [("A", 1, None, 0, 10.0), ("A", 2, None, 0, 20.0), ("B", 1, None, 0, 50.0)]),
+        ("i", [*[("A", e, s, 0, e + s / 10) for e in (1, 2) for s in (0, 1)], ("B", 1, None, 0, None)]),
+    ],
+)
+def test_a_level_that_is_asked_for_is_all_that_counts(mixed: Project, level: str, rows: list[tuple[Any, ...]]) -> None:
+    found = pivots.pivot(mixed.store, "digits", ["loss"], mixed.runs, level=level)
+    columns = ["version", "epoch", "step", "iteration", "loss"]
+    blank = pivots.Column(pivots.Kind.NUMBER, np.zeros(found.length, np.int64))
+    none = pivots.Column(pivots.Kind.OBJECT, np.full(found.length, None, object))
+    shown = {c: found.columns.get(c, blank if c == "iteration" else none) for c in columns}
+    got = [[column.value(row) for column in shown.values()] for row in range(found.length)]
+    assert [(str(v)[0].upper(), e, s, i, None if x != x else x) for v, e, s, i, x in got] == rows
+
+
+def test_a_level_of_one_name_leaves_coarser_values_of_others(trained: Project) -> None:
+    frame = of(pivots.pivot(trained.store, "digits", ["accuracy", "lr", "loss"], trained.runs, level="o"))
+    assert list(frame.columns)[4:] == ["epoch", "accuracy", "lr", "loss"]
+    assert frame["accuracy"].tolist()[:3] == [80, 90, 70]
+    assert frame["lr"].tolist() == [0.1, 0.1, 0.2, 0.2, 0.2, 0.3]
+    assert frame["loss"].isna().all()
+    trained.store.append_logs("digits", A, "recorded", 100, [record("loss", 9.0)])
+    frame = of(pivots.pivot(trained.store, "digits", ["loss"], trained.runs, level="o"))
+    assert frame["loss"].isna().all()  # what was logged outside of the loop is no value of an epoch
+
+
+def test_a_feature_with_the_name_of_a_levels_column_keeps_it(mixed: Project) -> None:
+    mixed.add(C, 1, record("loss_o", 7.0, 1))
+    frame = mixed.pivot()
+    assert {"loss", "loss_d", "loss_o", "loss_o_logged"} <= set(frame.columns)
+    assert frame["loss_o"].dropna().tolist() == [7.0]
+    assert frame["loss_o_logged"].dropna().unique().tolist() == [10.0, 20.0, 50.0]
+
+
+def test_a_level_can_be_asked_of_where(mixed: Project) -> None:
+    one, two = frozenset({1}), frozenset({2})
+    queries = {"loss_o > 15": {A: two, B: one}, "loss_d == 200 and loss_o < 15": {A: one}}
+    for query, expected in queries.items():
+        names = sorted(pivots.features_of(referenced_columns(query), {"loss", "accuracy"}))
+        assert names == ["loss"]
+        assert select(dimensions(mixed.store, "digits", mixed.runs, names), query) == expected
+
+
+def test_columns_are_those_of_features_or_of_their_levels() -> None:
+    assert pivots.features_of(["loss_o", "x_d", "y_z", "epoch"], {"loss", "x_d", "x", "y"}) == {"loss", "x_d"}
