@@ -30,6 +30,7 @@ from replaying import speed
 from replaying.cases import CASES, SCHEDULE, Case, Group
 from replaying.exactness import Exactness, Fidelity
 from replaying.planted import PLANTED, Noticed, notice
+from replaying.recording import Repository
 
 from flor_ray.cluster.worker import Worker
 from flor_ray.reports import text_tables
@@ -115,7 +116,7 @@ def _measure(
         groups = [group for group in Group if disturbing or group is not Group.DISTURBING]
         result |= _fidelity(folder, (SCHEDULE,) if quick else CASES, groups, quick, worker)
     if "planted" in parts:
-        result |= _planted([notice(planted, folder, worker) for planted in PLANTED])
+        result |= _planted([notice(p, Repository(folder / f"planted-{i}", worker)) for i, p in enumerate(PLANTED)])
     worker.close()
 
 
@@ -203,7 +204,9 @@ def _fidelity(
                 kept.worker = Worker()
                 workers.append(kept.worker)
         arguments = case.tiny if quick else case.small
-        fidelity = Fidelity(case, folder / f"fidelity-{case.name}", arguments, kept.worker)
+        own = folder / f"fidelity-{case.name}"
+        plain, truth = Repository(own / "plain", kept.worker), Repository(own / "truth")
+        fidelity = Fidelity(case, plain, truth, arguments)
         fidelity.record()
         return fidelity.check(groups)
 

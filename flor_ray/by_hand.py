@@ -33,7 +33,7 @@ from flor_ray.replaying.causes import Evidence
 from flor_ray.replaying.fidelity import RecordedValues
 from flor_ray.replaying.replayer import Replayer
 from flor_ray.replaying.results import SegmentResult
-from flor_ray.replaying.task import ReplayTask
+from flor_ray.replaying.task import ReplayTask, first_call
 from flor_ray.reports import replays
 from flor_ray.store.project import Project
 
@@ -114,6 +114,8 @@ def start(given: Flags) -> Replayer:
     if segments[0].operator is Operator.DP_I:
         recorded = set(store.names(project.name, [experiment.version]))
         segments = _least_for(segments[0], experiment, listed, texts, recorded) or segments
+    recorded_files = store.sources_of(project.name, [experiment.version], ".py").get(experiment.version, {})
+    before = {path: file.data.decode("utf-8", "surrogateescape") for path, file in recorded_files.items()}
     task = replace(
         ReplayTask.of(
             store.url,
@@ -122,6 +124,8 @@ def start(given: Flags) -> Replayer:
             listed,
             Marking(clocked=epoch_ends.clocked(texts.get(name, ""))),
         ),
+        first_call=first_call(experiment, before, texts),
+        compares_entry=segments[0].operator is Operator.DP,
         script=name,
         argv=tuple(sys.argv[1:]),
     )

@@ -33,7 +33,7 @@ from flor_ray.planning import (
 )
 from flor_ray.planning.replay_plan import Prepared
 from flor_ray.planning.terms import Query, Terms, parse_budget, parse_first
-from flor_ray.records import DEFAULT_LIMITS, Limits, Outcome
+from flor_ray.records import DEFAULT_LIMITS, Limits, Operator, Outcome
 from flor_ray.replaying.limits import parse_limits
 from flor_ray.replaying.results import origin_id
 from flor_ray.reports import replays, timelines
@@ -89,7 +89,8 @@ def prepare_all(
     and errors are those of `prepare`."""
     names = tuple(dict.fromkeys(name for asked in queries for name in asked.names))
     propagated = statements.propagated(project, names, tell=tell)
-    by_version, patched = propagated.experiments, catalogues.with_observed(project, propagated.patched)
+    by_version = propagated.experiments
+    patched = catalogues.with_entries(catalogues.with_observed(project, propagated.patched), by_version)
     experiments = tuple(by_version.values())
     regions = {(v, name): region for v, patch in patched.items() for name, region in patch.regions.items()}
     catalogue = missing.Catalogue(by_version, catalogues.have(project, names, again), regions)
@@ -199,6 +200,7 @@ def jobs(prepared: Prepared, origin: str, limits: Limits = DEFAULT_LIMITS) -> di
     """What workers have to know of each version that is replayed, in the replay with this id."""
     from flor_ray.replaying.job import VersionJob
 
+    segments = [cost.segment for cost in prepared.costs]
     return {
         version: VersionJob(
             store_url=prepared.project.store.url,
@@ -210,11 +212,12 @@ def jobs(prepared: Prepared, origin: str, limits: Limits = DEFAULT_LIMITS) -> di
             leave=prepared.scheduled.model.recorded[version].leave,
             original_root=prepared.project.repository.root,
             doubtful=prepared.doubtful.get(version, {}),
+            compares_entry=any(s.version == version and s.operator is Operator.DP for s in segments),
             limits=limits,
             packages=prepared.environments.packages.get(version, ()),
             expected=prepared.environments.expected.get(version, Expected()),
         )
-        for version in {cost.segment.version for cost in prepared.costs}
+        for version in {segment.version for segment in segments}
     }
 
 

@@ -79,6 +79,10 @@ class Fidelity(StrEnum):
 # clears them before it reads them, so that only code between here and there can miss them.
 GRADIENTS = "<gradients>"
 
+# What a run's environment says of the run itself: the call with which it began (file and line), and how often its main
+# loop was entered, if more than once.
+FIRST_CALL, ENTRIES = "first_call", "main_loop_entries"
+
 # What users' source calls us. Scripts that were written for FlorDB import `flor`, whose calls mean what ours do.
 PACKAGES = frozenset({"flor_ray", "flor"})
 FACES = frozenset({"MTK"})  # the paper's face: its attributes are the functions

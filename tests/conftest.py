@@ -131,7 +131,6 @@ class Lab:
         from flor_ray.cluster.executors import ThreadExecutor
 
         keep_usual_calibration(self.project)
-        os.environ.pop("PYTEST_CURRENT_TEST", None)  # servers serve an environment
         return ThreadExecutor(warm_servers())
 
     def frame(self, *names: str) -> pd.DataFrame:
@@ -225,6 +224,21 @@ def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "object-cache"
     monkeypatch.setenv(cache.FOLDER_VARIABLE, str(folder))
     return folder
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup() -> None:
+    _forget_the_current_test()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call() -> None:
+    _forget_the_current_test()
+
+
+def _forget_the_current_test() -> None:
+    """Warm servers serve an environment, which would be another one in each test."""
+    os.environ.pop("PYTEST_CURRENT_TEST", None)
 
 
 @pytest.fixture

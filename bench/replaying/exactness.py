@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from flor_ray.cluster.worker import Worker
 from replaying.cases import Case, Group
 from replaying.recording import Drive, Repository, Row
 
@@ -34,11 +32,9 @@ class Exactness:
 class Fidelity:
     """One script, recorded both ways."""
 
-    def __init__(self, case: Case, folder: Path, arguments: Mapping[str, object], worker: Worker | None = None) -> None:
-        """`worker`: replays are its, in this process, instead of a fresh process each."""
-        self.case = case
+    def __init__(self, case: Case, plain: Repository, truth: Repository, arguments: Mapping[str, object]) -> None:
+        self.case, self.plain, self.truth = case, plain, truth
         self._arguments = arguments
-        self.plain, self.truth = Repository(folder / "plain", worker), Repository(folder / "truth")
 
     def record(self) -> None:
         for repository, files in ((self.plain, self.case.files()), (self.truth, self.case.truth())):

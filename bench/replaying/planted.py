@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from flor_ray.cluster.worker import Worker
 from replaying.cases import SCRIPT, insert
 from replaying.recording import Repository
 
@@ -95,9 +93,8 @@ PLANTED = (
 )
 
 
-def notice(planted: Planted, folder: Path, worker: Worker) -> Noticed:
+def notice(planted: Planted, repository: Repository) -> Noticed:
     """Record, change what is to be changed, and replay an epoch in the middle."""
-    repository = Repository(folder / planted.name.replace(" ", "_"), worker)
     repository.write({".gitignore": "".join(f"{name}\n" for name in planted.data), SCRIPT: planted.script})
     repository.write(planted.data)
     repository.record()

@@ -24,9 +24,11 @@ from pathlib import Path
 from typing import Any
 
 CASES = Path(__file__).parents[2] / "tests" / "cases" / "trust"
+STATE = CASES.parent / "state"
 _HINDSIGHT_LINE = re.compile(r"^#[HR] .*\n", re.MULTILINE)
 _REPLACED = re.compile(r"^#R (.*\n).*\n", re.MULTILINE)
 _NAME = re.compile(r"""^#H .*?\blog\(\s*["'](\w+)["']""", re.MULTILINE)
+_LOG = re.compile(r'^( *)flor\.log\("(\w+)", (.*)\)$', re.MULTILINE)
 _CONDITIONS = "# Conditions: "
 
 
@@ -57,6 +59,15 @@ def every_case(folder: Path = CASES) -> Sequence[TrustCase]:
     found = [_of_file(path) for path in folder.glob("*.py")]
     found += [_of_folder(path) for path in folder.iterdir() if path.is_dir()]
     return sorted(found, key=lambda case: case.name)
+
+
+def state_cases() -> Sequence[TrustCase]:
+    """Scripts of tests/cases/state. Each logs what its state makes of itself, and in hindsight does so again."""
+    found = []
+    for path in sorted(STATE.glob("*/*.py")):
+        text = _LOG.sub(r'\g<0>\n#H \1flor.log("again_\2", \3)', path.read_text(encoding="utf-8"))
+        found.append(_case(f"{path.parent.name}/{path.stem}", {"train.py": text}, {}))
+    return found
 
 
 def _of_file(path: Path) -> TrustCase:

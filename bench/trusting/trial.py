@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from replaying.recording import Repository, Row, run_python
+from replaying.recording import Repository, Row
 
 from trusting.cases import TrustCase
-
-__all__ = ["Repository", "Verdict", "judge", "run_python"]
 
 
 @dataclass(slots=True)

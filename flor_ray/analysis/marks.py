@@ -100,6 +100,17 @@ def inserted_lines(before: str, after: str) -> frozenset[int]:
     return frozenset(n + 1 for tag, _, _, begin, end in changes if tag == "insert" for n in range(begin, end))
 
 
+def line_now(before: str, after: str, line: int) -> int | None:
+    """Where a line of `before` is in `after`; None if it is there no more."""
+    old, new = ([each.rstrip("\r") for each in text.split("\n")] for text in (before, after))
+    added = inserted_lines(before, after)
+    if len(old) + len(added) == len(new):
+        kept = [number for number in range(1, len(new) + 1) if number not in added]
+        return kept[line - 1] if 0 < line <= len(kept) and new[kept[line - 1] - 1] == old[line - 1] else None
+    blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()
+    return next((b + line - a for a, b, size in blocks if a < line <= a + size), None)
+
+
 def is_inserted(statement: ast.stmt, lines: frozenset[int]) -> bool:
     """Whether all lines of a statement are among those that were added."""
     return lines.issuperset(range(first_line(statement), (statement.end_lineno or statement.lineno) + 1))

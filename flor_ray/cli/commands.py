@@ -1,4 +1,4 @@
-"""The command line, `flor-ray`. Its commands about replays and storage are in `replay_commands`, `storage_commands`.
+"""The command line, `flor-ray`. Its commands about replays and storage are in `replays` and `storage`.
 
 What lives in these: words, questions, progress and exit statuses. What the commands do is in `flor_ray.pipeline`. With
 these modules only words are imported: each command imports what it needs when it runs, so that it answers at once.
@@ -20,6 +20,7 @@ import click
 from flor_ray import __version__
 from flor_ray.cli.options import store_option, workers_option
 from flor_ray.errors import FlorError, FlorWarning, UsageError
+from flor_ray.records import Pin
 
 _CAPTURE = "--capture"  # of `run`
 
@@ -277,14 +278,6 @@ def propagate(
       flor-ray propagate grad_norm --version a1b2c3 --line 42 --indent 4
       flor-ray propagate grad_norm --version a1b2c3 --remove       leave it to us again
     """
-    import json
-
-    from flor_ray.cli import progress, terminal
-    from flor_ray.patching import statements
-    from flor_ray.records import Pin
-    from flor_ray.reports import placements
-    from flor_ray.store.project import Project
-
     deciding = {
         "--line": line,
         "--indent": indent,
@@ -293,26 +286,30 @@ def propagate(
         "--remove": remove or None,
     }
     given = [option for option, value in deciding.items() if value is not None]
-    if version is None and given:
-        raise UsageError(f"{given[0]} needs --version V, the version whose file it refers to.")
-    if version is not None:
-        if prefixes or diff or as_json or len(names) != 1:
-            raise UsageError("A pin is for one NAME in one --version; leave out --versions, --diff and --json.")
-        if remove == (line is not None) or (remove and len(given) > 1):
-            raise UsageError("--version V goes with either --line N, to pin, or --remove. (--versions V only looks.)")
-    project = Project.open(store_url=store)
-    if version is not None and remove:
-        click.echo(placements.unpinned(statements.unpin(project, names[0], version)))
+    if version is None:
+        if given:
+            raise UsageError(f"{given[0]} needs --version V, the version whose file it refers to.")
+        _look(names, prefixes, diff, as_json, store)
         return
+    if prefixes or diff or as_json or len(names) != 1:
+        raise UsageError("A pin is for one NAME in one --version; leave out --versions, --diff and --json.")
+    if remove == (line is not None) or (remove and len(given) > 1):
+        raise UsageError("--version V goes with either --line N, to pin, or --remove. (--versions V only looks.)")
+    _decide(names[0], version, None if line is None else Pin(line, indent), file, statement, store)
+
+
+def _look(names: tuple[str, ...], prefixes: tuple[str, ...], diff: bool, as_json: bool, store: str | None) -> None:
+    """Say where statements would stand; exits with 1 if one would nowhere."""
+    import json
+
+    from flor_ray.cli import progress, terminal
+    from flor_ray.patching import statements
+    from flor_ray.reports import placements
+    from flor_ray.store.project import Project
+
+    words = [prefix.strip() for word in prefixes for prefix in word.split(",")]
     with progress.counting() as tell:
-        if version is not None and line is not None:
-            done = statements.pin(project, names[0], version, Pin(line, indent), file, statement, tell)
-        else:
-            words = [prefix.strip() for word in prefixes for prefix in word.split(",")]
-            found = statements.propagated(project, names, words or None, tell)
-    if version is not None:
-        terminal.print_diff(placements.pinned(done) + "\n")
-        return
+        found = statements.propagated(Project.open(store_url=store), names, words or None, tell)
     if as_json:
         click.echo(json.dumps(placements.as_json(found, diff), indent=1))
     elif diff:
@@ -325,6 +322,24 @@ def propagate(
         click.echo(f"Note: {note}.", err=as_json or diff)
     if any(patched.refused for patched in found.patched.values()):
         raise SystemExit(1)
+
+
+def _decide(
+    name: str, version: str, pin: Pin | None, file: str | None, statement: int | None, store: str | None
+) -> None:
+    """Pin a statement, or remove its pins, and show what that comes to."""
+    from flor_ray.cli import progress, terminal
+    from flor_ray.patching import statements
+    from flor_ray.reports import placements
+    from flor_ray.store.project import Project
+
+    project = Project.open(store_url=store)
+    if pin is None:
+        click.echo(placements.unpinned(statements.unpin(project, name, version)))
+        return
+    with progress.counting() as tell:
+        done = statements.pin(project, name, version, pin, file, statement, tell)
+    terminal.print_diff(placements.pinned(done) + "\n")
 
 
 @cli.command(short_help="See all of it in two minutes.")

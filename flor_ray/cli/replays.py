@@ -6,17 +6,7 @@ from pathlib import Path
 
 import click
 
-from flor_ray.cli.options import (
-    budget_option,
-    deadline_option,
-    env_option,
-    executor_option,
-    first_option,
-    price_option,
-    store_option,
-    where_option,
-    workers_option,
-)
+from flor_ray.cli.options import Question, asks, executor_option, store_option, where_option
 from flor_ray.errors import UsageError
 
 _ASK_SECONDS = 60.0  # replays that should take longer are asked about first
@@ -24,31 +14,16 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(short_help="Say what a replay would run, and how long it should take.")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@where_option
-@workers_option
-@env_option
-@budget_option
-@deadline_option
-@first_option
-@price_option
+@asks
 @click.option("--tradeoff", is_flag=True, help="Say what more or fewer workers would bring.")
 @click.option("--html", type=_FILE, help="Write the plan as a page that opens offline.")
 @click.option("--csv", type=_FILE, help="Write one row per segment to this file.")
 @store_option
 def explain(
-    names: tuple[str, ...],
-    where: str | None,
-    workers: int | None,
-    env: str,
-    budget: str | None,
-    deadline: str | None,
-    first: str | None,
-    price: float | None,
+    question: Question,
     tradeoff: bool,
     html: Path | None,
     csv: Path | None,
-    store: str | None,
 ) -> None:
     """Say what a replay would run and how long it should take. Runs nothing.
 
@@ -61,13 +36,9 @@ def explain(
       flor-ray explain grad_norm --html plan.html                      the plan as a page
     """
     from flor_ray import pipeline
-    from flor_ray.cli import progress
     from flor_ray.reports import plans
-    from flor_ray.store.project import Project
 
-    terms = pipeline.parse_terms(workers, budget, deadline, first, price)
-    with progress.counting() as tell:
-        prepared = pipeline.prepare(Project.open(store_url=store), names, where, terms, tell=tell, env=env)
+    prepared = question.prepared()
     explanation = pipeline.explained(prepared)
     click.echo(str(explanation))
     if tradeoff:
@@ -83,14 +54,7 @@ def explain(
 
 
 @click.command(short_help="Fill columns by replaying old versions.")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@where_option
-@workers_option
-@env_option
-@budget_option
-@deadline_option
-@first_option
-@price_option
+@asks
 @click.option("--again", is_flag=True, help="Also replay what an earlier replay has answered.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask, however long it takes.")
 @click.option(
@@ -104,20 +68,12 @@ def explain(
 @executor_option
 @store_option
 def replay(
-    names: tuple[str, ...],
-    where: str | None,
-    workers: int | None,
-    env: str,
-    budget: str | None,
-    deadline: str | None,
-    first: str | None,
-    price: float | None,
+    question: Question,
     again: bool,
     yes: bool,
     time_limit: str | None,
     memory_limit: str | None,
     on_ray: bool | None,
-    store: str | None,
 ) -> None:
     """Fill the missing values of features by replaying old versions.
 
@@ -137,16 +93,12 @@ def replay(
       flor-ray replay grad_norm --workers 2 --local                       without Ray
     """
     from flor_ray import pipeline, wording
-    from flor_ray.cli import progress, terminal
+    from flor_ray.cli import terminal
     from flor_ray.replaying.limits import parse_limits
     from flor_ray.reports import replays
-    from flor_ray.store.project import Project
 
     limits = parse_limits(time_limit, memory_limit)
-    terms = pipeline.parse_terms(workers, budget, deadline, first, price)
-    project = Project.open(store_url=store)
-    with progress.counting() as tell:
-        prepared = pipeline.prepare(project, names, where, terms, again, tell, env)
+    prepared = question.prepared(again)
     click.echo(str(pipeline.explained(prepared)))
     if not prepared.is_empty:
         seconds = prepared.schedule.makespan_seconds

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from flor_ray.analysis import dependence
 from flor_ray.analysis.source import Texts
@@ -15,7 +16,7 @@ from flor_ray.errors import BadWhere
 from flor_ray.patching.patching import Patched, narrowed
 from flor_ray.planning.missing import Request
 from flor_ray.planning.terms import Query
-from flor_ray.records import Checkpoint, Experiment, Gap, Level, Operator, Segment
+from flor_ray.records import ENTRIES, Checkpoint, Experiment, Gap, Level, Operator, Region, Segment
 from flor_ray.replaying import causes
 from flor_ray.store.fragments import RECORDED
 from flor_ray.store.project import Project
@@ -91,6 +92,17 @@ def with_observed(project: Project, patched: Mapping[str, Patched]) -> dict[str,
                 levels.setdefault(version, {}).setdefault(name, set()).update(map(Level, kind.levels))
     observed = {v: {name: frozenset(found) for name, found in of.items()} for v, of in levels.items()}
     return {v: narrowed(patch, observed[v]) if v in observed else patch for v, patch in patched.items()}
+
+
+def with_entries(patched: Mapping[str, Patched], experiments: Mapping[str, Experiment]) -> dict[str, Patched]:
+    """Of a version whose main loop was entered more than once, nothing but the whole gives the values of each entry."""
+    found = dict(patched)
+    for version, patch in patched.items():
+        times = experiments[version].environment.get(ENTRIES, 1)
+        if isinstance(times, int) and times > 1:
+            whys = dict.fromkeys(patch.regions, f"its main loop was entered {times} times")
+            found[version] = replace(patch, regions=dict.fromkeys(patch.regions, Region.WHOLE), whys=whys)
+    return found
 
 
 def usable_checkpoints(

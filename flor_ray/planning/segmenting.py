@@ -30,7 +30,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flor_ray.patching.patching import Patched
-from flor_ray.records import GRADIENTS, Checkpoint, Experiment, Gap, Operator, Point, Region, Segment, Status, Variant
+from flor_ray.records import (
+    ENTRIES,
+    GRADIENTS,
+    Checkpoint,
+    Experiment,
+    Gap,
+    Operator,
+    Point,
+    Region,
+    Segment,
+    Status,
+    Variant,
+)
 
 _LOOP_REGIONS = (Region.HEAD, Region.INNER, Region.TAIL)
 
@@ -236,9 +248,11 @@ def _plan_version(
 
 
 def _everything(experiment: Experiment, wants: _Wants) -> Segment:
-    """DP*. Code after the main loop of a run that did not finish is run only for names that are logged nowhere else:
-    what it logs otherwise would look like values of the record, which never had them."""
+    """DP*. Code after the main loop of a run that did not finish is run only for names that are logged nowhere else, or
+    where that loop is entered again: what it logs otherwise would look like values of the record, which never had
+    them."""
     suffix = experiment.status is Status.FINISHED or experiment.main_loop is None or bool(wants.suffix)
+    suffix = suffix or ENTRIES in experiment.environment
     first = min(1, experiment.epochs)
     return Segment(experiment.version, first, experiment.epochs, Operator.DP_STAR, suffix=suffix, names=wants.names)
 
@@ -266,7 +280,14 @@ def _why_everything(
 
 
 def _unfinished_note(experiment: Experiment, wants: _Wants) -> list[str]:
-    if not wants.suffix or experiment.status is Status.FINISHED:
+    if experiment.status is Status.FINISHED:
+        return []
+    if ENTRIES in experiment.environment:
+        return [
+            f"the recorded run {experiment.status} after it had entered its main loop "
+            f"{experiment.environment[ENTRIES]} times; if nothing stops its replay there, that goes on"
+        ]
+    if not wants.suffix:
         return []
     return [
         f"the recorded run {experiment.status} after {_count(experiment.epochs)}, so it may never have reached "

@@ -33,7 +33,7 @@ from flor_ray.recording.checkpointer import Checkpointer
 from flor_ray.recording.context import Context, Role
 from flor_ray.recording.journal import Journal, PendingCheckpoint
 from flor_ray.recording.session import CheckpointOptions
-from flor_ray.records import EpochTimes, Experiment, Level, LogRecord, Profile, Status
+from flor_ray.records import ENTRIES, FIRST_CALL, EpochTimes, Experiment, Level, LogRecord, Profile, Status
 from flor_ray.state import random_states
 from flor_ray.state.checkpoints import Capturer
 from flor_ray.state.frames import HeldLoops
@@ -66,6 +66,9 @@ class Recorder:
         self._held_epoch: EpochTimes | None = None
         self._epochs: list[EpochTimes] = []
         self._main_name: str | None = None
+        self._main_place: tuple[str | None, tuple[str, int]] | None = None  # name, file and line
+        self._main_scope: LoopFrame | None = None  # of iterations
+        self._entries = 0  # how often the main loop was entered
         self._nested_name: str | None = None
         self._setup_seconds, self._import_seconds = 0.0, 0.0
         self._steps: list[int] = []  # of the first nested loop of each epoch
@@ -86,7 +89,7 @@ class Recorder:
         began = time.perf_counter()
         in_worker = script.in_ray_worker()
         frame = None if in_worker else script.main_frame(sys._getframe(1))
-        filename = frame.f_globals.get("__file__") if frame is not None else None
+        filename = frame.f_globals.get("__file__") if frame is not None else script.file_of_thread()
         if in_worker:
             filename = script.outermost_file(sys._getframe(1))
         path = Path(filename).resolve() if filename else None
@@ -105,6 +108,8 @@ class Recorder:
         environment = surroundings.at_start()
         environment["rng"] = store.objects.put(pickle.dumps(random_states.global_state()))
         environment["lock"] = store.objects.put(surroundings.lock.encode())
+        if (place := script.users_place(sys._getframe(1), root.resolve())) is not None:
+            environment[FIRST_CALL] = list(place)
         if in_worker:
             environment["worker"] = "ray"
         if frame is not None and text and not script.is_compiled_from(frame, text):
@@ -180,6 +185,9 @@ class Recorder:
         if role is Role.MAIN:
             if self._context.epoch == 1:
                 self._main_loop_of_iterations_begins(name, frame)
+            elif self._main_scope is not None and self._main_scope.frame is not frame:
+                self._entries += not self._main_scope.names.unknown
+                self._main_scope = replace(self._main_scope, frame=frame)
             self._begin_epoch(self._context.epoch or 0)
         elif role is Role.NESTED:
             self._nested_name = self._nested_name or name
@@ -200,6 +208,7 @@ class Recorder:
         self._main_name = name
         self._set_up(self._lap())
         scope = LoopFrame("main", frame, self._sources.iteration_names(frame), only_live=False)
+        self._main_scope, self._entries = scope, 1
         place = (self._relative(frame.f_code.co_filename), frame.f_lineno)
         self._keep(self._checkpointer.main_loop_begins(scope, place))
 
@@ -211,6 +220,9 @@ class Recorder:
         """A generator, so that `break`, `return` and exceptions close it; its role is decided when it is entered."""
         self._confirm()
         role = self._context.enter()
+        if role is Role.MAIN:
+            self._main_place = name, place
+        self._entries += self._main_place == (name, place)
         if role is Role.MAIN:
             yield from self._main_loop(name or "epoch", iterable, scope, place)
         elif role is Role.NESTED:
@@ -342,7 +354,7 @@ class Recorder:
     def failed(self, error: BaseException) -> None:
         """The script ended by raising this."""
         if not (isinstance(error, SystemExit) and error.code in (None, 0)):
-            self._error = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+            self._error = script.error_line(error)
 
     def _after_fork(self) -> None:
         """A forked worker stays silent, and dies of SIGTERM at once: with a handler of Python's, a signal that comes
@@ -376,6 +388,7 @@ class Recorder:
     def _ended(self, suffix_seconds: float) -> Experiment:
         """This run, as if it ended now."""
         steps = median(self._steps or [0])
+        entered = {ENTRIES: self._entries} if self._entries > 1 else {}
         return replace(
             self.experiment,
             ended=time.time(),
@@ -385,7 +398,7 @@ class Recorder:
             nested_loop=self._nested_name,
             epochs=len(self._epochs),
             profile=Profile(self._setup_seconds, tuple(self._epochs), suffix_seconds, self._import_seconds, steps),
-            environment=dict(self.experiment.environment) | self._surroundings.at_end(),
+            environment=dict(self.experiment.environment) | self._surroundings.at_end() | entered,
             error=self._error,
         )
 

@@ -6,6 +6,7 @@ import linecache
 import os
 import sys
 import sysconfig
+import threading
 import time
 import types
 from collections.abc import Callable
@@ -52,6 +53,35 @@ def main_frame(frame: FrameType | None) -> FrameType | None:
             return frame
         frame = frame.f_back
     return None
+
+
+def file_of_thread() -> str | None:
+    """The file of the script that has started this thread; None in the main thread, whose frames lead there."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return None if is_main else getattr(sys.modules.get("__main__"), "__file__", None)
+
+
+def users_place(frame: FrameType | None, root: Path) -> tuple[str, int] | None:
+    """File (relative to `root`) and line of the innermost code of the user's among these frames; None: there is none
+    below `root`."""
+    while frame is not None:
+        path = users_file(frame.f_code.co_filename, root)
+        if path is not None and (frame.f_globals.get("__name__") or "").partition(".")[0] != "flor_ray":
+            return path, frame.f_lineno
+        frame = frame.f_back
+    return None
+
+
+def users_file(filename: str, root: Path) -> str | None:
+    """A file relative to `root`, which is resolved; None if it is not below that, or a library's."""
+    path = Path(os.path.realpath(filename))
+    is_users = path.is_relative_to(root) and "site-packages" not in path.parts
+    return path.relative_to(root).as_posix() if is_users else None
+
+
+def error_line(error: BaseException) -> str:
+    """How a run failed that ended with this error, in one line."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:500]
 
 
 def in_ray_worker() -> bool:

@@ -15,12 +15,12 @@ from __future__ import annotations
 import pickle
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
-from flor_ray.state import random_states, stateful
+from flor_ray.state import frames, random_states, stateful
 from flor_ray.state.merge import Merger
 from flor_ray.state.pickling import pickled
 
@@ -42,7 +42,7 @@ class Observer:
 
     def observe(self, *names: str) -> _Guard:
         """A guard for statements that read these variables of the calling frame."""
-        return _Guard(self._known(), _values(sys._getframe(1), names), self._tell)
+        return _Guard(self._known(), frames.read(sys._getframe(1), names), self._tell)
 
 
 @dataclass(slots=True)
@@ -245,8 +245,3 @@ def _bytes(tensor: Any) -> Any:
     if tensor.device.type != "cpu" or not tensor.is_contiguous() or tensor.is_conj() or tensor.is_neg():
         return None
     return tensor.detach().reshape(-1).view(sys.modules["torch"].uint8).numpy()
-
-
-def _values(frame: FrameType, names: Iterable[str]) -> dict[str, Any]:
-    local, shared = frame.f_locals, frame.f_globals
-    return {name: local[name] if name in local else shared[name] for name in names if name in local or name in shared}

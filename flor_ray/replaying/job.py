@@ -21,6 +21,7 @@ class VersionJob:
     patches: Mapping[str, str] = field(default_factory=dict)  # path -> source with the statements propagated
     original_root: str = ""  # the user's folder, "" where it is not at hand
     doubtful: Mapping[str, str] = field(default_factory=dict)  # feature -> variable that no checkpoint could keep
+    compares_entry: bool = False  # values from before the main loop are wanted
     limits: Limits = DEFAULT_LIMITS  # of each segment
     marking: Marking = field(default_factory=Marking)
     leave: frozenset[int] = frozenset()  # epochs that may be left early although the next one follows

@@ -10,18 +10,15 @@ preparation is paid once per process.
 from __future__ import annotations
 
 import os
-import pickle
-import random
 import shutil
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from flor_ray.analysis.source import calls_checkpointing
 from flor_ray.environment.surroundings import replayed_path
@@ -35,7 +32,6 @@ from flor_ray.replaying.replayer import Replayer
 from flor_ray.replaying.results import SegmentResult
 from flor_ray.replaying.sandbox import overlay
 from flor_ray.replaying.task import Channel, ReplayTask
-from flor_ray.state import random_states
 from flor_ray.store import cache
 from flor_ray.store.files import Files
 from flor_ray.store.objects import Objects
@@ -106,17 +102,19 @@ def run_script(task: ReplayTask, channel: Channel, started: float) -> None:
     sys.argv = [os.path.relpath(script), *task.argv]
     sys.path[0] = str(script.parent)
     sys.path[:] = replayed_path(sys.path, task.sys_path, Path(task.root))
-    if task.rng is not None:
-        _start_rng(pickle.loads(objects.get(task.rng)))
     waits = calls_checkpointing(script.read_text(errors="replace"))
     replayer = Replayer(task, channel, objects, waits, started, marked=True)
     session.install(replayer)
+    replayer.watch_seeding()
     marks = {str(Path(task.root, path)): found for path, found in task.marks.items()}
     try:
         marked_code.run_main(script, marks, replayer.marks)
     except SystemExit as leaving:
         if leaving.code not in (None, 0):
             raise ReplayError(f"the script called sys.exit({leaving.code!r})") from leaving
+    except Exception as error:
+        if not replayer.may_end_with(error):
+            raise
     replayer.script_ended()
 
 
@@ -140,10 +138,3 @@ def _abandon(task: ReplayTask) -> NoReturn:
     if task.claims is not None:
         shutil.rmtree(Path(task.claims).parent, ignore_errors=True)
     os._exit(1)
-
-
-def _start_rng(state: Mapping[str, Any]) -> None:
-    """Put generators from which nothing had been drawn when recording began into that state before the script runs."""
-    fresh = random_states.undrawn(state)
-    if fresh:
-        random_states.set_global_state({"python": random.getstate()} | {name: state[name] for name in fresh})

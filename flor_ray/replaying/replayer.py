@@ -10,10 +10,8 @@ process ends, without running the rest of the script.
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import os
-import pickle
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -22,7 +20,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-from flor_ray.analysis.source import read
 from flor_ray.environment import hardware
 from flor_ray.errors import ReplayError, UsageError
 from flor_ray.recording import script as scripts
@@ -30,10 +27,10 @@ from flor_ray.recording.context import Context, Role
 from flor_ray.recording.session import CheckpointOptions
 from flor_ray.records import LogRecord, Mismatch, Operator, Point, Segment, Variant
 from flor_ray.replaying import marked_code
+from flor_ray.replaying.first_call import FirstCall
 from flor_ray.replaying.guard import Observer
 from flor_ray.replaying.results import SegmentResult
 from flor_ray.replaying.task import Channel, Elements, ReplayTask
-from flor_ray.state import random_states
 from flor_ray.state.checkpoints import Capturer, LoadedState
 from flor_ray.state.frames import HeldLoops
 from flor_ray.state.selection import Chooser, LoopFrame
@@ -73,13 +70,14 @@ class Replayer:
         self._clock = started
         self._setup_seconds = 0.0
         self._main: LoopFrame | None = None
-        self._first_call = True
+        self._first_call = FirstCall(task, self._sources.remember)
         self._observer = Observer(self._capturer.known, self._warn)
         self._marked = marked  # the script runs with marks in it
         self._moved = False  # the state is no longer what the prefix left
         self._states_compared = 0
         self._read_seconds, self._read_bytes = 0.0, 0
         self._state_mismatch: Mismatch | None = None
+        self._entry_mismatch: Mismatch | None = None  # of what code before the main loop made
         self._hardware: dict[str, object] = {}
         self._left = False  # this epoch was left early, so the next one begins with its recorded end
         self._at_end = False  # the end of this epoch was restored, and only what reads that state is to run
@@ -109,6 +107,7 @@ class Replayer:
 
     def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]:
         self._held_loops.close_left()
+        self._look_for_first_call()
         scope = LoopFrame("main", frame, self._sources.names(frame), only_live=True)
         iterator = self._loop(name, iterable, scope)
         if scope.names.lines is not None:
@@ -121,6 +120,7 @@ class Replayer:
         self._begin_call()
         role = self._context.enter()
         if role is Role.MAIN:
+            self._first_call.must_be_made(self._warn)
             self._main = scope
             if self._task.checkpoints:
                 self._capturer.enter(scope)
@@ -135,6 +135,7 @@ class Replayer:
 
     def _main_loop(self, iterable: Iterable[T]) -> Iterator[T]:
         self._setup_seconds = self._lap()
+        self._compare_entry()
         elements = Elements(iterable)
         try:
             while (segment := self._segment) is not None:
@@ -254,6 +255,7 @@ class Replayer:
         role = self._context.enter_iteration(name)
         first = role is Role.MAIN and self._main is None
         if first:
+            self._first_call.must_be_made(self._warn)
             self._main = LoopFrame("main", frame, self._sources.iteration_names(frame), only_live=False)
             if self._task.checkpoints:
                 self._capturer.enter(self._main)
@@ -324,15 +326,15 @@ class Replayer:
 
     # state
 
-    def _is_worth_comparing(self, point: Point, epoch: int) -> bool:
-        """Whether reading the recorded state costs little beside what has led here."""
+    def _is_worth_comparing(self, point: Point, epoch: int, spent: float = 0.0) -> bool:
+        """Whether reading the recorded state costs little beside what has led here, and the seconds `spent` before."""
         size = self._task.sizes.get((epoch, point))
-        spent = time.perf_counter() - self._clock
+        spent += time.perf_counter() - self._clock
         return size is not None and size / _BYTES_PER_SECOND < max(_COMPARE_SHARE * spent, _COMPARE_SECONDS)
 
-    def _compare(self, point: Point, epoch: int, slot: str = "main") -> None:
+    def _compare(self, point: Point, epoch: int, slot: str = "main", spent: float = 0.0) -> None:
         """Is this the state that was recorded here?"""
-        if self._state_mismatch is not None or not self._is_worth_comparing(point, epoch):
+        if self._state_mismatch is not None or not self._is_worth_comparing(point, epoch, spent):
             return
         with self._reading(point, epoch):
             state = LoadedState.read(self._objects, self._task.checkpoints[epoch, point])
@@ -340,6 +342,14 @@ class Replayer:
         self._states_compared += 1
         if found is not None:
             self._state_mismatch = Mismatch(found.path, epoch, None, found.recorded, found.replayed)
+
+    def _compare_entry(self) -> None:
+        """Has the code before the main loop made what it made when recorded? Nothing else compares its values. Equality
+        proves nothing: data that the loop leaves alone need not be in checkpoints."""
+        if self._task.compares_entry and (0, Point.EPOCH_END) in self._task.checkpoints:
+            self._compare(Point.EPOCH_END, 0, spent=self._setup_seconds)
+            self._entry_mismatch, self._state_mismatch = self._state_mismatch, None
+            self._states_compared = 0
 
     def _refuse_if_moved(self, segment: Segment) -> None:
         if self._moved:
@@ -369,34 +379,16 @@ class Replayer:
         if self._ended and self._context.epoch is None:
             self._finish(exhausted=True)
             self._exit()
-        if not self._first_call:
-            return
-        self._first_call = False
-        self._hardware = hardware.here()  # at the same place as when recording
-        if self._task.rng is None:
-            return
-        recorded = pickle.loads(self._objects.get(self._task.rng))
-        current = random_states.global_state()
-        fresh = random_states.undrawn(recorded) & random_states.undrawn(current)  # another seed, and no harm done yet
-        same = random_states.same_global_state(recorded, {name: current[name] for name in current.keys() - fresh})
-        if not same and self._has_called_something():
-            self._warn(
-                "the script draws random numbers before its first flor call, from a generator that it does not seed: "
-                "data prepared before that may differ from the recorded run's"
-            )
-        random_states.set_global_state(recorded)
+        self._look_for_first_call()
 
-    def _has_called_something(self) -> bool:
-        """Whether the main script has called anything but us so far; imports alone prepare no data."""
-        frame = scripts.main_frame(sys._getframe(1))
-        if frame is None:
-            return True
-        tree = read(self._sources.remember(frame.f_code.co_filename)).tree
-        if tree is None:
-            return True
-        code = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-        before = [s for s in tree.body if (s.end_lineno or s.lineno) < frame.f_lineno and not isinstance(s, code)]
-        return any(isinstance(node, ast.Call) for statement in before for node in ast.walk(statement))
+    def watch_seeding(self) -> None:
+        """The script begins now: what it draws before it seeds the generator is another number in every run."""
+        self._first_call.watch_seeding(self._warn)
+
+    def _look_for_first_call(self) -> None:
+        if not self._first_call.is_made and self._first_call.is_this(sys._getframe(2)):
+            self._hardware = hardware.here()  # at the same place as when recording
+            self._first_call.put_back(self._objects, sys._getframe(2), self._warn)
 
     # segments
 
@@ -415,7 +407,7 @@ class Replayer:
             tuple(self._warnings),
             exhausted,
             self._states_compared,
-            self._state_mismatch,
+            self._state_mismatch or (self._entry_mismatch if outside else None),
             self._hardware,
             read_seconds=self._read_seconds,
             read_bytes=self._read_bytes,
@@ -429,8 +421,14 @@ class Replayer:
         self._segment = None if exhausted else self._channel.next()
         self._clock = time.perf_counter()
 
+    def may_end_with(self, error: BaseException) -> bool:
+        """Whether the script has come to where the recorded run ended, with this error."""
+        is_last = self._segment is not None and self._segment.suffix
+        return is_last and scripts.error_line(error) == self._task.error
+
     def script_ended(self) -> None:
         """The script has run to its end: what is still open is what runs to the end."""
+        self._first_call.must_be_made(self._warn)
         if self._main is None:
             self._setup_seconds = 0.0
         if self._segment is not None and self._segment.operator is Operator.DP_I and not self._ended:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from flor_ray.analysis.epoch_ends import Marking
-from flor_ray.analysis.marks import Marks
-from flor_ray.records import Checkpoint, Experiment, Point, Segment
+from flor_ray.analysis.marks import Marks, line_now
+from flor_ray.records import FIRST_CALL, Checkpoint, Experiment, Point, Segment
 from flor_ray.replaying.results import SegmentResult
 
 T = TypeVar("T")
@@ -27,6 +27,9 @@ class ReplayTask:
     args: Mapping[str, object]  # recorded values of flor.arg
     checkpoints: Mapping[tuple[int, Point], str]  # (epoch, point) -> key
     rng: str | None = None  # key of the random state when the run began
+    first_call: tuple[str, int] | None = None  # the call with which it began: path, line as it is now; None: not known
+    error: str | None = None  # with which the recorded run ended
+    compares_entry: bool = False  # values from before the main loop are wanted
     sys_path: tuple[str, ...] = ()  # as `environment.recorded_path` has it
     marks: Mapping[str, Marks] = field(default_factory=dict)  # by path, relative to root
     stops: Mapping[str, int] = field(default_factory=dict)  # feature -> line after which no epoch logs it any more
@@ -55,7 +58,18 @@ class ReplayTask:
             stops=marking.stops,
             sizes={(c.epoch, c.point): c.bytes for c in checkpoints},
             clocked=marking.clocked,
+            error=experiment.error,
         )
+
+
+def first_call(experiment: Experiment, before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, int] | None:
+    """Where the call stands with which a run began, in files that were `before` and are `now`; None: not known."""
+    place = experiment.environment.get(FIRST_CALL)
+    if not isinstance(place, list | tuple):
+        return None
+    path, line = place
+    found = line_now(before[path], now[path], line) if path in before and path in now else line
+    return None if found is None else (path, found)
 
 
 class Channel(Protocol):

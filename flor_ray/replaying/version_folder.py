@@ -12,6 +12,7 @@ from flor_ray.analysis.early_imports import Preload, preload
 from flor_ray.environment.surroundings import for_replay, path_of
 from flor_ray.replaying.job import VersionJob
 from flor_ray.replaying.sandbox import workspace
+from flor_ray.replaying.task import first_call
 from flor_ray.store.store import Store
 
 _MODULES = ("*.py", "*/__init__.py")
@@ -63,6 +64,8 @@ class VersionFolder:
             name: (source.data, source.mode)
             for name, source in store.sources(job.experiment.project, job.experiment.version).items()
         }
+        before = {name: files[name][0].decode("utf-8", "surrogateescape") for name in job.patches}
+        self.first_call = first_call(job.experiment, before, job.patches)
         for name, text in job.patches.items():
             files[name] = (text.encode("utf-8", "surrogateescape"), files[name][1])
         self.root.mkdir(parents=True)

@@ -158,6 +158,8 @@ class VersionProcess:
         return replace(
             ReplayTask.of(job.store_url, root, job.experiment, job.checkpoints, job.marking),
             original_root=job.original_root or root,
+            first_call=self._folder.first_call,
+            compares_entry=job.compares_entry,
             sys_path=path_of(job.experiment.environment),
             leave=job.leave,
             claims=self._claims,

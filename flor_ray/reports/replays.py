@@ -179,8 +179,9 @@ def describe_mismatch(mismatch: Mismatch, cause: str | None = None) -> str:
     place = ", ".join(f"{part} {at}" for part, at in parts if at is not None)
     if mismatch.of_state:
         variable = causes.variable_in_words(mismatch.name)
+        where = "the main loop's entry" if mismatch.epoch == 0 else place
         sentence = (
-            f"the state{f' at {place}' if place else ''} is not the recorded one: {variable} differs "
+            f"the state{f' at {where}' if where else ''} is not the recorded one: {variable} differs "
             f"(recorded: {recorded}; replayed: {replayed})"
         )
     else:

@@ -5,41 +5,47 @@ Loop-carried variables (`flor_ray.analysis.loops`) go into checkpoints by `read`
 
 from __future__ import annotations
 
-import ctypes
 import inspect
-import sys
 from collections.abc import Generator, Iterable, Mapping
 from types import FrameType
 from typing import Any
+
+from flor_ray.state import unbinding
 
 
 def read(frame: FrameType, names: Iterable[str]) -> dict[str, object]:
     """Values of `names` in the frame: its local variables, else its module's globals. Unbound names are left out."""
     found: dict[str, object] = {}
-    local = frame.f_locals
+    local, own = unbinding.local_variables(frame), _variables(frame)
     for name in sorted(names):
         if name in local:
             found[name] = local[name]
-        elif name in frame.f_globals:
+        elif name in frame.f_globals and name not in own:
             found[name] = frame.f_globals[name]
     return found
 
 
 def write(frame: FrameType, values: Mapping[str, object], remove: Iterable[str] = ()) -> None:
     """Bind `values` in the frame, and unbind the names in `remove`, so that a stale value can never be read."""
-    if frame.f_locals is frame.f_globals:
-        frame.f_globals.update(values)
+    local, shared = frame.f_locals, frame.f_globals
+    if not frame.f_code.co_flags & inspect.CO_OPTIMIZED:  # a module's or class's body, where names are in dictionaries
+        for name, value in values.items():
+            (local if name in local or name not in shared else shared)[name] = value
         for name in remove:
-            frame.f_globals.pop(name, None)
+            (local if name in local else shared).pop(name, None)
         return
-    slots = set(frame.f_code.co_varnames) | set(frame.f_code.co_cellvars) | set(frame.f_code.co_freevars)
-    local = frame.f_locals
-    for name, value in values.items():
-        (local if name in slots else frame.f_globals)[name] = value
-    for name in remove:
-        (local if name in slots else frame.f_globals).pop(name, None)
-    if sys.version_info < (3, 13):  # from 3.13 on, f_locals writes through by itself (PEP 667)
-        ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(1))
+    variables = _variables(frame)
+    unbinding.bind(frame, {name: value for name, value in values.items() if name in variables})
+    shared.update({name: value for name, value in values.items() if name not in variables})
+    unbinding.unbind(frame, variables.intersection(remove))
+    for name in set(remove) - variables:
+        shared.pop(name, None)
+
+
+def _variables(frame: FrameType) -> set[str]:
+    """Names that are variables of a function, bound or not: none of them is looked up in its module."""
+    code = frame.f_code
+    return {*code.co_varnames, *code.co_cellvars, *code.co_freevars} if code.co_flags & inspect.CO_OPTIMIZED else set()
 
 
 class HeldLoops:

@@ -5,13 +5,16 @@ torch and numpy are looked up in `sys.modules`: a script that does not use them 
 
 from __future__ import annotations
 
+import functools
 import pickle
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flor_ray import stored_names
+
+_TORCH_SEEDS = ("manual_seed", "seed", "set_rng_state")
 
 
 def global_state() -> dict[str, Any]:
@@ -41,6 +44,27 @@ def set_global_state(state: Mapping[str, Any]) -> None:
         if "cuda" in state and torch.cuda.is_available():
             states = [torch.frombuffer(bytearray(one), dtype=torch.uint8) for one in state["cuda"]]
             torch.cuda.set_rng_state_all(states[: torch.cuda.device_count()])
+
+
+def watch_seeding(seeds: Callable[[str], None]) -> None:
+    """Have `seeds` called before a global generator is given another seed or state, with its name in `global_state`."""
+    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    places: list[tuple[str, Any, str]] = [("python", random, "seed"), ("python", random, "setstate")]
+    if numpy is not None and hasattr(numpy, "random"):
+        places += [("numpy", numpy.random, "seed"), ("numpy", numpy.random, "set_state")]
+    if torch is not None and hasattr(torch, "get_rng_state"):
+        places += [("torch", module, name) for module in (torch, torch.random) for name in _TORCH_SEEDS]
+    for generator, module, name in places:
+        setattr(module, name, _told(generator, getattr(module, name), seeds))
+
+
+def _told(generator: str, function: Callable[..., Any], seeds: Callable[[str], None]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def seeding(*arguments: Any, **named: Any) -> Any:
+        seeds(generator)
+        return function(*arguments, **named)
+
+    return seeding
 
 
 def undrawn(state: Mapping[str, Any]) -> set[str]:

@@ -85,8 +85,8 @@ SOURCE_FILE_SCHEMA = pa.schema(
 
 RECORDED = "recorded"
 NO_LOGS = columns.table_of_rows([], LOG_FILE_SCHEMA)  # `empty_table` would import pandas
-# Bytes of a table in memory, up to which zstd is not used: it makes its own tables anew for each column, which takes
-# several times as long as reading a small one does, and makes no small file smaller.
+# Bytes of a table in memory, up to which neither zstd nor statistics are used. zstd makes its own tables anew for each
+# column, which takes several times as long as reading a small one does, and makes no small file smaller.
 _SMALL_BYTES = 1 << 18
 _TIMES = ("head_seconds", "inner_seconds", "tail_seconds")
 _POINT_ORDER = {Point.NESTED_EXIT: 0, Point.EPOCH_END: 1}
@@ -179,8 +179,13 @@ def mergeable(fragments: Iterable[Fragment]) -> list[list[Fragment]]:
 
 def to_bytes(table: pa.Table) -> bytes:
     """The table as a Parquet file."""
+    large = table.nbytes > _SMALL_BYTES
+    # Dictionaries of columns that hardly repeat are built in vain, and in small files cost more than they save.
+    repeat = [f.name for f in table.schema if f.type == SYMBOL or (large and f.type == pa.int64())]
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd" if table.nbytes > _SMALL_BYTES else "snappy")
+    pq.write_table(
+        table, sink, compression="zstd" if large else "snappy", use_dictionary=repeat, write_statistics=large
+    )
     return bytes(sink.getvalue().to_pybytes())
 
 
@@ -265,7 +270,9 @@ def only(table: pa.Table, names: Collection[str]) -> pa.Table:
         return table
     name = table["name"].chunk(0)
     wanted = np.array([text in names for text in name.dictionary.to_pylist()], bool)
-    return table if wanted.all() else table.filter(columns.mask(wanted[columns.codes_of(name)]))
+    if wanted.all():
+        return table
+    return columns.taken(table, np.flatnonzero(wanted[columns.codes_of(name)]))
 
 
 def _disjoint(parts: Sequence[Fragment]) -> bool:

@@ -365,7 +365,7 @@ def _typed(store: Store, records: _Records, source: Integers) -> Column:
     used = source[there]
     if not len(used):
         return Column(Kind.NUMBER, np.full(len(source), np.nan))
-    kinds = {records.types[code] for code in np.unique(records.type[used])}
+    kinds = {records.types[code] for code in np.flatnonzero(np.bincount(records.type[used]))}
     if "none" in kinds and len(kinds) > 1:
         kinds.discard("none")
         there[there] = records.type[used] != records.types.index("none")

@@ -66,7 +66,7 @@ class LoggedName:
 
     rows: pa.Table  # of the names that were asked for, as `Store.logs` has them
     names: frozenset[str]  # all, asked for or not
-    reports: list[KeptReport]  # as `Store.replay_reports` has them
+    reports: list[KeptReport]  # of replayed segments, by version, origin and segment
 
 
 class Store:
@@ -272,10 +272,6 @@ class Store:
         known = frozenset(name for _, (_, of_file, _) in found for name in of_file)
         return LoggedName(rows, known, _in_order((f, report) for f, (_, _, report) in found))
 
-    def replay_reports(self, project: str) -> list[KeptReport]:
-        """Reports of replayed segments, by version, origin and segment."""
-        return _in_order(self._each_log_file(project, None, self._report, lambda f: f.segment is not None))
-
     def names(self, project: str, versions: Iterable[str] | None = None) -> frozenset[str]:
         """Names of all that was logged. Rows are read only of files that an older flor_ray wrote."""
         found = self._each_log_file(project, versions, lambda _, file: file.names.keys())
@@ -299,7 +295,6 @@ class Store:
         project: str,
         versions: Iterable[str] | None,
         do: Callable[[Fragment, LogFile], T],
-        which: Callable[[Fragment], bool] = lambda fragment: True,
         with_rows: bool = False,
     ) -> list[tuple[Fragment, T]]:
         """`do` of each visible file of a project's (or some versions') F, in order of precedence. Unless `with_rows`
@@ -309,7 +304,7 @@ class Store:
 
         def read() -> list[tuple[Fragment, T]]:
             found = [f for f in self._fragments(folder) if only is None or f.folder.rpartition("/")[2] in only]
-            chosen = [fragment for fragment in fragments.visible(found) if which(fragment)]
+            chosen = fragments.visible(found)
 
             def one(fragment: Fragment) -> T:
                 return do(fragment, self._log_file(fragment.path, with_rows))

@@ -257,6 +257,35 @@ def test_nothing_is_known_of_phases_where_the_main_loops_own_time_is_not(script:
     assert phases_of("train.py", files).names_read_in_tail() is None
 
 
+@pytest.mark.parametrize(
+    ("sweep", "region"),
+    [
+        ("[train(lr) for lr in (1, 2)]", Region.WHOLE),
+        ("{lr: train(lr) for lr in (1, 2)}", Region.WHOLE),
+        ("{1 for lr in (1, 2) if train(lr)}", Region.WHOLE),
+        ("sum(train(a) for a in (1, 2))", Region.WHOLE),
+        ("(train(a) for a in (1, 2))", Region.WHOLE),
+        ("[a for b in (1, 2) for a in train(b)]", Region.WHOLE),
+        ("train(1) < 0 or train(2)", Region.WHOLE),
+        ("train(1) if ready else None", Region.INNER),
+        ("[1 for a in train(1)]", Region.INNER),  # what is gone through first is evaluated once
+    ],
+)
+def test_a_main_loop_may_be_entered_again_where_its_call_may_come_many_times(sweep: str, region: Region) -> None:
+    script = f"""
+import flor_ray as flor
+
+def train(lr):
+    for epoch in flor.loop("epoch", range(3)):
+        for step in flor.loop("step", range(3)):
+            flor.log("x", lr)
+    return [1]
+
+results = {sweep}
+"""
+    assert phases_of("train.py", {"train.py": script}).logged("x").region is region
+
+
 def test_recursion_round_the_main_loop_and_broken_files_are_on_the_safe_side() -> None:
     source = f"import flor_ray as flor\ndef f(n):\n    if n:\n        f(n - 1)\n    for e in flor.loop('e', a):\n        {log()}\nf(1)\n"
     assert "calls itself" in phases_of("train.py", {"train.py": source}).logged("x").why
@@ -426,6 +455,10 @@ COVERED = {
 }
 
 
+CALLED = (*3 * ["{}"], "[{} for _ in range(dice())]", "[coin() or {} for _ in range(dice())]", "coin() and {}")
+CALLED += ("any({} for _ in range(dice()))", "{{_: [{} for _ in range(dice())] for _ in range(dice())}}")
+
+
 class Program:
     """A random program of three files whose functions call those after them; every log has a name of its own."""
 
@@ -458,10 +491,9 @@ class Program:
 
         if kind == "call" and function < 5:
             called = self._random.randint(function, 4)
-            if self._home[called] == home:
-                return [f"f{called}()"]
-            if self._home[called] != "train":
-                return [f"{self._home[called]}.f{called}()"]
+            if self._home[called] in (home, "a", "b"):
+                call = f"f{called}()" if self._home[called] == home else f"{self._home[called]}.f{called}()"
+                return [self._random.choice(CALLED).format(call)]
         if kind == "if":
             return ["if coin():", *inner(), "else:", *inner()]
         if kind == "for":

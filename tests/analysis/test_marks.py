@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flor_ray.analysis.marks import Marks, Own, Reading, inserted_lines, marks_of, own_names
+from flor_ray.analysis.marks import Marks, Own, Reading, inserted_lines, line_now, marks_of, own_names
 from flor_ray.analysis.source import read
 
 READS = [
@@ -132,3 +132,11 @@ while True:
     assert marks_of(read(text), Own(), added) == Marks(
         hindsight=added, quiet=frozenset({4, 6}), loops=frozenset({2}), iterations=frozenset({10})
     )
+
+
+def test_a_line_is_found_again_where_others_were_added_or_replaced() -> None:
+    before = "a()\nb()\nc()\n"
+    assert [line_now(before, "new\na()\nnew\nb()\nc()\n", line) for line in (1, 2, 3)] == [2, 4, 5]
+    assert [line_now(before, "a()\nx = b()\nnew\nc()\n", line) for line in (1, 2, 3)] == [1, None, 4]
+    assert line_now("a()\na()\n", "new\na()\na()\n", 2) == 3
+    assert line_now(before, before, 9) is None

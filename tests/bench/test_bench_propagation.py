@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import difflib
-import importlib
 import json
 import random
 import subprocess
@@ -16,10 +15,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.bench_modules import BENCH, bench_module
+
 if TYPE_CHECKING:
     from types import ModuleType
 
-BENCH = Path(__file__).parents[2] / "bench"
 SCRIPT = """\
 import torch
 
@@ -35,13 +35,9 @@ WITHOUT = SCRIPT.replace("    loss = train(model)\n", "")
 
 @pytest.fixture(scope="module")
 def bench() -> Any:
-    """The modules of bench/propagating by name; the folder is importable as it is for the scripts in bench."""
-    sys.path.insert(0, str(BENCH))
-    try:
-        names = ("baselines", "cases", "edits", "figure", "drafts", "histories", "measuring", "scoring", "synthetic")
-        yield _Modules({name: importlib.import_module(f"propagating.{name}") for name in names})
-    finally:
-        sys.path.remove(str(BENCH))
+    """The modules of bench/propagating by name."""
+    names = ("baselines", "cases", "edits", "figure", "drafts", "histories", "measuring", "scoring", "synthetic")
+    return _Modules({name: bench_module(f"propagating.{name}") for name in names})
 
 
 class _Modules:

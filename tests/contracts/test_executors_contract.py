@@ -176,7 +176,7 @@ def test_a_segment_that_is_cancelled_is_left_and_writes_nothing(executor: Execut
     cancelled = until(executor, SegmentCancelled)[-1]
     assert (cancelled.worker, cancelled.segment) == ("worker-0", work.segment)
     lab = Lab(Path(work.job.original_root))
-    assert "replay-cancelled" not in {kept.origin for kept in lab.project.store.replay_reports(lab.project.name)}
+    assert "replay-cancelled" not in {kept.origin for kept in lab.project.store.logged(lab.project.name, []).reports}
 
 
 def test_a_worker_says_what_its_class_takes_before_it_runs_what_comes_next(
@@ -224,7 +224,7 @@ def test_close_ends_what_runs_and_removes_its_files(kind: str, works: dict[str, 
         assert time.monotonic() < deadline, "something of it still runs"
         time.sleep(0.1)
     lab = Lab(Path(work.job.original_root))
-    assert "replay-closed" not in {kept.origin for kept in lab.project.store.replay_reports(lab.project.name)}
+    assert "replay-closed" not in {kept.origin for kept in lab.project.store.logged(lab.project.name, []).reports}
 
 
 @pytest.mark.parametrize("kind", WITH_PROCESSES, indirect=True)

@@ -171,7 +171,7 @@ def test_a_store_that_nobody_wrote_to_is_empty(url: str) -> None:
     assert store.projects() == ()
     assert store.experiments("digits") == ()
     assert store.logs("digits").num_rows == 0
-    assert store.replay_reports("digits") == []
+    assert store.logged("digits", []).reports == []
     assert store.checkpoints("digits", A) == ()
     assert store.known_sources("digits", A) == {}
     assert store.files.list() == []
@@ -233,7 +233,7 @@ def test_a_segment_that_is_replayed_again_replaces_itself(url: str) -> None:
         )
     store.write_replay("digits", A, "replay-1", "dp_i-000001-000003", [], replace(REPORT, rows=0))
     assert values(store, "number") == [(2.0,)]
-    assert store.replay_reports("digits") == [
+    assert store.logged("digits", []).reports == [
         KeptReport("replay-1", "dp-000000-000000", replace(REPORT, run_seconds=2.0)),
         KeptReport("replay-1", "dp_i-000001-000003", replace(REPORT, rows=0)),
     ]

@@ -36,8 +36,7 @@ from flor_ray.replaying import marked_code
 from flor_ray.replaying.replayer import Replayer
 from flor_ray.replaying.results import SegmentResult
 from flor_ray.replaying.task import ReplayTask
-from flor_ray.state import modes
-from flor_ray.state import random_states as rng
+from flor_ray.state import modes, random_states
 from flor_ray.state.snapshots import SnapshotWriter
 from flor_ray.store.files import Files
 from flor_ray.store.objects import Objects
@@ -103,11 +102,11 @@ class _Recorder(Recorder):
     rng: Mapping[str, Any] = {}
 
     def _confirm(self) -> None:
-        self.rng = self.rng or rng.global_state()
+        self.rng = self.rng or random_states.global_state()
         super()._confirm()
 
     def add_targets(self, targets: Mapping[str, Any], options: CheckpointOptions) -> None:
-        self.rng = self.rng or rng.global_state()
+        self.rng = self.rng or random_states.global_state()
         super().add_targets(targets, replace(options, overhead=1.0))
 
 
@@ -150,7 +149,7 @@ class StateLab:
         path.write_text(text)
         memory = _Memory(self.objects)
         experiment = Experiment("p", VERSION, None, "train.py", "", time.time(), None, Status.RUNNING)
-        before = rng.global_state()
+        before = random_states.global_state()
         surroundings = RunSurroundings(self.root, text, script.users_code(self.root))
         waits = calls_checkpointing(text)
         recorder = _Recorder(experiment, cast(Journal, memory), self.root, surroundings, waits=waits)
@@ -196,7 +195,9 @@ class StateLab:
         )
         added, ends = inserted_lines(run.text, text), frozenset((stops or {}).values())
         marks = marks_of(read(text), own_names({"train.py": text}), added, ends, at_end)
-        rng.set_global_state(run.before)  # else data prepared before the first call would differ, and be reported
+        random_states.set_global_state(
+            run.before
+        )  # else data prepared before the first call would differ, and be reported
         waits = calls_checkpointing(text)
         replayer = _InProcess(task, channel, self.objects, waits, time.perf_counter(), marked=True)
         with _as_session(replayer), contextlib.suppress(_Left):

@@ -56,7 +56,7 @@ def judged(lab: Lab, text: str) -> Any:
 
 
 def test_a_replay_that_computes_what_was_recorded_is_exact_and_says_how_much_was_compared(lab: Lab) -> None:
-    lab.record(script())
+    lab.record_forked(script())
     found, said, prepared, outcome = judged(lab, script())
     assert found["verdict"] == "exact"
     assert found["compared"] >= 1
@@ -71,7 +71,7 @@ def test_a_changed_data_file_is_named_before_and_after(lab: Lab) -> None:
     before = "def rate(step):\n    return float(open('data/rates.txt').readlines()[step])"
     lab.write(".gitignore", "data/\n")
     lab.write("data/rates.txt", "1.5\n2.5\n3.5\n")
-    lab.record(script("rate(step)", before))
+    lab.record_forked(script("rate(step)", before))
     (file,) = inputs.recorded(lab.experiments()[-1].environment)
     assert (file.path, file.bytes) == ("data/rates.txt", 12)
     lab.write("data/rates.txt", "1.5\n2.5\n9.5\n")
@@ -92,7 +92,7 @@ def test_a_changed_data_file_is_told_although_all_that_was_recorded_is_computed_
     before = 'label = open("label.txt").read()\nrandom.seed(1)'
     lab.write(".gitignore", "label.txt\n")
     lab.write("label.txt", "a")
-    lab.record(script(before=before))
+    lab.record_forked(script(before=before))
     lab.write("label.txt", "b")
     found, said, _, outcome = judged(lab, script(before=before))
     assert (found["verdict"], found["cause"], found["mismatch"]) == ("unverified", "label.txt has changed", None)
@@ -107,7 +107,7 @@ def test_a_missing_data_file_is_named(lab: Lab) -> None:
     before = 'rate = float(open("rate.txt").read()) if os.path.exists("rate.txt") else 7.0'
     lab.write(".gitignore", "rate.txt\n")
     path = lab.write("rate.txt", "1.5")
-    lab.record(script("rate", before))
+    lab.record_forked(script("rate", before))
     path.unlink()
     found, _, prepared, _ = judged(lab, script("rate", before))
     assert any(note.startswith("rate.txt is missing since version") for note in prepared.notes)
@@ -119,7 +119,7 @@ def test_a_file_that_was_only_touched_or_belongs_to_the_version_is_not_told(lab:
     lab.write(".gitignore", "rate.txt\n")
     path = lab.write("rate.txt", "1.5")
     lab.write("own.txt", "2.5")
-    lab.record(script("rate", before))
+    lab.record_forked(script("rate", before))
     assert [file.path for file in inputs.recorded(lab.experiments()[-1].environment)] == ["rate.txt"]
     path.write_text("1.5")
     lab.write("own.txt", "9.5")
@@ -140,7 +140,7 @@ open("state.txt", "w").write("0")
 
 
 def test_a_counter_in_a_file_that_the_script_rewrites_is_named(lab: Lab) -> None:
-    lab.record(script("bump()", COUNTER))
+    lab.record_forked(script("bump()", COUNTER))
     assert inputs.rewritten(lab.experiments()[-1].environment) == ("state.txt",)
     found, _, _, _ = judged(lab, script("bump()", COUNTER))
     assert found["verdict"] == "diverged"
@@ -155,7 +155,7 @@ def test_a_counter_in_the_environment_is_state(lab: Lab) -> None:
             '    return int(os.environ["STEPS_DONE"])',
         )
     )
-    lab.record(script("bump()", before))
+    lab.record_forked(script("bump()", before))
     found, said, _, _ = judged(lab, script("bump()", before))
     assert (found["verdict"], said) == ("exact", [])
 
@@ -163,7 +163,7 @@ def test_a_counter_in_the_environment_is_state(lab: Lab) -> None:
 def test_a_feature_that_depends_on_the_clock_is_no_divergence_and_is_said_to_be_measured_anew(lab: Lab) -> None:
     text = script(before="random.seed(1)\nbegan = time.time()")
     text = text.replace("        total +=", '        flor.log("seconds", time.time() - began)\n        total +=')
-    lab.record(text)
+    lab.record_forked(text)
     added = (
         with_inner_statement(text)
         .replace("part", "minutes")
@@ -180,7 +180,7 @@ def test_a_feature_that_depends_on_the_clock_is_no_divergence_and_is_said_to_be_
 
 
 def test_a_segment_that_only_restores_a_state_is_unverified_and_needs_no_warning(lab: Lab) -> None:
-    lab.record(script())
+    lab.record_forked(script())
     lab.write("train.py", script() + '    flor.log("twice", total * 2)\n')
     _, outcome = lab.replay(["twice"], "epoch == 3")
     (report,) = outcome.reports
@@ -196,7 +196,7 @@ def test_by_hand_the_verdict_and_its_cause_are_told(lab: Lab) -> None:
     before = 'rate = float(open("rate.txt").read())'
     lab.write(".gitignore", "rate.txt\n")
     lab.write("rate.txt", "1.5")
-    lab.record(script("rate", before))
+    lab.record_forked(script("rate", before))
     lab.write("rate.txt", "2.25")
     done = lab.python("train.py", "--replay_flor", "1/2")
     told = " ".join(done.stderr.split())

@@ -66,7 +66,7 @@ MOMENTS = {
 def test_whatever_step_of_recording_a_kill_comes_before_other_versions_are_answered(lab: Lab, moment: str) -> None:
     """A kill at a known place, one for each thing that recording does outside of the script."""
     module, name = MOMENTS[moment]
-    whole = lab.record(TINY, "--flor", "whole")
+    whole = lab.record_forked(TINY, "--flor", "whole")
     lab.write("train.py", STOPPED.format(module=module, name=name) + TINY)
     lab.git("add", "train.py")
     before = lab.git("--no-optional-locks", "status", "--porcelain"), (lab.root / ".git/index").read_bytes()
@@ -80,7 +80,7 @@ def test_whatever_step_of_recording_a_kill_comes_before_other_versions_are_answe
         assert runs["killed"].status is (Status.FINISHED if ended else Status.CRASHED)
         values = [value for *_, value in lab.values("total", runs["killed"].version)]
         assert values == ([1, 3] if ended or moment == "before its end is written" else values[:0])
-    again = lab.record(TINY, "--flor", "again")
+    again = lab.record_forked(TINY, "--flor", "again")
     assert again.status is Status.FINISHED
     lab.write("train.py", TINY.replace("    flor.log", '    flor.log("twice", 2 * total)\n    flor.log'))
     _, outcome = lab.replay(["twice"], "run in ['whole', 'again']")

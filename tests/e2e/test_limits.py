@@ -50,7 +50,7 @@ BAD_EPOCH = 2
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     lab = Lab(tmp_path_factory.mktemp("limits") / "project")
-    lab.record(SCRIPT)
+    lab.record_forked(SCRIPT)
     return lab
 
 

@@ -167,7 +167,7 @@ def test_its_pins_calibrations_timelines_and_reports_are_read(old: Lab) -> None:
     kept_reports = [
         segment_reports.to_plain(one.report)
         | {"version": one.report.segment.version, "origin": one.origin, "segment": one.segment_id}
-        for one in old.project.store.replay_reports(name)
+        for one in old.project.store.logged(name, []).reports
     ]
     assert as_plain(kept_reports) == EXPECTED["reports"]
     assert EXPECTED["pins"]

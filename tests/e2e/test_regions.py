@@ -129,7 +129,7 @@ def with_statements(files: dict[str, str]) -> dict[str, str]:
 def record(lab: Lab, files: dict[str, str]) -> None:
     for path, text in files.items():
         lab.write(path, text)
-    lab.record(SCRIPT)
+    lab.record_forked(SCRIPT, torch=True)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from flor_ray import pipeline
 from flor_ray.errors import BadWhere, FlorWarning, NothingRecorded, UnknownFeature
-from flor_ray.records import Operator, Variant
+from flor_ray.records import Fidelity, Operator, Variant
 from flor_ray.reports import replays
 from tests.conftest import Lab
 
@@ -68,7 +68,7 @@ NAMES = ("prefix", "head", "inner", "tail", "suffix")
 def test_a_feature_is_replayed_with_the_cheapest_operator(
     lab: Lab, name: str, operator: Operator, variant: Variant | None
 ) -> None:
-    lab.record(SCRIPT)
+    lab.record_forked(SCRIPT)
     lab.write("train.py", HINDSIGHT)
     prepared, outcome = lab.replay([name])
     assert {cost.segment.operator for cost in prepared.costs} == {operator}
@@ -94,7 +94,7 @@ def test_a_feature_is_replayed_with_the_cheapest_operator(
 
 
 def test_all_names_at_once_and_then_nothing_is_left_to_do(lab: Lab) -> None:
-    lab.record(SCRIPT)
+    lab.record_forked(SCRIPT)
     lab.write("train.py", HINDSIGHT)
     _, outcome = lab.replay(NAMES)
     assert outcome.failures == []
@@ -109,8 +109,8 @@ def test_all_names_at_once_and_then_nothing_is_left_to_do(lab: Lab) -> None:
 
 
 def test_where_restricts_versions_and_epochs(lab: Lab) -> None:
-    lab.record(SCRIPT, "--flor", "slow", "--kwargs", "rate=1")
-    fast = lab.record(SCRIPT, "--flor", "fast", "--kwargs", "rate=50")
+    lab.record_forked(SCRIPT, "--flor", "slow", "--kwargs", "rate=1")
+    fast = lab.record_forked(SCRIPT, "--flor", "fast", "--kwargs", "rate=50")
     lab.write("train.py", HINDSIGHT)
     lab.replay(["tail"], "rate > 10 and epoch >= 3")
     frame = lab.frame("tail")
@@ -173,8 +173,8 @@ def shadow(lab: Lab) -> str:
 
 
 def test_a_script_that_fails_on_replay_is_told_and_other_versions_are_answered(lab: Lab) -> None:
-    bad = lab.record(SCRIPT.replace("best = 0\n", "best = 0\nextra = None\n"), "--flor", "bad")
-    good = lab.record(SCRIPT.replace("best = 0\n", "best = 0\nextra = 1\n"), "--flor", "good")
+    bad = lab.record_forked(SCRIPT.replace("best = 0\n", "best = 0\nextra = None\n"), "--flor", "bad")
+    good = lab.record_forked(SCRIPT.replace("best = 0\n", "best = 0\nextra = 1\n"), "--flor", "good")
     text = SCRIPT.replace("best = 0\n", "best = 0\nextra = 1\n")
     lab.write("train.py", with_statement(text, '    flor.log("best", best)', 'flor.log("sum", extra + best)'))
     _, outcome = lab.replay(["sum"])
@@ -185,7 +185,7 @@ def test_a_script_that_fails_on_replay_is_told_and_other_versions_are_answered(l
 
 
 def test_the_command_line_says_what_failed_and_exits_with_1(lab: Lab) -> None:
-    lab.record(SCRIPT)
+    lab.record_forked(SCRIPT)
     lab.write("train.py", with_statement(SCRIPT, '    flor.log("best", best)', 'flor.log("broken", best / 0)'))
     done = lab.cli("replay", "broken", "--workers", "1", "--yes")
     assert done.returncode == 1
@@ -194,7 +194,7 @@ def test_the_command_line_says_what_failed_and_exits_with_1(lab: Lab) -> None:
 
 
 def test_a_lost_checkpoint_is_told_and_replay_starts_further_back(lab: Lab) -> None:
-    run = lab.record(SCRIPT)
+    run = lab.record_forked(SCRIPT)
     store = lab.project.store
     for checkpoint in store.checkpoints(run.project, run.version):
         if checkpoint.epoch == 2:
@@ -208,7 +208,7 @@ def test_a_lost_checkpoint_is_told_and_replay_starts_further_back(lab: Lab) -> N
 
 
 def test_a_corrupt_checkpoint_fails_its_segment_with_what_to_do(lab: Lab) -> None:
-    run = lab.record(SCRIPT)
+    run = lab.record_forked(SCRIPT)
     store = lab.project.store
     keys = {c.key for c in store.checkpoints(run.project, run.version) if c.epoch == 2}
     for path in (lab.root / ".flor/objects").rglob("*"):
@@ -222,7 +222,7 @@ def test_a_corrupt_checkpoint_fails_its_segment_with_what_to_do(lab: Lab) -> Non
 
 def test_a_run_without_checkpoints_is_replayed_whole(lab: Lab) -> None:
     text = SCRIPT.replace("flor.checkpointing(state=state)\n", "")
-    lab.record(text)
+    lab.record_forked(text)
     lab.write("train.py", with_statement(text, '    flor.log("best", best)', 'flor.log("twice", 2 * best)'))
     prepared, outcome = lab.replay(["twice"])
     assert [cost.segment.restore for cost in prepared.costs] == [None]
@@ -254,7 +254,7 @@ def test_a_changed_program_is_noticed_because_recorded_values_are_computed_again
     text = SCRIPT.replace("rate = flor", 'scale = float(open("data.txt").read())\nrate = flor').replace(
         "noise += random.random()", "noise += scale * random.random()"
     )
-    lab.record(text)
+    lab.record_forked(text)
     lab.write("data.txt", "2.0")
     lab.write(
         "train.py", with_statement(text, '        flor.log("weight", state["weight"])', 'flor.log("noise", noise)')
@@ -273,7 +273,7 @@ def test_an_unseeded_script_that_draws_before_its_first_call_is_told_apart(lab: 
     text = SCRIPT.replace(
         "import flor_ray as flor\n", "import flor_ray as flor\n\nsplit = random.sample(range(1000), 10)\n"
     )
-    lab.record(text)
+    lab.record_forked(text)
     lab.write("train.py", with_statement(text, "best = 0", 'flor.log("split", split)'))
     _, outcome = lab.replay(["split"])
     assert [warning for report in outcome.reports for warning in report.warnings] == [
@@ -290,7 +290,7 @@ def test_an_unseeded_script_that_draws_before_its_first_call_is_told_apart(lab: 
     ],
 )
 def test_by_hand_replays_todays_code_on_the_newest_run(lab: Lab, part: str, message: str) -> None:
-    lab.record(SCRIPT)
+    lab.record_forked(SCRIPT)
     lab.write("train.py", with_statement(SCRIPT, '    flor.log("best", best)', 'flor.log("twice", 2 * best)'))
     done = lab.python("train.py", "--replay_flor", part)
     assert message in done.stderr.replace("\n", " ")
@@ -300,7 +300,7 @@ def test_by_hand_replays_todays_code_on_the_newest_run(lab: Lab, part: str, mess
 
 
 def test_by_hand_a_part_restores_the_nested_loops_exit_where_nothing_in_it_is_lacking(lab: Lab) -> None:
-    lab.record(SCRIPT)
+    lab.record_forked(SCRIPT)
     noisy = SCRIPT.replace(
         "        noise += random.random()", "        print('step')\n        noise += random.random()"
     )
@@ -316,7 +316,7 @@ def test_by_hand_a_part_restores_the_nested_loops_exit_where_nothing_in_it_is_la
 
 
 def test_by_hand_without_a_part_answers_what_is_outside_the_main_loop(lab: Lab) -> None:
-    lab.record(SCRIPT)
+    lab.record_forked(SCRIPT)
     lab.write("train.py", HINDSIGHT)
     lab.python("train.py", "--replay_flor")
     assert lab.values("prefix") == [(None, None, 0, 20)]
@@ -327,7 +327,7 @@ def test_by_hand_without_a_part_answers_what_is_outside_the_main_loop(lab: Lab) 
 def test_what_cannot_be_asked_is_one_clear_error(lab: Lab) -> None:
     with pytest.raises(NothingRecorded, match="No version of project 'project' is recorded"):
         lab.prepare(["tail"])
-    lab.record(SCRIPT)
+    lab.record_forked(SCRIPT)
     with pytest.raises(UnknownFeature, match=r"Did you mean 'weight'\?"):
         lab.prepare(["wieght"])
     with pytest.raises(BadWhere, match="there is no column 'acuracy'"):
@@ -337,8 +337,8 @@ def test_what_cannot_be_asked_is_one_clear_error(lab: Lab) -> None:
 
 
 def test_a_version_that_ran_another_script_is_refused_with_the_reason(lab: Lab) -> None:
-    other = lab.record("import flor_ray as flor\nflor.log('x', 1)\n", script="other.py")
-    lab.record(SCRIPT)
+    other = lab.record_forked("import flor_ray as flor\nflor.log('x', 1)\n", script="other.py")
+    lab.record_forked(SCRIPT)
     lab.write("train.py", HINDSIGHT)
     prepared = lab.prepare(["tail"])
     assert [(version, name) for version, name, _ in prepared.refusals] == [(other.version, "tail")]
@@ -346,7 +346,7 @@ def test_a_version_that_ran_another_script_is_refused_with_the_reason(lab: Lab) 
 
 
 def test_a_conditional_statement_is_not_replayed_for_ever(lab: Lab) -> None:
-    lab.record(SCRIPT)
+    lab.record_forked(SCRIPT)
     lab.write(
         "train.py",
         SCRIPT.replace(
@@ -392,3 +392,44 @@ def test_what_depends_on_a_variable_that_no_checkpoint_could_keep_is_marked(lab:
         frame = lab.frame("words", "twice")
     assert frame.attrs["doubtful"] == {version: ["words"]}
     assert lab.values("twice") == [(3, None, 0, 12)]
+
+
+SWEEP = """
+import flor_ray as flor
+
+TABLE = {}
+
+
+def trained(name):
+    def keep(function):
+        TABLE[name] = function
+        return function
+    return keep
+
+
+@trained("sgd")
+def train(rate):
+    total = 0
+    flor.checkpointing(note=[rate])
+    for epoch in flor.loop("epoch", range(2)):
+        total += rate * epoch
+        flor.log("total", total)
+    if rate > 2:
+        raise ValueError("too large")
+
+
+for rate in range(1, 5):
+    TABLE["sgd"](rate)
+"""
+
+
+def test_each_entry_of_the_main_loop_is_replayed_up_to_where_the_run_failed(lab: Lab) -> None:
+    lab.write("train.py", SWEEP)
+    assert "too large" in lab.python("train.py", check=False).stderr
+    lab.write("train.py", with_statement(SWEEP, '        flor.log("total", total)', 'flor.log("twice", 2 * total)'))
+    prepared, outcome = lab.replay(["twice"], "epoch == 1")
+    assert [cost.segment.operator for cost in prepared.costs] == [Operator.DP_STAR]
+    assert outcome.failures == []
+    assert lab.values("twice") == [(e, s, i, 2 * v) for e, s, i, v in lab.values("total")]
+    assert len(lab.values("twice")) == 6
+    assert [report.verdict for report in outcome.reports] == [Fidelity.EXACT]

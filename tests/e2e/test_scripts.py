@@ -6,45 +6,36 @@ the loops, in helper functions and in other files, and some of them draw random 
 
 from __future__ import annotations
 
-import importlib
 import queue
-import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from flor_ray.cluster.worker import Worker
+from tests.bench_modules import bench_module, bench_repository
+from tests.conftest import warm_servers
 
-BENCH = Path(__file__).parent.parent.parent / "bench"
 NAMES = ("mlp", "cnn", "language_model", "gan", "ppo", "schedule")
-
-
-def module(name: str) -> ModuleType:
-    """A module of bench/replaying, importable as it is for the scripts in bench."""
-    sys.path.insert(0, str(BENCH))
-    try:
-        return importlib.import_module(f"replaying.{name}")
-    finally:
-        sys.path.remove(str(BENCH))
 
 
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Any]]]:
     """What became of each script, two at a time. Replays of each of the two have one worker, and so one warm server."""
-    cases, exactness = module("cases"), module("exactness")
+    cases, exactness = bench_module("replaying.cases"), bench_module("replaying.exactness")
     folder = tmp_path_factory.mktemp("scripts")
     workers: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-    for _ in range(2):
-        workers.put(Worker())
+    for servers in warm_servers():
+        workers.put(Worker(servers=servers))
 
     def check(case: Any) -> Any:
         worker = workers.get()  # two threads, two workers: there always is one
         try:
-            fidelity = exactness.Fidelity(case, folder / case.name, case.tiny, worker)
+            plain = bench_repository(folder / case.name / "plain", worker)
+            truth = bench_repository(folder / case.name / "truth")
+            fidelity = exactness.Fidelity(case, plain, truth, case.tiny)
             fidelity.record()
             return fidelity.check(tuple(cases.Group))
         finally:
@@ -69,11 +60,11 @@ def test_a_real_script_is_replayed_bit_for_bit_in_any_order_and_from_the_middle(
 
 
 def test_every_script_is_tested() -> None:
-    assert tuple(case.name for case in module("cases").CASES) == NAMES
+    assert tuple(case.name for case in bench_module("replaying.cases").CASES) == NAMES
 
 
 def test_statements_are_written_after_the_one_line_that_is_meant() -> None:
-    insert = module("cases").insert
+    insert = bench_module("replaying.cases").insert
     assert insert("a\nfor x in y:\n    b\n", "    b", ["c", "d"]) == "a\nfor x in y:\n    b\n    c\n    d\n"
     assert insert("a\nb\n", "a", ["c"]) == "a\nc\nb\n"
     assert insert("a\n", "", ["b"]) == "a\nb\n"
@@ -83,10 +74,10 @@ def test_statements_are_written_after_the_one_line_that_is_meant() -> None:
 
 @pytest.mark.parametrize("index", range(3))
 def test_a_planted_divergence_is_detected(tmp_path: Path, index: int) -> None:
-    planted = module("planted")
-    worker = Worker()
+    planted = bench_module("replaying.planted")
+    worker = Worker(servers=warm_servers()[0])
     try:
-        noticed = planted.notice(planted.PLANTED[index], tmp_path, worker)
+        noticed = planted.notice(planted.PLANTED[index], bench_repository(tmp_path / "project", worker))
     finally:
         worker.close()
     assert noticed.is_detected

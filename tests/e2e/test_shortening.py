@@ -36,7 +36,7 @@ STATEMENT = """        flor.log("seen", (epoch, step, state["weight"]))
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     lab = Lab(tmp_path_factory.mktemp("shortening") / "project")
-    lab.record(SCRIPT.replace("SECONDS", "0"))
+    lab.record_forked(SCRIPT.replace("SECONDS", "0"))
     return lab
 
 
@@ -143,7 +143,7 @@ def test_a_cancelled_segment_ends_soon_and_writes_nothing(
     workers[0].cancel(segment)
     assert isinstance(running.end(), Cancelled)
     assert time.monotonic() - began < 10
-    reports = recorded.project.store.replay_reports(recorded.project.name)
+    reports = recorded.project.store.logged(recorded.project.name, []).reports
     assert "replay-cancelled" not in {kept.origin for kept in reports}
     # It is of use again, with a new process.
     assert workers[0].run(job(recorded, 0), segment).rows == EPOCHS * 2

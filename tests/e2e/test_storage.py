@@ -55,7 +55,7 @@ def objects(lab: Lab) -> int:
 
 
 def test_a_version_with_only_its_last_checkpoint_is_replayed_to_the_same_values(lab: Lab) -> None:
-    lab.record(SCRIPT, "--flor", "thinned")
+    lab.record_forked(SCRIPT, "--flor", "thinned")
     thinned = lab.experiments()[0].version
     lab.write("train.py", HINDSIGHT)
     lab.replay(["inner", "tail"])
@@ -76,7 +76,7 @@ def test_a_version_with_only_its_last_checkpoint_is_replayed_to_the_same_values(
 
 
 def test_a_gc_without_anything_else_to_do_deletes_half_written_files_and_says_so(lab: Lab) -> None:
-    lab.record(SCRIPT)
+    lab.record_forked(SCRIPT)
     left = lab.root / ".flor/objects/.tmp-1-2-3"
     left.write_bytes(b"ha")
     os.utime(left, (1e9, 1e9))
@@ -88,7 +88,7 @@ def test_a_gc_without_anything_else_to_do_deletes_half_written_files_and_says_so
 
 
 def test_gc_asks_and_no_means_no(lab: Lab) -> None:
-    lab.record(SCRIPT)
+    lab.record_forked(SCRIPT)
     done = lab.cli("gc", "--keep", "last", "--grace", "0")
     assert done.returncode == 130
     assert re.search(r"Drops 10 of 13 checkpoints.*Delete that\? It cannot be undone", done.stdout, re.DOTALL)
@@ -96,7 +96,7 @@ def test_gc_asks_and_no_means_no(lab: Lab) -> None:
 
 
 def test_within_the_grace_checkpoints_go_and_their_objects_stay(lab: Lab) -> None:
-    lab.record(SCRIPT)
+    lab.record_forked(SCRIPT)
     count = objects(lab)
     done = lab.cli("gc", "--keep", "last", "--yes", check=True).stdout
     assert re.search(r"Left for a later gc: \d+ objects of [\d.]+ k?B that will be unneeded then", done)
@@ -132,7 +132,7 @@ def test_what_a_killed_run_left_behind_goes_and_its_checkpoints_stay(lab: Lab) -
 
 
 def test_ctrl_c_says_what_was_done_and_the_next_gc_does_the_rest(lab: Lab) -> None:
-    lab.record(SCRIPT)
+    lab.record_forked(SCRIPT)
     store = lab.project.store
     for number in range(3000):
         store.objects.put(f"{number}".encode())
@@ -163,8 +163,8 @@ def test_ctrl_c_says_what_was_done_and_the_next_gc_does_the_rest(lab: Lab) -> No
 
 
 def test_storage_prints_a_row_per_version_and_json_with_bytes(lab: Lab) -> None:
-    first = lab.record(SCRIPT, "--flor", "one")
-    lab.record(SCRIPT, "--flor", "two")
+    first = lab.record_forked(SCRIPT, "--flor", "one")
+    lab.record_forked(SCRIPT, "--flor", "two")
     lab.project.store.objects.put(b"lost")
     printed = lab.cli("storage", check=True).stdout
     assert re.search(rf"{first.version[:8]} +one +6 +13 +[\d.]+ kB +[\d.]+ kB +[\d.]+ k?B +[\d.]+ kB", printed)
@@ -182,7 +182,7 @@ def test_storage_prints_a_row_per_version_and_json_with_bytes(lab: Lab) -> None:
 
 
 def test_damage_is_named_by_both_and_gc_deletes_nothing(lab: Lab) -> None:
-    version = lab.record(SCRIPT).version
+    version = lab.record_forked(SCRIPT).version
     key = lab.project.store.checkpoints(lab.project.name, version)[3].key
     (lab.root / ".flor/objects" / key[:2] / key[2:]).unlink()
     count = objects(lab)
@@ -198,7 +198,7 @@ def test_damage_is_named_by_both_and_gc_deletes_nothing(lab: Lab) -> None:
 
 @pytest.mark.parametrize(("words", "said"), [(["--keep", "best"], "every:N"), (["--grace", "1x"], "12h, 1d or 2w")])
 def test_a_wrong_option_is_answered_with_the_right_ones(lab: Lab, words: list[str], said: str) -> None:
-    lab.record(SCRIPT)
+    lab.record_forked(SCRIPT)
     done = lab.cli("gc", *words)
     assert done.returncode == 2
     assert said in done.stderr

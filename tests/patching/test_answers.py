@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flor_ray import propagation
-from flor_ray.patching import answers as propagations
+from flor_ray.patching import answers
 from flor_ray.patching.answers import Propagations, from_bytes, to_bytes
 from flor_ray.patching.donors import Revision, find_donors
 from flor_ray.patching.patching import CarryingWays, patch_all
@@ -59,19 +59,19 @@ def test_each_question_is_computed_once_by_all_processes(kept: ObjectCache) -> N
     questions = [(new, old, (3,), {}), (new, old, (3,), {3: Pin(1)}), (new, old, (2,), {}), (new, new, (3,), {})]
     for calls in (4, 4):
         process = Propagations(kept, compute, {})
-        answers = [process(*question) for question in questions] + [process(*question) for question in questions]
+        found = [process(*question) for question in questions] + [process(*question) for question in questions]
         assert compute.calls == calls
-        assert answers[:4] == answers[4:]
-    assert answers[0].source == new
+        assert found[:4] == found[4:]
+    assert found[0].source == new
 
 
 def test_another_engine_gets_no_old_answers(kept: ObjectCache, monkeypatch: pytest.MonkeyPatch) -> None:
     compute = Counted()
     Propagations(kept, compute, {})("x = 1\n", "x = 1\n", (1,), {})
-    monkeypatch.setattr(propagations, "engine", lambda: "another")
+    monkeypatch.setattr(answers, "engine", lambda: "another")
     Propagations(kept, compute, {})("x = 1\n", "x = 1\n", (1,), {})
     assert compute.calls == 2
-    assert len(propagations.engine()) > 0
+    assert len(answers.engine()) > 0
 
 
 def test_any_file_of_the_engine_that_is_changed_added_or_moved_makes_another_engine(
@@ -82,24 +82,24 @@ def test_any_file_of_the_engine_that_is_changed_added_or_moved_makes_another_eng
     shutil.copytree(copied_from, package, ignore=shutil.ignore_patterns("__pycache__"))
     (package / "placing" / "inner").mkdir(parents=True)
     (package / "placing" / "inner" / "deep.py").write_text("x = 1\n")
-    found = [propagations.code(copied_from), propagations.code(package)]
+    found = [answers.code(copied_from), answers.code(package)]
     for path in sorted(package.rglob("*.py")):
         text = path.read_bytes()
         path.write_bytes(text + b"#")
-        found.append(propagations.code(package))
+        found.append(answers.code(package))
         path.write_bytes(text)
-    assert propagations.code(package) == found[1]
+    assert answers.code(package) == found[1]
     (package / "placing" / "more.py").write_text("")
-    found.append(propagations.code(package))
+    found.append(answers.code(package))
     (package / "placing" / "more.py").rename(package / "more.py")
-    found += [propagations.code(package), propagations.code(package, package / "more.py")]
+    found += [answers.code(package), answers.code(package, package / "more.py")]
     assert len(set(found)) == len(found) > 40
 
-    before = propagations.engine()
-    propagations.engine.cache_clear()
+    before = answers.engine()
+    answers.engine.cache_clear()
     monkeypatch.setattr(propagation, "__file__", str(package / "__init__.py"))
-    assert propagations.engine() != before
-    propagations.engine.cache_clear()
+    assert answers.engine() != before
+    answers.engine.cache_clear()
 
 
 def test_entries_that_are_broken_are_computed_again(kept: ObjectCache, cache_folder: Path) -> None:

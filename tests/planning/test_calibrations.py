@@ -115,7 +115,7 @@ def test_a_workers_reports_add_up_to_its_time_and_are_as_estimated(lab: Lab) -> 
     assert [report.setup_seconds > 0.5 for report in reports] == [True, False, False]
     assert all(0 < report.read_seconds < report.run_seconds and report.read_bytes > 0 for report in reports)
     assert {report.kind for report in reports} == {worker.kind}
-    kept = [one.report for one in lab.project.store.replay_reports(lab.project.name)]
+    kept = [one.report for one in lab.project.store.logged(lab.project.name, []).reports]
     assert sum(one.start_seconds + one.setup_seconds + one.run_seconds for one in kept) == pytest.approx(told)
     for report in reports:
         cost = model.cost(report.segment)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flor_ray.patching.patching import Patched
 from flor_ray.planning.segmenting import Plan, cut, plan, split_points
-from flor_ray.records import Checkpoint, Experiment, Gap, Operator, Point, Region, Segment, Status, Variant
+from flor_ray.records import ENTRIES, Checkpoint, Experiment, Gap, Operator, Point, Region, Segment, Status, Variant
 
 V = "3fa2c0de77"
 END, EXIT = Point.EPOCH_END, Point.NESTED_EXIT
@@ -212,6 +212,16 @@ def test_one_name_that_may_be_anywhere_replays_everything_once_for_all_names() -
 def test_a_name_that_may_be_anywhere_does_not_run_what_a_crashed_run_never_reached() -> None:
     made = planned([gap(1)], [], {}, recorded=experiment(status=Status.CRASHED, epochs=3))
     assert made.segments == (Segment(V, 1, 3, Operator.DP_STAR, suffix=False, names=("m",)),)
+
+
+def test_what_entered_its_main_loop_again_is_replayed_beyond_that() -> None:
+    swept = experiment(status=Status.FAILED, epochs=3, environment={ENTRIES: 2})
+    made = planned([Gap(V, ("m",), (1, 2, 3), True)], ends(0, 1, 2, 3), {"m": Region.WHOLE}, recorded=swept)
+    assert made.segments == (Segment(V, 1, 3, Operator.DP_STAR, suffix=True, names=("m",)),)
+    assert made.notes[0] == (
+        "version 3fa2c0de: the recorded run failed after it had entered its main loop 2 times; if nothing stops its "
+        "replay there, that goes on"
+    )
 
 
 def test_a_script_without_a_main_loop_is_replayed_whole() -> None:

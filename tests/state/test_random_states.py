@@ -77,3 +77,29 @@ def test_states_are_compared_in_the_libraries_that_both_have() -> None:
     assert random_states.same_global_state(state, {"python": state["python"]})
     random.random()
     assert not random_states.same_global_state(state, random_states.global_state())
+
+
+def test_whoever_gives_a_global_generator_another_state_is_noticed_before_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module, name in [(random, "seed"), (random, "setstate"), (np.random, "seed"), (np.random, "set_state")]:
+        monkeypatch.setattr(module, name, getattr(module, name))  # put back after the test
+    for module in (torch, torch.random):
+        for name in ("manual_seed", "seed", "set_rng_state"):
+            monkeypatch.setattr(module, name, getattr(module, name))
+    seen: list[tuple[str, bool]] = []
+    before = random_states.global_state()
+
+    def seeds(name: str) -> None:
+        now = random_states.global_state()
+        seen.append((name, random_states.same_global_state({name: before[name]}, {name: now[name]})))
+
+    random_states.watch_seeding(seeds)
+    np.random.seed(3)
+    torch.manual_seed(3)
+    draw()
+    random.seed(3)
+    assert seen == [("numpy", True), ("torch", True), ("python", False)]
+    monkeypatch.undo()
+    np.random.seed(3)
+    assert len(seen) == 3

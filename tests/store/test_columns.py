@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -59,3 +60,21 @@ print([name for name in ("pandas", "pyarrow.compute", "pyarrow.dataset") if name
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b"]), st.none() | st.integers(-9, 9), st.none() | st.floats(), st.none() | st.text()
+        )
+    ),
+    st.data(),
+)
+def test_taken_rows_are_those_of_table_take(rows: list[tuple[object, ...]], data: st.DataObject) -> None:
+    schema = pa.schema([("s", columns.SYMBOL), ("i", pa.int64()), ("f", pa.float64()), ("t", pa.string())])
+    table = columns.table_of_rows([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
+    table = table.slice(min(1, len(rows)))  # columns may begin in the middle of their buffers
+    chosen = data.draw(st.lists(st.integers(0, table.num_rows - 1))) if table.num_rows else []
+    found = columns.taken(table, np.array(chosen, np.int64))
+    found.validate(full=True)
+    assert repr(found.to_pylist()) == repr(table.take(pa.array(chosen, pa.int64())).to_pylist())

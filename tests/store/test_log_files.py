@@ -78,7 +78,7 @@ def test_names_levels_and_types_are_known_of_new_and_of_old_files(written: Store
         (B, "recorded", "lr", NAMES["lr"]),
         (B, "replay-1", "norm", Named(frozenset("o"), frozenset({"float"}))),
     ]
-    assert written.replay_reports("digits") == [KeptReport("replay-1", "s", REPORT)]
+    assert written.logged("digits", []).reports == [KeptReport("replay-1", "s", REPORT)]
     key = written.logs("digits", ["f"])["text"][0].as_py()
     assert written.blob_keys() == {("digits", A): {key}, ("digits", B): set()}
 
@@ -92,7 +92,7 @@ def test_one_look_gives_rows_names_and_reports(written: Store) -> None:
         (B, "norm", 2.0, "replay-1"),
     ]
     assert found.names == {"lr", "loss", "f", "norm"}
-    assert found.reports == written.replay_reports("digits")
+    assert found.reports == written.logged("digits", []).reports
 
 
 def test_no_row_is_read_to_know_the_names(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ def test_no_row_is_read_to_know_the_names(store: Store, monkeypatch: pytest.Monk
     monkeypatch.setattr(LogFile, "_read", refuse)
     assert store.names("digits") == {"lr", "loss", "f", "norm"}
     assert store.logs("digits", ["nothing"]).num_rows == 0
-    assert len(store.replay_reports("digits")) == 1
+    assert len(store.logged("digits", []).reports) == 1
     with pytest.raises(AssertionError, match="rows were read"):
         store.logs("digits", ["lr"])
 

@@ -13,7 +13,6 @@ import pytest
 
 from flor_ray.errors import GitError, NoRepository
 from flor_ray.records import SourceFile
-from flor_ray.store import repository as versions
 from flor_ray.store.repository import ASIDE_BRANCH, BRANCH, LeftOut, Repository
 
 
@@ -453,7 +452,7 @@ def test_sixteen_processes_commit_at_once_and_all_land(root: Path) -> None:
 def test_a_lock_that_a_killed_git_left_behind_does_not_stop_later_runs(
     committed: Path, monkeypatch: pytest.MonkeyPatch, age: float, lands: bool
 ) -> None:
-    monkeypatch.setattr(versions, "_STUCK_TRIES", 3)
+    monkeypatch.setattr("flor_ray.store.repository._STUCK_TRIES", 3)
     repository = Repository.open(str(committed))
     first = repository.commit_shadow("one")
     lock = committed / ".git/refs/heads" / f"{BRANCH}.lock"

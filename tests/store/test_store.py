@@ -52,7 +52,7 @@ DAMAGED: list[tuple[str, str, Callable[[Store], object]]] = [
     ("log_records", "recorded.*parquet", lambda s: s.logs("digits")),
     ("log_records", "recorded.*parquet", lambda s: s.experiments("digits", now=9e9)),
     ("log_records", "replay-1.s.parquet", lambda s: s.logs("digits")),
-    ("log_records", "replay-1.s.parquet", lambda s: s.replay_reports("digits")),
+    ("log_records", "replay-1.s.parquet", lambda s: s.logged("digits", [])),
     ("checkpoints", "*.parquet", lambda s: s.checkpoints("digits", A)),
     ("checkpoints", "*.parquet", lambda s: s.skips("digits", A)),
     ("source_code", "*.parquet", lambda s: s.sources("digits", A)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flor_ray.analysis.phases.operands import BY_NAME, HARMLESS, Operand, operands
 from flor_ray.analysis.phases.outline import CallSite, Load, Log, Mention, Outline, Ref, StatementReads
@@ -128,7 +128,7 @@ class Expressions:
                 self._mention(Ref("file"), node.lineno, "may be looked up by its name")
             below = list(operands(spot))
             if isinstance(node, ast.Call):
-                below.append(Operand(node, spot.role, spot.optional, spot.lazy, True))
+                below.append(replace(spot, is_done=True))
             stack.extend(reversed(below))
 
     def _named(self, node: ast.Name, spot: Operand, part: OpenStatement) -> None:
@@ -165,7 +165,7 @@ class Expressions:
             for ref in refs:
                 self._mention(ref, node.lineno, f"is called in {spot.lazy}")
         elif refs:
-            part.calls.append(CallSite(refs, node.lineno, spot.optional, spot.role == "awaited"))
+            part.calls.append(CallSite(refs, node.lineno, spot.optional, spot.role == "awaited", spot.repeated))
         label = _label(node)
         if label in BY_NAME:
             self._by_name(node, spot, part)

@@ -31,13 +31,17 @@ class Operand:
 
     node: ast.AST
     role: str  # "callee", "base" (of an attribute), "test", "looked at", "awaited", "consumed", "alone", or ""
-    optional: bool = False  # it may be left out, or come many times
+    optional: bool = False  # it may be left out
     lazy: str = ""  # "a lambda", "a generator expression": it does not run with its statement
     is_done: bool = False  # what is in it has been read
+    repeated: bool = False  # it may come many times
 
-    def part(self, node: ast.AST, role: str = "", is_optional: bool = False, lazy: str = "") -> Operand:
-        """An expression in this one, which is at least as optional and as lazy."""
-        return Operand(node, role, self.optional or is_optional, lazy or self.lazy)
+    def part(
+        self, node: ast.AST, role: str = "", is_optional: bool = False, lazy: str = "", is_repeated: bool = False
+    ) -> Operand:
+        """An expression in this one, which is at least as optional, as lazy and as often there."""
+        repeated = self.repeated or is_repeated
+        return Operand(node, role, self.optional or is_optional or repeated, lazy or self.lazy, repeated=repeated)
 
 
 def operands(spot: Operand) -> Iterator[Operand]:
@@ -78,10 +82,10 @@ def _comprehension(
     lazy = "a generator expression" if is_lazy else ""
     for number, one in enumerate(node.generators):
         is_first = number == 0  # what is gone through first is evaluated at once
-        yield spot.part(one.iter, "", not is_first, "" if is_first else lazy)
-        yield from (spot.part(test, "test", True, lazy) for test in one.ifs)
+        yield spot.part(one.iter, "", lazy="" if is_first else lazy, is_repeated=not is_first)
+        yield from (spot.part(test, "test", lazy=lazy, is_repeated=True) for test in one.ifs)
     made = (node.key, node.value) if isinstance(node, ast.DictComp) else (node.elt,)
-    yield from (spot.part(each, "", True, lazy) for each in made)
+    yield from (spot.part(each, lazy=lazy, is_repeated=True) for each in made)
 
 
 def _if(spot: Operand, node: ast.IfExp) -> Iterator[Operand]:

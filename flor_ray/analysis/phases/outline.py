@@ -31,8 +31,9 @@ class CallSite:
 
     refs: tuple[Ref, ...]
     line: int
-    optional: bool  # in a part of an expression that may be left out, or comes many times
+    optional: bool  # in a part of an expression that may be left out
     awaited: bool
+    repeated: bool = False  # in a part that may come many times
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ What runs at times that nobody knows (`Graph.loose`), or is met in several phase
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -190,16 +190,31 @@ class Running:
         groups += [(list(graph.called(path, call)), call.optional) for call in step.calls]
         groups.append((list(graph.read_by(path, step)), True))
         enter = [any(callee in graph.recording for callee in callees) for callees, _ in groups]
+        begin = len(groups) - len(step.calls) - 1
+        again = [begin + n for n, call in enumerate(step.calls) if call.repeated]  # of a comprehension: as in a loop
         for number, (callees, is_optional) in enumerate(groups):
             if callees:
-                after = self._run_all(callees, states, later or any(enter[number + 1 :]), site)
+                rest = enter[again[0] if number in again else number + 1 :]
+                after = self._run_all(callees, states, later or any(rest), site)
                 states = states | after if is_optional else after
+            if again and number == again[-1]:
+                states = self._run_again([groups[each][0] for each in again], states, later or any(enter), site)
         self._meet((path, step.statement), states, later)
         if states != before:  # part of it may have run before what it calls
             self._meet((path, step.statement), before, now)
         if step.arms:
             states = frozenset((at, True) for at, _ in states)
         return states
+
+    def _run_again(self, groups: Sequence[Sequence[UnitId]], states: _States, later: bool, site: str) -> _States:
+        """Where the program may be after any number of further rounds of these calls."""
+        while True:
+            new = states
+            for callees in groups:
+                new |= self._run_all(callees, new, later, site)
+            if new == states:
+                return states
+            states = new
 
     def _run_all(self, callees: Iterable[UnitId], states: _States, later: bool, site: str) -> _States:
         return frozenset(

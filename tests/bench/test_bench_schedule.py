@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +9,14 @@ import pytest
 
 from flor_ray.records import Operator, Segment, SegmentCost
 from flor_ray.reports import simulations
+from tests.bench_modules import bench_module
 
-BENCH = Path(__file__).parent.parent / "bench"
 HEADER = "model,run,prep_seconds,epoch,epoch_seconds,eval_seconds\n"
 
 
 @pytest.fixture(scope="module")
 def released() -> Any:
-    """bench/scheduling/released.py; the folder is importable as it is for the scripts in bench."""
-    sys.path.insert(0, str(BENCH))
-    try:
-        yield importlib.import_module("scheduling.released")
-    finally:
-        sys.path.remove(str(BENCH))
+    return bench_module("scheduling.released")
 
 
 def test_the_released_traces_are_read(released: Any) -> None:
