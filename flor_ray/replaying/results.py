@@ -74,6 +74,11 @@ def write(
     )
     mismatch, cause = _explained(comparison, result, evidence)
     rows = [record for record in result.records if _wanted(segment, record) and not recorded.has(record)]
+    lacking = sorted({row.name for row in rows} & doubtful.keys()) if segment.operator is not Operator.DP_STAR else []
+    if lacking and verdict is Fidelity.EXACT:
+        verdict = (
+            Fidelity.UNVERIFIED
+        )  # equal values elsewhere say nothing of what rests on a state that lacks something
     report = SegmentReport(
         segment=segment,
         rows=len(rows),
@@ -83,9 +88,7 @@ def write(
         states_compared=result.states_compared,
         mismatch=mismatch,
         warnings=result.warnings,
-        doubtful={name: doubtful[name] for name in sorted({row.name for row in rows} & doubtful.keys())}
-        if segment.operator is not Operator.DP_STAR
-        else {},
+        doubtful={name: doubtful[name] for name in lacking},
         verdict=verdict,
         exact=comparison.exact,
         clocked=comparison.clocked,

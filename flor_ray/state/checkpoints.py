@@ -28,7 +28,7 @@ from flor_ray.errors import ReplayError, StoreError
 from flor_ray.records import GRADIENTS
 from flor_ray.state import frames, modes, random_states, stateful
 from flor_ray.state.comparing import StateDifference, first_difference
-from flor_ray.state.fingerprint import fingerprint
+from flor_ray.state.fingerprint import fingerprint, unchanged
 from flor_ray.state.identities import identities
 from flor_ray.state.memory import Known, is_plain_array, span_of
 from flor_ray.state.merge import Merger
@@ -312,14 +312,14 @@ class Capturer:
             if (
                 place_saved is not None
                 and name not in place_saved
-                and fingerprint(entry.values[key, name].get()) != was
+                and not unchanged(entry.values[key, name].get(), was)
             ):
                 raise _refusal(name)
 
     def _refuse_attributes_that_changed(self, holder: Any, names: Iterable[str]) -> None:
         _, prints = self.chooser.left_out.get(id(holder), (None, {}))
         for name in names:
-            if name in prints and fingerprint(vars(holder).get(name)) != prints[name]:
+            if name in prints and not unchanged(vars(holder).get(name), prints[name]):
                 raise _refusal(f"{type(holder).__qualname__}.{name}")
 
 

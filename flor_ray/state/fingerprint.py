@@ -1,89 +1,208 @@
 """Whether a value that was handed to functions has been changed by them, without keeping a copy of it.
 
-A fingerprint covers what python can see: scalars, containers, attributes, arrays and tensors. Of arrays that are too
-large to be kept in a checkpoint it covers a sample, which any update of the whole array changes.
+A fingerprint covers all of a value, or there is none: "". What has none may have changed.
 
-torch and numpy are looked up in `sys.modules`.
+    walk      numbers, texts, containers, attributes, generators: what it holds, and which objects these are
+    arrays    all their bytes, on the device where they are
+    pickle    all of what the walk cannot look into (a deque, a table), or of long containers: that is quicker
+
+A library's object that cannot be pickled, such as an open file, counts as itself only: what happens in it is told
+where the loop calls it. torch and numpy are looked up in `sys.modules`.
 """
 
 from __future__ import annotations
 
+import pickle
 import sys
 import types
 from typing import Any
 
 import blake3
 
+from flor_ray.state import memory, random_states
 from flor_ray.state.reachable import attributes
 
-_NODES = 20_000  # of a graph of objects
-_WHOLE_BYTES = 16 << 20  # larger arrays are sampled
-_SAMPLED_ITEMS = 64 << 10
+_NODES = 200_000  # of a graph of objects, without long containers that can be pickled: 0.2 s
+_LONG_ITEMS = 1000
+_SHOWN = 200  # characters of a text that are looked at besides its hash
+_THREADED_BYTES = 1 << 20  # from here on several threads hash faster than one
+_CHUNK_WORDS = 1 << 20  # of a GPU's memory that are summed up at a time, 8 bytes each
 
-_ATOMS = (int, float, complex, str, bytes, type(None), range, slice)
+_ATOMS = (int, float, complex, type(None), range, slice)
 _CODE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+_UNNAMED = (types.ModuleType, types.FunctionType, types.MethodType)  # pickle may not find them by their names
+_SEEN_INTO = (object, list, dict, set, tuple, frozenset, types.SimpleNamespace)
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: of classes that a class statement made, and of some others
+
+
+class _Unseen(Exception):
+    """Part of a value could not be looked at."""
 
 
 def fingerprint(value: Any) -> str:
-    """Differs if the value has changed since; equal fingerprints are no proof beyond the limits above."""
+    """Differs if the value has changed since; "" if nobody can tell."""
     digest = blake3.blake3()
     seen: set[int] = set()
     pending = [value]
     nodes = 0
-    while pending and nodes < _NODES:
-        item = pending.pop()
-        nodes += 1
-        if isinstance(item, _ATOMS):
-            digest.update(f"{type(item).__name__}{item!r:.200}".encode("utf-8", "surrogatepass"))
-            continue
-        digest.update(str(id(item)).encode())
-        if id(item) in seen or isinstance(item, _CODE):
-            continue
-        seen.add(id(item))
-        pending += _parts(item, digest)
+    try:
+        while pending:
+            item = pending.pop()
+            nodes += 1
+            if nodes > _NODES:
+                return ""
+            if isinstance(item, str | bytes):
+                _text(item, digest)
+                continue
+            if isinstance(item, _ATOMS):
+                digest.update(f"{type(item).__name__}{item!r}".encode())
+                continue
+            digest.update(str(id(item)).encode())
+            if id(item) in seen or isinstance(item, _CODE):
+                continue
+            seen.add(id(item))
+            pending += _parts(item, digest)
+    except _Unseen:
+        return ""
     return digest.hexdigest()
+
+
+def unchanged(value: Any, was: str) -> bool:
+    """Whether a value is surely as it was when this was its fingerprint."""
+    return bool(was) and fingerprint(value) == was
+
+
+def _text(item: str | bytes, digest: Any) -> None:
+    """Its hash, which Python remembers, stands for what is long."""
+    digest.update(f"{type(item).__name__}{item[:_SHOWN]!r}{len(item)}".encode("utf-8", "surrogatepass"))
+    if len(item) > _SHOWN:
+        digest.update(str(hash(item)).encode())
 
 
 def _parts(item: Any, digest: Any) -> list[Any]:
     """What is in a value and has to be looked at too; the rest goes into the digest here."""
-    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
-    if torch is not None and isinstance(item, torch.Tensor):
-        _tensor(item, digest)
-        return []
-    if numpy is not None and isinstance(item, numpy.ndarray):
-        if item.dtype.hasobject:
-            return item.ravel()[:_NODES].tolist()  # type: ignore[no-any-return]
-        step = 1 if item.nbytes <= _WHOLE_BYTES else max(1, item.size // _SAMPLED_ITEMS)
-        digest.update(numpy.ascontiguousarray(item.reshape(-1)[::step]).tobytes())
+    if memory.is_plain_array(item):
+        _array(item, digest)
         return []
     if isinstance(item, types.GeneratorType):
         frame = item.gi_frame
         return [] if frame is None else [frame.f_lasti, *frame.f_locals.values()]
-    if isinstance(item, dict):
-        digest.update(str(len(item)).encode())
-        return [part for pair in item.items() for part in pair][: 2 * _NODES]
-    if isinstance(item, list | tuple | set | frozenset):
-        digest.update(str(len(item)).encode())
-        return list(item)[:_NODES]
     if isinstance(item, bytearray):
-        digest.update(bytes(item))
+        digest.update(item)
         return []
+    if random_states.is_generator(item):
+        return [pickle.dumps(random_states.state_of(item))]
+    found: list[Any] = []
+    if isinstance(item, dict):
+        found = [part for pair in dict.items(item) for part in pair]
+    elif isinstance(item, list | tuple | set | frozenset):
+        found = list(item)
+    elif not _is_seen_into(type(item)):
+        digest.update(_pickled(item, otherwise=str(id(item))).encode())
+        return []
+    if len(found) > _LONG_ITEMS and (text := _pickled(item)):
+        digest.update(text.encode())
+        return []
+    digest.update(str(len(found)).encode())
+    if type(item) in _SEEN_INTO:
+        return found
     try:
         held = attributes(item)
-    except Exception:  # noqa: BLE001 - a property of the user's class may raise anything
-        return []
-    return [part for pair in held.items() for part in pair]
+    except Exception as error:  # a property of the user's class may raise anything
+        raise _Unseen from error
+    return found + [part for pair in held.items() for part in pair]
 
 
-def _tensor(tensor: Any, digest: Any) -> None:
-    torch = sys.modules["torch"]
-    version = 0 if tensor.is_inference() else tensor._version
-    digest.update(f"{version} {tensor.device}".encode())  # `.data` is changed without a new version: look inside too
-    if tensor.layout != torch.strided or tensor.numel() == 0 or tensor.is_quantized:
+def _is_seen_into(kind: type) -> bool:
+    """Whether all that an object of this class holds is in its items and attributes."""
+    return all(base in _SEEN_INTO or _is_python(base) for base in kind.__mro__)
+
+
+def _is_python(kind: type) -> bool:
+    """Whether a class statement made it, and its instances are pickled as any others."""
+    held = vars(kind)
+    if not kind.__flags__ & _HEAP_TYPE or any(
+        not isinstance(held.get(name), types.FunctionType | None) for name in ("__reduce__", "__reduce_ex__")
+    ):
+        return False
+    return "__slots__" in held or "__dict__" in held or any(_is_python(base) for base in kind.__bases__)
+
+
+class _Hashing(pickle.Pickler):
+    """A pickler whose file only hashes."""
+
+    def __init__(self, digest: Any) -> None:
+        super().__init__(_Sink(digest), protocol=5)
+        self._digest = digest
+        self._alive: list[Any] = []
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Arrays are hashed where they are, code counts as itself."""
+        if isinstance(obj, _UNNAMED) or (isinstance(obj, type) and "<locals>" in obj.__qualname__):
+            self._digest.update(str(id(obj)).encode())
+            return str, ()
+        if memory.is_plain_array(obj):
+            self._alive.append(obj)
+            _array(obj, self._digest)
+            return str, ()
+        return NotImplemented
+
+
+class _Sink:
+    def __init__(self, digest: Any) -> None:
+        self._digest = digest
+
+    def write(self, data: Any) -> int:
+        self._digest.update(data)
+        return memoryview(data).nbytes
+
+
+def _pickled(value: Any, otherwise: str = "") -> str:
+    """The fingerprint of a value's pickle; `otherwise` if it has none."""
+    digest = blake3.blake3()
+    try:
+        _Hashing(digest).dump(value)
+    except Exception:  # noqa: BLE001 - pickling runs the user's code, which may raise anything
+        return otherwise
+    return digest.hexdigest()
+
+
+def _array(value: Any, digest: Any) -> None:
+    if not memory.is_torch(value):
+        digest.update(f"{value.dtype} {value.shape} {value.flags.writeable}".encode())
+        numpy = sys.modules["numpy"]
+        if value.size and value.itemsize:
+            _bytes(numpy.ascontiguousarray(value).reshape(-1).view("u1"), digest)
         return
-    flat = tensor.detach()
-    large = tensor.device.type != "cpu" or tensor.numel() * tensor.element_size() > _WHOLE_BYTES
-    if large:
-        flat = flat.reshape(-1) if flat.is_contiguous() else flat
-        flat = flat[:: max(1, flat.shape[0] // _SAMPLED_ITEMS)] if flat.dim() else flat
-    digest.update(flat.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    torch = sys.modules["torch"]
+    digest.update(f"{value.dtype} {tuple(value.shape)} {value.device} {value.requires_grad}".encode())
+    if not value.numel():
+        return
+    flat = value.detach().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
+    if value.device.type == "cpu":
+        _bytes(flat.numpy(), digest)
+        return
+    whole = flat.numel() // 8 * 8 if flat.data_ptr() % 8 == 0 else 0
+    digest.update(str(checksum(flat[:whole].view(torch.int64)) if whole else 0).encode())
+    if whole < flat.numel():
+        digest.update(flat[whole:].cpu().numpy())
+
+
+def _bytes(flat: Any, digest: Any) -> None:
+    if flat.nbytes > _THREADED_BYTES:
+        digest.update(blake3.blake3(flat, max_threads=blake3.blake3.AUTO).digest())
+    else:
+        digest.update(flat)
+
+
+def checksum(words: Any) -> int:
+    """Of a flat int64 tensor, on its device: the sum of its words, each times what stands for its place."""
+    torch = sys.modules["torch"]
+    place = torch.arange(1, min(_CHUNK_WORDS, len(words)) + 1, device=words.device)
+    weights = (place * -7046029254386353131) | 1  # odd: no bit of a word gets lost
+    total = 0
+    for number, begin in enumerate(range(0, len(words), _CHUNK_WORDS)):
+        chunk = words[begin : begin + _CHUNK_WORDS]
+        mixed = (chunk ^ (chunk >> 29)) * weights[: len(chunk)]
+        total = (total * 31 + int(mixed.sum()) + number) % (1 << 64)
+    return total

@@ -57,13 +57,13 @@ class _Group(NamedTuple):
     number: int
     begin: int
     size: int
-    known: Sequence[tuple[Known, Any, Span]]
+    known: Sequence[tuple[Known, Any, AddressRange]]
 
 
 Table = tuple[tuple[ArrayForm, ...], tuple[Block, ...]]
 
 
-class Span(NamedTuple):
+class AddressRange(NamedTuple):
     """From the lowest address to the highest one."""
 
     device: str
@@ -88,23 +88,23 @@ def is_torch(value: Any) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def span_of(value: Any) -> Span | None:
+def span_of(value: Any) -> AddressRange | None:
     """The memory of a plain array; None if it has no items."""
     if is_torch(value):
         first, size = value.data_ptr(), value.element_size()
         if not value.numel():
             return None
         if value.is_contiguous():
-            return Span(str(value.device), first, first + value.numel() * size, first)
+            return AddressRange(str(value.device), first, first + value.numel() * size, first)
         extent = sum((n - 1) * s for n, s in zip(value.shape, value.stride(), strict=True)) + 1
-        return Span(str(value.device), first, first + extent * size, first)
+        return AddressRange(str(value.device), first, first + extent * size, first)
     if not value.size or not value.itemsize:
         return None
     first = value.__array_interface__["data"][0]
     if value.flags.c_contiguous:
-        return Span("cpu", first, first + value.nbytes, first)
+        return AddressRange("cpu", first, first + value.nbytes, first)
     steps = [(n - 1) * s for n, s in zip(value.shape, value.strides, strict=True)]
-    return Span(
+    return AddressRange(
         "cpu", first + sum(min(s, 0) for s in steps), first + sum(max(s, 0) for s in steps) + value.itemsize, first
     )
 
@@ -201,7 +201,7 @@ class ArrayTable:
         return ArrayForm("numpy", value.dtype, value.shape, value.strides, block, offset, "cpu", more)
 
     @staticmethod
-    def _lies(value: Any, span: Span) -> tuple[Any, ...]:
+    def _lies(value: Any, span: AddressRange) -> tuple[Any, ...]:
         return is_torch(value), span, layout_of(value)
 
 
@@ -212,13 +212,13 @@ def layout_of(value: Any) -> tuple[Any, ...]:
     return value.shape, value.strides, value.dtype
 
 
-def _at(spans: Sequence[Span | None], index: int) -> Span:
+def _at(spans: Sequence[AddressRange | None], index: int) -> AddressRange:
     span = spans[index]
     assert span is not None  # what has no items is in no group
     return span
 
 
-def _overlapping(spans: Sequence[Span | None]) -> list[list[int]]:
+def _overlapping(spans: Sequence[AddressRange | None]) -> list[list[int]]:
     """Indices of arrays whose memory overlaps, in the order of their first ones: addresses differ from run to run."""
     ordered = sorted((span, index) for index, span in enumerate(spans) if span is not None)
     groups: list[list[int]] = []
@@ -236,10 +236,10 @@ def _overlapping(spans: Sequence[Span | None]) -> list[list[int]]:
 
 
 def _known_in(
-    groups: Sequence[Sequence[int]], spans: Sequence[Span | None], known: Mapping[Known, Any]
-) -> list[list[tuple[Known, Any, Span]]]:
+    groups: Sequence[Sequence[int]], spans: Sequence[AddressRange | None], known: Mapping[Known, Any]
+) -> list[list[tuple[Known, Any, AddressRange]]]:
     """For each group, what of the known arrays has memory in it."""
-    found: list[list[tuple[Known, Any, Span]]] = [[] for _ in groups]
+    found: list[list[tuple[Known, Any, AddressRange]]] = [[] for _ in groups]
     ranges = []
     for number, members in enumerate(groups):
         held = [_at(spans, member) for member in members]

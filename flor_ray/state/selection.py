@@ -22,7 +22,7 @@ from typing import Any
 
 from flor_ray.analysis.loops import LoopNames
 from flor_ray.state import stateful
-from flor_ray.state.fingerprint import fingerprint
+from flor_ray.state.fingerprint import fingerprint, unchanged
 from flor_ray.state.memory import Known
 from flor_ray.state.modes import Modes
 from flor_ray.state.pickling import Reference, own_items, pickles
@@ -194,8 +194,8 @@ class Chooser:
 
     def _has_changed(self, candidate: _Candidate) -> bool:
         """Whether a value may have changed since the loop began."""
-        was = candidate.entry.prints.get((candidate.place.key, candidate.name))
-        return was is None or _is_consumed(candidate.value) or fingerprint(candidate.value) != was
+        was = candidate.entry.prints.get((candidate.place.key, candidate.name), "")
+        return _is_consumed(candidate.value) or not unchanged(candidate.value, was)
 
     def _tell(
         self, candidate: _Candidate, has_changed: bool, references: Mapping[int, Reference], choice: Selection
@@ -280,7 +280,7 @@ class Chooser:
                 continue  # lasting workers are told by themselves
             for name, was in prints.items():
                 value = vars(holder).get(name)
-                if not _is_consumed(value) and fingerprint(value) == was:
+                if not _is_consumed(value) and unchanged(value, was):
                     continue
                 if not pickles(value, references, self.names_left_out(), _STATE_BYTES):
                     self._returned.add((id(holder), name))  # it is state after all

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import pickle
 import re
 import runpy
@@ -38,7 +37,7 @@ from flor_ray.replaying import marked_code
 from flor_ray.replaying.replayer import Replayer
 from flor_ray.replaying.results import SegmentResult
 from flor_ray.replaying.task import ReplayTask
-from flor_ray.state import random_states
+from flor_ray.state import modes, random_states
 from flor_ray.state.snapshots import SnapshotWriter
 from flor_ray.store.files import Files
 from flor_ray.store.objects import Objects
@@ -269,7 +268,7 @@ def _values(records: Sequence[LogRecord], objects: Objects) -> dict[Key, object]
 
 @contextlib.contextmanager
 def _as_session(new: Any) -> Iterator[None]:
-    cwd, path, modules, finders = os.getcwd(), list(sys.path), set(sys.modules), list(sys.meta_path)
+    entered, modules, finders = modes.modes(), set(sys.modules), list(sys.meta_path)
     main = sys.modules["__main__"]
     session.install(new)
     sys.path.insert(0, str(new._root if isinstance(new, Recorder) else new._task.root))
@@ -277,8 +276,8 @@ def _as_session(new: Any) -> Iterator[None]:
         yield
     finally:
         session.install(None)
-        os.chdir(cwd)
-        sys.path[:], sys.meta_path[:] = path, finders
+        modes.put(entered, {})  # another process would have its own
+        sys.meta_path[:] = finders
         sys.modules["__main__"] = main
         for name in set(sys.modules) - modules:
             file = getattr(sys.modules[name], "__file__", None) or ""

@@ -147,7 +147,7 @@ def test_a_counter_in_a_file_that_the_script_rewrites_is_named(lab: Lab) -> None
     assert found["cause"].startswith("the script writes and reads state.txt, and checkpoints do not contain files")
 
 
-def test_a_counter_in_the_environment_is_named(lab: Lab) -> None:
+def test_a_counter_in_the_environment_is_state(lab: Lab) -> None:
     before = "\n".join(
         (
             "def bump():",
@@ -157,9 +157,7 @@ def test_a_counter_in_the_environment_is_named(lab: Lab) -> None:
     )
     lab.record_forked(script("bump()", before))
     found, said, _, _ = judged(lab, script("bump()", before))
-    assert found["verdict"] == "diverged"
-    assert found["cause"].startswith("the script sets the environment variable STEPS_DONE in a loop")
-    assert "STEPS_DONE" in said[0]
+    assert (found["verdict"], said) == ("exact", [])
 
 
 def test_a_feature_that_depends_on_the_clock_is_no_divergence_and_is_said_to_be_measured_anew(lab: Lab) -> None:

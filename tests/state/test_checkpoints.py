@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import collections
 import copy
 import functools
@@ -25,7 +26,7 @@ from flor_ray.errors import ReplayError, StoreError
 from flor_ray.records import GRADIENTS
 from flor_ray.state import selection
 from flor_ray.state.checkpoints import Capturer, LoadedState
-from flor_ray.state.fingerprint import fingerprint
+from flor_ray.state.fingerprint import checksum, fingerprint, unchanged
 from flor_ray.state.merge import Merger
 from flor_ray.state.selection import Chooser, LoopFrame
 from flor_ray.state.snapshots import Snapshot, SnapshotWriter
@@ -638,6 +639,13 @@ def test_a_copy_is_taken_at_once(script: Callable[..., Script]) -> None:
     assert (values, float(tensor.sum())) == ([1], 0.0)
 
 
+class Slotted:
+    __slots__ = ("n",)
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+
 @pytest.mark.parametrize(
     ("value", "change"),
     [
@@ -649,14 +657,56 @@ def test_a_copy_is_taken_at_once(script: Callable[..., Script]) -> None:
         (np.zeros(5), lambda v: v.__setitem__(0, 1)),
         (bytearray(b"a"), lambda v: v.append(1)),
         ((n for n in range(9)), next),
+        (["a" * 300 + "b"], lambda v: v.__setitem__(0, "a" * 300 + "c")),
+        ([0.0] * 200_000, lambda v: v.__setitem__(50_000, 20.0)),
+        ([lambda: 0, *range(30_000)], lambda v: v.__setitem__(25_000, 20.0)),
+        ({n: [n] for n in range(30_000)}, lambda v: v[29_000].append(1)),
+        ([threading.Lock(), [0] * 30_000], lambda v: v[1].__setitem__(25_000, 1)),
+        ([threading.Lock()] * 2000 + [[0]], lambda v: v[-1].append(1)),
+        (collections.deque([1, 2], 2), lambda v: v.append(3)),
+        (Box(held=collections.deque([[1], [2]])), lambda v: v.held[1].append(3)),
+        (array.array("i", [1, 2]), lambda v: v.append(3)),
+        (io.BytesIO(b"ab"), lambda v: v.write(b"c")),
+        (random.Random(0), lambda v: v.random()),
+        (np.random.default_rng(0), lambda v: v.random()),
+        ([torch.Generator()], lambda v: torch.rand(1, generator=v[0])),
+        (np.zeros(5_000_000), lambda v: v.__setitem__(1234, 1)),
+        (torch.zeros(5_000_000), lambda v: v.data.__setitem__(1234, 1)),
+        (np.array([[1], None, "a"] * 10_000, object), lambda v: v.__setitem__(29_999, 1)),
+        (torch.eye(3).to_sparse(), lambda v: v.values().add_(1)),
+        (Slotted(1), lambda v: setattr(v, "n", 2)),
     ],
-    ids=["nested list", "dict", "object", "tensor", "tensor.data", "array", "bytearray", "generator"],
+    ids=[
+        *("nested list", "dict", "object", "tensor", "tensor.data", "array", "bytearray", "generator", "long text"),
+        *("long list", "long list with code", "long dict", "beside a lock", "list that cannot be pickled", "deque"),
+        *("deque in an object", "array.array", "buffer", "random.Random", "numpy's generator", "torch's generator"),
+        *("large array", "large tensor.data", "array of objects", "sparse tensor", "slots"),
+    ],
 )
 def test_a_fingerprint_tells_that_a_value_has_changed(value: Any, change: Callable[[Any], Any]) -> None:
     before = fingerprint(value)
     assert fingerprint(value) == before
     change(value)
     assert fingerprint(value) != before
+
+
+def test_what_nobody_can_look_at_may_have_changed() -> None:
+    value = [[threading.Lock()] for _ in range(150_000)]
+    assert fingerprint(value) == ""
+    assert not unchanged(value, "")
+
+
+def test_a_checksum_tells_words_that_changed_or_changed_places() -> None:
+    words = torch.arange(2_500_000)
+    before = checksum(words)
+    assert checksum(words.clone()) == before
+    for places in ([0, 1], [5, 2_400_000], [2_499_998, 2_499_999]):
+        swapped = words.clone()
+        swapped[places] = swapped[places[::-1]]
+        assert checksum(swapped) != before
+        flipped = words.clone()
+        flipped[places[0]] ^= -(2**63)
+        assert checksum(flipped) != before
 
 
 class Anything:

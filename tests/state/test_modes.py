@@ -19,6 +19,8 @@ import torch
 from flor_ray.errors import StoreError
 from flor_ray.state import modes
 
+_OF_PYTEST = "PYTEST_CURRENT_TEST"  # which pytest sets, and takes away
+
 SETTERS: dict[str, Callable[[], Any]] = {
     "environment": lambda: os.environ.update({"FLOR_TEST_PHASE": "warm"}),
     "sys.path": lambda: sys.path.insert(0, "/nowhere"),
@@ -53,11 +55,10 @@ SETTERS: dict[str, Callable[[], Any]] = {
 def entered() -> Iterator[modes.Modes]:
     before = modes.modes()
     yield before
-    modes.put(before, {})
+    modes.put(before, {"environment": ({_OF_PYTEST: os.environ[_OF_PYTEST]}, [])})
 
 
 def test_where_nothing_differs_nothing_is_kept(entered: modes.Modes) -> None:
-    entered["environment"] = dict(os.environ)  # pytest says there which test runs
     assert modes.changes(entered) == {}
 
 
