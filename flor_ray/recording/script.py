@@ -46,12 +46,24 @@ class LoopSources:
 
 
 def main_frame(frame: FrameType | None) -> FrameType | None:
-    """The frame of the main script's module, looking outwards from `frame`."""
+    """The frame of the main script's module, looking outwards from `frame`. Text that this module executes in its own
+    namespace, such as a configuration, is no script."""
+    found = None
     while frame is not None:
         if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__main__":
-            return frame
+            if found is not None and frame.f_globals is not found.f_globals:
+                break
+            if found is None or frame.f_code.co_filename == frame.f_globals.get("__file__"):
+                found = frame
         frame = frame.f_back
-    return None
+    return found
+
+
+def module_name(frame: FrameType) -> str:
+    """Name of the module that runs as the main script: `pkg.train` of `python -m pkg.train`; "" if it runs as a file."""
+    spec = frame.f_globals.get("__spec__")
+    is_module = spec is not None and spec.loader is not None and spec.name != "__main__"
+    return spec.name if is_module and spec.origin == frame.f_globals.get("__file__") else ""
 
 
 def in_ray_worker() -> bool:

@@ -103,8 +103,8 @@ def run_script(task: ReplayTask, channel: Channel, started: float) -> None:
     overlay.install(Path(task.root), Path(task.original_root), _kept(files))
     script = Path(task.root, task.script)
     os.chdir(Path(task.root, task.cwd))
-    sys.argv = [os.path.relpath(script), *task.argv]
-    sys.path[0] = str(script.parent)
+    sys.argv = [str(script) if task.module else os.path.relpath(script), *task.argv]
+    sys.path[0] = os.getcwd() if task.module else str(script.parent)
     sys.path[:] = replayed_path(sys.path, task.sys_path, Path(task.root))
     if task.rng is not None:
         _start_rng(pickle.loads(objects.get(task.rng)))
@@ -113,7 +113,7 @@ def run_script(task: ReplayTask, channel: Channel, started: float) -> None:
     session.install(replayer)
     marks = {str(Path(task.root, path)): found for path, found in task.marks.items()}
     try:
-        marked_code.run_main(script, marks, replayer.marks)
+        marked_code.run_main(script, marks, replayer.marks, task.module)
     except SystemExit as leaving:
         if leaving.code not in (None, 0):
             raise ReplayError(f"the script called sys.exit({leaving.code!r})") from leaving
