@@ -53,9 +53,12 @@ def _folder_at_start() -> str:
     """The script's path, without what the command line said of it. Else where the process is now: nearly always the
     same, since a script imports us at its top."""
     main = sys.modules.get("__main__")
-    script, said = getattr(main, "__file__", None), sys.argv[0] if sys.argv else ""
-    if script and said and getattr(main, "__spec__", None) is None and script.endswith(f"/{said}"):
-        return str(script).removesuffix(f"/{said}") or "/"
+    file, spec = getattr(main, "__file__", None) or "", getattr(main, "__spec__", None)
+    said = "" if spec is None else f"{spec.name.replace('.', '/')}.py"  # python -m looks in the working directory first
+    if spec is None and sys.argv:
+        said = sys.argv[0]
+    if said and file.endswith(f"/{said}") and (spec is None or file.removesuffix(f"/{said}") == sys.path[0]):
+        return file.removesuffix(f"/{said}") or "/"
     try:
         return os.getcwd()
     except OSError:  # it has been removed

@@ -60,10 +60,12 @@ def main_frame(frame: FrameType | None) -> FrameType | None:
 
 
 def module_name(frame: FrameType) -> str:
-    """Name of the module that runs as the main script: `pkg.train` of `python -m pkg.train`; "" if it runs as a file."""
+    """Name of the module that runs as the main script, `pkg.train` of `python -m pkg.train`; "" if it runs as a
+    file."""
     spec = frame.f_globals.get("__spec__")
-    is_module = spec is not None and spec.loader is not None and spec.name != "__main__"
-    return spec.name if is_module and spec.origin == frame.f_globals.get("__file__") else ""
+    if spec is None or spec.loader is None or spec.name == "__main__":
+        return ""
+    return str(spec.name) if spec.origin == frame.f_globals.get("__file__") else ""
 
 
 def in_ray_worker() -> bool:

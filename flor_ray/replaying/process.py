@@ -100,7 +100,7 @@ def run_script(task: ReplayTask, channel: Channel, started: float) -> None:
     """Run a version's script under a Replayer. Most often this does not return: the process ends with its segments."""
     files = Files(task.store_url)
     objects = Objects(files)
-    overlay.install(Path(task.root), Path(task.original_root), _kept(files))
+    overlay.install(Path(task.root), Path(task.original_root), _kept(files), Path(task.folder))
     script = Path(task.root, task.script)
     os.chdir(Path(task.root, task.cwd))
     sys.argv = [str(script) if task.module else os.path.relpath(script), *task.argv]
@@ -136,7 +136,7 @@ def _end_with(parent: int, task: ReplayTask) -> None:
 
 def _abandon(task: ReplayTask) -> NoReturn:
     """End now, and remove the files that the worker would have removed."""
-    shutil.rmtree(Path(task.root).parent, ignore_errors=True)
+    shutil.rmtree(task.folder, ignore_errors=True)
     if task.claims is not None:
         shutil.rmtree(Path(task.claims).parent, ignore_errors=True)
     os._exit(1)

@@ -34,6 +34,7 @@ class ReplayTask:
     sizes: Mapping[tuple[int, Point], int] = field(default_factory=dict)  # bytes of the checkpoints
     clocked: frozenset[str] = frozenset()  # variables that are different in every run
     leave: frozenset[int] = frozenset()  # epochs whose end is restored sooner than what comes after a stop has run
+    folder: str = ""  # of the replay, which vanishes with it; `root` is in it
     module: str = ""  # under which the script runs as `python -m` does; "": as a file
     claims: str | None = None  # file by which a segment's rest can be taken away; see flor_ray.replaying.claims
 

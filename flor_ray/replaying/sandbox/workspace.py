@@ -26,12 +26,20 @@ def materialise(root: Path, files: Mapping[str, tuple[bytes, str]], original_roo
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if mode == "120000":
-            path.symlink_to(os.fsdecode(data))
+            path.symlink_to(_target(name, os.fsdecode(data), original_root))
         else:
             path.write_bytes(data)
             path.chmod(0o755 if mode == "100755" else 0o644)
     if original_root is not None and original_root.is_dir():
         _link_unversioned(root, original_root, frozenset(Repository.open(str(original_root)).working_paths()))
+
+
+def _target(name: str, target: str, original_root: Path | None) -> str:
+    """What a link of the version says. One that leads out of the repository says where, for code that follows it past
+    our layers."""
+    place = os.path.normpath(os.path.join(os.path.dirname(name), target))
+    is_outside = place == ".." or place.startswith("../")
+    return os.path.normpath(os.path.join(original_root, place)) if original_root and is_outside else target
 
 
 def _link_unversioned(root: Path, original: Path, tracked: frozenset[str]) -> None:
