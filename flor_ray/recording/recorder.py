@@ -97,6 +97,8 @@ class Recorder:
         run = flags.current().run
         with opened.paused():
             commit = repository.commit_shadow(f"flor: {run or name or 'interactive'}")
+        for note in commit.notes:
+            _warn(note)
         for left_out in commit.left_out:
             _warn(f"{left_out.path} ({left_out.bytes} bytes) is not kept with this version: {left_out.reason}.")
         sources = script.LoopSources()

@@ -180,3 +180,16 @@ def test_a_run_says_where_and_how_it_was_started_wherever_it_went_before_its_fir
     _, outcome = lab.replay(["seen"])
     assert outcome.failures == []
     assert lab.values("seen")[-1][-1] == ["deep", "work" if module else None, ["a"]]
+
+
+def test_code_of_a_repository_inside_the_project_belongs_to_versions(lab: Lab) -> None:
+    text = "import flor_ray as flor\nfrom lib import net\nfor epoch in flor.loop('epoch', range(2)):\n"
+    text += "    flor.log('a', 1)\n"
+    lab.write("lib/net.py", "SIZE = 3\n")
+    subprocess.run(["git", "init", "--quiet", str(lab.root / "lib")], check=True)
+    version = lab.record(text).version
+    lab.write("lib/net.py", "SIZE = 4\n")
+    lab.write("train.py", text + "    flor.log('size', net.SIZE)\n")
+    _, outcome = lab.replay(["size"])
+    assert outcome.failures == []
+    assert [value for *_, value in lab.values("size", version)] == [3, 3]
