@@ -153,7 +153,7 @@ class Experiment:
     status: Status
     args: Mapping[str, object] = field(default_factory=dict)  # values of flor.arg [a]
     argv: tuple[str, ...] = ()  # what followed the script's name, without our flags
-    cwd: str = "."  # relative to the repository's root
+    cwd: str = "."  # in which it was started; relative to the repository's root if it is inside
     main_loop: str | None = None  # name of the main loop
     nested_loop: str | None = None  # name of the first nested loop
     epochs: int = 0  # main loop iterations that ended, by running through or by `break`

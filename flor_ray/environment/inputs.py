@@ -11,6 +11,7 @@ without a fingerprint, for they may be other ones after any run.
 from __future__ import annotations
 
 import os
+import re
 import site
 import sys
 import sysconfig
@@ -34,6 +35,7 @@ _ALL_WHOLE_BYTES = 256 << 20  # ... and of one run no more than this in all
 _SAMPLES, _SAMPLE_BYTES = 32, 64 << 10  # of larger files: their begin, their end, and places between
 # Folders of the system and of programs: what is read there is no data.
 _SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/run", "/usr", "/lib", "/lib64", "/bin", "/sbin")
+_LIBRARY = re.compile(r"/(site|dist)-packages/|\.(dist|egg)-info/")  # PYTHONPATH and .pth files bring in others
 _SETTINGS = ("~/.config", "~/.cache/matplotlib", "~/.cache/torch_extensions", "~/.triton", "~/.nv", "~/.netrc")
 
 
@@ -119,11 +121,15 @@ class InputFiles:
         return InputFile(self._shown(path), status.st_size, status.st_mtime_ns, digest, sampled=not whole)
 
     def _is_none(self, path: str, tracked: frozenset[str]) -> bool:
-        return path.startswith(self._outside) or "/__pycache__/" in path or self._shown(path) in tracked
+        return self._is_programs(path) or "/__pycache__/" in path or self._shown(path) in tracked
+
+    def _is_programs(self, path: str) -> bool:
+        """Whether a file belongs to a program or a library, wherever that was installed, or to us."""
+        return path.startswith(self._outside) or _LIBRARY.search(path) is not None
 
     def _is_state(self, path: str, done: int) -> bool:
         """Whether the script keeps a file that it has read. What C++ code writes shows in the file's time alone."""
-        if path.startswith(self._outside) or self._is_temporary(path):
+        if self._is_programs(path) or self._is_temporary(path):
             return False
         try:
             written = bool(done & opened.WRITTEN) or os.stat(path).st_mtime_ns >= opened.began_ns()
@@ -205,6 +211,4 @@ def _programs() -> Iterable[str]:
     yield from map(os.path.expanduser, _SETTINGS)
     yield from (sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
     yield from (*site.getsitepackages(), site.getusersitepackages(), str(Path(__file__).parents[1]))
-    # PYTHONPATH and .pth files bring in the libraries of other installations.
-    yield from (folder for folder in sys.path if os.path.basename(folder) in ("site-packages", "dist-packages"))
     yield os.path.join(tempfile.gettempdir(), "ray")  # Ray's servers

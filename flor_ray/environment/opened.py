@@ -22,6 +22,7 @@ _CODE = (".py", ".pyc", ".pyi", ".so", ".pth", ".pyd", ".dist-info", ".egg-link"
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 _began_ns = 0  # unix time; 0: not watching
+_folder = ""  # in which the process was started
 _paused = False
 _known: dict[str, int] = {}  # as they were given -> what was done
 _paths: dict[str, int] = {}  # absolute -> what was done
@@ -30,9 +31,10 @@ _more: set[int] = set()  # hashes of the paths beyond
 
 def watch() -> None:
     """Begin to note. There is no end: audit hooks stay."""
-    global _began_ns
+    global _began_ns, _folder
     if not _began_ns:
         _began_ns = time.time_ns()
+        _folder = _folder_at_start()
         import_seconds.watch()
         sys.addaudithook(_hook)
 
@@ -40,6 +42,27 @@ def watch() -> None:
 def began_ns() -> int:
     """Unix time from when on files are noted, in nanoseconds."""
     return _began_ns
+
+
+def folder_at_start() -> str:
+    """The working directory in which the process was started, as far as that can be told: scripts go to others."""
+    return _folder
+
+
+def _folder_at_start() -> str:
+    """The script's path, without what the command line said of it. Else where the process is now: nearly always the
+    same, since a script imports us at its top."""
+    main = sys.modules.get("__main__")
+    file, spec = getattr(main, "__file__", None) or "", getattr(main, "__spec__", None)
+    said = "" if spec is None else f"{spec.name.replace('.', '/')}.py"  # python -m looks in the working directory first
+    if spec is None and sys.argv:
+        said = sys.argv[0]
+    if said and file.endswith(f"/{said}") and (spec is None or file.removesuffix(f"/{said}") == sys.path[0]):
+        return file.removesuffix(f"/{said}") or "/"
+    try:
+        return os.getcwd()
+    except OSError:  # it has been removed
+        return ""
 
 
 def paths() -> dict[str, int]:

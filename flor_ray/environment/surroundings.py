@@ -43,6 +43,7 @@ _OF_THE_MACHINE = (
 )
 _OF_THE_MACHINE_PREFIXES = ("FLOR_RAY_", "RAY_", "SLURM_", "SSH_")
 
+MODULE_KEY = "module"  # in an experiment's environment: its script was started as `python -m` with this name
 _PYTHON = "<python>"  # stands in a recorded sys.path for the interpreter's own folders
 
 

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from flor_ray.analysis.source import calls_checkpointing
 from flor_ray.environment import import_seconds, opened
 from flor_ray.environment.inputs import InputFiles
-from flor_ray.environment.surroundings import RunSurroundings
+from flor_ray.environment.surroundings import MODULE_KEY, RunSurroundings
 from flor_ray.errors import FlorWarning
 from flor_ray.recording import flags, script, session
 from flor_ray.recording.checkpointer import Checkpointer
@@ -109,6 +109,8 @@ class Recorder:
         run = flags.current().run
         with opened.paused():
             commit = repository.commit_shadow(f"flor: {run or name or 'interactive'}")
+        for note in commit.notes:
+            _warn(note)
         for left_out in commit.left_out:
             _warn(f"{left_out.path} ({left_out.bytes} bytes) is not kept with this version: {left_out.reason}.")
         sources = script.LoopSources()
@@ -127,7 +129,9 @@ class Recorder:
                 f"{name} was edited after this process had started: version {commit.version[:8]} holds the edited text,"
                 " not the code that runs now. Values replayed for this version may differ; run it again to be sure."
             )
-        cwd = Path.cwd()
+        if frame is not None and (module := script.module_name(frame)):
+            environment[MODULE_KEY] = module
+        cwd = Path(opened.folder_at_start() or ".").resolve()
         experiment = Experiment(
             project=project.name,
             version=commit.version,

@@ -47,12 +47,26 @@ class LoopSources:
 
 
 def main_frame(frame: FrameType | None) -> FrameType | None:
-    """The frame of the main script's module, looking outwards from `frame`."""
+    """The frame of the main script's module, looking outwards from `frame`. Text that this module executes in its own
+    namespace, such as a configuration, is no script."""
+    found = None
     while frame is not None:
         if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__main__":
-            return frame
+            if found is not None and frame.f_globals is not found.f_globals:
+                break
+            if found is None or frame.f_code.co_filename == frame.f_globals.get("__file__"):
+                found = frame
         frame = frame.f_back
-    return None
+    return found
+
+
+def module_name(frame: FrameType) -> str:
+    """Name of the module that runs as the main script, `pkg.train` of `python -m pkg.train`; "" if it runs as a
+    file."""
+    spec = frame.f_globals.get("__spec__")
+    if spec is None or spec.loader is None or spec.name == "__main__":
+        return ""
+    return str(spec.name) if spec.origin == frame.f_globals.get("__file__") else ""
 
 
 def file_of_thread() -> str | None:

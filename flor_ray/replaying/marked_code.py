@@ -22,6 +22,7 @@ import ast
 import builtins
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import os
 import sys
 import types
@@ -106,24 +107,32 @@ def _at(new: ast.stmt, statement: ast.stmt) -> ast.stmt:
 # --- running --------------------------------------------------------------------------------------------------------
 
 
-def run_main(script: Path, marks: Mapping[str, Marks], functions: Mapping[str, Callable[..., Any]]) -> None:
+def run_main(
+    script: Path, marks: Mapping[str, Marks], functions: Mapping[str, Callable[..., Any]], name: str = ""
+) -> None:
     """Run a script as `__main__`, with the marks in it and in the modules that it imports.
 
     Args:
         marks: by absolute path.
         functions: what the marks call, by name; for the whole process from now on.
+        name: of the module that the script is, to run it as `python -m` does; "": as a file.
     """
     vars(builtins).update(functions)
     finder = _MarkedFinder(marks)
     sys.meta_path.insert(0, finder)
+    package = name.rpartition(".")[0]
+    if package:
+        importlib.import_module(package)
     module = types.ModuleType("__main__")
-    name = str(script)
+    file = str(script)
+    loader = importlib.machinery.SourceFileLoader(name or file, file)
+    spec = importlib.util.spec_from_file_location(name, file, loader=loader) if name else None
     vars(module).update(
-        __file__=name, __cached__=None, __package__=None, __loader__=importlib.machinery.SourceFileLoader(name, name)
+        __file__=file, __cached__=None, __package__=package if name else None, __loader__=loader, __spec__=spec
     )
     vars(module)["__builtins__"] = builtins
     sys.modules["__main__"] = module
-    exec(instrumented(script.read_bytes(), name, finder.marks_of(name) or Marks()), vars(module))
+    exec(instrumented(script.read_bytes(), file, finder.marks_of(file) or Marks()), vars(module))
 
 
 class _MarkedFinder(importlib.abc.MetaPathFinder):

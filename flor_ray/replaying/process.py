@@ -96,11 +96,11 @@ def run_script(task: ReplayTask, channel: Channel, started: float) -> None:
     """Run a version's script under a Replayer. Most often this does not return: the process ends with its segments."""
     files = Files(task.store_url)
     objects = Objects(files)
-    overlay.install(Path(task.root), Path(task.original_root), _kept(files))
+    overlay.install(Path(task.root), Path(task.original_root), _kept(files), Path(task.folder))
     script = Path(task.root, task.script)
     os.chdir(Path(task.root, task.cwd))
-    sys.argv = [os.path.relpath(script), *task.argv]
-    sys.path[0] = str(script.parent)
+    sys.argv = [str(script) if task.module else os.path.relpath(script), *task.argv]
+    sys.path[0] = os.getcwd() if task.module else str(script.parent)
     sys.path[:] = replayed_path(sys.path, task.sys_path, Path(task.root))
     waits = calls_checkpointing(script.read_text(errors="replace"))
     replayer = Replayer(task, channel, objects, waits, started, marked=True)
@@ -108,7 +108,7 @@ def run_script(task: ReplayTask, channel: Channel, started: float) -> None:
     replayer.watch_seeding()
     marks = {str(Path(task.root, path)): found for path, found in task.marks.items()}
     try:
-        marked_code.run_main(script, marks, replayer.marks)
+        marked_code.run_main(script, marks, replayer.marks, task.module)
     except SystemExit as leaving:
         if leaving.code not in (None, 0):
             raise ReplayError(f"the script called sys.exit({leaving.code!r})") from leaving
@@ -134,7 +134,7 @@ def _end_with(parent: int, task: ReplayTask) -> None:
 
 def _abandon(task: ReplayTask) -> NoReturn:
     """End now, and remove the files that the worker would have removed."""
-    shutil.rmtree(Path(task.root).parent, ignore_errors=True)
+    shutil.rmtree(task.folder, ignore_errors=True)
     if task.claims is not None:
         shutil.rmtree(Path(task.claims).parent, ignore_errors=True)
     os._exit(1)

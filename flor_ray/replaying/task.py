@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from flor_ray.analysis.epoch_ends import Marking
 from flor_ray.analysis.marks import Marks, line_now
+from flor_ray.environment.surroundings import MODULE_KEY
 from flor_ray.records import FIRST_CALL, Checkpoint, Experiment, Point, Segment
 from flor_ray.replaying.results import SegmentResult
 
@@ -36,6 +37,8 @@ class ReplayTask:
     sizes: Mapping[tuple[int, Point], int] = field(default_factory=dict)  # bytes of the checkpoints
     clocked: frozenset[str] = frozenset()  # variables that are different in every run
     leave: frozenset[int] = frozenset()  # epochs whose end is restored sooner than what comes after a stop has run
+    folder: str = ""  # of the replay, which vanishes with it; `root` is in it
+    module: str = ""  # under which the script runs as `python -m` does; "": as a file
     claims: str | None = None  # file by which a segment's rest can be taken away; see flor_ray.replaying.claims
 
     @classmethod
@@ -44,6 +47,7 @@ class ReplayTask:
     ) -> ReplayTask:
         """That of a recorded version whose files are in `root`, where they were recorded or put since."""
         rng = experiment.environment.get("rng")
+        module = experiment.environment.get(MODULE_KEY)
         return cls(
             store_url=store_url,
             root=root,
@@ -59,6 +63,7 @@ class ReplayTask:
             sizes={(c.epoch, c.point): c.bytes for c in checkpoints},
             clocked=marking.clocked,
             error=experiment.error,
+            module=module if isinstance(module, str) else "",
         )
 
 

@@ -11,7 +11,7 @@ from typing import Self
 from flor_ray.analysis.early_imports import Preload, preload
 from flor_ray.environment.surroundings import for_replay, path_of
 from flor_ray.replaying.job import VersionJob
-from flor_ray.replaying.sandbox import workspace
+from flor_ray.replaying.sandbox import overlay, workspace
 from flor_ray.replaying.task import first_call
 from flor_ray.store.store import Store
 
@@ -24,7 +24,7 @@ class VersionFolder:
     def __init__(self, job: VersionJob, store: Store) -> None:
         self._job = job
         self.path = Path(tempfile.mkdtemp(prefix=f"flor-{job.experiment.version[:8]}-"))
-        self.root = self.path / Path(job.original_root or job.experiment.project).name
+        self.root = overlay.workspace_in(self.path, job.original_root or job.experiment.project)
         try:
             self._files = self._materialise(store)
         except BaseException:

@@ -157,6 +157,7 @@ class VersionProcess:
         job, root = self.job, str(self._folder.root)
         return replace(
             ReplayTask.of(job.store_url, root, job.experiment, job.checkpoints, job.marking),
+            folder=str(self._folder.path),
             original_root=job.original_root or root,
             first_call=self._folder.first_call,
             compares_entry=job.compares_entry,

@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ SIZE_LIMIT_BYTES = 10 * 2**20  # source files are far below it, data sets and we
 _OLD_LOCK_SECONDS = 60.0  # git holds the lock of a branch for milliseconds
 _STUCK_TRIES = 50  # failed swaps with nobody else winning one meanwhile: not contention (a try takes about 20 ms)
 _GITLINK = "160000"
+_MOST_INNER_FILES = 2000  # of a repository inside this one, whose files are hashed anew for each run
 
 # a user's settings must bring no hooks, daemons, refusals of line ends or guessed identities (guessing may ask DNS)
 _SETTINGS = {
@@ -72,6 +73,7 @@ class ShadowCommit:
     version: str  # full hexadecimal object id
     parent: str | None  # v̂, the commit before it on the branch
     left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()  # what the user should know of how it was made: sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class Repository:
         self.root = root
         self._git_dir = git_dir
         self._common_dir = common_dir
+        self._filters_off: dict[str, str] = {}  # settings; once a filter has failed
         self._private = {
             **_ENVIRONMENT,
             "GIT_DIR": git_dir,
@@ -133,7 +136,8 @@ class Repository:
     def commit_shadow(self, message: str, size_limit_bytes: int = SIZE_LIMIT_BYTES) -> ShadowCommit:
         """Commit the working tree (tracked and untracked files, honouring .gitignore) to the shadow branch.
 
-        Changed and new files over the limit are left out by hash; so are nested repositories and unreadable files.
+        Changed and new files over the limit are left out by hash; so are unreadable files, and repositories inside this
+        one that have very many files.
 
         Raises:
             GitError: git refused.
@@ -144,9 +148,25 @@ class Repository:
             if os.path.exists(users_index):
                 # with its times: git looks at the contents of files that are as new as the index itself
                 shutil.copy2(users_index, index)
-            left_out = self._stage(index, size_limit_bytes)
+            notes = []
+            try:
+                left_out = self._stage(index, size_limit_bytes)
+            except GitError as error:
+                self._filters_off = self._without_filters()
+                if not self._filters_off:
+                    raise
+                left_out = self._stage(index, size_limit_bytes)
+                notes.append(f"A filter of git's failed, so this version has its files as they are on disk: {error}")
             tree = self._run("write-tree", index=index).decode().strip()
-        return self._commit(tree, message, left_out)
+        return self._commit(tree, message, left_out, notes)
+
+    def _without_filters(self) -> dict[str, str]:
+        """Settings that switch off all filters for contents, such as that of Git LFS."""
+        listed = self._run("config", "--get-regexp", "-z", "--name-only", r"^filter\..*", may_fail=True)
+        keys = {os.fsdecode(line) for line in listed.split(b"\0") if line}
+        off = {"clean": "", "smudge": "", "process": "", "required": "false"}
+        names = {key.rpartition(".")[0] for key in keys}
+        return {f"{name}.{key}": value for name in sorted(names) for key, value in off.items()}
 
     def _stage(self, index: str, limit: int) -> tuple[LeftOut, ...]:
         """Bring the private index up to date with the working tree."""
@@ -157,7 +177,10 @@ class Repository:
         )
         entries = [_parse_entry(line) for line in listed.split(b"\0") if line]
         self._unhide(entries, index)
-        stale = {e.path: e for e in entries if e.tag in "CRM?" or self._is_hidden_but_there(e)}
+        inner, left_out = self._inner_files(entries)
+        by_commit = {left.path for left in left_out}
+        own = [e for e in entries if not e.path.endswith("/") and (e.mode != _GITLINK or e.path in by_commit)]
+        stale = {e.path: e for e in (*own, *inner) if e.tag in "CRM?" or self._is_hidden_but_there(e)}
         refused = {path: why for path, e in stale.items() if (why := self._refuse(e, limit)) is not None}
         # a file that has become a folder must go before what is in the folder comes
         staged = sorted(stale.keys() - refused.keys(), key=lambda path: (not self._is_folder(path), path))
@@ -167,9 +190,37 @@ class Repository:
         outdated = [path for path in refused if stale[path].tag != "?"]
         if outdated:  # their old contents must not pass for those that ran
             self._run("update-index", "--force-remove", "-z", "--stdin", index=index, paths=outdated)
-        links = {e.path for e in entries if e.mode == _GITLINK}
-        submodules = [self._repository(path, "it is a submodule; only its commit is kept") for path in links]
-        return tuple(sorted([*refused.values(), *submodules], key=lambda left_out: left_out.path))
+        return tuple(sorted([*refused.values(), *left_out], key=lambda left_out: left_out.path))
+
+    def _inner_files(self, entries: Iterable[_IndexLine]) -> tuple[list[_IndexLine], list[LeftOut]]:
+        """The files of submodules and of other repositories inside this one, as if they were this one's: what they are
+        when the script runs is in no commit. And the repositories that are left out."""
+        found: list[_IndexLine] = []
+        left_out: list[LeftOut] = []
+        for entry in entries:
+            path, is_submodule = entry.path.rstrip("/"), entry.mode == _GITLINK
+            if not is_submodule and not (entry.tag == "?" and entry.path.endswith("/")):
+                continue
+            if is_submodule and not os.path.lexists(os.path.join(self.root, path)):
+                found.append(replace(entry, tag="R"))  # removed
+            elif not _is_repository(os.path.join(self.root, path)):
+                left_out.append(LeftOut(path, 0, "", "it is a submodule that is not checked out"))
+            elif len(files := self._files_inside(path)) > _MOST_INNER_FILES:
+                reason = f"it is a git repository of its own, with more than {_MOST_INNER_FILES} files"
+                left_out.append(LeftOut(path, 0, self._head_of(path), reason))
+            else:
+                found += [_IndexLine("?", "", "", file) for file in files]
+        return found, left_out
+
+    def _files_inside(self, path: str) -> list[str]:
+        """The files of a repository inside this one, and of those inside of it."""
+        inner = Repository.open(os.path.join(self.root, path))
+        return [f"{path}/{file}" for file in inner.working_paths()]
+
+    def _head_of(self, path: str) -> str:
+        """The commit of a repository inside this one; "" before its first."""
+        inner = Repository.open(os.path.join(self.root, path))
+        return inner._run("rev-parse", "--verify", "-q", "HEAD", may_fail=True).decode().strip()
 
     def _unhide(self, entries: Iterable[_IndexLine], index: str) -> None:
         """Have git look at files that the user told it not to look at: they may have been edited all the same."""
@@ -195,8 +246,6 @@ class Repository:
             status = os.lstat(full)
         except OSError:
             return None  # deleted; update-index removes it
-        if entry.tag == "?" and stat.S_ISDIR(status.st_mode):
-            return self._repository(entry.path.rstrip("/"), "it is a git repository of its own")
         if not stat.S_ISREG(status.st_mode):
             return None
         if not os.access(full, os.R_OK):
@@ -205,18 +254,10 @@ class Repository:
             return LeftOut(entry.path, status.st_size, _digest(full), f"it is larger than {limit} bytes")
         return None
 
-    def _repository(self, path: str, reason: str) -> LeftOut:
-        full = os.path.join(self.root, path)
-        head = ""
-        if _is_repository(full):
-            nested = Repository.open(full)
-            head = nested._run("rev-parse", "--verify", "-q", "HEAD", may_fail=True).decode().strip()
-        return LeftOut(path, 0, head, reason)
-
-    def _commit(self, tree: str, message: str, left_out: tuple[LeftOut, ...]) -> ShadowCommit:
+    def _commit(self, tree: str, message: str, left_out: tuple[LeftOut, ...], notes: Sequence[str]) -> ShadowCommit:
         tries: Counter[str | None] = Counter()
         while True:
-            branch, tip, parent = self._place()
+            branch, tip, parent, taken = self._place()
             version = self._commit_tree(tree, parent, message)
             old = tip or "0" * len(version)
             update = ("update-ref", "-m", "flor_ray: record a run", f"refs/heads/{branch}", version, old)
@@ -229,7 +270,10 @@ class Repository:
                     raise
                 time.sleep(random.SystemRandom().uniform(0, 0.03))  # not the script's generator: it may be seeded
                 continue
-            return ShadowCommit(version, parent, left_out)
+            if taken:
+                said = f"The branch {taken} leaves no room for flor.shadow, so this run is on {branch}. Rename it."
+                notes = [*notes, said]
+            return ShadowCommit(version, parent, left_out, tuple(notes))
 
     def _remove_old_lock(self, branch: str) -> None:
         """The lock of a git that was killed while it moved our branch would stay for ever."""
@@ -239,20 +283,23 @@ class Repository:
             if time.time() - os.stat(lock).st_mtime > _OLD_LOCK_SECONDS:
                 os.unlink(lock)
 
-    def _place(self) -> tuple[str, str | None, str | None]:
-        """Branch to commit to, its tip, and the new commit's parent. A branch that someone stands on never moves."""
+    def _place(self) -> tuple[str, str | None, str | None, str]:
+        """Branch to commit to, its tip, and the new commit's parent; and a branch whose name leaves no room for ours.
+        A branch that someone stands on never moves."""
         pattern = "--format=%(objectname) %(refname:short) %(worktreepath)"
         listed = self._run("for-each-ref", pattern, f"refs/heads/{BRANCH}", f"refs/heads/{ASIDE_BRANCH}")
         tips: dict[str, str] = {}
+        taken = ""
         occupied = self._unborn_branch() == BRANCH
         for line in listed.decode("utf-8", "surrogateescape").splitlines():
             oid, name, worktree = line.split(" ", 2)
             name = name.removeprefix("heads/")
             tips[name] = oid
             occupied |= name == BRANCH and bool(worktree)
-        if not occupied:
-            return BRANCH, tips.get(BRANCH), tips.get(BRANCH)
-        return ASIDE_BRANCH, tips.get(ASIDE_BRANCH), tips.get(ASIDE_BRANCH) or tips.get(BRANCH)
+            taken = name if name.startswith(f"{BRANCH}/") else taken
+        if not (occupied or taken):
+            return BRANCH, tips.get(BRANCH), tips.get(BRANCH), ""
+        return ASIDE_BRANCH, tips.get(ASIDE_BRANCH), tips.get(ASIDE_BRANCH) or tips.get(BRANCH), taken
 
     def _unborn_branch(self) -> str:
         """The branch that HEAD names, also before its first commit."""
@@ -271,7 +318,8 @@ class Repository:
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def sources(self, version: str, skip_oids: AbstractSet[str] = frozenset()) -> dict[str, SourceFile]:
-        """A version's files by path; those in `skip_oids` without their data. Submodules have none."""
+        """A version's files by path; those in `skip_oids` without their data. Submodules whose commit alone is known
+        have none."""
         listed = self._run("ls-tree", "-r", "-z", "--full-tree", version)
         entries: list[tuple[str, str, str]] = []
         for line in listed.split(b"\0"):
@@ -312,9 +360,20 @@ class Repository:
         return found
 
     def working_paths(self) -> tuple[str, ...]:
-        """Paths of tracked and untracked, not ignored files: what a version would hold, were it made now."""
-        listed = self._run("ls-files", "-z", "--cached", "--others", "--exclude-standard")
-        return tuple(sorted({os.fsdecode(line) for line in listed.split(b"\0") if line}))
+        """Paths of tracked and untracked, not ignored files, also of repositories inside this one: what a version would
+        hold, were it made now."""
+        listed = self._run("ls-files", "-z", "--stage", "--cached")
+        entries = [_parse_entry(b"H " + line) for line in listed.split(b"\0") if line]
+        others = self._run("ls-files", "-z", "--others", "--exclude-standard")
+        entries += [_IndexLine("?", "", "", os.fsdecode(line)) for line in others.split(b"\0") if line]
+        found: set[str] = set()
+        for entry in entries:
+            path = entry.path.rstrip("/")
+            if (entry.mode == _GITLINK or entry.path.endswith("/")) and _is_repository(os.path.join(self.root, path)):
+                found.update(self._files_inside(path))
+            else:
+                found.add(path)
+        return tuple(sorted(found))
 
     @cached_property
     def _git(self) -> Any:
@@ -337,7 +396,7 @@ class Repository:
         may_fail: bool = False,
     ) -> bytes:
         """Standard output of one git process. `paths` go to its standard input, each ended by NUL."""
-        settings = [text for key, value in _SETTINGS.items() for text in ("-c", f"{key}={value}")]
+        settings = [text for key, value in (_SETTINGS | self._filters_off).items() for text in ("-c", f"{key}={value}")]
         variables = {**self._private, **(environment or {})}
         if index is not None:
             variables["GIT_INDEX_FILE"] = index

@@ -148,3 +148,48 @@ def test_versions_are_replayed_with_the_packages_that_they_were_recorded_with(
     assert {row[3] for row in lab.values("seen", first.version)} == {"2.3.0"}
     assert len(here) == 1
     assert here != {"2.3.0"}
+
+
+STARTED = """
+import os, sys
+os.chdir(os.path.dirname(os.path.abspath(__file__)) + "/deep")
+import flor_ray as flor
+exec(open("../inner.py").read())
+flor.log("where", [os.getcwd() == __file__.rpartition("/")[0] + "/deep", __name__, __package__, sys.argv[1:]])
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "folder", "module"),
+    [(["work/train.py"], ".", None), (["train.py"], "work", None), (["-m", "work.train"], ".", "work.train")],
+)
+def test_a_run_says_where_and_how_it_was_started_wherever_it_went_before_its_first_call(
+    lab: Lab, command: list[str], folder: str, module: str | None
+) -> None:
+    lab.write("work/deep/x.txt", "")
+    lab.write("work/inner.py", "flor.log('rate', 3)\n")
+    lab.write("work/train.py", STARTED)
+    done = lab.run([sys.executable, *command, "a"], lab.root / folder, {})
+    assert "was edited after" not in done.stderr  # the text that it executes is none of a script
+    run = lab.experiments()[-1]
+    assert (run.script, run.cwd, run.argv) == ("work/train.py", folder, ("a",))
+    assert run.environment.get("module") == module
+    lab.write(
+        "work/train.py", STARTED + 'flor.log("seen", [os.path.basename(os.getcwd()), __package__, sys.argv[1:]])\n'
+    )
+    _, outcome = lab.replay(["seen"])
+    assert outcome.failures == []
+    assert lab.values("seen")[-1][-1] == ["deep", "work" if module else None, ["a"]]
+
+
+def test_code_of_a_repository_inside_the_project_belongs_to_versions(lab: Lab) -> None:
+    text = "import flor_ray as flor\nfrom lib import net\nfor epoch in flor.loop('epoch', range(2)):\n"
+    text += "    flor.log('a', 1)\n"
+    lab.write("lib/net.py", "SIZE = 3\n")
+    subprocess.run(["git", "init", "--quiet", str(lab.root / "lib")], check=True)
+    version = lab.record(text).version
+    lab.write("lib/net.py", "SIZE = 4\n")
+    lab.write("train.py", text + "    flor.log('size', net.SIZE)\n")
+    _, outcome = lab.replay(["size"])
+    assert outcome.failures == []
+    assert [value for *_, value in lab.values("size", version)] == [3, 3]

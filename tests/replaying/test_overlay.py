@@ -6,6 +6,7 @@ Every script has a process of its own: what `overlay.install` puts in place stay
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -431,3 +432,57 @@ paths = ("deep/er/x.txt", str(root / "deep/er/x.txt"), str(home / "a.txt"))
 seen["cost"] = [microseconds(os.stat, path) - microseconds(posix.stat, path) for path in paths]
 """)
     assert max(seen["cost"]) < 100  # 5 to 7 on an idle machine
+
+
+ABOVE = """
+import json, os, sys
+from pathlib import Path
+from flor_ray.replaying.sandbox import overlay, workspace
+folder, original = map(Path, sys.argv[1:])
+root = overlay.workspace_in(folder, str(original))
+root.mkdir(parents=True)
+workspace.materialise(root, {"link": (b"../data", "120000"), "inner/up": (b"../../data/x.txt", "120000")}, original)
+installed = overlay.install(root, original, [], folder)
+os.chdir(root)
+paths = ("../data/x.txt", os.path.abspath("../data/x.txt"), "link/x.txt", "inner/up")
+seen = {"read": [Path(p).read_text() for p in paths]}
+seen["far"] = os.path.exists("../../" + original.parent.name + "/data/x.txt")
+seen["names"] = sorted(os.listdir(".."))
+seen["past us"] = os.stat(os.readlink("inner/up")).st_size
+Path("../data/x.txt").write_text("changed")
+os.makedirs("../runs/1")
+os.chdir("../runs/1")
+Path("y.txt").write_text("new")
+seen["again"] = [Path(p).read_text() for p in ("../../data/x.txt", str(original.parent / "data/x.txt"), "y.txt")]
+seen["back"] = sorted(os.listdir("../../project"))
+seen["said"] = installed.sentences()
+print(json.dumps(seen))
+"""
+
+
+def test_paths_that_lead_out_of_the_repository_lead_where_they_lead_in_the_users_folder(tmp_path: Path) -> None:
+    original, data = tmp_path / "project", tmp_path / "data"
+    original.mkdir()
+    data.mkdir()
+    (data / "x.txt").write_text("user's")
+    subprocess.run(["git", "init", "--quiet", str(original)], check=True)
+    folder = Path(tempfile.mkdtemp(prefix="flor-"))
+    done = subprocess.run(
+        [sys.executable, "-c", ABOVE, str(folder), str(original)], capture_output=True, text=True, check=False
+    )
+    shutil.rmtree(folder)
+    assert done.returncode == 0, done.stderr
+    said = [
+        f"writes to {tmp_path / name} went to a scratch copy and were dropped: 1 file" for name in ("data", "runs/1")
+    ]
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        "read": ["user's"] * 4,
+        "far": True,
+        "names": ["data", "project"],
+        "past us": 6,
+        "again": ["changed", "changed", "new"],
+        "back": [".git", "inner", "link"],
+        "said": said,
+    }
+    assert (data / "x.txt").read_text() == "user's"
+    assert sorted(os.listdir(tmp_path)) == ["data", "project"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -52,6 +53,25 @@ def test_a_versions_files_are_written_and_the_rest_is_copied_or_linked(original:
     assert (root / "other/code.py").read_text() == "2\n"
     assert not (root / ".git").exists()
     assert not (root / "other/.git").exists()
+
+
+def test_a_pointer_of_git_lfs_becomes_the_file_that_it_stands_for(original: Path, tmp_path: Path) -> None:
+    """From the user's folder if it is still that file, else from where Git LFS keeps it, else it stays a pointer."""
+    names = ("same.bin", "kept.bin", "gone.bin")
+    pointers = {}
+    for name in names:
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {len(name)}\n"
+        pointers[name] = (text.encode(), "100644")
+        (original / name).write_text(name if name == "same.bin" else "other123")
+        if name == "kept.bin":
+            kept = original / ".git/lfs/objects" / digest[:2] / digest[2:4] / digest
+            kept.parent.mkdir(parents=True)
+            kept.write_text(name)
+    root = tmp_path / "replay/project"
+    root.mkdir(parents=True)
+    workspace.materialise(root, pointers, original)
+    assert [(root / name).read_bytes() for name in names] == [b"same.bin", b"kept.bin", pointers["gone.bin"][0]]
 
 
 def test_a_folder_of_very_many_files_is_one_link(

@@ -235,32 +235,45 @@ def test_large_files_are_left_out_by_hash(committed: Path) -> None:
     assert repository.sources(made.version).keys() == {"fits.bin", "train.py", "weights.pt"}
 
 
-def test_submodules_and_nested_repositories_are_named(committed: Path, tmp_path: Path) -> None:
+def test_files_of_submodules_and_nested_repositories_are_kept_as_they_are(
+    committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     library = tmp_path / "library"
     library.mkdir()
     git(library, "init", "-q")
-    write(library, lib__py="1")
+    write(library, lib__py="1", __gitignore="*.log\n")
     git(library, "add", "-A")
     git(library, "commit", "-q", "-m", "first")
     head = git(library, "rev-parse", "HEAD")
     git(committed, "submodule", "--quiet", "add", str(library), "sub")
+    git(committed, "submodule", "--quiet", "add", str(library), "gone")
     git(committed, "clone", "-q", str(library), "nested")
+    git(committed / "nested", "clone", "-q", str(library), "inner")
     git(committed, "commit", "-q", "-m", "second")
-    write(committed / "sub", lib__py="dirty")
+    git(committed, "submodule", "--quiet", "deinit", "-f", "gone")
+    write(committed / "sub", lib__py="dirty", new__py="new", out__log="x")
     (committed / "unborn").mkdir()
     git(committed / "unborn", "init", "-q")
     repository = Repository.open(str(committed))
     before = users_view(committed)
     made = repository.commit_shadow("run")
     assert users_view(committed) == before
-    assert made.left_out == (
-        LeftOut("nested", 0, head, "it is a git repository of its own"),
-        LeftOut("sub", 0, head, "it is a submodule; only its commit is kept"),
-        LeftOut("unborn", 0, "", "it is a git repository of its own"),
-    )
-    assert repository.sources(made.version).keys() == {".gitmodules", "train.py"}
-    assert git(committed, "ls-tree", made.version, "sub").split()[:3] == ["160000", "commit", head]
+    assert made.left_out == (LeftOut("gone", 0, "", "it is a submodule that is not checked out"),)
+    found = {path: source.data for path, source in repository.sources(made.version).items() if path.endswith(".py")}
+    assert found == {
+        "nested/inner/lib.py": b"1",
+        "nested/lib.py": b"1",
+        "sub/lib.py": b"dirty",
+        "sub/new.py": b"new",
+        "train.py": b"print(1)\n",
+    }
+    assert repository.working_sources() == found
     assert Repository.open(str(committed / "sub")).name == "sub"
+    monkeypatch.setattr("flor_ray.store.repository._MOST_INNER_FILES", 2)
+    many = "it is a git repository of its own, with more than 2 files"
+    made = repository.commit_shadow("run")
+    assert made.left_out[1:] == (LeftOut("nested", 0, head, many), LeftOut("sub", 0, head, many))
+    assert git(committed, "ls-tree", made.version, "sub").split()[:3] == ["160000", "commit", head]
 
 
 def test_an_unreadable_file_is_named(committed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,10 +393,33 @@ def test_an_unknown_version_is_a_git_error_with_gits_words(committed: Path) -> N
 
 def test_a_branch_that_cannot_be_made_is_given_up_soon(committed: Path) -> None:
     git(committed, "branch", f"{BRANCH}/taken")  # a file cannot be where a folder is
+    git(committed, "branch", f"{ASIDE_BRANCH}/taken")
     started = time.monotonic()
     with pytest.raises(GitError, match=r"git update-ref.*flor\.shadow"):
         Repository.open(str(committed)).commit_shadow("run")
     assert time.monotonic() - started < 10
+
+
+def test_a_branch_that_leaves_no_room_for_ours_is_gone_round_with_a_word(committed: Path) -> None:
+    git(committed, "branch", f"{BRANCH}/mine")
+    repository = Repository.open(str(committed))
+    made = [repository.commit_shadow("run") for _ in range(2)]
+    assert git(committed, "rev-parse", ASIDE_BRANCH) == made[1].version
+    assert made[1].parent == made[0].version
+    assert "The branch flor.shadow/mine leaves no room for flor.shadow" in made[0].notes[0]
+
+
+def test_where_a_required_filter_fails_files_are_kept_as_they_are_on_disk(committed: Path) -> None:
+    git(committed, "config", "filter.lfs.clean", "no-such-program clean -- %f")
+    git(committed, "config", "filter.lfs.process", "no-such-program process")
+    git(committed, "config", "filter.lfs.required", "true")
+    write(committed, __gitattributes="*.bin filter=lfs\n", weights__bin="weights")
+    repository = Repository.open(str(committed))
+    made = repository.commit_shadow("run")
+    assert repository.sources(made.version)["weights.bin"].data == b"weights"
+    assert made.notes[0].startswith("A filter of git's failed, so this version has its files as they are on disk: ")
+    git(committed, "config", "--remove-section", "filter.lfs")
+    assert repository.commit_shadow("again").notes == ()
 
 
 @pytest.mark.parametrize("message", ["", "two\n\nparagraphs", "ünï", "-m", "nul\0", "\udcff", "# comment"])

@@ -171,8 +171,11 @@ class Graph:
                     self._evaluated[path] = load.line
 
     def _loadable(self, words: frozenset[str]) -> list[str]:
-        """Files that code may mean which has these words in its strings; without words, all."""
-        return [path for path in sorted(self._files) if not words or words & set(_stem(path).split("/"))]
+        """Files that code may mean which has these words in its strings; without words, all but the script, which
+        runs already: it would be meant by its name."""
+        if not words:
+            return sorted(self._files.keys() - {self.script})
+        return [path for path in sorted(self._files) if words & set(_stem(path).split("/"))]
 
     def _prefixes(self, path: str, module: str, level: int) -> list[str]:
         """Places of a module: paths without `.py`, of a file or a folder."""

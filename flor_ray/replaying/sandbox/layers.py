@@ -1,8 +1,8 @@
 """Two layers of files, as in an overlay file system: the lower one is only read, the upper one takes every change.
 
-    user's folder   /home/me/project/a.csv   changes go to   <replay>/project/a.csv   (the workspace, which wins)
-    any other path  /home/me/out/b.pt                        <replay>/outside/home/me/out/b.pt
-    kept paths      /dev/null                                /dev/null                (one layer only)
+    user's folder   /home/me/project/a.csv   changes go to   <replay>/outside/home/me/project/a.csv   (the workspace,
+    any other path  /home/me/out/b.pt                        <replay>/outside/home/me/out/b.pt        which wins)
+    kept paths      /dev/null                                /dev/null                           (one layer only)
 
 A removed file is only hidden: the lower one stays. The workspace's links to large files of the user (`workspace`) are
 those files; the first change to one replaces the link by a copy. All links are followed by name here, so that a link
@@ -32,6 +32,7 @@ from flor_ray.replaying.sandbox.plain_files import (
     real_path,
 )
 
+OUTSIDE = "outside"  # the mirror of the file system in a replay's folder
 _MAX_FOLDERS = 100_000  # remembered: some 30 MB
 
 
@@ -75,12 +76,12 @@ class Name(NamedTuple):
 
 
 class Layers:
-    """Translates absolute paths. `root` is the workspace; its parent belongs to the replay."""
+    """Translates absolute paths. `root` is the workspace; it is in `home`, which belongs to the replay."""
 
-    def __init__(self, root: str, original: str, kept: Iterable[str]) -> None:
+    def __init__(self, root: str, original: str, kept: Iterable[str], home: str) -> None:
         self.root = real_path(root)
-        self.home = os.path.dirname(self.root)
-        self.outside = _join(self.home, "outside")
+        self.home = real_path(home)
+        self.outside = _join(self.home, OUTSIDE)
         self.original = real_path(original)
         self._originals = tuple({_join(os.path.abspath(original), ""), _join(self.original, "")})
         self._kept = {path for name in kept for path in (os.path.abspath(name), real_path(name))} - {"/"}
@@ -90,7 +91,8 @@ class Layers:
         self._starts[self.original] = Folder(self.original, self.root, self.original)
         self._starts[self.home] = Folder(self.home, self.home, None)
         self._starts[self.root] = Folder(self.root, self.root, None)
-        self._folders: dict[str, Folder] = {"/": self._starts["/"]}
+        self._folders: dict[str, Folder] = {}
+        self.forget()
         self._hidden: set[str] = set()
 
     # looking
@@ -175,7 +177,7 @@ class Layers:
 
     def forget(self) -> None:
         """Folders may have become others."""
-        self._folders = {"/": self._folders["/"]}
+        self._folders = {path: self._starts[path] for path in ("/", self.root)}
 
     def reading(self, path: str, follow: bool = True) -> str:
         """The file to read for a path."""
@@ -341,6 +343,8 @@ class Layers:
         while pending:
             place = pending.pop()
             for entry in posix.scandir(place):
+                if entry.path == self.root:
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(entry.path)
                 else:

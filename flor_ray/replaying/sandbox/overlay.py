@@ -33,7 +33,7 @@ from typing import Any
 
 from flor_ray.replaying.sandbox import late_patches
 from flor_ray.replaying.sandbox.layered_calls import WRITING, LayeredCalls, absolute, like
-from flor_ray.replaying.sandbox.layers import Layers
+from flor_ray.replaying.sandbox.layers import OUTSIDE, Layers
 from flor_ray.replaying.sandbox.plain_files import make_folders
 from flor_ray.replaying.sandbox.trackers import Offline, go_offline
 
@@ -133,21 +133,30 @@ _MOST_SOCKET_BYTES = 107  # of the path of a socket
 _SOCKET_NAME_BYTES = 40  # that multiprocessing adds to its folder for temporary files
 
 
-def install(root: Path, original_root: Path, kept: Iterable[str | Path] = ()) -> Overlay:
-    """Redirect this process's writes for good. `root` holds the version's files; its parent belongs to the replay.
+def workspace_in(folder: Path, original_root: str) -> Path:
+    """Where a replay has the version's files: in the mirror of the file system in its folder, so that `../data` leads
+    from there to where it leads in the user's folder. A name alone, where that is not at hand, is beside the mirror."""
+    is_known = os.path.isabs(original_root)
+    return folder / OUTSIDE / os.path.realpath(original_root)[1:] if is_known else folder / original_root
+
+
+def install(root: Path, original_root: Path, kept: Iterable[str | Path] = (), folder: Path | None = None) -> Overlay:
+    """Redirect this process's writes for good. `root` holds the version's files, and `folder` (its parent, if none is
+    given) belongs to the replay.
 
     What lies below `kept`, such as a local store, is read and written where it is.
     """
+    home = os.path.realpath(root.parent if folder is None else folder)
     temporary = tempfile.gettempdir()
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(temporary, f"torchinductor_{_user()}"))
     left_alone = [*map(str, kept), *_left_alone(os.environ, temporary)]
-    scratch = os.path.join(os.path.dirname(os.path.realpath(root)), "tmp")
+    scratch = os.path.join(home, "tmp")
     if len(os.fsencode(scratch)) + _SOCKET_NAME_BYTES > _MOST_SOCKET_BYTES:  # loaders could not talk to their workers
         scratch = tempfile.mkdtemp(prefix="flor-")
         left_alone.append(scratch)
         atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
-    layers = Layers(str(root), str(original_root), left_alone)
+    layers = Layers(str(root), str(original_root), left_alone, home)
     make_folders(scratch)
     replaced = LayeredCalls(layers).replace()
     sys.addaudithook(functools.partial(_refuse, layers))
@@ -156,7 +165,7 @@ def install(root: Path, original_root: Path, kept: Iterable[str | Path] = ()) ->
         wrap = functools.partial(_translated, layers, position=position, keyword=keyword, access=access)
         patches.setdefault(module, []).append(functools.partial(_replace, attribute=function, make=wrap))
     late_patches.after_import(patches, replaced)
-    return Overlay(layers, go_offline(Path(layers.home, "trackers")))
+    return Overlay(layers, go_offline(Path(home, "trackers")))
 
 
 def _user() -> str:

@@ -7,13 +7,16 @@ if it is small, else as a link to it. What becomes of writes, to these files and
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from flor_ray.store.repository import SIZE_LIMIT_BYTES, Repository
 
+_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize (\d+)\n")
 _MAX_LINKS_PER_FOLDER = 10_000  # a folder with more files becomes one link: quick to make
 _COPIED_BYTES = 1 << 20  # files up to this are copied: nothing can reach the user's file through a copy
 _ALL_COPIED_BYTES = 64 << 20  # and no more than this in all: a data set of many small files is linked
@@ -26,12 +29,37 @@ def materialise(root: Path, files: Mapping[str, tuple[bytes, str]], original_roo
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if mode == "120000":
-            path.symlink_to(os.fsdecode(data))
+            path.symlink_to(_target(name, os.fsdecode(data), original_root))
+        elif (original := _behind_pointer(name, data, original_root)) is not None:
+            path.symlink_to(original)
         else:
             path.write_bytes(data)
             path.chmod(0o755 if mode == "100755" else 0o644)
     if original_root is not None and original_root.is_dir():
         _link_unversioned(root, original_root, frozenset(Repository.open(str(original_root)).working_paths()))
+
+
+def _target(name: str, target: str, original_root: Path | None) -> str:
+    """What a link of the version says. One that leads out of the repository says where, for code that follows it past
+    our layers."""
+    place = os.path.normpath(os.path.join(os.path.dirname(name), target))
+    is_outside = place == ".." or place.startswith("../")
+    return os.path.normpath(os.path.join(original_root, place)) if original_root and is_outside else target
+
+
+def _behind_pointer(name: str, data: bytes, original_root: Path | None) -> Path | None:
+    """The file for which a pointer of Git LFS stands, where it can be found as it was."""
+    pointer = _POINTER.fullmatch(data)
+    if pointer is None or original_root is None:
+        return None
+    digest, size = pointer[1].decode(), int(pointer[2])
+    kept = original_root / ".git/lfs/objects" / digest[:2] / digest[2:4] / digest
+    for path in (kept, original_root / name):
+        if path.is_file() and path.stat().st_size == size:
+            with path.open("rb") as file:
+                if path is kept or hashlib.file_digest(file, "sha256").hexdigest() == digest:
+                    return path
+    return None
 
 
 def _link_unversioned(root: Path, original: Path, tracked: frozenset[str]) -> None:
@@ -54,10 +82,11 @@ def _link_unversioned(root: Path, original: Path, tracked: frozenset[str]) -> No
             name = (relative / entry.name).as_posix()
             if entry.name in _NEVER_LINKED:
                 continue
-            if name in tracked and entry.stat(follow_symlinks=False).st_size <= SIZE_LIMIT_BYTES:
-                continue  # part of versions: if it is not in this one, it was not there when it ran
             if entry.is_dir(follow_symlinks=False):
-                pending.append(Path(entry.path))
+                if name not in tracked:  # else a submodule that is not checked out
+                    pending.append(Path(entry.path))
+            elif name in tracked and entry.stat(follow_symlinks=False).st_size <= SIZE_LIMIT_BYTES:
+                continue  # part of versions: if it is not in this one, it was not there when it ran
             elif not (root / name).exists() and not (root / name).is_symlink():
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 size = entry.stat(follow_symlinks=False).st_size
