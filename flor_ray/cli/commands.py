@@ -20,7 +20,6 @@ import click
 from flor_ray import __version__
 from flor_ray.cli.options import store_option, workers_option
 from flor_ray.errors import FlorError, FlorWarning, UsageError
-from flor_ray.records import Pin
 
 _CAPTURE = "--capture"  # of `run`
 
@@ -302,7 +301,7 @@ def propagate(
         raise UsageError("A pin is for one NAME in one --version; leave out --versions, --diff and --json.")
     if remove == (line is not None) or (remove and len(given) > 1):
         raise UsageError("--version V goes with either --line N, to pin, or --remove. (--versions V only looks.)")
-    _decide(names[0], version, None if line is None else Pin(line, indent), file, statement, store)
+    _decide(names[0], version, line, indent, file, statement, store)
 
 
 def _look(names: tuple[str, ...], prefixes: tuple[str, ...], diff: bool, as_json: bool, store: str | None) -> None:
@@ -332,20 +331,27 @@ def _look(names: tuple[str, ...], prefixes: tuple[str, ...], diff: bool, as_json
 
 
 def _decide(
-    name: str, version: str, pin: Pin | None, file: str | None, statement: int | None, store: str | None
+    name: str,
+    version: str,
+    line: int | None,
+    indent: int | None,
+    file: str | None,
+    statement: int | None,
+    store: str | None,
 ) -> None:
     """Pin a statement, or remove its pins, and show what that comes to."""
     from flor_ray.cli import progress, terminal
     from flor_ray.patching import statements
+    from flor_ray.records import Pin
     from flor_ray.reports import placements
     from flor_ray.store.project import Project
 
     project = Project.open(store_url=store)
-    if pin is None:
+    if line is None:
         click.echo(placements.unpinned(statements.unpin(project, name, version)))
         return
     with progress.counting() as tell:
-        done = statements.pin(project, name, version, pin, file, statement, tell)
+        done = statements.pin(project, name, version, Pin(line, indent), file, statement, tell)
     terminal.print_diff(placements.pinned(done) + "\n")
 
 

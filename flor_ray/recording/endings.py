@@ -54,7 +54,7 @@ class ScriptEnding:
         vars(os)["_exit"] = leaving
 
     def _noting(self, exits: Any) -> Any:
-        """The same function, of which it is known what it was called with last."""
+        """A function that ends the process, of which it is known what it was called with last."""
 
         @functools.wraps(exits)
         def noting(*arguments: Any, **named: Any) -> None:
