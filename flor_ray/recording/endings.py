@@ -53,7 +53,7 @@ class ScriptEnding:
         vars(os)["_exit"] = leaving
 
     def _noting(self, exits: Any) -> Any:
-        """The same function, of which it is known what it was called with last."""
+        """A function that does what `exits` does, and notes what it was called with."""
 
         @functools.wraps(exits)
         def noting(*arguments: Any, **named: Any) -> None:

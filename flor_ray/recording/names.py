@@ -15,7 +15,7 @@ from collections.abc import Callable
 from flor_ray.wording import printable
 
 
-class Names:
+class KeptNames:
     """The names of one run; `tell` is told of each kind of name that had to be changed, or could not be kept, once."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:

@@ -34,7 +34,7 @@ from flor_ray.recording.checkpointer import Checkpointer
 from flor_ray.recording.context import Context, Role
 from flor_ray.recording.endings import ScriptEnding
 from flor_ray.recording.journal import Journal, PendingCheckpoint
-from flor_ray.recording.names import Names
+from flor_ray.recording.names import KeptNames
 from flor_ray.recording.session import CheckpointOptions
 from flor_ray.records import EpochTimes, Experiment, Level, LogRecord, Profile, Status
 from flor_ray.state import random_states
@@ -83,7 +83,7 @@ class Recorder:
         self._in_epoch = False
         self._parts = [0.0, 0.0, 0.0]
         self._warned: set[str] = set()
-        self._names = Names(lambda message: _warn(message, stacklevel=6))  # the script's line
+        self._names = KeptNames(lambda message: _warn(message, stacklevel=6))  # the script's line
         self._error: str | None = None
         self._closed = False
 

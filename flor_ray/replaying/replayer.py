@@ -27,7 +27,7 @@ from flor_ray.environment import hardware
 from flor_ray.errors import ReplayError, UsageError
 from flor_ray.recording import script as scripts
 from flor_ray.recording.context import Context, Role
-from flor_ray.recording.names import Names
+from flor_ray.recording.names import KeptNames
 from flor_ray.recording.session import CheckpointOptions
 from flor_ray.records import LogRecord, Mismatch, Operator, Point, Segment, Variant
 from flor_ray.replaying import marked_code
@@ -65,7 +65,7 @@ class Replayer:
         self._channel = channel
         self._objects = objects
         self._context = Context(waits=waits)
-        self._names = Names(lambda sentence: None)  # it was said when the run was recorded
+        self._names = KeptNames(lambda sentence: None)  # it was said when the run was recorded
         self._sources = scripts.LoopSources()
         self._held_loops = HeldLoops()
         self._capturer = Capturer(Chooser(scripts.users_code(Path(task.root).resolve())), recording=False)

@@ -20,14 +20,14 @@ from flor_ray.store.store import Store
 RUN = Experiment("p", "a" * 40, None, "train.py", "", 0.0, None, Status.RUNNING)
 
 
-class Sources:
+class NoSources:
     """As much of a repository as a journal asks for."""
 
     def sources(self, version: str, known: frozenset[str]) -> dict[str, Any]:
         return {}
 
 
-class SmallStore(Store):
+class RoomlessStore(Store):
     """Has no room for blobs of `most` bytes and more."""
 
     most = 1000
@@ -48,7 +48,7 @@ def written(store: Store, records: Sequence[LogRecord]) -> tuple[list[tuple[str,
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         store.begin_run(RUN)
-        writer = Journal(store, RUN, cast(Any, Sources()), InputFiles(".", []))
+        writer = Journal(store, RUN, cast(Any, NoSources()), InputFiles(".", []))
         for one in records:
             writer.log(one)
         writer.close(RUN)
@@ -68,9 +68,8 @@ def test_a_record_that_cannot_be_written_costs_itself_only_and_is_named(tmp_path
 
 
 def test_a_blob_that_the_disk_has_no_room_for_costs_no_number_beside_it(tmp_path: Path) -> None:
-    rows, told = written(
-        SmallStore(str(tmp_path)), [record("a", 1), record("image", bytes(5000)), record("b", 2), record("c", b"small")]
-    )
+    records = [record("a", 1), record("image", bytes(5000)), record("b", 2), record("c", b"small")]
+    rows, told = written(RoomlessStore(str(tmp_path)), records)
     assert sorted(rows, key=str) == [("a", 1), ("b", 2), ("c", None)]
     assert "could not write" in told[0]
     assert "Of this run, 1 log record (image) could not be written" in told[-1]
@@ -80,7 +79,7 @@ def test_blobs_that_wait_for_a_disk_take_no_more_memory_than_they_may(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "_WAIT_BLOB_BYTES", 10_000)
-    writer = Journal(Store(str(tmp_path)), RUN, cast(Any, Sources()), InputFiles(".", []))
+    writer = Journal(Store(str(tmp_path)), RUN, cast(Any, NoSources()), InputFiles(".", []))
     waiting = [record("image", bytes(4000), n) for n in range(5)] + [record("a", 1)]
     assert [(r.name, r.iteration) for r in writer._bounded(waiting)] == [("image", 3), ("image", 4), ("a", 0)]
     assert writer._dropped == {"image": 3}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flor_ray.recording.names import Names
+from flor_ray.recording.names import KeptNames
 from tests.conftest import Lab
 
 
@@ -37,7 +37,7 @@ class Colour(enum.Enum):
 )
 def test_a_name_is_a_text_or_becomes_one_or_is_none(given: object, kept: str | None) -> None:
     told: list[str] = []
-    names = Names(told.append)
+    names = KeptNames(told.append)
     assert [names.of(given), names.of(given)] == [kept, kept]
     assert type(names.of(given)) in (str, type(None))
     assert len(told) == (kept != given)
