@@ -8,6 +8,7 @@ these modules only words are imported: each command imports what it needs when i
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from collections.abc import Callable
@@ -56,7 +57,8 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Multiversion hindsight logging: add a log line today, read its values for every past run.
 
     \b
@@ -73,6 +75,9 @@ def cli() -> None:
       flor-ray storage                               what the store holds
       flor-ray gc --keep last --dry-run              what could be deleted
     """
+    if context.invoked_subcommand != run.name and isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of runs, arguments and values may stand for bytes that are no UTF-8. What a script prints is its own.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @cli.command(
@@ -223,7 +228,7 @@ def dataframe(names: tuple[str, ...], csv: str | None, level: str | None, store:
 
     if csv is not None:
         frame = lookup.dataframe(*names, store_url=store, level=level)
-        frame.to_csv(csv, index=False)
+        terminal.write_csv(frame, csv)
         click.echo(f"{len(frame)} rows written to {csv}.")
         return
     found = lookup.answer(names, store_url=store, level=level)

@@ -45,11 +45,13 @@ def explain(
         click.echo("")
         click.echo(plans.tradeoff_text(explanation.tradeoff, prepared.workers, explanation.basis))
     if html is not None:
-        html.write_text(explanation.to_html(), encoding="utf-8")
+        html.write_text(explanation.to_html(), encoding="utf-8", errors="backslashreplace")
         click.echo(f"The plan is in {html}.")
     if csv is not None:
+        from flor_ray.cli import terminal
+
         frame = explanation.to_frame()
-        frame.to_csv(csv, index=False)
+        terminal.write_csv(frame, str(csv))
         click.echo(f"{len(frame)} segments are in {csv}.")
 
 
@@ -147,7 +149,7 @@ def timeline(replay: str | None, html: Path | None, listed: bool, store: str | N
     one = timelines.find(files, project.name, replay or "")
     click.echo(timeline_page.text(one, terminal.width()))
     if html is not None:
-        html.write_text(timeline_page.page(one), encoding="utf-8")
+        html.write_text(timeline_page.page(one), encoding="utf-8", errors="backslashreplace")
         click.echo(f"The chart is in {html}.")
 
 
@@ -221,5 +223,5 @@ def simulate(
     if html is not None:
         row, stints = found.rows[-1], found.stints[max(numbers)]
         timeline = Timeline("simulated", names, stints, row.workers, row.lower_bound_seconds)
-        html.write_text(timeline_page.page(timeline), encoding="utf-8")
+        html.write_text(timeline_page.page(timeline), encoding="utf-8", errors="backslashreplace")
         click.echo(f"The chart of {row.workers} workers is in {html}.")

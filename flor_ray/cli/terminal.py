@@ -13,6 +13,7 @@ import click
 
 from flor_ray.records import DEFAULT_LIMITS, Experiment, Limits, Outcome
 from flor_ray.reports.text_tables import render
+from flor_ray.store.typed_values import text_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,7 @@ _DIFF_STYLES = (
     ("# ", "yellow"),
 )
 _PLAIN_SECONDS = 2.0  # between two lines of progress where there is no terminal
+_CELL_CHARACTERS = 300  # of a value that are printed; files get all
 _MAX_ROWS = 200  # of logged values that are printed; files get all
 
 
@@ -119,6 +121,19 @@ def print_pivot(pivot: Pivot) -> None:
         click.echo(f"... and {pivot.length - len(rows)} more rows; --csv FILE writes all of them.")
 
 
+def write_csv(frame: pd.DataFrame, path: str) -> None:
+    """Write a DataFrame as CSV, whatever its values are."""
+    shown = frame.copy(deep=False)
+    for column in frame:
+        if frame[column].dtype == object:
+            shown[column] = frame[column].map(_text, na_action="ignore")
+    shown.to_csv(path, index=False, errors="backslashreplace")
+
+
+def _text(value: object) -> object:
+    return value if isinstance(value, bool | float) else text_of(value, str)
+
+
 def print_versions(experiments: Sequence[Experiment]) -> None:
     """Print recorded versions, oldest first."""
     columns = ["version", "run", "timestamp", "script", "status", "epochs", "seconds", "args"]
@@ -131,7 +146,7 @@ def print_versions(experiments: Sequence[Experiment]) -> None:
             e.status.value,
             e.epochs,
             "" if e.ended is None else f"{e.ended - e.started:.1f}",
-            ", ".join(f"{name}={value}" for name, value in e.args.items()),
+            ", ".join(f"{name}={text_of(value, str)}" for name, value in e.args.items()),
         ]
         for e in experiments
     ]
@@ -174,7 +189,10 @@ def _cell(value: Any) -> str:
         return f"<{type(value).__name__} {'x'.join(map(str, shape))}>"
     if hasattr(value, "strftime"):
         return str(value.strftime("%Y-%m-%d %H:%M:%S"))
-    return "NaN" if value is None or str(value) in ("<NA>", "NaT") else str(value)
+    text = "NaN" if value is None else text_of(value, str)
+    if text in ("<NA>", "NaT"):
+        return "NaN"
+    return text if len(text) <= _CELL_CHARACTERS else f"{text[:_CELL_CHARACTERS]} ..."
 
 
 def _terminal_width() -> int:

@@ -1,9 +1,8 @@
 """How a training script ends: well, or by what. Python tells nobody of a SystemExit, so this looks for itself.
 
-main module's last instruction is a return      it ran through
-sys.last_value, with its frame in the traceback  what it raised, whoever owns sys.excepthook
-neither                                         a SystemExit; its code was given to sys.exit, exit or quit, or is
-                                                looked for in the script's text
+If the main module's last instruction is a return, it ran through. If not, sys.last_value has what it raised, whoever
+owns sys.excepthook: if the module's frame is in its traceback. Else it was a SystemExit, whose code was given to
+sys.exit, exit or quit, or is looked for in the script's text.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ class ScriptEnding:
         vars(os)["_exit"] = leaving
 
     def _noting(self, exits: Any) -> Any:
-        """A function that ends the process, of which it is known what it was called with last."""
+        """A function that does what `exits` does, and notes what it was called with."""
 
         @functools.wraps(exits)
         def noting(*arguments: Any, **named: Any) -> None:

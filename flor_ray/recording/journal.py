@@ -14,7 +14,8 @@ import sys
 import threading
 import time
 import warnings
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,9 @@ from flor_ray.environment.inputs import InputFiles
 from flor_ray.errors import FlorError, FlorWarning
 from flor_ray.records import Checkpoint, EpochTimes, Experiment, LogRecord, Point, Skip
 from flor_ray.state.snapshots import Snapshot, SnapshotWriter
+from flor_ray.store import typed_values
 from flor_ray.store.fragments import RECORDED
+from flor_ray.wording import counted
 
 if TYPE_CHECKING:
     from flor_ray.store.repository import Repository
@@ -39,6 +42,8 @@ _FLUSH_BLOB_BYTES = 32 << 20  # the same for images, arrays and the like, which 
 _WAIT_BLOB_BYTES = 256 << 20
 _BACK_OFF_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0)  # between tries; the last one again and again
 _LAST_TRIES_SECONDS = 60.0  # for which a run that has ended goes on trying to write to a server
+_HALVED = 1000  # large values of which a disk that is full is offered each by itself, when a run ends
+_NAMED = 5  # features of which values are lost
 _QUIET_SECONDS = 2.0  # an end that takes longer is explained
 
 
@@ -69,7 +74,8 @@ class Journal:
         self._blob_bytes = 0
         self._skips: list[Skip] = []
         self._written = 0
-        self._dropped = 0
+        self._dropped: Counter[str] = Counter()  # records that there was no memory to hold, by name
+        self._left_out: set[str] = set()  # names of which a value could not be kept
         self._last_beat = time.monotonic()
         self._failed: str | None = None  # why the store cannot be written at this time
         self._why_lost: str | None = None
@@ -171,7 +177,7 @@ class Journal:
             self._store.end_run(self._with_inputs(ended))
             self._store.merge_logs(ended.project, ended.version, RECORDED)
             self._store.merge_checkpoints(ended.project, ended.version)
-        except (FlorError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the script ends as it would and the user is told
             warnings.warn(f"How this run ended could not be written: {error}", FlorWarning, stacklevel=2)
 
     # the end
@@ -213,8 +219,9 @@ class Journal:
 
     def _tell_what_is_lost(self) -> None:
         lost = []
-        if self._records or self._dropped:
-            lost.append(f"{len(self._records) + self._dropped} log records")
+        if records := self._dropped + Counter(record.name for record in self._records):
+            names = ", ".join(sorted(records)[:_NAMED]) + (", ..." if len(records) > _NAMED else "")
+            lost.append(f"{counted(records.total(), 'log record')} ({names})")
         if self._lost:
             epochs = ", ".join(map(str, sorted(set(self._lost))))
             lost.append(f"the checkpoints of epochs {epochs} (replays of these begin at earlier ones)")
@@ -299,29 +306,71 @@ class Journal:
 
     def _flush(self) -> bool:
         """Write the records and skips that wait; whether that was possible."""
-        project, version = self._experiment.project, self._experiment.version
         batch, skips = self._records[:], self._skips[:]
         try:
-            if batch:
-                self._blob_bytes = 0
-                self._store.append_logs(project, version, RECORDED, self._written, batch)
-                self._written += len(batch)
-                del self._records[: len(batch)]
+            left = self._append(batch) if batch else []
+            self._blob_bytes = 0
+            self._records[: len(batch)] = self._bounded(left)
+            if left:
+                return False
             if skips:
-                self._store.append_skips(project, version, skips)
+                self._store.append_skips(self._experiment.project, self._experiment.version, skips)
                 del self._skips[: len(skips)]
             if batch or skips:
                 self._failed = None
         except Exception as error:  # noqa: BLE001 - as above
-            self._fail(f"{len(batch)} log records", error)
-            excess = len(self._records) - _PENDING_RECORDS
-            if excess > 0:
-                self._dropped += excess
-                del self._records[:excess]
+            self._fail(f"the times of {len(skips)} epochs", error)
             return False
         finally:
             self._flushed.set()
         return True
+
+    def _append(self, batch: Sequence[LogRecord]) -> list[LogRecord]:
+        """Write these records; those are returned that the store does not take at this time. One that can never be
+        written costs itself, and one whose blob the store has no room for costs no number beside it."""
+        try:
+            self._store.append_logs(self._experiment.project, self._experiment.version, RECORDED, self._written, batch)
+        except (OSError, FlorError) as error:
+            self._fail(f"{len(batch)} log records", error)
+            plain, heavy = ([r for r in batch if _is_heavy(r) is which] for which in (False, True))
+            if plain and heavy:
+                return [*self._append(plain), *self._append(heavy)]
+            is_last_try = self._closing.is_set() and not self._store.files.remote
+            return self._by_halves(batch) if is_last_try and 1 < len(heavy) <= _HALVED else list(batch)
+        except Exception as error:  # noqa: BLE001 - as above
+            if len(batch) > 1:
+                return self._by_halves(batch)
+            self._leave_out(batch[0], error)
+            return []
+        self._written += len(batch)
+        return []
+
+    def _by_halves(self, batch: Sequence[LogRecord]) -> list[LogRecord]:
+        middle = len(batch) // 2
+        return [*self._append(batch[:middle]), *self._append(batch[middle:])]
+
+    def _bounded(self, waiting: Sequence[LogRecord]) -> list[LogRecord]:
+        """As many of these, the newest first of all, as may be held in memory."""
+        kept: list[LogRecord] = []
+        room = _WAIT_BLOB_BYTES
+        for record in reversed(waiting):
+            size = len(getattr(record.value, "blob", None) or b"")
+            if len(kept) >= _PENDING_RECORDS or size > room:
+                self._dropped[record.name] += 1
+            else:
+                room -= size
+                kept.append(record)
+        return kept[::-1]
+
+    def _leave_out(self, record: LogRecord, error: Exception) -> None:
+        if record.name not in self._left_out:
+            self._left_out.add(record.name)
+            warnings.warn(
+                f"A value of {record.name!r} cannot be kept ({type(error).__name__}: {error}) and is left out, and so "
+                "are others of this name if they are like it; training goes on.",
+                FlorWarning,
+                stacklevel=2,
+            )
 
     def _wait_for_flush(self) -> None:
         """Called by the thread that logs. It must not wait for a store that cannot be written."""
@@ -382,3 +431,8 @@ class Journal:
                 stacklevel=2,
             )
         self._failed = self._why_lost = str(error)
+
+
+def _is_heavy(record: LogRecord) -> bool:
+    """Whether its value is, or will be, an object of its own in the store."""
+    return isinstance(record.value, typed_values.Deferred) or getattr(record.value, "blob", None) is not None

@@ -34,6 +34,7 @@ from flor_ray.recording.checkpointer import Checkpointer
 from flor_ray.recording.context import Context, Role
 from flor_ray.recording.endings import ScriptEnding
 from flor_ray.recording.journal import Journal, PendingCheckpoint
+from flor_ray.recording.names import KeptNames
 from flor_ray.recording.session import CheckpointOptions
 from flor_ray.records import ENTRIES, FIRST_CALL, EpochTimes, Experiment, Level, LogRecord, Profile, Status
 from flor_ray.state import random_states
@@ -42,6 +43,7 @@ from flor_ray.state.frames import HeldLoops
 from flor_ray.state.selection import Chooser, LoopFrame
 from flor_ray.store import cache, typed_values
 from flor_ray.store.project import Project
+from flor_ray.wording import printable
 
 T = TypeVar("T")
 
@@ -84,6 +86,7 @@ class Recorder:
         self._in_epoch = False
         self._parts = [0.0, 0.0, 0.0]
         self._warned: set[str] = set()
+        self._names = KeptNames(lambda message: _warn(message, stacklevel=6))  # the script's line
         self._error: str | None = None
         self._closed = False
 
@@ -106,7 +109,7 @@ class Recorder:
         repository, store = project.repository, project.store
         root = Path(repository.root)
         name = path.relative_to(root).as_posix() if path is not None and path.is_relative_to(root) else ""
-        run = flags.current().run
+        run = printable(flags.current().run)
         with opened.paused():
             commit = repository.commit_shadow(f"flor: {run or name or 'interactive'}")
         for note in commit.notes:
@@ -159,23 +162,33 @@ class Recorder:
 
     def arg(self, name: str, default: object) -> Any:
         self._confirm()
+        kept = self._names.of(name)
+        if kept is None:
+            return default
         with self._context.lock:
-            if name not in self._args:
+            if kept not in self._args:
                 text = flags.current().kwargs.get(name)
                 value = default if text is None else flags.convert(name, text, default)
-                self._args[name] = value
-                iteration = self._context.count_outside(name)  # also in a loop, an argument belongs to the whole run
+                self._args[kept] = value
+                iteration = self._context.count_outside(kept)  # also in a loop, an argument belongs to the whole run
                 encoded = typed_values.encode(value)
-                self._journal.log(LogRecord(Level.DATA_PREP, None, None, name, iteration, encoded, time.time()))
-            return self._args[name]
+                self._journal.log(LogRecord(Level.DATA_PREP, None, None, kept, iteration, encoded, time.time()))
+            return self._args[kept]
 
     def log(self, name: str, value: T) -> T:
         self._held_loops.close_left()
         if self._held and self._context.is_loops_thread:  # what another thread does says nothing of the loop
             self._confirm()
-        level, epoch, step, iteration = self._context.key(name)
+        try:
+            kept = self._names.known[name]
+        except (KeyError, TypeError):
+            found = self._names.of(name)
+            if found is None:
+                return value
+            kept = found
+        level, epoch, step, iteration = self._context.key(kept)
         encoded = typed_values.encode_later(value)
-        record = LogRecord(level, epoch, step, name, iteration, encoded, time.time())
+        record = LogRecord(level, epoch, step, kept, iteration, encoded, time.time())
         self._journal.log(record, 0 if encoded.blob is None else len(encoded.blob))
         return value
 
@@ -187,7 +200,7 @@ class Recorder:
         self._held_loops.close_left()
         place = (self._relative(frame.f_code.co_filename), frame.f_lineno)
         scope = LoopFrame("main", frame, self._sources.names(frame), only_live=True)
-        iterator = self._loop(name, iterable, scope, place)
+        iterator = self._loop(None if name is None else self._names.of(name), iterable, scope, place)
         if scope.names.lines is not None:
             self._held_loops.add(iterator, frame, scope.names.lines)
         return iterator
@@ -196,6 +209,7 @@ class Recorder:
     def iteration(self, name: str, frame: FrameType) -> Iterator[None]:
         self._held_loops.close_left()
         self._confirm()
+        name = self._names.of(name) or "iteration"
         role = self._context.enter_iteration(name)
         if role is Role.MAIN:
             if self._context.epoch == 1:
@@ -395,7 +409,7 @@ class Recorder:
         if self._main_name is None:
             self._set_up(self._lap())
         seconds = self._lap()
-        unused = flags.current().kwargs.keys() - self._args.keys()
+        unused = set(map(printable, flags.current().kwargs)) - self._args.keys()
         if unused:
             _warn(f"--kwargs {', '.join(sorted(unused))}: no flor.arg in the script asked for it.")
         self._journal.close(self._ended(seconds))
@@ -433,5 +447,5 @@ def _ours(store_url: str) -> list[str]:
     return [os.path.abspath(os.path.expanduser(folder)) for folder in (store_url.removeprefix("file://"), cached)]
 
 
-def _warn(message: str) -> None:
-    warnings.warn(message, FlorWarning, stacklevel=3)
+def _warn(message: str, stacklevel: int = 3) -> None:
+    warnings.warn(message, FlorWarning, stacklevel=stacklevel)

@@ -24,6 +24,7 @@ from flor_ray.environment import hardware
 from flor_ray.errors import ReplayError, UsageError
 from flor_ray.recording import script as scripts
 from flor_ray.recording.context import Context, Role
+from flor_ray.recording.names import KeptNames
 from flor_ray.recording.session import CheckpointOptions
 from flor_ray.records import LogRecord, Mismatch, Operator, Point, Segment, Variant
 from flor_ray.replaying import marked_code
@@ -34,7 +35,7 @@ from flor_ray.replaying.task import Channel, Elements, ReplayTask
 from flor_ray.state.checkpoints import Capturer, LoadedState
 from flor_ray.state.frames import HeldLoops
 from flor_ray.state.selection import Chooser, LoopFrame
-from flor_ray.store import typed_values
+from flor_ray.store import runs, typed_values
 from flor_ray.store.objects import Objects
 
 T = TypeVar("T")
@@ -61,6 +62,7 @@ class Replayer:
         self._channel = channel
         self._objects = objects
         self._context = Context(waits=waits)
+        self._names = KeptNames(lambda sentence: None)  # it was said when the run was recorded
         self._sources = scripts.LoopSources()
         self._held_loops = HeldLoops()
         self._capturer = Capturer(Chooser(scripts.users_code(Path(task.root).resolve())), recording=False)
@@ -88,16 +90,22 @@ class Replayer:
 
     def arg(self, name: str, default: object) -> Any:
         self._begin_call()
-        value = self._task.args.get(name, default)
-        if isinstance(default, tuple) and isinstance(value, list):  # JSON knows no tuples
-            value = tuple(value)
-        self._context.count_outside(name)
-        return value
+        kept = self._names.of(name)
+        if kept is None or kept not in self._task.args:
+            return default
+        self._context.count_outside(kept)
+        value = self._task.args[kept]
+        if value == runs.recorded_form(default):  # it is what the default was, whose type JSON need not know
+            return default
+        return tuple(value) if isinstance(default, tuple) and isinstance(value, list) else value
 
     def log(self, name: str, value: T) -> T:
         self._begin_call()
-        level, epoch, step, iteration = self._context.key(name)
-        self._records.append(LogRecord(level, epoch, step, name, iteration, typed_values.encode(value), time.time()))
+        kept = self._names.of(name)
+        if kept is not None:
+            level, epoch, step, iteration = self._context.key(kept)
+            encoded = typed_values.encode(value)
+            self._records.append(LogRecord(level, epoch, step, kept, iteration, encoded, time.time()))
         return value
 
     def add_targets(self, targets: Mapping[str, Any], options: CheckpointOptions) -> None:

@@ -103,7 +103,10 @@ def _column(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
         indices = pa.Array.from_buffers(pa.int32(), len(values), [_validity(values), pa.py_buffer(plain)])
         return pa.DictionaryArray.from_arrays(indices, _column(pa.string(), list(known)))
     if kind in (pa.string(), pa.binary()):
-        encoded = [b"" if v is None else v.encode() if isinstance(v, str) else v for v in values]
+        # A name of a file or a variable may stand for bytes that are no UTF-8, and must not cost the other rows.
+        encoded = [
+            b"" if v is None else v.encode("utf-8", "backslashreplace") if isinstance(v, str) else v for v in values
+        ]
         buffers = [_validity(values), _offsets(map(len, encoded)), pa.py_buffer(b"".join(encoded))]
         return pa.Array.from_buffers(kind, len(values), buffers)
     if kind == pa.list_(pa.string()):

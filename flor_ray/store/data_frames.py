@@ -19,6 +19,7 @@ from flor_ray.records import Experiment
 from flor_ray.store import pivots
 from flor_ray.store.pivots import DIMENSIONS, Column, Kind, Pivot
 from flor_ray.store.store import Store
+from flor_ray.wording import printable
 
 CONSTANTS = frozenset({"index", "inf", "Inf"})  # what pandas adds to the columns in a query string
 
@@ -31,7 +32,7 @@ def of(pivot: Pivot) -> pd.DataFrame:
 def _series(column: Column) -> Any:
     values, missing = column.values, column.missing
     if column.kind is Kind.LABEL:
-        return pd.array(list(column.labels), dtype="str").take(values)
+        return pd.array(list(map(printable, column.labels)), dtype="str").take(values)
     if column.kind is Kind.TIME:
         return pd.to_datetime(list(column.labels), unit="s", utc=True).take(values)
     if column.kind is Kind.TEXT:

@@ -11,7 +11,7 @@ from typing import Any
 from flor_ray import processes
 from flor_ray.errors import StoreError
 from flor_ray.records import EpochTimes, Experiment
-from flor_ray.store import typed_json
+from flor_ray.store import typed_json, typed_values
 
 HEARTBEAT_LIMIT_SECONDS = 90.0  # a run of another host that was silent for longer is taken for dead
 
@@ -21,6 +21,7 @@ def to_json(experiment: Experiment) -> bytes:
     profile = experiment.profile
     epochs = [typed_json.to_row(times) for times in profile.epochs]
     row = {field.name: getattr(experiment, field.name) for field in fields(experiment)}
+    row["args"] = {name: recorded_form(value) for name, value in experiment.args.items()}
     row["profile"] = typed_json.to_plain(replace(profile, epochs=())) | {"epochs": epochs}
     return json.dumps(row, default=_plain, indent=1).encode()
 
@@ -36,6 +37,14 @@ def from_json(data: bytes, where: str) -> Experiment:
             f"{where} does not hold a recorded run ({type(error).__name__}: {error}). Restore that file from a backup, "
             "or delete it to forget the run."
         ) from error
+
+
+def recorded_form(value: object) -> object:
+    """What is left of the value of an argument in a row of E: what JSON can say, or its repr."""
+    try:
+        return json.loads(json.dumps(value, default=_plain))
+    except Exception:  # noqa: BLE001 - any user's class may raise anything, and the row is about more than this value
+        return typed_values.text_of(value)
 
 
 def _plain(value: Any) -> object:

@@ -26,6 +26,7 @@ from typing import Any
 from flor_ray import stored_names
 from flor_ray.errors import FlorWarning, StoreError
 from flor_ray.records import Value
+from flor_ray.wording import printable
 
 FORMAT_VERSION = 2  # raise it when an older flor_ray would misread a store that this one wrote
 _OLDEST_FORMAT = 2  # that this one reads
@@ -91,9 +92,16 @@ def encode(value: object) -> Value:
 def encode_later(value: object) -> Value:
     """Like `encode`, without waiting for a CUDA device: a training loop must not be held up by what it logs."""
     torch = sys.modules.get("torch")
-    if torch is None or not isinstance(value, torch.Tensor) or not value.is_cuda or value.layout is not torch.strided:
-        return encode(value)
-    plain = value.detach()
+    if torch is not None:
+        try:
+            if isinstance(value, torch.Tensor) and value.is_cuda and value.layout is torch.strided:
+                return _deferred(torch, value.detach())
+        except Exception:  # noqa: BLE001 - no memory can be pinned, for one; what cannot be had later is had now
+            return encode(value)
+    return encode(value)
+
+
+def _deferred(torch: Any, plain: Any) -> Deferred:
     copy = torch.empty(plain.shape, dtype=plain.dtype, device="cpu", pin_memory=True)
     with torch.cuda.device(plain.device):
         copy.copy_(plain, non_blocking=True)
@@ -278,16 +286,21 @@ def _repr(value: object, error: Exception) -> Value:
     if kind not in _warned:
         _warned.add(kind)
         warnings.warn(
-            f"Values of type {kind.__module__}.{kind.__qualname__} cannot be pickled ({error}), so flor_ray keeps "
-            "their repr as text. Log a number, a string or an array instead to keep the value.",
+            f"Values of type {kind.__module__}.{kind.__qualname__} cannot be pickled ({text_of(error, str)}), so "
+            "flor_ray keeps their repr as text. Log a number, a string or an array instead to keep the value.",
             FlorWarning,
             stacklevel=3,
         )
+    return Value("repr", None, None, text_of(value))
+
+
+def text_of(value: object, say: Callable[[object], str] = repr) -> str:
+    """A text for any object, which can be encoded. Never raises."""
     try:
-        text = repr(value)
+        text = say(value)
     except Exception:  # noqa: BLE001 - as above
-        text = object.__repr__(value)
-    return Value("repr", None, None, text.encode("utf-8", "backslashreplace").decode())
+        text = hex(value) if type(value) is int else object.__repr__(value)  # decimal text has a limit
+    return printable(text)
 
 
 # --- decode ---------------------------------------------------------------------------------------------------------

@@ -353,5 +353,5 @@ def lost_epochs(errors: str) -> set[int]:
 
 
 def lost_records(errors: str) -> int:
-    found = re.search(r"Of this run, .*?(\d+) log records", errors)
+    found = re.search(r"Of this run, .*?(\d+) log records?", errors)
     return int(found.group(1)) if found else 0
