@@ -82,7 +82,9 @@ class _ByHand:
             _say(sentence)
 
     def _evidence(self) -> Evidence:
-        return results.evidence(self._experiment, self._checkpoints, self._texts, self._repository.root)
+        files = self._store.written_files(self._experiment.project, self._experiment.version)
+        root = self._repository.root
+        return results.evidence(self._experiment, self._checkpoints, self._texts, root, files, laid=False)
 
 
 def _say(sentence: str) -> None:

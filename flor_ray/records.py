@@ -182,6 +182,25 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class FileState:
+    """What a file that a run writes is from some point of the run on."""
+
+    epoch: int  # from this checkpoint on; FROM_START: as the run found it
+    point: Point = Point.EPOCH_END
+    kept: str = ""  # key in S of its content; or one of the words of flor_ray.environment.written_files
+    mtime_ns: int = 0
+    why: str = ""  # that content is not kept which the run read
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A file that a run writes, or looks for and does not find."""
+
+    path: str  # relative to the repository's root if it is inside, with slashes
+    states: tuple[FileState, ...]  # in the order of the run
+
+
+@dataclass(frozen=True, slots=True)
 class Skip:
     """An epoch at whose end no checkpoint was taken [row of C without a key]."""
 

@@ -23,10 +23,10 @@ from typing import Any
 from flor_ray import calls
 from flor_ray.automatic.hyperparameters import flatten
 from flor_ray.automatic.torch_first import import_torch_if_used
+from flor_ray.environment import late_patches
 from flor_ray.errors import FlorWarning
 from flor_ray.recording import flags, script, session
 from flor_ray.recording.recorder import Recorder
-from flor_ray.replaying.sandbox import late_patches
 
 _LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
 

@@ -23,7 +23,8 @@ from pathlib import Path
 
 import blake3
 
-from flor_ray.environment import opened
+from flor_ray.environment import file_functions, opened, written_files
+from flor_ray.records import FileState, Point, WrittenFile
 from flor_ray.store import typed_json
 
 KEY = "inputs"  # in an experiment's environment
@@ -77,7 +78,10 @@ class InputFiles:
             f"{folder.rstrip('/')}/" for folder in (*_programs(), *ours, os.path.join(self._root, ".git"))
         )
         self._temporary = f"{os.path.abspath(tempfile.gettempdir())}/"
+        self._caches = tuple(f"{folder}/" for folder in file_functions.caches(os.environ, tempfile.gettempdir()))
         self._known: dict[str, InputFile | None] = {}
+        opened.written.is_none = self._is_no_file_of_the_script
+        file_functions.told_of(opened.note)
         self._whole_left = _ALL_WHOLE_BYTES
         self._lock = threading.Lock()
 
@@ -95,6 +99,8 @@ class InputFiles:
         left_out = opened.left_out()
         for path, done in opened.paths().items():
             known = self._known.get(path)
+            if opened.written.follows(path):
+                continue
             if done & opened.READ and self._is_state(path, done):
                 known = InputFile(self._shown(path), rewritten=True)
             if known is None:
@@ -104,6 +110,26 @@ class InputFiles:
             else:
                 left_out += 1
         return {KEY: rows} | ({LEFT_OUT_KEY: left_out} if left_out else {})
+
+    def written(self, tracked: frozenset[str]) -> tuple[WrittenFile, ...]:
+        """The files that the script has written so far, or looked for in vain."""
+        found = {
+            path: tuple(FileState(state[0], Point(state[1]), *state[2:]) for state in states)
+            for path, states in opened.written.described().items()
+        }
+        gone = (FileState(written_files.FROM_START, kept=written_files.ABSENT),)
+        for path, done in opened.paths().items():
+            is_data = path not in found and not self._is_none(path, tracked) and not self._is_temporary(path)
+            if done == opened.READ and is_data and not os.path.lexists(path):
+                found[path] = gone
+        return tuple(WrittenFile(self._shown(path), states) for path, states in found.items())
+
+    def _is_no_file_of_the_script(self, path: str) -> bool:
+        return (
+            self._is_programs(path)
+            or path.startswith((*self._caches, f"{self._temporary}torchinductor_"))
+            or "/__pycache__/" in path
+        )
 
     def _look_at(self, path: str, tracked: frozenset[str]) -> InputFile | None:
         if self._is_none(path, tracked):
@@ -125,7 +151,7 @@ class InputFiles:
 
     def _is_programs(self, path: str) -> bool:
         """Whether a file belongs to a program or a library, wherever that was installed, or to us."""
-        return path.startswith(self._outside) or _LIBRARY.search(path) is not None
+        return f"{path}/".startswith(self._outside) or _LIBRARY.search(path) is not None
 
     def _is_state(self, path: str, done: int) -> bool:
         """Whether the script keeps a file that it has read. What C++ code writes shows in the file's time alone."""
@@ -153,6 +179,13 @@ def recorded(environment: Mapping[str, object]) -> tuple[InputFile, ...]:
 def rewritten(environment: Mapping[str, object]) -> tuple[str, ...]:
     """Paths of the files that the recorded script wrote and read."""
     return tuple(file.path for file in recorded(environment) if file.rewritten)
+
+
+def seen(environment: Mapping[str, object], written: Iterable[WrittenFile]) -> frozenset[str] | None:
+    """Paths of all files that the recorded script read or wrote; None if that is not known of all."""
+    if KEY not in environment or environment.get(LEFT_OUT_KEY):
+        return None
+    return frozenset({file.path for file in recorded(environment)} | {file.path for file in written})
 
 
 class Comparer:

@@ -1,7 +1,9 @@
 """Which files this process opens, from the import of flor_ray on: scripts often read their data before their first call
-to us. An audit hook notes paths; `inputs` makes sense of them. Until the main loop begins it serves `import_seconds`.
+to us. An audit hook notes paths; `inputs` makes sense of them, and `written` follows those that are changed. Until the
+main loop begins it serves `import_seconds`.
 
-Not seen: files that C++ or Rust code opens by itself, and those of other processes, such as a DataLoader's workers.
+Not seen: files that C++ or Rust code opens by itself, but for the functions in `file_functions` once a run is recorded,
+and those of other processes, such as a DataLoader's workers.
 """
 
 from __future__ import annotations
@@ -10,9 +12,11 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from flor_ray.environment import import_seconds
+from flor_ray.environment.written_files import WrittenFiles
 
 READ, WRITTEN = 1, 2  # what was done to a file; both can be
 
@@ -27,6 +31,7 @@ _paused = False
 _known: dict[str, int] = {}  # as they were given -> what was done
 _paths: dict[str, int] = {}  # absolute -> what was done
 _more: set[int] = set()  # hashes of the paths beyond
+written = WrittenFiles()
 
 
 def watch() -> None:
@@ -86,11 +91,27 @@ def paused() -> Iterator[None]:
         _paused = False
 
 
-def _hook(event: str, arguments: tuple[object, ...]) -> None:
+def stop() -> None:
+    """Note nothing more: this is a process that was forked from the script's."""
+    global _paused
+    _paused = True
+
+
+def note(path: str, how: str) -> None:
+    """A library is about to open a file past Python: to r(ead), w(rite) or a(ppend), or d: to write into a folder."""
+    if not _paused and how != "d":
+        _note(path, {"a": "a+"}.get(how, how), 0)
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if import_seconds.watching and event in import_seconds.EVENTS:
         import_seconds.note(event, arguments)
-    if event == "open" and not _paused:
+    if _paused:
+        return
+    if event == "open":
         _note(*arguments)
+    elif event in _CHANGES:
+        _CHANGES[event](arguments)
 
 
 def _note(path: object, mode: object, flags: object) -> None:
@@ -101,25 +122,97 @@ def _note(path: object, mode: object, flags: object) -> None:
         path = os.fsdecode(path)
     done = _done(mode, flags)
     before = _known.get(path, 0)
-    if before | done == before or path.endswith(_CODE):
+    if (done == READ == before) or path.endswith(_CODE):
         return
-    if not before and len(_paths) >= _MOST:
+    if not (before or done & WRITTEN) and len(_paths) >= _MOST:
         if len(_more) < _MOST_COUNTED:
             _more.add(hash(path))
         return
-    _known[path] = before | done
-    try:
-        absolute = os.path.abspath(path)
-    except OSError:  # the working directory is gone
+    absolute = _absolute(path)
+    if absolute is None:
         return
-    _paths[absolute] = _paths.get(absolute, 0) | done
+    was = _paths.get(absolute, 0)
+    if done & WRITTEN and not was and os.path.isdir(absolute):
+        return  # a temporary file without a name is made in it
+    _known[path] = before | done
+    _paths[absolute] = was | done
+    if done & WRITTEN:
+        if was == READ:  # under whatever names: from now on it matters when it is read
+            _known.clear()
+        written.changes(absolute, was_read=bool((was | done) & READ), fluid=done == READ | WRITTEN)
+    elif was & WRITTEN:
+        written.reads(absolute)
+
+
+def _absolute(path: Any, folder: object = -1) -> str | None:
+    """An absolute path; None for what is none. `folder` is a descriptor, or -1."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        return None
+    text: str = os.fsdecode(path)
+    try:
+        if isinstance(folder, int) and folder >= 0 and not text.startswith("/"):
+            text = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), text)
+        return os.path.abspath(text)
+    except OSError:  # the working directory is gone
+        return None
+
+
+def _changed(path: Any, folder: object = -1, is_folder: bool = False) -> None:
+    absolute = _absolute(path, folder)
+    if absolute is not None:
+        was = _paths.get(absolute, 0)
+        _paths[absolute] = was | WRITTEN
+        if was == READ:
+            _known.clear()
+        written.changes(absolute, was_read=bool(was & READ), folder=is_folder)
+
+
+def _renamed(old: Any, new: Any, old_folder: object = -1, new_folder: object = -1) -> None:
+    source, target = _absolute(old, old_folder), _absolute(new, new_folder)
+    if source is not None and target is not None:
+        was = _paths.get(source, 0) | _paths.get(target, 0)
+        for path in (source, target):
+            _paths[path] = _paths.get(path, 0) | WRITTEN
+        if was & READ:
+            _known.clear()
+        written.renames(source, target, was_read=bool(was & READ))
+
+
+def _connected(database: Any) -> None:
+    """SQLite opens a file: it reads and changes it from now on."""
+    if isinstance(database, str | bytes | os.PathLike) and os.fsdecode(database) not in (":memory:", ""):
+        path = os.fsdecode(database)
+        _note(path.removeprefix("file:").partition("?")[0] if path.startswith("file:") else path, "r+", 0)
+
+
+def _remove_tree(folder: Any) -> None:
+    absolute = _absolute(folder)
+    if absolute is not None:
+        written.removes_tree(absolute)
+
+
+_CHANGES: dict[str, Callable[[tuple[Any, ...]], None]] = {
+    "os.remove": lambda given: _changed(*given),
+    "os.rmdir": lambda given: _changed(given[0], given[1], is_folder=True),
+    "os.mkdir": lambda given: _changed(given[0], given[2], is_folder=True),
+    "os.truncate": lambda given: _changed(given[0]),
+    "os.rename": lambda given: _renamed(*given),
+    "os.link": lambda given: _changed(given[1], given[3]),
+    "os.symlink": lambda given: _changed(given[1], given[2]),
+    "shutil.rmtree": lambda given: _remove_tree(given[0]),
+    "sqlite3.connect": lambda given: _connected(given[0]),
+    "tempfile.mkstemp": lambda given: written.is_random(given[0]),
+    "tempfile.mkdtemp": lambda given: written.is_random(given[0]),
+    "os.chdir": lambda given: _known.clear(),
+    "os.fchdir": lambda given: _known.clear(),
+}
 
 
 def _done(mode: object, flags: object) -> int:
     if isinstance(mode, str):
-        if mode.startswith("r"):
-            return READ | WRITTEN if "+" in mode else READ
-        return WRITTEN
+        if "+" in mode:
+            return READ | WRITTEN
+        return READ if mode.startswith("r") else WRITTEN
     if isinstance(flags, int) and flags & _WRITING:
         return READ | WRITTEN if flags & os.O_RDWR and not flags & os.O_CREAT else WRITTEN
     return READ

@@ -11,12 +11,12 @@ from dataclasses import replace
 
 from flor_ray.analysis import dependence
 from flor_ray.analysis.source import Texts
-from flor_ray.environment import inputs
+from flor_ray.environment import file_states, inputs
 from flor_ray.errors import BadWhere
 from flor_ray.patching.patching import Patched, narrowed
 from flor_ray.planning.missing import Request
 from flor_ray.planning.terms import Query
-from flor_ray.records import ENTRIES, Checkpoint, Experiment, Gap, Level, Operator, Region, Segment
+from flor_ray.records import ENTRIES, Checkpoint, Experiment, Gap, Level, Operator, Region, Segment, WrittenFile
 from flor_ray.replaying import causes
 from flor_ray.store.fragments import RECORDED
 from flor_ray.store.project import Project
@@ -115,7 +115,8 @@ def usable_checkpoints(
     notes = []
     for version in sorted(versions):
         listed = project.store.checkpoints(project.name, version)
-        usable[version] = tuple(c for c in listed if project.store.objects.exists(c.key))
+        files = project.store.written_files(project.name, version)
+        usable[version] = tuple(_with_files(c, files) for c in listed if project.store.objects.exists(c.key))
         lost = sorted({c.epoch for c in listed} - {c.epoch for c in usable[version]})
         if lost:
             notes.append(
@@ -123,6 +124,12 @@ def usable_checkpoints(
                 f"{project.store.url}; replay starts from earlier ones"
             )
     return usable, tuple(notes)
+
+
+def _with_files(checkpoint: Checkpoint, files: Sequence[WrittenFile]) -> Checkpoint:
+    """A checkpoint that lacks the content of a file which the run goes on to read is no place to start from."""
+    lost = file_states.lost_at(files, checkpoint.epoch, checkpoint.point)
+    return replace(checkpoint, uncaptured=checkpoint.uncaptured | {f"the file {path}" for path in lost})
 
 
 def input_notes(project: Project, experiments: Mapping[str, Experiment], gaps: Sequence[Gap]) -> list[str]:

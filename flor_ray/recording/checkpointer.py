@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from flor_ray.environment import opened
 from flor_ray.errors import UsageError
 from flor_ray.recording.checkpoint_budget import CheckpointDecision, RunSoFar, Spacing
 from flor_ray.recording.journal import Journal, PendingCheckpoint
@@ -42,7 +43,7 @@ class Checkpointer:
         self._began = began
         self._tell = tell
         self._spacing = Spacing(share=_share_taken())
-        self._spacing.overhead = _overhead_wanted() or self._spacing.overhead
+        self._spacing.overhead = opened.written.overhead = _overhead_wanted() or self._spacing.overhead
         self._compress: bool | None = None
         self._main: LoopFrame | None = None
         self._place = ("", 0)
@@ -57,7 +58,7 @@ class Checkpointer:
         self._capturer.add(targets)
         self._compress = options.compress
         if options.overhead is not None:
-            self._spacing.overhead = options.overhead
+            self._spacing.overhead = opened.written.overhead = options.overhead
 
     # points of a run
 
@@ -151,6 +152,7 @@ class Checkpointer:
         except Exception as error:  # noqa: BLE001 - the user's objects may raise anything; training must go on
             self._tell(f"No checkpoint of epoch {epoch}: {type(error).__name__}: {error}")
             return None
+        opened.written.at(epoch, point.value)
         self._spacing.took(snapshot.seconds, snapshot.bytes)
         self._computed_at_last = self._computed()
         if point is Point.EPOCH_END:

@@ -19,9 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from flor_ray.environment import opened
 from flor_ray.environment.inputs import InputFiles
 from flor_ray.errors import FlorError, FlorWarning
-from flor_ray.records import Checkpoint, EpochTimes, Experiment, LogRecord, Point, Skip
+from flor_ray.records import Checkpoint, EpochTimes, Experiment, LogRecord, Point, Skip, WrittenFile
 from flor_ray.state.snapshots import Snapshot, SnapshotWriter
 from flor_ray.store import typed_values
 from flor_ray.store.fragments import RECORDED
@@ -70,6 +71,8 @@ class Journal:
         self._repository = repository
         self._inputs = inputs
         self._tracked: frozenset[str] = frozenset()  # paths of the version's own files
+        self._files: tuple[WrittenFile, ...] = ()  # as the store has them
+        self._writing_files = threading.Lock()
         self._records: list[LogRecord] = []
         self._blob_bytes = 0
         self._skips: list[Skip] = []
@@ -169,6 +172,11 @@ class Journal:
         if not self._hopeless:
             self._write_sources()
         self._flush_until_given_up()
+        try:
+            if not self._hopeless:
+                self._write_files()
+        except Exception as error:  # noqa: BLE001 - as above: the run has ended, and the user is told
+            self._fail("the files that the script wrote", error)
         self._tell_what_is_lost()
         if self._hopeless:
             warnings.warn(f"How this run ended could not be written: {self._failed}", FlorWarning, stacklevel=2)
@@ -248,6 +256,10 @@ class Journal:
             self._beat()
             if self._sources_written:
                 self._inputs.fingerprint(self._tracked)
+            try:
+                self._write_files()
+            except Exception as error:  # noqa: BLE001 - whatever it is, training goes on and the user is told
+                self._fail("the files that the script writes", error)
 
     def _run_snapshots(self) -> None:
         while (pending := self._next()) is not None:
@@ -303,6 +315,15 @@ class Journal:
             self._sources_written = True
         except Exception as error:  # noqa: BLE001 - whatever it is, training goes on and the user is told
             self._fail("the source code", error)
+
+    def _write_files(self) -> None:
+        """Keep what the script has read of files that it writes, and say which these are."""
+        with self._writing_files:
+            opened.written.keep(self._store.objects.put)
+            files = self._inputs.written(self._tracked)
+            if files != self._files:
+                self._store.write_files(self._experiment.project, self._experiment.version, files)
+                self._files = files
 
     def _flush(self) -> bool:
         """Write the records and skips that wait; whether that was possible."""
@@ -400,6 +421,7 @@ class Journal:
     def _write_checkpoint(self, pending: PendingCheckpoint) -> None:
         snapshot = pending.snapshot
         used, started = time.thread_time(), time.perf_counter()
+        self._write_files()  # first: who finds a checkpoint finds what files belong to it
         key = self._writer.write(snapshot, pending.compress)
         seconds = time.thread_time() - used
         checkpoint = Checkpoint(

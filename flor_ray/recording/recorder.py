@@ -386,6 +386,7 @@ class Recorder:
         """A forked worker stays silent, and dies of SIGTERM at once: with a handler of Python's, a signal that comes
         just before it waits for a semaphore would never be heard (pools end their workers like that)."""
         session.install(session.Passive())
+        opened.stop()
         with contextlib.suppress(ValueError):  # forked from another thread than the main one
             if signal.getsignal(signal.SIGTERM) == self._on_sigterm:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)

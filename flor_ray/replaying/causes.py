@@ -40,7 +40,7 @@ class Evidence:
     """What is known of a version when its replay is judged."""
 
     changes: tuple[str, ...] = ()  # of its input files: "data/train.csv has changed"
-    rewritten: tuple[str, ...] = ()  # files that the script writes and reads
+    rewritten: tuple[str, ...] = ()  # files that the script writes and reads, and that a replay has as they are now
     uncaptured: frozenset[str] = frozenset()  # variables that its checkpoints do not hold
     clocked: frozenset[str] = frozenset()  # features that measure the clock
     environment: Mapping[str, object] = field(default_factory=dict)  # in which it was recorded
@@ -75,6 +75,13 @@ def likely_cause(
     return f"{found}; {variable}" if variable else found
 
 
+def written_and_read(evidence: Evidence) -> str:
+    """That files are not what they were; "" if all are."""
+    if not evidence.rewritten:
+        return ""
+    return f"the script writes and reads {some(evidence.rewritten)}, and its replay could not have what it read there"
+
+
 def _causes(
     evidence: Evidence, mismatch: Mismatch, now: Mapping[str, object], restored: bool, warnings: Sequence[str]
 ) -> Iterator[str]:
@@ -89,7 +96,7 @@ def _causes(
         if variable is not None:
             yield f"{mismatch.name} depends on `{variable}`, which no checkpoint could keep"
     if evidence.rewritten:
-        yield f"the script writes and reads {some(evidence.rewritten)}, and checkpoints do not contain files"
+        yield written_and_read(evidence)
     texts = {"": evidence.script, **evidence.modules}
     trees = {path: tree for path, text in texts.items() if (tree := read(text).tree) is not None}
     if restored:

@@ -31,6 +31,7 @@ from flor_ray.replaying.claims import Claims
 from flor_ray.replaying.replayer import Replayer
 from flor_ray.replaying.results import SegmentResult
 from flor_ray.replaying.sandbox import overlay
+from flor_ray.replaying.sandbox.laid_files import LaidFiles
 from flor_ray.replaying.task import Channel, ReplayTask
 from flor_ray.store import cache
 from flor_ray.store.files import Files
@@ -96,14 +97,16 @@ def run_script(task: ReplayTask, channel: Channel, started: float) -> None:
     """Run a version's script under a Replayer. Most often this does not return: the process ends with its segments."""
     files = Files(task.store_url)
     objects = Objects(files)
-    overlay.install(Path(task.root), Path(task.original_root), _kept(files), Path(task.folder))
+    installed = overlay.install(Path(task.root), Path(task.original_root), _kept(files), Path(task.folder))
+    laid = LaidFiles(installed.layers, task.files, task.newer, objects.get)
+    laid.lay()
     script = Path(task.root, task.script)
     os.chdir(Path(task.root, task.cwd))
     sys.argv = [str(script) if task.module else os.path.relpath(script), *task.argv]
     sys.path[0] = os.getcwd() if task.module else str(script.parent)
     sys.path[:] = replayed_path(sys.path, task.sys_path, Path(task.root))
     waits = calls_checkpointing(script.read_text(errors="replace"))
-    replayer = Replayer(task, channel, objects, waits, started, marked=True)
+    replayer = Replayer(task, channel, objects, waits, started, marked=True, files=laid)
     session.install(replayer)
     replayer.watch_seeding()
     marks = {str(Path(task.root, path)): found for path, found in task.marks.items()}

@@ -31,6 +31,7 @@ from flor_ray.replaying import marked_code
 from flor_ray.replaying.first_call import FirstCall
 from flor_ray.replaying.guard import Observer
 from flor_ray.replaying.results import SegmentResult
+from flor_ray.replaying.sandbox.laid_files import LaidFiles
 from flor_ray.replaying.task import Channel, Elements, ReplayTask
 from flor_ray.state.checkpoints import Capturer, LoadedState
 from flor_ray.state.frames import HeldLoops
@@ -57,6 +58,7 @@ class Replayer:
         waits: bool,
         started: float,
         marked: bool = False,
+        files: LaidFiles | None = None,
     ) -> None:
         self._task = task
         self._channel = channel
@@ -74,6 +76,9 @@ class Replayer:
         self._main: LoopFrame | None = None
         self._first_call = FirstCall(task, self._sources.remember)
         self._observer = Observer(self._capturer.known, self._warn)
+        self._files = files  # that the recorded run wrote; None: they are as they are
+        if files is not None:
+            files.tell = self._warn
         self._marked = marked  # the script runs with marks in it
         self._moved = False  # the state is no longer what the prefix left
         self._states_compared = 0
@@ -367,6 +372,8 @@ class Replayer:
         with self._reading(point, epoch):
             state = LoadedState.read(self._objects, self._task.checkpoints[epoch, point])
             self._capturer.restore(state, "main" if scope is None else scope.slot)
+            if self._files is not None:
+                self._files.lay(epoch, point)
         self._moved = True
 
     @contextlib.contextmanager

@@ -7,12 +7,12 @@ were answered (also where a statement logged nothing) and whether what was recom
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 
 from flor_ray.analysis import clocks
-from flor_ray.environment import hardware, inputs
+from flor_ray.environment import file_states, hardware, inputs
 from flor_ray.records import (
     Checkpoint,
     Experiment,
@@ -23,6 +23,7 @@ from flor_ray.records import (
     Segment,
     SegmentReport,
     Variant,
+    WrittenFile,
 )
 from flor_ray.replaying import causes
 from flor_ray.replaying.causes import Evidence
@@ -69,9 +70,8 @@ def write(
     segment = result.segment
     elsewhere = _is_elsewhere(evidence.environment, result.hardware)
     comparison = compare(recorded, result.records, evidence.clocked, elsewhere)
-    verdict = judge(
-        comparison, result.states_compared, result.state_mismatch, elsewhere, inputs_changed=bool(evidence.changes)
-    )
+    changed = bool(evidence.changes or evidence.rewritten)
+    verdict = judge(comparison, result.states_compared, result.state_mismatch, elsewhere, inputs_changed=changed)
     mismatch, cause = _explained(comparison, result, evidence)
     rows = [record for record in result.records if _wanted(segment, record) and not recorded.has(record)]
     lacking = sorted({row.name for row in rows} & doubtful.keys()) if segment.operator is not Operator.DP_STAR else []
@@ -106,19 +106,26 @@ def write(
 
 
 def evidence(
-    experiment: Experiment, checkpoints: Iterable[Checkpoint], texts: Mapping[str, str], root: str
+    experiment: Experiment,
+    checkpoints: Iterable[Checkpoint],
+    texts: Mapping[str, str],
+    root: str,
+    files: Sequence[WrittenFile] = (),
+    laid: bool = True,
 ) -> Evidence:
     """What is known of a version when its replays are judged. Looks at its input files, below `root` or absolute.
 
-    `texts` are those of its Python files by path, with the statements that were added.
+    `texts` are those of its Python files by path, with the statements that were added; `files` what the run wrote, and
+    `laid` whether a replay has these as they were.
     """
+    lost = file_states.lost_at(files) if laid else file_states.written_and_read(files)
     changes = inputs.Comparer(root).changes(experiment.environment)
     script = texts.get(experiment.script, "")
     imported = causes.imported_modules(script)
     modules = {p: text for p, text in sorted(texts.items()) if p != experiment.script and _stem(p) in imported}
     return Evidence(
         changes=tuple(str(change) for change in changes if change.surely),
-        rewritten=inputs.rewritten(experiment.environment),
+        rewritten=(*inputs.rewritten(experiment.environment), *lost),
         uncaptured=frozenset().union(*(c.opaque | c.uncaptured for c in checkpoints)),
         clocked=frozenset().union(*map(clocks.features_that_measure, (script, *modules.values()))),
         environment=experiment.environment,
@@ -142,7 +149,7 @@ def _explained(comparison: Comparison, result: SegmentResult, evidence: Evidence
     state = None if result.state_mismatch is None else replace(result.state_mismatch, of_state=True)
     mismatch = comparison.mismatch or state
     if mismatch is None:
-        return None, causes.some(evidence.changes) or None
+        return None, causes.some(evidence.changes) or causes.written_and_read(evidence) or None
     segment = result.segment
     restored = segment.restore is not None or segment.variant is Variant.END
     cause = causes.likely_cause(evidence, mismatch, result.hardware, restored, state, result.warnings)

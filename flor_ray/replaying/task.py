@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 from flor_ray.analysis.epoch_ends import Marking
 from flor_ray.analysis.marks import Marks, line_now
 from flor_ray.environment.surroundings import MODULE_KEY
-from flor_ray.records import FIRST_CALL, Checkpoint, Experiment, Point, Segment
+from flor_ray.records import FIRST_CALL, Checkpoint, Experiment, Point, Segment, WrittenFile
 from flor_ray.replaying.results import SegmentResult
 
 T = TypeVar("T")
@@ -38,6 +38,8 @@ class ReplayTask:
     clocked: frozenset[str] = frozenset()  # variables that are different in every run
     leave: frozenset[int] = frozenset()  # epochs whose end is restored sooner than what comes after a stop has run
     folder: str = ""  # of the replay, which vanishes with it; `root` is in it
+    files: tuple[WrittenFile, ...] = ()  # that the recorded run wrote
+    newer: tuple[str, ...] = ()  # files that were made since, relative to root
     module: str = ""  # under which the script runs as `python -m` does; "": as a file
     claims: str | None = None  # file by which a segment's rest can be taken away; see flor_ray.replaying.claims
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from flor_ray.analysis.early_imports import Preload, preload
+from flor_ray.environment import inputs
 from flor_ray.environment.surroundings import for_replay, path_of
 from flor_ray.replaying.job import VersionJob
 from flor_ray.replaying.sandbox import overlay, workspace
@@ -23,6 +24,8 @@ class VersionFolder:
 
     def __init__(self, job: VersionJob, store: Store) -> None:
         self._job = job
+        self.written_files = store.written_files(job.experiment.project, job.experiment.version)
+        self.newer: tuple[str, ...] = ()  # files of the user's that are not there because they are newer than the run
         self.path = Path(tempfile.mkdtemp(prefix=f"flor-{job.experiment.version[:8]}-"))
         self.root = overlay.workspace_in(self.path, job.original_root or job.experiment.project)
         try:
@@ -69,5 +72,8 @@ class VersionFolder:
         for name, text in job.patches.items():
             files[name] = (text.encode("utf-8", "surrogateescape"), files[name][1])
         self.root.mkdir(parents=True)
-        workspace.materialise(self.root, files, Path(job.original_root) if job.original_root else None)
+        seen = inputs.seen(job.experiment.environment, self.written_files)
+        made_since = None if seen is None else workspace.MadeSince(int(job.experiment.started * 1e9), seen)
+        original = Path(job.original_root) if job.original_root else None
+        self.newer = workspace.materialise(self.root, files, original, made_since)
         return {name: data for name, (data, _) in files.items()}

@@ -88,7 +88,8 @@ class VersionProcess:
     def evidence(self) -> Evidence:
         """What its replays are judged by. Input files are looked at once."""
         root = self.job.original_root or str(self._folder.root)
-        return results.evidence(self.job.experiment, self.job.checkpoints, self._folder.texts, root)
+        files = self._folder.written_files
+        return results.evidence(self.job.experiment, self.job.checkpoints, self._folder.texts, root, files)
 
     def run(self, segment: Segment, is_cancelled: Callable[[], bool]) -> SegmentResult:
         """Replay one segment, and wait for it. `is_cancelled` is asked several times a second.
@@ -158,6 +159,8 @@ class VersionProcess:
         return replace(
             ReplayTask.of(job.store_url, root, job.experiment, job.checkpoints, job.marking),
             folder=str(self._folder.path),
+            files=self._folder.written_files,
+            newer=self._folder.newer,
             original_root=job.original_root or root,
             first_call=self._folder.first_call,
             compares_entry=job.compares_entry,

@@ -86,6 +86,11 @@ def survey(store: Store, tell: Tell = nobody, known: Mapping[str, tuple[str, ...
     log_bytes, logged, mirrored = store.sizes("log_records"), store.blob_keys(), store.source_keys()
     places = sorted({*experiments, *log_bytes, *logged, *mirrored, *store.sizes("checkpoints")})
     checkpoints = _checkpoints(store, places, tell)
+    files = store.files.each(lambda place: store.written_files(*place), places)
+    contents = {
+        place: {state.kept for file in found for state in file.states if len(state.kept) > 1}
+        for place, found in zip(places, files, strict=True)
+    }
     needs, damage = _references(store, checkpoints.values(), dict(known or {}), tell)
     versions = []
     for place in places:
@@ -100,7 +105,7 @@ def survey(store: Store, tell: Tell = nobody, known: Mapping[str, tuple[str, ...
             live=place in replayed or (experiment is not None and experiment.status is Status.RUNNING),
             checkpoints=checkpoints[place],
             needs={c.key: needs[c.key] for c in checkpoints[place] if c.key in needs},
-            others=frozenset(begun | logged.get(place, set()) | mirrored.get(place, set())),
+            others=frozenset(begun | logged.get(place, set()) | mirrored.get(place, set()) | contents[place]),
             log_bytes=log_bytes.get(place, 0),
         )
         versions.append(version)

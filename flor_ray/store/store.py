@@ -1,7 +1,7 @@
 """The store: tables E, F, C and G as append-only files, and S, below one fsspec URL. With `fragments` the pyarrow door.
 
     format.json
-    experiments/<project>/<version>.{begin,end,beat}.json                     E
+    experiments/<project>/<version>.{begin,end,beat,files}.json               E
     log_records/<project>/<version>/<origin>.<range or segment>.parquet       F
     checkpoints/<project>/<version>/<epoch>-<point>.parquet                   C
     source_code/<project>/<version>.parquet                                   G (blobs in S)
@@ -37,8 +37,9 @@ from flor_ray.records import (
     Skip,
     SourceFile,
     Status,
+    WrittenFile,
 )
-from flor_ray.store import columns, fragments, runs, segment_reports, typed_values
+from flor_ray.store import columns, fragments, runs, segment_reports, typed_json, typed_values
 from flor_ray.store.files import Files
 from flor_ray.store.fragments import (
     CHECKPOINT_FILE_SCHEMA,
@@ -140,6 +141,21 @@ class Store:
     def beat(self, project: str, version: str, now: float) -> None:
         """Heartbeat of a run, wanted at least once in runs.HEARTBEAT_LIMIT_SECONDS."""
         self._write(_run_path(project, version, "beat"), json.dumps({"now": now}).encode())
+
+    def write_files(self, project: str, version: str, files: Sequence[WrittenFile]) -> None:
+        """Say which files a run has written so far, and what they were at its checkpoints. The latest word holds."""
+        plain = [typed_json.to_plain(file) for file in files]
+        self._write(_run_path(project, version, "files"), json.dumps(plain).encode())
+
+    def written_files(self, project: str, version: str) -> tuple[WrittenFile, ...]:
+        """Those of a run; none if it was recorded without."""
+        path = _run_path(project, version, "files")
+        try:
+            return typed_json.from_plain(json.loads(self.files.read(path)), tuple[WrittenFile, ...])
+        except FileNotFoundError:
+            return ()
+        except ValueError as error:
+            raise StoreError(f"{self._where(path)} does not hold what files a run has written: {error}") from error
 
     def projects(self) -> tuple[str, ...]:
         return tuple(sorted({unquoted(path.split("/")[1]) for path in self.files.list("experiments")}))

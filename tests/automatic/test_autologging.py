@@ -113,7 +113,7 @@ def test_a_rank_that_does_not_record_stays_silent_and_unchanged() -> None:
 def test_a_hook_runs_once_right_after_its_module_is_imported() -> None:
     code = (
         "import sys\n"
-        "from flor_ray.replaying.sandbox.late_patches import after_import\n"
+        "from flor_ray.environment.late_patches import after_import\n"
         "def hook(module): print('hook', module.rgb_to_hsv is not None)\n"
         "after_import({'colorsys': (hook,)})\n"
         "finders = list(sys.meta_path)\n"
@@ -131,9 +131,9 @@ def test_trainers_are_hooked_once_however_often_it_is_asked_for() -> None:
     code = (
         "import sys, types\n"
         "from flor_ray.automatic import autologging\n"
-        "from flor_ray.replaying.sandbox import late_patches\n"
+        "from flor_ray.environment import late_patches\n"
         "late_patches.after_import(autologging._HOOKS); late_patches.after_import(autologging._HOOKS)\n"
-        "print(sum(type(finder).__module__ == 'flor_ray.replaying.sandbox.late_patches' for finder in sys.meta_path))\n"
+        "print(sum(type(finder).__module__ == 'flor_ray.environment.late_patches' for finder in sys.meta_path))\n"
         "import transformers.trainer as trainer\n"
         "late_patches.after_import(autologging._HOOKS)\n"
         "print([callback.__name__ for callback in trainer.DEFAULT_CALLBACKS].count('HuggingFaceCallback'))\n"

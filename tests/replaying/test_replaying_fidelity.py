@@ -164,7 +164,7 @@ for epoch in flor.loop("epoch", range(3)):
         ),
         (
             Evidence(rewritten=("state.txt",), script=SCRIPT),
-            "the script writes and reads state.txt, and checkpoints do not contain files",
+            "the script writes and reads state.txt, and its replay could not have what it read there",
         ),
         (
             Evidence(script=SCRIPT),

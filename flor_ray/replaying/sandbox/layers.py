@@ -18,7 +18,7 @@ import errno
 import os
 import posix
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import NamedTuple
 
@@ -94,6 +94,15 @@ class Layers:
         self._folders: dict[str, Folder] = {}
         self.forget()
         self._hidden: set[str] = set()
+        self.opened: Callable[[str, str], None] = lambda path, how: None  # told what functions of libraries open
+        self._left_out: set[str] = set()  # of these, files that the replay must not know of
+        self._tell: Callable[[str], None] = lambda path: None
+
+    def leave_out(self, paths: Iterable[str], tell: Callable[[str], None]) -> None:
+        """Hide files of the user's; `tell` is called once for each at which the script looks."""
+        self._left_out |= set(paths)
+        self._hidden |= self._left_out
+        self._tell = tell
 
     # looking
 
@@ -109,6 +118,8 @@ class Layers:
         if folder.kept:
             return Name(folder, name, Found.UPPER)
         full = _join(folder.name, name)
+        if self._left_out:
+            self._look(full)
         if full in self._kept or (full in self._above_kept and link_text(full) is None):
             return Name(Folder(folder.name, folder.name, None, kept=True), name, Found.UPPER)
         target = link_text(_join(folder.upper, name))
@@ -124,6 +135,12 @@ class Layers:
         if target is None:
             return Name(folder, name, Found.NOWHERE)
         return self._follow(folder, name, target, Found.LOWER, follow, links)
+
+    def _look(self, full: str) -> None:
+        path = _join(self.original, full[len(self.root) + 1 :]) if _is_below(full, self.root) else full
+        if path in self._left_out:
+            self._left_out.discard(path)
+            self._tell(path)
 
     def _follow(self, folder: Folder, name: str, target: str, found: Found, follow: bool, links: int) -> Name:
         if not target or not follow:

@@ -4,7 +4,7 @@
 
 From then on, in this process and those that it forks, Python's functions for files work on two layers (`layers`): what
 the script writes, removes or renames outside of the replay's own folder happens in a scratch copy there, and later
-reads see it. So do the functions in `_FUNCTIONS`, which open files past Python. Temporary files go to the replay's
+reads see it. So do the functions in `file_functions`, which open files past Python. Temporary files go to the replay's
 folder too, and trackers of experiments are offline (`trackers`). What is no file (devices, pipes, sockets), the caches
 of libraries and the `kept` paths are left alone.
 
@@ -31,62 +31,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from flor_ray.replaying.sandbox import late_patches
+from flor_ray.environment import late_patches
+from flor_ray.environment.file_functions import FUNCTIONS, caches, opened_as
 from flor_ray.replaying.sandbox.layered_calls import WRITING, LayeredCalls, absolute, like
 from flor_ray.replaying.sandbox.layers import OUTSIDE, Layers
 from flor_ray.replaying.sandbox.plain_files import make_folders
 from flor_ray.replaying.sandbox.trackers import Offline, go_offline
 
 _SENTENCES = 3
-_KEYWORD = sys.maxsize  # the position of what is only given by name
 
-# Functions that open files in C++ or Rust: the module that defines it, its name, position and name of the path, and
-# r(ead), w(rite), a(ppend), d (write into a folder), or the position and name of a mode that says it.
-_FUNCTIONS: tuple[tuple[str, str, int, str, str | tuple[int, str]], ...] = (
-    ("torch.serialization", "save", 1, "f", "w"),
-    ("torch.serialization", "load", 0, "f", "r"),
-    ("torch.jit._serialization", "save", 1, "f", "w"),
-    ("torch.jit._serialization", "load", 0, "f", "r"),
-    ("safetensors", "safe_open", 0, "filename", "r"),
-    ("safetensors.torch", "save_file", 1, "filename", "w"),
-    ("safetensors.torch", "load_file", 0, "filename", "r"),
-    ("safetensors.numpy", "save_file", 1, "filename", "w"),
-    ("safetensors.numpy", "load_file", 0, "filename", "r"),
-    ("transformers.tokenization_utils_tokenizers", "TokenizersBackend.__init__", _KEYWORD, "tokenizer_file", "r"),
-    ("transformers.tokenization_utils_tokenizers", "TokenizersBackend._save_pretrained", 1, "save_directory", "d"),
-    ("transformers.tokenization_utils_fast", "PreTrainedTokenizerFast.__init__", _KEYWORD, "tokenizer_file", "r"),
-    ("transformers.tokenization_utils_fast", "PreTrainedTokenizerFast._save_pretrained", 1, "save_directory", "d"),
-    ("pyarrow.lib", "OSFile", 0, "path", (1, "mode")),
-    ("pyarrow.lib", "memory_map", 0, "path", (1, "mode")),
-    ("pyarrow.parquet.core", "write_to_dataset", 1, "root_path", "d"),
-    ("pyarrow.parquet.core", "write_table", 1, "where", "w"),
-    ("pyarrow.parquet.core", "read_table", 0, "source", "r"),
-    ("pyarrow.parquet.core", "ParquetWriter.__init__", 1, "where", "w"),
-    ("pyarrow.parquet.core", "ParquetFile.__init__", 1, "source", "r"),
-    ("pyarrow.feather", "write_feather", 1, "dest", "w"),
-    ("pyarrow.feather", "read_feather", 0, "source", "r"),
-    ("cv2", "imwrite", 0, "filename", "w"),
-    ("cv2", "imread", 0, "filename", "r"),
-    ("h5py", "File.__init__", 1, "name", (2, "mode")),
-    ("sqlite3.dbapi2", "connect", 0, "database", "a"),
-)
-# Caches of libraries: no data of the user's, and slow to fill again. Variable, and where it is if that is not set.
-_CACHES = (
-    ("XDG_CACHE_HOME", "~/.cache"),
-    ("HF_HOME", "~/.cache/huggingface"),
-    ("HF_HUB_CACHE", ""),
-    ("HF_DATASETS_CACHE", ""),
-    ("TORCH_HOME", "~/.cache/torch"),
-    ("TORCH_EXTENSIONS_DIR", ""),
-    ("TORCHINDUCTOR_CACHE_DIR", ""),
-    ("TRITON_CACHE_DIR", "~/.triton"),
-    ("CUDA_CACHE_PATH", "~/.nv"),
-    ("NUMBA_CACHE_DIR", ""),
-    ("MPLCONFIGDIR", "~/.config/matplotlib"),
-    ("KERAS_HOME", "~/.keras"),
-    ("SCIKIT_LEARN_DATA", "~/scikit_learn_data"),
-    ("", "~/Library/Caches"),
-)
 _CHANGES = {"os.truncate", "os.chmod", "os.chown", "os.utime", "os.setxattr", "os.removexattr"}
 _NAME_CHANGES: dict[str, tuple[int, ...]] = {"os.mkdir": (0,), "os.remove": (0,), "os.rmdir": (0,), "os.symlink": (1,)}
 _NAME_CHANGES |= {"os.rename": (0, 1), "os.link": (0, 1)}
@@ -96,17 +49,17 @@ class Overlay:
     """What `install` put in place."""
 
     def __init__(self, layers: Layers, trackers: Offline) -> None:
-        self._layers = layers
+        self.layers = layers
         self._trackers = trackers
 
     @property
     def folder(self) -> Path:
         """The replay's own folder, which vanishes with it."""
-        return Path(self._layers.home)
+        return Path(self.layers.home)
 
     def sentences(self) -> tuple[str, ...]:
         """What was changed outside of the user's folder, or sent to a tracker, and dropped."""
-        counts = sorted(self._layers.changed_outside().items(), key=lambda item: (-item[1], item[0]))
+        counts = sorted(self.layers.changed_outside().items(), key=lambda item: (-item[1], item[0]))
         said = [
             f"writes to {folder} went to a scratch copy and were dropped: {_files(count)}"
             for folder, count in counts[:_SENTENCES]
@@ -114,7 +67,7 @@ class Overlay:
         if len(counts) > _SENTENCES:
             rest = counts[_SENTENCES:]
             said.append(f"so did writes to {len(rest)} more folders: {_files(sum(count for _, count in rest))}")
-        hidden = self._layers.hidden()
+        hidden = self.layers.hidden()
         if hidden:
             said.append(f"{_files(len(hidden))} only looked removed, {hidden[0]} among them")
         return (*said, *self._trackers.sentences())
@@ -123,7 +76,7 @@ class Overlay:
 def prepare() -> None:
     """Do what takes time in `install` now, in a process that processes are forked from."""
     functions = [value for value in vars(posix).values() if callable(value)]
-    for module, name, *_ in _FUNCTIONS:
+    for module, name, *_ in FUNCTIONS:
         found = getattr(sys.modules.get(module), name, None)
         functions += [] if found is None else [found]
     late_patches.look_for([builtins.open, *functions])
@@ -161,7 +114,7 @@ def install(root: Path, original_root: Path, kept: Iterable[str | Path] = (), fo
     replaced = LayeredCalls(layers).replace()
     sys.addaudithook(functools.partial(_refuse, layers))
     patches: dict[str, list[late_patches.Patch]] = {}
-    for module, function, position, keyword, access in _FUNCTIONS:
+    for module, function, position, keyword, access in FUNCTIONS:
         wrap = functools.partial(_translated, layers, position=position, keyword=keyword, access=access)
         patches.setdefault(module, []).append(functools.partial(_replace, attribute=function, make=wrap))
     late_patches.after_import(patches, replaced)
@@ -178,11 +131,7 @@ def _user() -> str:
 
 def _left_alone(variables: Mapping[str, str], temporary: str) -> Iterator[str]:
     yield from ("/dev", "/proc", "/sys")
-    yield os.path.join(temporary, "ray")  # Ray's servers, which are other programs, look there
-    for variable, default in _CACHES:
-        folder = os.path.expanduser(variables.get(variable) or default)
-        if os.path.isabs(folder):
-            yield folder
+    yield from caches(variables, temporary)
     yield from site.getsitepackages()
     yield from (site.getusersitepackages(), sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"))
 
@@ -211,11 +160,9 @@ def _translated(
         before, text, after = _file_of(given, kwargs) if keyword == "database" else ("", absolute(given), "")
         if text is None:
             return function(*args, **kwargs)
-        how = access
-        if isinstance(how, tuple):
-            mode = str((args[how[0]] if len(args) > how[0] else kwargs.get(how[1])) or "r")
-            how = "w" if "w" in mode else "a" if any(letter in mode for letter in "ax+") else "r"
-        found = place(text, "r" if "mode=ro" in after else how)
+        how = "r" if "mode=ro" in after else opened_as(access, args, kwargs)
+        found = place(text, how)
+        layers.opened(found, how)
         path = like(given, f"{before}{found}{after}")
         if found == text:
             return function(*args, **kwargs)

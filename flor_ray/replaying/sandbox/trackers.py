@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from flor_ray.replaying.sandbox import late_patches
+from flor_ray.environment import late_patches
 
 _OFF = ("disabled", "dryrun")  # as good as offline, and meant
 

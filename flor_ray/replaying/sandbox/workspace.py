@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from flor_ray.store.repository import SIZE_LIMIT_BYTES, Repository
@@ -23,8 +24,29 @@ _ALL_COPIED_BYTES = 64 << 20  # and no more than this in all: a data set of many
 _NEVER_LINKED = {".git", ".flor", ".venv", "venv", "__pycache__", "node_modules"}
 
 
-def materialise(root: Path, files: Mapping[str, tuple[bytes, str]], original_root: Path | None) -> None:
-    """Write a version's files (path -> bytes, git mode) below `root`, and link what else the user's folder holds."""
+@dataclass(frozen=True, slots=True)
+class MadeSince:
+    """Tells files that were made after a run began and that it did not open: it cannot have seen them."""
+
+    began_ns: int  # unix time
+    opened: frozenset[str]  # by the run; relative to the repository's root
+
+    def has(self, name: str, status: os.stat_result) -> bool:
+        """Whether this is such a file. Code never is: which files of code a run opened is not known."""
+        is_code = name.endswith((".py", ".pyi", ".so", ".pyd", ".pth"))
+        return status.st_mtime_ns > self.began_ns and name not in self.opened and not is_code
+
+
+def materialise(
+    root: Path,
+    files: Mapping[str, tuple[bytes, str]],
+    original_root: Path | None,
+    made_since: MadeSince | None = None,
+) -> tuple[str, ...]:
+    """Write a version's files (path -> bytes, git mode) below `root`, and link what else the user's folder holds.
+
+    Answers the paths of the files there that were made since, which are left out.
+    """
     for name, (data, mode) in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,8 +57,10 @@ def materialise(root: Path, files: Mapping[str, tuple[bytes, str]], original_roo
         else:
             path.write_bytes(data)
             path.chmod(0o755 if mode == "100755" else 0o644)
-    if original_root is not None and original_root.is_dir():
-        _link_unversioned(root, original_root, frozenset(Repository.open(str(original_root)).working_paths()))
+    if original_root is None or not original_root.is_dir():
+        return ()
+    tracked = frozenset(Repository.open(str(original_root)).working_paths())
+    return tuple(_link_unversioned(root, original_root, tracked, made_since))
 
 
 def _target(name: str, target: str, original_root: Path | None) -> str:
@@ -62,7 +86,8 @@ def _behind_pointer(name: str, data: bytes, original_root: Path | None) -> Path 
     return None
 
 
-def _link_unversioned(root: Path, original: Path, tracked: frozenset[str]) -> None:
+def _link_unversioned(root: Path, original: Path, tracked: frozenset[str], made_since: MadeSince | None) -> list[str]:
+    left_out: list[str] = []
     tracked_folders = {str(parent) for name in tracked for parent in Path(name).parents}
     pending = [original]
     left = _ALL_COPIED_BYTES
@@ -88,10 +113,15 @@ def _link_unversioned(root: Path, original: Path, tracked: frozenset[str]) -> No
             elif name in tracked and entry.stat(follow_symlinks=False).st_size <= SIZE_LIMIT_BYTES:
                 continue  # part of versions: if it is not in this one, it was not there when it ran
             elif not (root / name).exists() and not (root / name).is_symlink():
+                status = entry.stat(follow_symlinks=False)
+                if made_since is not None and made_since.has(name, status):
+                    left_out.append(name)
+                    continue
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
-                size = entry.stat(follow_symlinks=False).st_size
+                size = status.st_size
                 if entry.is_file(follow_symlinks=False) and size <= min(_COPIED_BYTES, left):
                     left -= size
                     shutil.copy2(entry.path, root / name)
                 else:
                     (root / name).symlink_to(entry.path)
+    return left_out
