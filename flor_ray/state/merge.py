@@ -11,6 +11,7 @@ What is one object among the saved ones is one object afterwards. torch and nump
 from __future__ import annotations
 
 import collections
+import copyreg
 import enum
 import functools
 import sys
@@ -22,9 +23,10 @@ from flor_ray.errors import StoreError
 from flor_ray.state import random_states
 from flor_ray.state.memory import is_plain_array, lies_as
 from flor_ray.state.pickling import LEFT_OUT
-from flor_ray.state.reachable import attributes
+from flor_ray.state.reachable import attributes, slots
 
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: defined by a class statement, so that its state is in its attributes
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: all that class statements define, and some that are made in C
+_IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: a type made in C
 _FILLED: tuple[type, ...] = (
     list,
     dict,
@@ -188,20 +190,20 @@ class Merger:
 
 
 def _assign(target: Any, name: str, value: Any) -> None:
-    """Past any `__setattr__` of the class: a frozen dataclass, a DataLoader."""
-    held = getattr(target, "__dict__", None)
-    if held is not None and not isinstance(getattr(type(target), name, None), types.MemberDescriptorType):
-        held[name] = value
+    """Past any `__setattr__` or property of the class: a frozen dataclass, a DataLoader, a path."""
+    slot = slots(type(target)).get(name)
+    if slot is not None:
+        slot.__set__(target, value)
     else:
-        object.__setattr__(target, name, value)
+        vars(target)[name] = value
 
 
 def _remove(target: Any, name: str) -> None:
-    held = getattr(target, "__dict__", None)
-    if held is not None and name in held:
-        del held[name]
+    slot = slots(type(target)).get(name)
+    if slot is not None:
+        slot.__delete__(target)
     else:
-        object.__delattr__(target, name)
+        del vars(target)[name]
 
 
 def _has_parts(value: Any) -> bool:
@@ -212,9 +214,12 @@ def _has_parts(value: Any) -> bool:
 
 
 def _is_python(kind: type) -> bool:
-    """Whether a class statement made it. Classes made in C, C++ or Rust pickle themselves by functions of their own."""
+    """Whether a class statement made it, so that its state is in its attributes. Classes made in C, C++ or Rust cannot
+    be changed, or pickle themselves by functions of their own; some are pickled by a function that copyreg knows."""
+    if kind in copyreg.dispatch_table or kind.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) != _HEAP_TYPE:
+        return False
     reducers = (vars(kind).get(name) for name in ("__reduce__", "__reduce_ex__", "__getstate__"))
-    return bool(kind.__flags__ & _HEAP_TYPE) and all(isinstance(r, types.FunctionType | None) for r in reducers)
+    return all(isinstance(reducer, types.FunctionType | None) for reducer in reducers)
 
 
 def _same_tensor_kind(left: Any, right: Any) -> bool:

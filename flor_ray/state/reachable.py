@@ -16,6 +16,7 @@ What may live here: walking live Python objects, and reading byte code. No files
 from __future__ import annotations
 
 import collections
+import contextlib
 import dis
 import enum
 import functools
@@ -72,13 +73,26 @@ def reach(
 def attributes(value: Any) -> dict[str, Any]:
     """An object's own attributes, those in slots included."""
     found: dict[str, Any] = {}
-    for kind in type(value).__mro__:
-        slots = vars(kind).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            mangled = f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") else name
-            if name not in ("__dict__", "__weakref__") and hasattr(value, mangled):
-                found[mangled] = getattr(value, mangled)
+    for name, slot in slots(type(value)).items():
+        with contextlib.suppress(AttributeError):  # nothing is in it
+            found[name] = slot.__get__(value)
     found.update(getattr(value, "__dict__", {}))
+    return found
+
+
+def slots(kind: type) -> dict[str, types.MemberDescriptorType]:
+    """The slots of a class and its bases, by name. They are read and filled past properties and `__setattr__`: those of
+    pathlib have properties with their names, which cannot be set. A slot below another one of its name is called after
+    its class."""
+    found: dict[str, types.MemberDescriptorType] = {}
+    for base in kind.__mro__:
+        declared = vars(base).get("__slots__", ())
+        for name in (declared,) if isinstance(declared, str) else declared:
+            private = name.startswith("__") and not name.endswith("__")
+            mangled = f"_{base.__name__.lstrip('_')}{name}" if private else name
+            slot = vars(base).get(mangled)
+            if isinstance(slot, types.MemberDescriptorType):
+                found[mangled if mangled not in found else f"{base.__qualname__}.{mangled}"] = slot
     return found
 
 
