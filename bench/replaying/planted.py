@@ -60,23 +60,9 @@ def _script(step: str, before: str = "", imports: str = "") -> str:
 
 PLANTED = (
     Planted(
-        "counter in the environment",
-        "STEPS_DONE",
-        _script(
-            'os.environ["STEPS_DONE"] = str(int(os.environ.get("STEPS_DONE", "0")) + 1)\n'
-            'rate = 1 / int(os.environ["STEPS_DONE"])',
-            imports="import os",
-        ),
-    ),
-    Planted(
-        "counter in a file",
-        "steps.txt",
-        _script(
-            'done = int(Path("steps.txt").read_text()) + 1\nPath("steps.txt").write_text(str(done))\nrate = 1 / done',
-            before='Path("steps.txt").write_text("0")',
-            imports="from pathlib import Path",
-        ),
-        {"steps.txt": "0"},
+        "state of a C library",
+        "libc",
+        _script("rate = 1 / (1 + libc.rand() % 9)", before="libc = ctypes.CDLL(None)", imports="import ctypes"),
     ),
     Planted(
         "changed data file",

@@ -20,13 +20,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-ABSENT, UNREAD, LOST, FOLDER = (
-    "-",
-    "?",
-    "!",
-    "/",
-)  # instead of a key: not there; there, and its content was not read ...
-# ... in that life; there, and its content was read and could not be kept; a folder is there
+# Instead of a key:
+ABSENT = "-"  # it is not there
+UNREAD = "?"  # it is there, and its content was not read in that life
+LOST = "!"  # it is there, and its content was read and could not be kept
+FOLDER = "/"
 FROM_START = -1  # instead of an epoch: as the run found it
 _FIRST_POINT = "epoch_end"  # that of FROM_START
 _MOST = 5000  # files that are followed
@@ -149,6 +147,8 @@ class WrittenFiles:
         while self._pending:
             with self._lock:
                 path, life = self._pending.pop(0)
+                if self.is_none(path):  # it was followed before that was known
+                    continue
                 self._read(path, life)
                 content = life.content
             if content is None:

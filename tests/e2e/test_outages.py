@@ -331,7 +331,8 @@ def test_a_server_that_goes_away_for_good_holds_the_script_up_for_a_bounded_time
     assert weights == truth["weight"][: len(weights)]
     assert sums == truth["sum"][: len(sums)]
     assert len(weights) >= 3 * 3
-    assert lost_records(errors) == 4 * EPOCHS - len(weights) - len(sums)
+    # a request whose answer was lost may have been carried out: more may be there than is said
+    assert lost_records(errors) >= 4 * EPOCHS - len(weights) - len(sums) > 0
 
 
 def checkpoints(store: Store, run: Experiment) -> set[int]:

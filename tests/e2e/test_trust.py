@@ -13,6 +13,17 @@ from tests.conftest import warm_servers
 
 CASES = Path(__file__).parents[1] / "cases" / "trust"
 NAMES = sorted(path.stem for path in CASES.iterdir() if path.is_dir() or path.suffix == ".py")
+# Values that cannot be had yet, or are wrong with a warning, though a replay from further back would give them.
+NOT_YET = {
+    "add_group": "structure that changes while training",
+    "late_buffer": "structure that changes while training",
+    "pruning": "structure that changes while training",
+    "closure_in_loop": "a function that is defined in the loop",
+    "clip_norm_named": "a call whose result only the newer version names",
+    "vector_env": "objects that no checkpoint can hold",
+    "vector_env2": "objects that no checkpoint can hold",
+    "vector_env3": "objects that no checkpoint can hold",
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +41,9 @@ def test_what_is_replayed_is_right_or_warned_of(name: str, worker: Worker, tmp_p
     verdict = bench_module("trusting.trial").judge(case, plain, truth)
     told = f"{verdict.first}; told: {verdict.sentences}"
     assert verdict.wrong_unwarned == 0, told
-    if case.warned:
+    if name in NOT_YET:
+        assert verdict.warned + verdict.refused > 0, f"{name} is right now: take it out of NOT_YET"
+    elif case.warned:
         assert verdict.warned + verdict.refused > 0
     else:
         assert (verdict.warned, verdict.refused) == (0, 0), told
