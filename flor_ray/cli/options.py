@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -85,12 +85,15 @@ class Question:
             return pipeline.prepare(project, self.names, self.where, terms, again, tell, self.env)
 
 
+_FIELDS = tuple(field.name for field in fields(Question))
+
+
 def asks(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command that has `store_option` the other arguments of a Question, which becomes its first argument."""
 
     @functools.wraps(command)
     def asked(**given: Any) -> None:
-        question = Question(**{name: given.pop(name) for name in Question.__dataclass_fields__})
+        question = Question(**{name: given.pop(name) for name in _FIELDS})
         command(question, **given)
 
     found: Callable[..., None] = asked

@@ -10,7 +10,6 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from types import ModuleType
 from typing import Any
 
 from flor_ray.environment import late_patches
@@ -95,12 +94,10 @@ def told_of(note: Callable[[str, str], None]) -> None:
     for module, function, position, keyword, access in FUNCTIONS:
         if keyword != "database":  # there is an audit event for these
             make = functools.partial(_telling, note, position=position, keyword=keyword, access=access)
-            patches.setdefault(module, []).append(functools.partial(_replace, attribute=function, make=make))
+            patches.setdefault(module, []).append(
+                functools.partial(late_patches.replace, attribute=function, make=make)
+            )
     late_patches.after_import(patches)
-
-
-def _replace(module: ModuleType, attribute: str, make: Callable[[Any], Any]) -> tuple[object, object] | None:
-    return late_patches.replace(module, attribute, make)
 
 
 def _telling(

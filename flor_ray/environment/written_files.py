@@ -27,7 +27,6 @@ LOST = "!"  # it is there, and its content was read and could not be kept
 FOLDER = "/"
 FROM_START = -1  # instead of an epoch: as the run found it
 _FIRST_POINT = "epoch_end"  # that of FROM_START
-_MOST = 5000  # files that are followed
 _MOST_BYTES = 1 << 30  # of one content
 _FLUID_BYTES = 64 << 20  # of a file that stays open for changes, and is therefore kept at each checkpoint
 _WAITING_BYTES = 256 << 20  # of contents that are in memory and wait for the store
@@ -66,9 +65,10 @@ class WrittenFiles:
 
     is_none: Callable[[str], bool] = lambda path: False
     overhead: float = 0.02  # share of the run's time that keeping contents may cost
-    more: int = 0  # files beyond those that are followed
+    most: int = 5000  # files that are followed
     _lives: dict[str, _Life] = field(default_factory=dict)
     _states: dict[str, list[tuple[int, str, _Life]]] = field(default_factory=dict)
+    _beyond: dict[str, bool] = field(default_factory=dict)  # written, not followed -> whether it has been read since
     _pending: list[tuple[str, _Life]] = field(default_factory=list)  # whose contents are to be kept
     _random: list[str] = field(default_factory=list)  # temporary files and folders, whose names are others in a replay
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -81,9 +81,13 @@ class WrittenFiles:
 
     def reads(self, path: str) -> None:
         """The script is about to read a file."""
-        if path not in self._lives or threading.get_ident() in self._ours:
+        if threading.get_ident() in self._ours:
             return
         with self._lock:
+            if path in self._beyond:
+                self._beyond[path] = True
+            if path not in self._lives:
+                return
             life = self._look(path)
             if not life.read:
                 life.read = True
@@ -98,8 +102,8 @@ class WrittenFiles:
             if path not in self._lives:
                 if self.is_none(path):
                     return
-                if len(self._lives) >= _MOST:
-                    self.more += 1
+                if len(self._lives) >= self.most:
+                    self._beyond.setdefault(path, False)
                     return
                 first = _Life(read=was_read)
                 self._lives[path], self._states[path] = first, [(FROM_START, _FIRST_POINT, first)]
@@ -166,8 +170,11 @@ class WrittenFiles:
 
     def described(self) -> dict[str, tuple[State, ...]]:
         """What is known now, by path."""
+        why = f"no more than {self.most} written files are followed"
+        lost = (FROM_START, _FIRST_POINT, ABSENT, 0, ""), (0, _FIRST_POINT, LOST, 0, why)
         with self._lock:
-            return {p: tuple(_described(states)) for p, states in self._states.items() if not self.is_none(p)}
+            found = {p: tuple(_described(states)) for p, states in self._states.items() if not self.is_none(p)}
+            return found | {path: lost for path, is_read in self._beyond.items() if is_read and not self.is_none(path)}
 
     def follows(self, path: str) -> bool:
         """Whether this file has been written."""

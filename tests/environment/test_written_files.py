@@ -1,0 +1,112 @@
+"""What is known of the files that a run writes: one history per path, with contents only of what the run has read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flor_ray.environment.written_files import ABSENT, FROM_START, LOST, UNREAD, WrittenFiles
+
+
+class Script:
+    """Does to files what a script does, and says so before, as the audit hook of `opened` does."""
+
+    def __init__(self, folder: Path, **settings: int) -> None:
+        self.files = WrittenFiles(**settings)  # type: ignore[arg-type]
+        self.kept: list[bytes] = []
+        self._folder = folder
+
+    def write(self, name: str, text: str) -> None:
+        self.files.changes(self._path(name), was_read=False)
+        Path(self._path(name)).write_text(text)
+
+    def read(self, name: str) -> None:
+        self.files.reads(self._path(name))
+
+    def rename(self, old: str, new: str) -> None:
+        self.files.renames(self._path(old), self._path(new), was_read=False)
+        Path(self._path(old)).replace(self._path(new))
+
+    def remove(self, name: str) -> None:
+        self.files.changes(self._path(name), was_read=False)
+        Path(self._path(name)).unlink()
+
+    def checkpoint(self, epoch: int) -> None:
+        self.files.at(epoch, "epoch_end")
+
+    def history(self, name: str) -> list[tuple[int, str]]:
+        self.files.keep(self._put)
+        return [(epoch, kept) for epoch, _, kept, _, _ in self.files.described().get(self._path(name), ())]
+
+    def _put(self, content: bytes) -> str:
+        self.kept.append(content)
+        return content.decode()
+
+    def _path(self, name: str) -> str:
+        return str(self._folder / name)
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Script:
+    return Script(tmp_path)
+
+
+def test_of_what_is_only_written_no_content_is_kept(script: Script) -> None:
+    for epoch in range(3):
+        script.write("last.pt", str(epoch))
+        script.checkpoint(epoch)
+    assert script.history("last.pt") == [(FROM_START, ABSENT), (0, UNREAD)]
+    assert script.kept == []
+
+
+def test_what_is_read_after_it_was_written_is_kept_as_it_was_at_each_checkpoint(script: Script) -> None:
+    for epoch in range(3):
+        script.write("best.pt", f"of epoch {epoch}")
+        script.checkpoint(epoch)
+        script.read("best.pt")
+    found = script.history("best.pt")
+    assert found == [(FROM_START, ABSENT), *((epoch, f"of epoch {epoch}") for epoch in range(3))]
+
+
+def test_a_file_that_was_there_and_is_read_before_it_is_changed_is_kept_as_it_was(
+    script: Script, tmp_path: Path
+) -> None:
+    (tmp_path / "counter").write_text("old")
+    script.files.changes(str(tmp_path / "counter"), was_read=True)
+    (tmp_path / "counter").write_text("new")
+    script.checkpoint(1)
+    assert script.history("counter") == [(FROM_START, "old"), (1, UNREAD)]
+
+
+def test_a_content_that_nobody_has_kept_before_the_file_changes_unseen_is_lost(script: Script, tmp_path: Path) -> None:
+    script.write("state", "ours")
+    script.checkpoint(1)
+    script.read("state")
+    (tmp_path / "state").write_text("another program's")
+    assert script.history("state") == [(FROM_START, ABSENT), (1, LOST)]
+    script.checkpoint(2)
+    assert script.history("state") == [(FROM_START, ABSENT), (1, LOST), (2, UNREAD)]
+
+
+def test_names_change_hands_and_files_go(script: Script) -> None:
+    script.write("new.pt", "a")
+    script.rename("new.pt", "last.pt")
+    script.checkpoint(1)
+    script.read("last.pt")
+    assert script.history("last.pt") == [(FROM_START, ABSENT), (1, "a")]
+    assert script.history("new.pt") == []  # it was there for a moment
+    script.remove("last.pt")
+    script.checkpoint(2)
+    assert script.history("last.pt") == [(FROM_START, ABSENT), (1, "a"), (2, ABSENT)]
+
+
+def test_files_beyond_those_that_are_followed_are_lost_if_they_are_read(tmp_path: Path) -> None:
+    script = Script(tmp_path, most=1)
+    for name in ("followed", "read", "unread"):
+        script.write(name, name)
+    script.read("read")
+    script.checkpoint(1)
+    assert script.history("read") == [(FROM_START, ABSENT), (0, LOST)]
+    assert script.history("unread") == []
+    assert script.history("followed") == [(FROM_START, ABSENT), (1, UNREAD)]
