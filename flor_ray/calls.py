@@ -12,12 +12,11 @@ import multiprocessing
 import os
 import sys
 import threading
-import warnings
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
-from flor_ray.errors import FlorWarning, UsageError
+from flor_ray.errors import UsageError
 from flor_ray.recording import flags, script, session
 from flor_ray.recording.session import CheckpointOptions, Passive, Session
 
@@ -127,16 +126,18 @@ class MTK:
 
 def records_here() -> bool:
     """Whether this process is the one that records its run: no worker process, and the first rank."""
-    return multiprocessing.parent_process() is None and _is_first_rank() and not _is_nobodys_worker()
+    return _is_first_rank() and _worker() is None
 
 
 def _is_first_rank() -> bool:
     return next((os.environ[name] for name in ("RANK", "LOCAL_RANK") if name in os.environ), "0") == "0"
 
 
-def _is_nobodys_worker() -> bool:
-    """Whether this is a worker process of Ray that is no rank of Ray Train's."""
-    return script.in_ray_worker() and "RANK" not in os.environ
+def _worker() -> str | None:
+    """What kind of worker this process is, if it is one that no rank of Ray Train's runs in."""
+    if script.in_ray_worker() and "RANK" not in os.environ:
+        return "a Ray worker but not a rank of Ray Train"
+    return None if multiprocessing.parent_process() is None else "a worker process of the script"
 
 
 def current_session() -> Session:
@@ -152,16 +153,11 @@ def current_session() -> Session:
 
 
 def _choose() -> Session:
-    if not records_here():
-        if _is_nobodys_worker():
-            warnings.warn(
-                f"What process {os.getpid()} logs is not recorded: it is a Ray worker but not a rank of Ray Train, and "
-                "flor_ray records the process that runs the script. Return the values from the worker, and log them in "
-                "the script.",
-                FlorWarning,
-                stacklevel=4,
-            )
+    if not _is_first_rank():
         return Passive()
+    worker = _worker()
+    if worker is not None:
+        return Passive(worker)
     if flags.current().replaying:
         from flor_ray import by_hand
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import mmap
 import os
 import pickle
 import signal
@@ -368,6 +369,7 @@ class Recorder:
     def _attach(self) -> None:
         """Be told of every way in which the process may end, except SIGKILL."""
         atexit.register(self.close)
+        self._workers_warned = mmap.mmap(-1, 1)  # memory that this process shares with all that it forks
         os.register_at_fork(after_in_child=self._after_fork)
         self._ending.watch(self._leaves)
         with contextlib.suppress(ValueError):  # not the main thread: SIGTERM is then seen as a crash
@@ -385,7 +387,7 @@ class Recorder:
     def _after_fork(self) -> None:
         """A forked worker stays silent, and dies of SIGTERM at once: with a handler of Python's, a signal that comes
         just before it waits for a semaphore would never be heard (pools end their workers like that)."""
-        session.install(session.Passive())
+        session.install(session.Passive("a worker process of the script", self._workers_warned))
         opened.stop()
         with contextlib.suppress(ValueError):  # forked from another thread than the main one
             if signal.getsignal(signal.SIGTERM) == self._on_sigterm:

@@ -6,12 +6,16 @@ The others are a Recorder, and a Replayer in a replay process; `flor_ray.calls` 
 from __future__ import annotations
 
 import contextlib
+import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from mmap import mmap
 from types import FrameType
 from typing import Any, Protocol, TypeVar
 
+from flor_ray.errors import FlorWarning
 from flor_ray.recording import flags
 
 T = TypeVar("T")
@@ -50,13 +54,32 @@ class Session(Protocol):
 
 
 class Passive:
-    """A worker process, or a rank that is not the first: everything runs, nothing is recorded."""
+    """A worker process, or a rank that is not the first: everything runs, nothing is recorded.
+
+    Args:
+        what: what this process is, for the warning that its first logged value gets. None: a rank that is not the
+            first, which logs what the first one does.
+        warned: its only byte is 1 once that has been said; forked workers share it, so that one of them says it.
+    """
+
+    def __init__(self, what: str | None = None, warned: bytearray | mmap | None = None) -> None:
+        self._what = what
+        self._warned = bytearray(1) if warned is None else warned
 
     def arg(self, name: str, default: object) -> Any:
         text = flags.current().kwargs.get(name)
         return default if text is None else flags.convert(name, text, default)
 
     def log(self, name: str, value: T) -> T:
+        if self._what is not None and not self._warned[0]:
+            self._warned[0] = 1
+            warnings.warn(
+                f"`{name}` and all else that process {os.getpid()} logs is not recorded: it is {self._what}, and "
+                "flor_ray records the process that runs the script. Return the values from the worker, and log them in "
+                "the script.",
+                FlorWarning,
+                stacklevel=3,
+            )
         return value
 
     def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]:

@@ -191,7 +191,9 @@ if __name__ == "__main__":
     assert done.stdout == "0.25\n[0.25, 0.25]\n[0.25, 0.25]\n"
     assert len(lab.experiments()) == 1
     assert lab.values("worker") == []
-    lab.python("train.py", RANK="1")
+    warned = done.stderr.count("`worker` and all else that process")
+    assert 2 <= warned <= 3, "each spawned worker that logs says so, and one of those that were forked"
+    assert "logs is not recorded" not in lab.python("train.py", RANK="1").stderr
     assert len(lab.experiments()) == 1
 
 
