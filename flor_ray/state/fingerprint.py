@@ -20,7 +20,7 @@ from typing import Any
 import blake3
 
 from flor_ray.state import memory, random_states
-from flor_ray.state.reachable import attributes
+from flor_ray.state.reachable import attributes, is_python
 
 _NODES = 200_000  # of a graph of objects, without long containers that can be pickled: 0.2 s
 _LONG_ITEMS = 1000
@@ -32,7 +32,6 @@ _ATOMS = (int, float, complex, type(None), range, slice)
 _CODE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 _UNNAMED = (types.ModuleType, types.FunctionType, types.MethodType)  # pickle may not find them by their names
 _SEEN_INTO = (object, list, dict, set, tuple, frozenset, types.SimpleNamespace)
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: of classes that a class statement made, and of some others
 
 
 class _Unseen(Exception):
@@ -115,17 +114,7 @@ def _parts(item: Any, digest: Any) -> list[Any]:
 
 def _is_seen_into(kind: type) -> bool:
     """Whether all that an object of this class holds is in its items and attributes."""
-    return all(base in _SEEN_INTO or _is_python(base) for base in kind.__mro__)
-
-
-def _is_python(kind: type) -> bool:
-    """Whether a class statement made it, and its instances are pickled as any others."""
-    held = vars(kind)
-    if not kind.__flags__ & _HEAP_TYPE or any(
-        not isinstance(held.get(name), types.FunctionType | None) for name in ("__reduce__", "__reduce_ex__")
-    ):
-        return False
-    return "__slots__" in held or "__dict__" in held or any(_is_python(base) for base in kind.__bases__)
+    return all(base in _SEEN_INTO or is_python(base) for base in kind.__mro__)
 
 
 class _Hashing(pickle.Pickler):

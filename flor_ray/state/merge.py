@@ -11,7 +11,6 @@ What is one object among the saved ones is one object afterwards. torch and nump
 from __future__ import annotations
 
 import collections
-import copyreg
 import enum
 import functools
 import sys
@@ -23,10 +22,8 @@ from flor_ray.errors import StoreError
 from flor_ray.state import random_states
 from flor_ray.state.memory import is_plain_array, lies_as
 from flor_ray.state.pickling import LEFT_OUT
-from flor_ray.state.reachable import attributes, slots
+from flor_ray.state.reachable import attributes, is_python, slots
 
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: all that class statements define, and some that are made in C
-_IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: a type made in C
 _FILLED: tuple[type, ...] = (
     list,
     dict,
@@ -210,16 +207,7 @@ def _has_parts(value: Any) -> bool:
     """Whether all of an object's state is in its items and attributes, as it is for classes written in Python."""
     if isinstance(value, BaseException | types.GeneratorType):
         return False
-    return all(base is object or base in _FILLED or _is_python(base) for base in type(value).__mro__)
-
-
-def _is_python(kind: type) -> bool:
-    """Whether a class statement made it, so that its state is in its attributes. Classes made in C, C++ or Rust cannot
-    be changed, or pickle themselves by functions of their own; some are pickled by a function that copyreg knows."""
-    if kind in copyreg.dispatch_table or kind.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) != _HEAP_TYPE:
-        return False
-    reducers = (vars(kind).get(name) for name in ("__reduce__", "__reduce_ex__", "__getstate__"))
-    return all(isinstance(reducer, types.FunctionType | None) for reducer in reducers)
+    return all(base is object or base in _FILLED or is_python(base) for base in type(value).__mro__)
 
 
 def _same_tensor_kind(left: Any, right: Any) -> bool:

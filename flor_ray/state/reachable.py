@@ -17,15 +17,21 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import copyreg
 import dis
 import enum
 import functools
 import types
+import typing
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
 _ITEMS_FOLLOWED = 1000  # of one container; what comes later is most likely of the kinds that came before
+
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: all that class statements define, and some that are made in C
+_IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: a type made in C
+_REDUCERS = ("__reduce__", "__reduce_ex__", "__getstate__")
 
 _LRU_CACHE = type(functools.lru_cache(lambda: None))
 
@@ -94,6 +100,25 @@ def slots(kind: type) -> dict[str, types.MemberDescriptorType]:
             if isinstance(slot, types.MemberDescriptorType):
                 found[mangled if mangled not in found else f"{base.__qualname__}.{mangled}"] = slot
     return found
+
+
+def is_python(kind: type) -> bool:
+    """Whether a class statement made it, so that all of its instances' own state is in their items and attributes.
+
+    Classes made in C, C++ or Rust cannot be changed, are made by a function of their own, pickle themselves so, or are
+    pickled by a function that copyreg knows; `typing.Generic`, which holds nothing, is one of them from Python 3.12 on.
+    """
+    if kind is typing.Generic:
+        return True
+    if kind in copyreg.dispatch_table or kind.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) != _HEAP_TYPE:
+        return False
+    held = vars(kind)
+    new = held.get("__new__")
+    if isinstance(new, types.BuiltinFunctionType) and new.__self__ is kind:
+        return False
+    if any(not isinstance(held.get(name), types.FunctionType | None) for name in _REDUCERS):
+        return False
+    return "__slots__" in held or "__dict__" in held or any(is_python(base) for base in kind.__bases__)
 
 
 class _Walk:

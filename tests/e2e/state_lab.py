@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import pickle
 import re
 import runpy
@@ -270,8 +271,9 @@ def _values(records: Sequence[LogRecord], objects: Objects) -> dict[Key, object]
 def _as_session(new: Any) -> Iterator[None]:
     entered, modules, finders = modes.modes(), set(sys.modules), list(sys.meta_path)
     main = sys.modules["__main__"]
+    root = str(new._root if isinstance(new, Recorder) else new._task.root)
     session.install(new)
-    sys.path.insert(0, str(new._root if isinstance(new, Recorder) else new._task.root))
+    sys.path.insert(0, root)
     try:
         yield
     finally:
@@ -281,5 +283,5 @@ def _as_session(new: Any) -> Iterator[None]:
         sys.modules["__main__"] = main
         for name in set(sys.modules) - modules:
             file = getattr(sys.modules[name], "__file__", None) or ""
-            if file and "site-packages" not in file and "/lib/python" not in file:
+            if file.startswith(root + os.sep):
                 del sys.modules[name]

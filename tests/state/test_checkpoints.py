@@ -14,7 +14,7 @@ import threading
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import pytest
@@ -70,6 +70,9 @@ class Script:
 def script(tmp_path: Path) -> Callable[..., Script]:
     objects = Objects(Files(str(tmp_path / "store")))
     return functools.partial(Script, objects)
+
+
+T = TypeVar("T")
 
 
 class Box:
@@ -646,6 +649,13 @@ class Slotted:
         self.n = n
 
 
+class Holding(Generic[T]):
+    """Of a base that is made in C from Python 3.12 on, and with what cannot be pickled."""
+
+    def __init__(self, n: T) -> None:
+        self.n, self.lock = n, threading.Lock()
+
+
 @pytest.mark.parametrize(
     ("value", "change"),
     [
@@ -675,12 +685,13 @@ class Slotted:
         (np.array([[1], None, "a"] * 10_000, object), lambda v: v.__setitem__(29_999, 1)),
         (torch.eye(3).to_sparse(), lambda v: v.values().add_(1)),
         (Slotted(1), lambda v: setattr(v, "n", 2)),
+        (Holding(1), lambda v: setattr(v, "n", 2)),
     ],
     ids=[
         *("nested list", "dict", "object", "tensor", "tensor.data", "array", "bytearray", "generator", "long text"),
         *("long list", "long list with code", "long dict", "beside a lock", "list that cannot be pickled", "deque"),
         *("deque in an object", "array.array", "buffer", "random.Random", "numpy's generator", "torch's generator"),
-        *("large array", "large tensor.data", "array of objects", "sparse tensor", "slots"),
+        *("large array", "large tensor.data", "array of objects", "sparse tensor", "slots", "generic class"),
     ],
 )
 def test_a_fingerprint_tells_that_a_value_has_changed(value: Any, change: Callable[[Any], Any]) -> None:
