@@ -3,8 +3,8 @@
     python tests/pythons.py             all of them; pytest's options may follow
     python tests/pythons.py --newest    only the newest
 
-Looks on PATH, in pyenv's folder and in uv's. `make PYTHON=... VENV=.venv-3.N suites` installs into a virtual environment
-of each version and runs the suites there; the last line says which versions there were.
+Looks on PATH, in pyenv's folder and in uv's. `make PYTHON=... VENV=.venv-3.N suites` makes a virtual environment for
+each version and runs the suites there; the last line says which versions there were.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def installed() -> dict[int, str]:
     """The newest Python 3.N of this machine, by N."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR", Path.home() / ".local/share/uv/python"))
-    found = [str(path) for folder in (pyenv / "versions", uv) for path in sorted(folder.glob("*/bin/python3"))]
+    found = [str(path) for folder in (pyenv / "versions", uv) for path in folder.glob("*/bin/python3")]
     found += [path for minor in _MINORS if (path := shutil.which(f"python3.{minor}"))]
     newest: dict[int, tuple[int, str]] = {}
     for path in found:
-        said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)  # pyenv's shims may fail
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)  # shims may fail
         if match := _FULL.match(said.stdout.strip()):
             minor, patch = map(int, match.groups())
             newest[minor] = max(newest.get(minor, (-1, "")), (patch, path))
