@@ -27,15 +27,27 @@ class Cargo:
             for call, _ in receivers(older.written.of_kind("call"), MODES)
         )
 
-    def check(self, statement: Node, in_unit: bool, own: Set[tuple[ScopeKey | None, str]], asked: Set[int]) -> None:
+    def check(
+        self,
+        statement: Node,
+        in_unit: bool,
+        own: Set[tuple[ScopeKey | None, str]],
+        asked: Set[int],
+        without: Set[tuple[int, int]] = frozenset(),
+    ) -> None:
         """Raises Declined if a statement may not come along.
 
         A compound statement `in_unit` is only its header: what is in it is checked by itself. `own` are the variables
-        that come along too, `asked` the first bytes of the statements that the user wants carried.
+        that come along too, `asked` the first bytes of the statements that the user wants carried. What is between
+        the first and last bytes of `without` stays behind.
         """
         names = self._newer.written_names
         end = header_end(statement) if in_unit and statement.kind in CONTAINERS else statement.end
-        nodes = [node for node in self._newer.written.subtree(statement) if node.start < end]
+        nodes = [
+            node
+            for node in self._newer.written.subtree(statement)
+            if node.start < end and not any(first <= node.start and node.end <= last for first, last in without)
+        ]
 
         def is_own(node: Node) -> bool:
             return (scope_key(names.owner(node)), node.label) in own

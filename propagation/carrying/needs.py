@@ -6,10 +6,11 @@ not: a replay that starts from a checkpoint of the older version would find it e
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 
 from flor_ray.propagation.adapting.adaptation import Declined
 from flor_ray.propagation.carrying.units import mutated
+from flor_ray.propagation.carrying.unnamed import Unnamed
 from flor_ray.propagation.matching.mapping import Mapping
 from flor_ray.propagation.placing.gaps import HARMLESS
 from flor_ray.propagation.reading.effects import called_name
@@ -25,8 +26,8 @@ _LACKING = "and which the older version does not have"
 class Needs:
     """Definitions of the newer program's variables."""
 
-    def __init__(self, newer: Program, mapping: Mapping) -> None:
-        self._newer, self._mapping = newer, mapping
+    def __init__(self, newer: Program, mapping: Mapping, unnamed: Unnamed) -> None:
+        self._newer, self._mapping, self._unnamed = newer, mapping, unnamed
         self._main_loop = nesting_of(newer.written).main_loop
 
     def definitions(self, name: str, owner: NameScope, reader: Node) -> list[Node]:
@@ -42,12 +43,24 @@ class Needs:
             raise Declined(f"it reads `{name}`, which {len(found)} statements define that the older version lacks")
         if all(is_plain_definition(node) for node in found):
             return found
+        is_there = any(self._unnamed.named(name, node) is not None for node in found)
+        if is_there:
+            self._check_unchanged(name, found)
         for read in owner.reads.get(name, ()):
             statement = read.statement()
             if statement is not None and statement.start not in statements and not reader.contains(statement):
-                self._check_use(name, read, statement, read in changed)
+                self._check_use(name, read, statement, read in changed, is_there)
         self._check_epochs(name, found, owner, reader)
         return found
+
+    def _check_unchanged(self, name: str, found: Sequence[Node]) -> None:
+        """Raises Declined if a variable that holds what is the script's own in the older version is changed."""
+        names = self._newer.written_names
+        for node in found:
+            augmented = node.parent is not None and node.parent.kind == "augmented_assignment"
+            if augmented or not names.binds(node):
+                line = self._newer.written.line(node.start)
+                raise Declined(f"it reads `{name}`, which line {line} changes {_LACKING}")
 
     def check_binding(self, name: str, bound: Node, unit: Node, carried: Set[int]) -> None:
         """Raises Declined if what a unit reads was set anew just for it to see, by code that only the newer has."""
@@ -64,13 +77,13 @@ class Needs:
     def _reads(self, statement: Node, name: str) -> bool:
         return any(node.label == name for node in self._newer.written_names.free(statement))
 
-    def _check_use(self, name: str, read: Node, statement: Node, known: bool) -> None:
+    def _check_use(self, name: str, read: Node, statement: Node, known: bool, is_there: bool) -> None:
         line = self._newer.written.line(statement.start)
         matched = self._newer.matched(statement)
         partner = self._mapping.older_of(matched) if matched is not None else None
         if self._only_observes(statement):
             return
-        if partner is not None:
+        if partner is not None and not is_there:
             raise Declined(f"it reads `{name}`, which line {line} uses too {_LACKING}", partner, 0.3)
         if not known and _may_fill(read, statement):
             raise Declined(f"it reads `{name}`, which line {line} may change {_LACKING}")
