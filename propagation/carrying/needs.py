@@ -102,6 +102,9 @@ class Needs:
             return
         stateful = [node for node in inside if self._keeps(node, name, owner)]
         fresh = not self._keeps(inside[0], name, owner) and inside[0].start < reader.start and loop.contains(reader)
+        behind = reader.start >= loop.end and not stateful and len(found) == len(inside)
+        if behind and self._newer.written_names.scope_of(reader) is owner:
+            return  # what the last epoch has made of it: that takes a run of all of them
         if stateful or len(found) > len(inside):
             fresh = fresh and block.contains(reader) and all(block.contains(node) for node in inside)
         if not fresh:
