@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 
 from flor_ray.propagation.adapting.adaptation import Declined
+from flor_ray.propagation.adapting.edits import statements_of
 from flor_ray.propagation.carrying.units import mutated
 from flor_ray.propagation.carrying.unnamed import Unnamed
 from flor_ray.propagation.matching.mapping import Mapping
@@ -70,7 +71,9 @@ class Needs:
         if statement is None or block is None or matched is None or matched.parent is None:
             return
         anew = not is_plain_definition(bound) and statement.start not in carried
-        if anew and matched.parent.contains(unit) and not self._reads(statement, name):
+        if not anew or not matched.parent.contains(unit):
+            return
+        if not self._reads(statement, name):
             line = self._newer.written.line(statement.start)
             raise Declined(f"it reads `{name}` as line {line} sets it, which the older version does not")
 
@@ -115,9 +118,55 @@ class Needs:
         return Declined(f"it reads `{name}`, which keeps its value from epoch to epoch (line {line}) {_LACKING}")
 
     def _keeps(self, node: Node, name: str, owner: NameScope) -> bool:
-        """Whether what a definition makes of a variable depends on what it was."""
+        """Whether what a definition makes of a variable depends on what it was in another epoch."""
         statement = node.statement()
-        return statement is None or any(statement.contains(read) for read in owner.reads.get(name, ()))
+        if statement is None:
+            return True
+        reads_it = any(statement.contains(read) for read in owner.reads.get(name, ()))
+        return reads_it and not self._is_made_before(name, statement)
+
+    def _is_made_before(self, name: str, statement: Node) -> bool:
+        """Whether the same pass of the main loop (or of the script) has surely bound a variable anew before."""
+        child = statement
+        while (block := child.parent) is not None and child is not self._main_loop:
+            if any(self._makes(each, name) for each in statements_of(block) if each.start < child.start):
+                return True
+            around = block.statement()
+            if around is None or around.kind.endswith("_definition"):
+                break
+            child = around
+        return False
+
+    def _makes(self, statement: Node, name: str) -> bool:
+        """Whether a statement, which is no block, binds a variable to something that does not depend on it."""
+        bound = statement.kind == "expression_statement" and any(
+            node.label == name for node in self._newer.written_names.bound(statement)
+        )
+        return bound and not self._reads(statement, name)
+
+    def change_for_logs(self, name: str, owner: NameScope, unit: Node) -> Node | None:
+        """The identifier in `x = x * 2` whose `x` a unit reads, if only the newer version does this, and nothing but
+        logs reads it: the older version's own `x` is another value, and must stay what it is."""
+        earlier = [n for n in owner.bindings.get(name, ()) if n.statement() is not None and n.start < unit.start]
+        statement = earlier[-1].statement() if earlier else None
+        matched = self._newer.matched(statement) if statement is not None else None
+        if statement is None or matched is None or self._mapping.older_of(matched) is not None:
+            return None
+        if unit.contains(statement) or self._newer.written_names.scope_of(unit) is not owner:
+            return None
+        changes = self._reads(statement, name) and self._is_made_before(name, statement)
+        return earlier[-1] if changes and self._only_logs_read(name, owner, statement) else None
+
+    def _only_logs_read(self, name: str, owner: NameScope, statement: Node) -> bool:
+        """Whether nothing but logs, and statements that change it further, reads what a statement makes of a name."""
+        anew = [s for n in owner.bindings[name] if (s := n.statement()) is not None and self._makes(s, name)]
+        end = min((s.start for s in anew if s.start > statement.start), default=len(self._newer.written.source))
+        readers = [r.statement() for r in owner.reads.get(name, ()) if statement.end <= r.start < end]
+        return all(reader is not None and self._only_serves(reader, name) for reader in readers)
+
+    def _only_serves(self, reader: Node, name: str) -> bool:
+        bound = {node.label for node in self._newer.written_names.bound(reader)}
+        return self._only_observes(reader) or (reader.kind == "expression_statement" and bound == {name})
 
     def _only_observes(self, statement: Node) -> bool:
         """Whether a statement just logs or prints: what it reads is not needed for training."""

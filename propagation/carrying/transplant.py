@@ -87,6 +87,7 @@ class Transplant:
         self.pinned: dict[int, Pin] = {}  # by first byte of a statement
         self._units = indent_unit(newer.written), indent_unit(older.written)
         self._unbound = older.names.loose.keys()  # from a wildcard import, or put there by who knows whom
+        self._private: dict[int, tuple[Node, str]] = {}  # by first byte of `x = x * 2`: its `x`, and what it binds here
         self._needing: list[tuple[ScopeKey | None, str]] = []
 
     def carry(self, statement: Node) -> Carried | Present:
@@ -248,18 +249,21 @@ class Transplant:
         results = self._results(unit, dropped)
         for part in parts:
             if part.start not in self.requested:
-                self._cargo.check(self._written(part), kept is not None, own, self.requested, results.keys())
+                in_unit, is_private = kept is not None, part.start in self._private
+                self._cargo.check(self._written(part), in_unit, own, self.requested, results.keys(), is_private)
         definition = unit.parent is not None and unit.parent.parent is not None and unit.parent.parent.kind
         first = self.placer.place(unit, Flow())
         if isinstance(first, NoPlace) and definition == "function_definition" and unit.parent is not None:
             return self._carry_callers(unit, first)
         adaptation = self._adapt(written, dropped, first, results)
+        self._carry_changes(written, adaptation)
         flow = self._flow(unit, adaptation)
         place = self.placer.place(unit, flow)
         if isinstance(place, NoPlace):
             raise Declined(place.reason, place.guess, place.confidence)
         if isinstance(first, NoPlace) or first.block is not place.block:
             adaptation = self._adapt(written, dropped, place, results)
+            self._carry_changes(written, adaptation)
         self._check_results(place, adaptation)
         check_attributes(self.newer, self.older, written, adaptation, dropped, self.carried.keys())
         return self._finish(written, place, adaptation, dropped)
@@ -357,6 +361,33 @@ class Transplant:
         carried = Carried(insertion, (gap.block, gap.gap), frozenset(), "", {})
         self.carried[bound.start] = carried
         return carried
+
+    # --- changes that only logs see --------------------------------------------------------------------------------
+
+    def _carry_changes(self, written: Node, adaptation: Adaptation) -> None:
+        """Carry `x = x * 2` along with what logs this `x`, as `x_ = x * 2`: the script must not see it."""
+        names = self.newer.written_names
+        for name, owner, counterpart in list(adaptation.read):
+            if (name, owner) in adaptation.lacking:  # all that makes it comes along
+                continue
+            changed = self._needs.change_for_logs(name, owner, written) if owner is not None else None
+            statement = changed.statement() if changed is not None else None
+            if owner is None or changed is None or statement is None:
+                continue
+            fresh = counterpart + "_"
+            while fresh in self.newer.names.known or fresh in self.older.names.known:
+                fresh += "_"
+            line = self._newer_line(statement)
+            if changed.parent is None or changed.parent.kind != "assignment":
+                raise Declined(f"it reads `{name}` as line {line} changes it, which the older version does not have")
+            self._private[statement.start] = changed, fresh
+            adaptation.carried.append(self._carry_unit(self._matched(statement)))
+            for node in self.newer.written.subtree(written):
+                if node.kind == "identifier" and node.label == name and names.owner(node) is owner:
+                    adaptation.replacements[node.start, node.end] = fresh.encode()
+        if written.start in self._private:
+            target, fresh = self._private[written.start]
+            adaptation.replacements[target.start, target.end] = fresh.encode()
 
     # --- results of older calls ------------------------------------------------------------------------------------
 
