@@ -87,6 +87,7 @@ class Finding:
     why: str = ""
     renames: Mapping[str, str] = field(default_factory=dict)  # newer identifier -> the version's
     best_guess: int | None = None  # of a refused one: line of the version's file after which it might belong
+    after: int | None = None  # of a placed one: line of the version's file after which it stands
     donor: str = ""  # where it comes from: "train.py:12 (the working tree)"
 
     @property
@@ -348,7 +349,14 @@ class _VersionInWork:
             here = [f for f in places if f.path == path]
             if len(here) == len(lines[path]):
                 final |= {id(f): line for f, line in zip(here, lines[path], strict=True)}
-        return [replace(f, line=final.get(id(f), f.line)) for f in found]
+        return [self._guessed(replace(f, line=final.get(id(f), f.line))) for f in found]
+
+    def _guessed(self, finding: Finding) -> Finding:
+        """A finding with the line of the version's own file that a statement stands behind."""
+        if finding.fate is not Fate.PLACED or finding.path is None or finding.line is None:
+            return finding
+        before, after = self._texts[finding.path], self._files[finding.path]
+        return replace(finding, after=_line_before(before, after, finding.line))
 
 
 def _placed(name: str, donor: Donor, path: str, placed: Placement, pinned: bool) -> Finding:

@@ -103,6 +103,14 @@ class Transplant:
             )
         return result
 
+    def guess(self, statement: Node) -> Node | None:
+        """The older statement after which a statement would stand if only what is around it counted."""
+        matched = self.newer.matched(statement)
+        place = self.placer.place(matched, Flow()) if matched is not None else None
+        if not isinstance(place, BlockGap):
+            return None if place is None else place.guess
+        return statements_of(place.block)[place.gap - 1] if place.gap else place.block.statement()
+
     def _carry(self, statement: Node) -> Carried | Present:
         if statement.start in self.pinned:
             place = pinned_place(self.older.tree, self.pinned[statement.start])
