@@ -23,6 +23,8 @@ from typing import Protocol
 from flor_ray import propagation
 from flor_ray.analysis.dependence import gradients_read_in
 from flor_ray.analysis.epoch_ends import Marking, marking
+from flor_ray.analysis.lending import read_all
+from flor_ray.analysis.made_anew import MadeAnew, made_anew
 from flor_ray.analysis.phases.phases import Clue, Logged, phases_of, settled
 from flor_ray.analysis.source import Texts
 from flor_ray.patching.donors import Donor, Revision, applies, blob_of, find_donors, said, statements, target_of
@@ -85,6 +87,7 @@ class Finding:
     why: str = ""
     renames: Mapping[str, str] = field(default_factory=dict)  # newer identifier -> the version's
     best_guess: int | None = None  # of a refused one: line of the version's file after which it might belong
+    after: int | None = None  # of a placed one: line of the version's file after which it stands
     donor: str = ""  # where it comes from: "train.py:12 (the working tree)"
 
     @property
@@ -108,6 +111,9 @@ class Patched:
     marking: Marking = field(default_factory=Marking)
     clues: Mapping[str, tuple[Clue, ...]] = field(default_factory=dict)  # of names whose region is WHOLE
     lost: frozenset[Region] = frozenset()  # regions that may read gradients, which checkpoints do not hold
+
+    made_in_steps: frozenset[str] = frozenset()  # variables that only added lines make, in nested loops
+    missed_after: frozenset[str] = frozenset()  # those of the main loop that are read behind it
 
     @property
     def witnesses(self) -> frozenset[str]:
@@ -313,6 +319,10 @@ class _VersionInWork:
         findings = [finding for name in names for finding in self._settled(name)]
         shown = {finding.path for finding in findings if finding.path is not None}
         originals = {path: self._texts[path] for path in sorted({*changed, *shown})}
+        made = MadeAnew()
+        if script in changed and script in self._texts:
+            made = made_anew(read_all(self._texts)[script], read_all(files)[script])
+        behind = phases.words_in(Region.SUFFIX)
         stops = {name: one.stop if regions[name] is one.region else None for name, one in logged.items()}
         return Patched(
             changed,
@@ -325,6 +335,8 @@ class _VersionInWork:
             marking=marking(script, self._texts, files, carried, stops),
             clues={name: one.clues for name, one in logged.items() if one.region is Region.WHOLE},
             lost=lost,
+            made_in_steps=made.in_steps,
+            missed_after=made.in_loops if behind is None else made.in_loops & behind,
         )
 
     def _settled(self, name: str) -> list[Finding]:
@@ -337,7 +349,14 @@ class _VersionInWork:
             here = [f for f in places if f.path == path]
             if len(here) == len(lines[path]):
                 final |= {id(f): line for f, line in zip(here, lines[path], strict=True)}
-        return [replace(f, line=final.get(id(f), f.line)) for f in found]
+        return [self._guessed(replace(f, line=final.get(id(f), f.line))) for f in found]
+
+    def _guessed(self, finding: Finding) -> Finding:
+        """A finding with the line of the version's own file that a statement stands behind."""
+        if finding.fate is not Fate.PLACED or finding.path is None or finding.line is None:
+            return finding
+        before, after = self._texts[finding.path], self._files[finding.path]
+        return replace(finding, after=_line_before(before, after, finding.line))
 
 
 def _placed(name: str, donor: Donor, path: str, placed: Placement, pinned: bool) -> Finding:

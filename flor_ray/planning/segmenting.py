@@ -74,8 +74,10 @@ def plan(
     for version in dict.fromkeys(gap.version for gap in gaps):
         patch = patched.get(version, Patched())
         wants = _wants([gap for gap in gaps if gap.version == version], patch.regions)
-        states = _RestorableStates(checkpoints.get(version, ()), patch.tail_reads, patch.marking.from_end)
-        new_segments, new_notes = _plan_version(experiments[version], wants, states, patch.whys)
+        states = _RestorableStates(
+            checkpoints.get(version, ()), patch.tail_reads, patch.marking.from_end, patch.made_in_steps
+        )
+        new_segments, new_notes = _plan_version(experiments[version], wants, states, patch)
         segments += new_segments
         notes += [f"version {version[:8]}: {note}" for note in new_notes]
     return Plan(tuple(segments), tuple(notes))
@@ -181,8 +183,10 @@ class _RestorableStates:
         checkpoints: Iterable[Checkpoint],
         tail_reads: frozenset[str] | None,
         from_end: Mapping[str, frozenset[str]] | None = None,
+        made_in_steps: frozenset[str] = frozenset(),
     ) -> None:
         self._tail_reads = tail_reads
+        self.made_for_tail = made_in_steps if tail_reads is None else made_in_steps & tail_reads
         self._from_end = from_end or {}
         self._at: dict[tuple[int, Point], Checkpoint] = {}
         for c in sorted(checkpoints, key=lambda c: (len(c.uncaptured), c.key)):
@@ -228,12 +232,12 @@ class _RestorableStates:
 
 
 def _plan_version(
-    experiment: Experiment, wants: _Wants, states: _RestorableStates, whys: Mapping[str, str]
+    experiment: Experiment, wants: _Wants, states: _RestorableStates, patch: Patched
 ) -> tuple[list[Segment], list[str]]:
     if not wants.names:
         return [], []
-    notes = _unfinished_note(experiment, wants)
-    reason = _why_everything(experiment, wants, states, whys)
+    notes, whys = _unfinished_note(experiment, wants), patch.whys
+    reason = _why_everything(experiment, wants, states, patch)
     if reason:
         return [_everything(experiment, wants)], [*notes, reason]
     segments, loop_notes = _plan_loop(experiment, wants, states)
@@ -257,14 +261,12 @@ def _everything(experiment: Experiment, wants: _Wants) -> Segment:
     return Segment(experiment.version, first, experiment.epochs, Operator.DP_STAR, suffix=suffix, names=wants.names)
 
 
-def _why_everything(
-    experiment: Experiment, wants: _Wants, states: _RestorableStates, whys: Mapping[str, str]
-) -> str | None:
+def _why_everything(experiment: Experiment, wants: _Wants, states: _RestorableStates, patch: Patched) -> str | None:
     """Why nothing less than DP* will do, in words; None if less will do."""
     if experiment.main_loop is None:
         return "it has no main loop to skip, so the whole script is replayed"
     if wants.whole:
-        known = "; ".join(dict.fromkeys(whys[name] for name in wants.whole if whys.get(name)))
+        known = "; ".join(dict.fromkeys(patch.whys[name] for name in wants.whole if patch.whys.get(name)))
         because = f" ({known})" if known else ""
         return f"{_quoted(wants.whole)} may be logged anywhere in the script{because}, so the whole script is replayed"
     if not wants.suffix:
@@ -276,6 +278,9 @@ def _why_everything(
     if final.uncaptured:
         lost = _variables(sorted(final.uncaptured))
         return f"{logged} and {lost} could not be captured at its end, so the whole script is replayed"
+    if patch.missed_after:
+        made = _quoted(sorted(patch.missed_after))
+        return f"{logged}, where {made} is read, which only added lines make, so the whole script is replayed"
     return None
 
 
@@ -354,6 +359,8 @@ def _why_inner(
     missed = states.missed_by_tail(last)
     if missed is None or any(states.get(epoch, Point.NESTED_EXIT) is None for epoch in incomplete):
         return "not every exit state on the way there was checkpointed"
+    if states.made_for_tail:
+        return f"what follows it reads {_quoted(sorted(states.made_for_tail))}, which only added lines make"
     found = [states.get(epoch, Point.NESTED_EXIT) for epoch in incomplete]
     lost = sorted({*missed, *(name for checkpoint in found if checkpoint for name in checkpoint.uncaptured)})
     return f"{_variables(lost)} could not be captured at its exit" if lost else None

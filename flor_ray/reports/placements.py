@@ -101,7 +101,7 @@ def advice(found: Propagated) -> list[str]:
         refused = [(version, finding) for version, finding in mine if finding.fate is Fate.REFUSED]
         doubtful = [(version, finding) for version, finding in mine if finding.is_doubtful]
         for version, finding in sorted([*refused, *doubtful], key=lambda pair: pair[1].path is None)[:1]:
-            lines.append(pin_hint(name, version, finding.best_guess, finding.path is not None))
+            lines.append(pin_hint(name, version, finding.best_guess or finding.after, finding.path is not None))
     return lines
 
 

@@ -23,10 +23,12 @@ _MAX_DECISIONS = 24  # rows; in longer runs the first and the last ones tell eno
 def pin_hint(name: str, version: str, guess: int | None = None, has_file: bool = True) -> str:
     """Where to look at a place that is doubtful or refused, and how to decide by hand."""
     command, short = f"flor-ray propagate {name}", version[:8]
-    return (
-        f"See {command} --versions {short} --diff, or pin the place with {command} --version {short} "
-        f"--line {guess or 'N'}{'' if has_file else ' --file PATH'} (it goes after that line of the version's file)."
-    )
+    see, pin = f"See {command} --versions {short} --diff", f"pin the place with {command} --version {short}"
+    if guess is not None:
+        return f"{see}, or {pin} --line {guess} (it goes after that line of the version's file)."
+    more = "--line" if has_file else "--file and --line"
+    what = "the line of the version's file" if has_file else "the file of the version and the line in it"
+    return f"{see}, or {pin} and {more}: {what} that it goes after."
 
 
 def refusals(prepared: Prepared) -> list[tuple[str, str, str]]:
@@ -61,7 +63,7 @@ def hints(prepared: Prepared) -> list[str]:
     pairs = [(v, f) for v, patched in prepared.patched.items() for f in patched.findings if (v, f.name) in refused]
     found: dict[str, str] = {}
     for version, f in sorted([*pairs, *_in_doubt(prepared)], key=lambda pair: pair[1].path is None):
-        found.setdefault(f.name, pin_hint(f.name, version, f.best_guess, f.path is not None))
+        found.setdefault(f.name, pin_hint(f.name, version, f.best_guess or f.after, f.path is not None))
     return list(found.values())
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from flor_ray.propagation.adapting.adaptation import Declined
-from flor_ray.propagation.reading.program import LogCall
 from flor_ray.propagation.reading.tree import Node
 
 
-def check_evaluated_once(statement: Node, log: LogCall) -> None:
+def check_evaluated_once(statement: Node, call: Node) -> None:
     """Raises Declined unless a log call is evaluated exactly once whenever the statement that it is part of runs."""
-    child = log.call.node
-    for around in log.call.node.ancestors():
+    reason = why_not_once(statement, call)
+    if reason:
+        raise Declined(reason)
+
+
+def why_not_once(statement: Node, call: Node) -> str:
+    """Why a call is not evaluated exactly once whenever the statement that it is part of runs; "" if it is."""
+    child = call
+    for around in call.ancestors():
         if around.kind in (
             "elif_clause",
             "except_clause",
@@ -19,12 +25,14 @@ def check_evaluated_once(statement: Node, log: LogCall) -> None:
             "for_in_clause",
             "while_statement",
         ):
-            raise Declined(f"it is evaluated inside a {around.kind.replace('_', ' ')}, before which it cannot be put")
+            return f"it is evaluated inside a {around.kind.replace('_', ' ')}, before which it cannot be put"
         if around.kind.endswith("_comprehension") or around.kind == "generator_expression":
-            raise Declined("it is evaluated inside a comprehension, before which it cannot be put")
+            return "it is evaluated inside a comprehension, before which it cannot be put"
         conditional = around.kind == "conditional_expression" and child is not around.children[1]
-        if conditional or (around.kind == "boolean_operator" and child is not around.children[0]):
-            raise Declined("it is evaluated only if another part of its statement says so")
+        chained = around.kind == "comparison_operator" and child not in around.children[:2]
+        if conditional or chained or (around.kind == "boolean_operator" and child is not around.children[0]):
+            return "it is evaluated only if another part of its statement says so"
         if around is statement:
-            return
+            break
         child = around
+    return ""

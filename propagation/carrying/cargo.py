@@ -27,15 +27,28 @@ class Cargo:
             for call, _ in receivers(older.written.of_kind("call"), MODES)
         )
 
-    def check(self, statement: Node, in_unit: bool, own: Set[tuple[ScopeKey | None, str]], asked: Set[int]) -> None:
+    def check(
+        self,
+        statement: Node,
+        in_unit: bool,
+        own: Set[tuple[ScopeKey | None, str]],
+        asked: Set[int],
+        without: Set[tuple[int, int]] = frozenset(),
+        private: bool = False,
+    ) -> None:
         """Raises Declined if a statement may not come along.
 
         A compound statement `in_unit` is only its header: what is in it is checked by itself. `own` are the variables
-        that come along too, `asked` the first bytes of the statements that the user wants carried.
+        that come along too, `asked` the first bytes of the statements that the user wants carried. What is between
+        the first and last bytes of `without` stays behind. What a `private` statement binds gets a name of its own.
         """
         names = self._newer.written_names
         end = header_end(statement) if in_unit and statement.kind in CONTAINERS else statement.end
-        nodes = [node for node in self._newer.written.subtree(statement) if node.start < end]
+        nodes = [
+            node
+            for node in self._newer.written.subtree(statement)
+            if node.start < end and not any(first <= node.start and node.end <= last for first, last in without)
+        ]
 
         def is_own(node: Node) -> bool:
             return (scope_key(names.owner(node)), node.label) in own
@@ -44,7 +57,7 @@ class Cargo:
         if effect is not None:
             line = self._newer.written.line(effect.node.start)
             raise Declined(f"it needs line {line}, which {effect.what} and which the older version does not have")
-        if statement.kind == "expression_statement":
+        if statement.kind == "expression_statement" and not private:
             self._check_overwrites(statement)
         if statement.kind in ("function_definition", "decorated_definition", "class_definition"):
             self._check_modes(nodes)

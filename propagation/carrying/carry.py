@@ -107,7 +107,8 @@ class _Carrying:
                 self._check(result)
         except Declined as problem:
             transplant.carried = before
-            best = transplant.older.tree.line(problem.guess.start) if problem.guess is not None else None
+            guess = problem.guess or transplant.guess(statement)
+            best = transplant.older.tree.line(guess.start) if guess is not None else None
             self._refused.append(Refusal(line, problem.reason, best, round(problem.confidence, 3)))
             return False
         self._done.append((line, statement, result))

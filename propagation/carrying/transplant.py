@@ -33,6 +33,7 @@ from flor_ray.propagation.carrying.cargo import Cargo
 from flor_ray.propagation.carrying.imports import header_gap, import_text
 from flor_ray.propagation.carrying.needs import MAX_NEEDS, Needs
 from flor_ray.propagation.carrying.units import dropped_from, kept_in, widen
+from flor_ray.propagation.carrying.unnamed import Unnamed
 from flor_ray.propagation.matching.bottomup import CONTAINERS
 from flor_ray.propagation.matching.gumtree import match
 from flor_ray.propagation.matching.thresholds import MAX_CARRIED_LINES
@@ -48,6 +49,9 @@ from flor_ray.propagation.reading.program import LogCall, Program
 from flor_ray.propagation.reading.tree import LOOPS, Node, Tree
 from flor_ray.records import Pin
 
+_Results = dict[tuple[int, int], tuple[str, Carried]]  # first and last byte of a newer call -> its older result
+_NO_RESULTS: _Results = {}
+_DIRECTLY_ABOVE = 1 << 62  # the order of a line that the next one continues: below all else that is put there
 _LEAVES_BLOCK = frozenset({"return_statement", "raise_statement", "yield", "await", "global_statement"})
 
 
@@ -73,14 +77,17 @@ class Transplant:
             list(_same_loops(newer, older)),
             {node.index for start in requested if (node := newer.statements.get(start)) is not None},
         )
+        self._unnamed = Unnamed(newer, older, self.mapping)
         self._facing = facing_variables(self.mapping, newer.names, older.names)
         self.renames = Renames(self.mapping, newer.names, older.names, self._facing.variables)
-        self._needs, self._cargo = Needs(newer, self.mapping), Cargo(newer, older, self.renames)
+        self._needs = Needs(newer, self.mapping, self._unnamed)
+        self._cargo = Cargo(newer, older, self.renames)
         self.placer = Placer(newer, older, self.mapping)
         self.carried: dict[int, Carried] = {}  # by first byte of what moved as a unit
         self.pinned: dict[int, Pin] = {}  # by first byte of a statement
         self._units = indent_unit(newer.written), indent_unit(older.written)
         self._unbound = older.names.loose.keys()  # from a wildcard import, or put there by who knows whom
+        self._private: dict[int, tuple[Node, str]] = {}  # by first byte of `x = x * 2`: its `x`, and what it binds here
         self._needing: list[tuple[ScopeKey | None, str]] = []
 
     def carry(self, statement: Node) -> Carried | Present:
@@ -95,6 +102,14 @@ class Transplant:
                 f"it needs {count} lines that the older version does not have, which is more than {MAX_CARRIED_LINES}"
             )
         return result
+
+    def guess(self, statement: Node) -> Node | None:
+        """The older statement after which a statement would stand if only what is around it counted."""
+        matched = self.newer.matched(statement)
+        place = self.placer.place(matched, Flow()) if matched is not None else None
+        if not isinstance(place, BlockGap):
+            return None if place is None else place.guess
+        return statements_of(place.block)[place.gap - 1] if place.gap else place.block.statement()
 
     def _carry(self, statement: Node) -> Carried | Present:
         if statement.start in self.pinned:
@@ -198,12 +213,14 @@ class Transplant:
             if self._leaves(node) or node.kind in CONTAINERS:
                 raise Declined("the statement that it is part of has no counterpart in the older version")
             return self._carry_unit(node)
+        if self._unnamed.inside(node):
+            return self._carry_unit(node)
         results = [self._beside(statement, log, partner) for log in logs]
         return results[0]
 
     def _beside(self, statement: Node, log: LogCall, partner: Node) -> Carried:
         """Log next to the counterpart of the statement that the call is part of."""
-        check_evaluated_once(statement, log)
+        check_evaluated_once(statement, log.call.node)
         assignment = statement.children[0] if statement.kind == "expression_statement" else statement
         target = assignment.child("left") if assignment.kind == "assignment" else None
         whole = target is not None and assignment.child("right") is log.call.node
@@ -237,20 +254,25 @@ class Transplant:
         own = set(self._needing) | {
             (scope_key(self.newer.names.owner(n)), n.label) for part in parts for n in self.newer.names.bound(part)
         }
+        results = self._results(unit, dropped)
         for part in parts:
             if part.start not in self.requested:
-                self._cargo.check(self._written(part), kept is not None, own, self.requested)
+                in_unit, is_private = kept is not None, part.start in self._private
+                self._cargo.check(self._written(part), in_unit, own, self.requested, results.keys(), is_private)
         definition = unit.parent is not None and unit.parent.parent is not None and unit.parent.parent.kind
         first = self.placer.place(unit, Flow())
         if isinstance(first, NoPlace) and definition == "function_definition" and unit.parent is not None:
             return self._carry_callers(unit, first)
-        adaptation = self._adapt(written, dropped, first)
+        adaptation = self._adapt(written, dropped, first, results)
+        self._carry_changes(written, adaptation)
         flow = self._flow(unit, adaptation)
         place = self.placer.place(unit, flow)
         if isinstance(place, NoPlace):
             raise Declined(place.reason, place.guess, place.confidence)
         if isinstance(first, NoPlace) or first.block is not place.block:
-            adaptation = self._adapt(written, dropped, place)
+            adaptation = self._adapt(written, dropped, place, results)
+            self._carry_changes(written, adaptation)
+        self._check_results(place, adaptation)
         check_attributes(self.newer, self.older, written, adaptation, dropped, self.carried.keys())
         return self._finish(written, place, adaptation, dropped)
 
@@ -283,10 +305,14 @@ class Transplant:
 
     # --- what a unit needs ---------------------------------------------------------------------------------------
 
-    def _adapt(self, written: Node, dropped: Sequence[Node], place: BlockGap | NoPlace) -> Adaptation:
+    def _adapt(
+        self, written: Node, dropped: Sequence[Node], place: BlockGap | NoPlace, results: _Results = _NO_RESULTS
+    ) -> Adaptation:
         """Names for a unit in the older program; definitions that it lacks are carried first."""
         block = place.block if isinstance(place, BlockGap) else self.older.tree.root
-        adaptation = Adaptation(self.newer, self.older, self.renames, written, dropped, block)
+        adaptation = Adaptation(self.newer, self.older, self.renames, written, dropped, block, tuple(results))
+        adaptation.carried += [carried for _, carried in results.values()]
+        adaptation.replacements.update((span, name.encode()) for span, (name, _) in results.items())
         for name, owner in adaptation.lacking:
             if owner is None:
                 if name in BUILTINS or name in self._unbound:
@@ -312,6 +338,9 @@ class Transplant:
 
     def _carry_definition(self, name: str, node: Node) -> Carried:
         statement = node.statement()
+        there = self._unnamed.named(name, node)
+        if there is not None:
+            return self._name_result(name, there, self._newer_line(node))
         if statement is not None and not self.newer.written_names.binds(node):
             call = node.parent
             if call is not None and call.kind == "attribute" and call.children[-1].label in TRAINING:
@@ -340,6 +369,76 @@ class Transplant:
         carried = Carried(insertion, (gap.block, gap.gap), frozenset(), "", {})
         self.carried[bound.start] = carried
         return carried
+
+    # --- changes that only logs see --------------------------------------------------------------------------------
+
+    def _carry_changes(self, written: Node, adaptation: Adaptation) -> None:
+        """Carry `x = x * 2` along with what logs this `x`, as `x_ = x * 2`: the script must not see it."""
+        names = self.newer.written_names
+        for name, owner, counterpart in list(adaptation.read):
+            if (name, owner) in adaptation.lacking:  # all that makes it comes along
+                continue
+            changed = self._needs.change_for_logs(name, owner, written) if owner is not None else None
+            statement = changed.statement() if changed is not None else None
+            if owner is None or changed is None or statement is None:
+                continue
+            fresh = counterpart + "_"
+            while fresh in self.newer.names.known or fresh in self.older.names.known:
+                fresh += "_"
+            line = self._newer_line(statement)
+            if changed.parent is None or changed.parent.kind != "assignment":
+                raise Declined(f"it reads `{name}` as line {line} changes it, which the older version does not have")
+            self._private[statement.start] = changed, fresh
+            adaptation.carried.append(self._carry_unit(self._matched(statement)))
+            for node in self.newer.written.subtree(written):
+                if node.kind == "identifier" and node.label == name and names.owner(node) is owner:
+                    adaptation.replacements[node.start, node.end] = fresh.encode()
+        if written.start in self._private:
+            target, fresh = self._private[written.start]
+            adaptation.replacements[target.start, target.end] = fresh.encode()
+
+    # --- results of older calls ------------------------------------------------------------------------------------
+
+    def _results(self, unit: Node, dropped: Sequence[Node]) -> _Results:
+        """Names for the results of the calls in a unit that the older version has as statements of their own."""
+        found: _Results = {}
+        for call, statement in self._unnamed.inside(unit):
+            within = [(start, end) for start, end in found if start <= call.start and call.end <= end]
+            if within or any(each.start <= call.start and call.end <= each.end for each in dropped):
+                continue
+            line = self._newer_line(call)
+            if self.newer.written.last_line(call) != line:
+                raise Declined(f"it needs the result of a call of several lines, which line {line} begins")
+            name = self._unnamed.free_name(call, statement)
+            found[call.start, call.end] = name, self._name_result(name, statement, line)
+        return found
+
+    def _name_result(self, name: str, statement: Node, line: int) -> Carried:
+        """Put `name = ` and a backslash above an older statement that is nothing but a call."""
+        key = -1 - statement.start
+        if key in self.carried:
+            return self.carried[key]
+        if not self._unnamed.is_free(name, statement):
+            raise Declined(f"it binds `{name}`, which is another variable in the older version", statement, 0.3)
+        block = statement.parent
+        assert block is not None
+        position = statements_of(block).index(statement)
+        offset, indent = self._offset(BlockGap(block, position, False, (), ""))
+        text = indent + name.encode("utf-8", "surrogatepass") + b" = \\"
+        insertion = Insertion(offset, _DIRECTLY_ABOVE, (text,), newline_of(self.older.tree, offset), (-line,))
+        self.carried[key] = Carried(insertion, (block, position + 1), frozenset(), "", {})
+        return self.carried[key]
+
+    def _check_results(self, place: BlockGap, adaptation: Adaptation) -> None:
+        """Raises Declined if a place is not behind all the calls whose results a statement reads."""
+        statements = statements_of(place.block)
+        at = statements[place.gap].start if place.gap < len(statements) else place.block.end
+        for each in adaptation.carried:
+            block, gap = each.place
+            if each.insertion.order == _DIRECTLY_ABOVE and statements_of(block)[gap - 1].end > at:
+                call = statements_of(block)[gap - 1]
+                line = self._older_line(call)
+                raise Declined(f"it reads what line {line} of the older version makes, and would stand before it", call)
 
     # --- placing -------------------------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ from flor_ray.propagation.reading.nesting import function_around, nesting_of
 from flor_ray.propagation.reading.program import LogCall, Program
 from flor_ray.propagation.reading.tree import LOOPS, Node
 
-_REPEATS = LOOPS | {"function_definition"}
-_GUARDS = frozenset({"if_statement", "elif_clause", "else_clause", "except_clause", "case_clause"})
+REPEATS = LOOPS | {"function_definition"}
+GUARDS = frozenset({"if_statement", "elif_clause", "else_clause", "except_clause", "case_clause"})
 
 
 def find_present(newer: Program, older: Program, mapping: Mapping, log: LogCall) -> int | None:
@@ -49,7 +49,7 @@ def _linked(newer: Program, older: Program, mapping: Mapping, mine: LogCall, oth
 
 
 def _same_context(newer: Program, older: Program, mapping: Mapping, log: LogCall, other: LogCall) -> bool:
-    left, right = _around(newer, log, _REPEATS), _around(older, other, _REPEATS)
+    left, right = _around_log(newer, log, REPEATS), _around_log(older, other, REPEATS)
     if len(left) == len(right) and all(mapping.linked(a, b) for a, b in zip(left, right, strict=True)):
         return True
     mine, theirs = _through_calls(newer, log), _through_calls(older, other)
@@ -71,21 +71,25 @@ def _through_calls(program: Program, log: LogCall) -> list[Node] | None:
 
 
 def _extra_guards(newer: Program, older: Program, mapping: Mapping, log: LogCall, other: LogCall) -> bool:
-    mine = _around(newer, log, _GUARDS)
-    for guard in _around(older, other, _GUARDS):
+    mine = _around_log(newer, log, GUARDS)
+    for guard in _around_log(older, other, GUARDS):
         partner = mapping.newer_of(guard)
         if partner is None or partner not in mine:
             return True
     return False
 
 
-def _around(program: Program, log: LogCall, kinds: frozenset[str]) -> list[Node]:
-    """Ancestors of these kinds, innermost first; guards only up to the innermost loop or function."""
-    found: list[Node] = []
+def _around_log(program: Program, log: LogCall, kinds: frozenset[str]) -> list[Node]:
     statement = program.matched(log.statement)
-    for node in statement.ancestors() if statement is not None else ():
+    return around(statement, kinds) if statement is not None else []
+
+
+def around(statement: Node, kinds: frozenset[str]) -> list[Node]:
+    """Ancestors of these kinds, innermost first; what guards, only up to the innermost loop or function."""
+    found: list[Node] = []
+    for node in statement.ancestors():
         if node.kind in kinds:
             found.append(node)
-        elif kinds is _GUARDS and node.kind in _REPEATS:
+        elif kinds >= GUARDS and node.kind in REPEATS:
             break
     return found

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 
-from flor_ray.analysis.marks import Marks, Own, Reading, inserted_lines, line_now, marks_of, own_names
+from flor_ray.analysis.marks import Marks, Own, Reading, inserted_lines, is_inserted, line_now, marks_of, own_names
 from flor_ray.analysis.source import read
 
 READS = [
@@ -72,10 +74,17 @@ def test_a_statement_that_may_change_something_is_not_taken_to_only_read(text: s
         ("", "x\n", {1}),
         ("f(\n)\n", "f(\n)\ng(\n)\n", {3, 4}),
         ("a\nb\nc\n", "a\nB\nc\nx\n", {4}),
+        ("f(\n)\ng()\n", "n = \\\nf(\n)\nlog(n)\ng()\n", {1, 4}),
     ],
 )
 def test_inserted_lines_are_those_that_were_not_there(before: str, after: str, lines: set[int]) -> None:
     assert inserted_lines(before, after) == lines
+
+
+def test_a_call_that_was_given_a_name_is_the_scripts_own() -> None:
+    source = read("import flor_ray as flor\nn = \\\nf()\nflor.log('n', n)\n")
+    assert marks_of(source, Own(), frozenset({2, 4})).quiet == {4}
+    assert [n.lineno for n in source.nodes if isinstance(n, ast.Assign) and is_inserted(n, frozenset({2, 4}))] == []
 
 
 OURS = "import flor_ray as flor\n"

@@ -335,6 +335,22 @@ def assert_trustworthy(segment: Segment, checkpoints: Sequence[Checkpoint], read
         assert not (missed if reads is None else missed & reads)
 
 
+def test_what_only_added_lines_make_is_in_no_checkpoint() -> None:
+    def segments_of(region: Region, wanted: Gap, **made: Any) -> tuple[Plan, str]:
+        patch = Patched(regions={"m": region}, tail_reads=frozenset({"norm"}), **made)
+        found = plan([wanted], {V: experiment()}, {V: [*ends(*ALL), *exits(*ALL)]}, {V: patch})
+        return found, " ".join(found.notes)
+
+    tail, said = segments_of(Region.TAIL, gap(3), made_in_steps=frozenset({"norm", "other"}))
+    assert tail.segments == (dp_i(3, 3, Variant.INNER, 2),)
+    assert "because what follows it reads `norm`, which only added lines make" in said
+    enough, _ = segments_of(Region.TAIL, gap(3), made_in_steps=frozenset({"other"}))
+    assert enough.segments == (dp_i(3, 3, Variant.OUTER, 2),)
+    suffix, said = segments_of(Region.SUFFIX, OUTSIDE, missed_after=frozenset({"norm"}))
+    assert [segment.operator for segment in suffix.segments] == [Operator.DP_STAR]
+    assert "`m` is logged after the main loop, where `norm` is read, which only added lines make" in said
+
+
 @given(situations())
 def test_every_state_that_is_restored_exists_and_is_complete(situation: dict[str, Any]) -> None:
     for segment in planned(**situation).segments:

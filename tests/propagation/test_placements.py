@@ -91,7 +91,7 @@ def test_one_refusal_does_not_stop_the_others() -> None:
     newer = NEWER.replace("        loss.backward()\n", '        loss.backward()\n        flor.log("x", missing)\n')
     result = propagate(newer, OLDER, [6, 8])
     assert [each.line for each in result.placed] == [6]
-    assert result.refused == (Refusal(8, "it reads `missing`, which neither version defines"),)
+    assert result.refused == (Refusal(8, "it reads `missing`, which neither version defines", 6),)
 
 
 def test_a_similar_statement_is_not_taken_for_the_log() -> None:

@@ -45,6 +45,14 @@ def test_advice_names_a_version_and_the_line_that_is_the_best_guess() -> None:
     assert "flor-ray propagate x --version 22222222 --line 3 (it goes after that line" in sentence
 
 
+def test_advice_names_the_line_of_what_is_placed_and_no_line_where_nobody_knows_one() -> None:
+    placed = Patched(findings=(Finding("x", Fate.PLACED, "train.py", 5, 0.5, "after line 4", after=4),))
+    assert "--line 4 (it goes" in told.advice(propagated(placed))[0]
+    unknown = Patched(refused={"x": "why"}, findings=(Finding("x", Fate.REFUSED, "train.py", why="why"),))
+    (sentence,) = told.advice(propagated(unknown))
+    assert sentence.endswith("--version 11111111 and --line: the line of the version's file that it goes after.")
+
+
 def test_a_diff_is_printed_once_for_all_versions_that_have_it() -> None:
     assert told.diffs(propagated(PLACED, REFUSED, PLACED)) == (
         "# 2 versions: 11111111, 33333333\n"

@@ -1,0 +1,39 @@
+"""Variables that only the lines make which were added to a version: its checkpoints know nothing of them. Pure.
+
+for epoch in flor.loop("epoch", ...):
+    for x in flor.loop("step", ...):
+        norm = \\                              # new
+        clip(net)
+    flor.log("norm", norm)                    # new: after its nested loop has been restored, there is no `norm`
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from flor_ray.analysis.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class MadeAnew:
+    """Such variables by where they are made: in recorded loops, and of these in nested ones."""
+
+    in_loops: frozenset[str] = frozenset()
+    in_steps: frozenset[str] = frozenset()
+
+
+def made_anew(before: Source, after: Source) -> MadeAnew:
+    """What a script's recorded loops bind after lines were added to it, and nothing bound before."""
+    known = _bound(before.nodes)
+    loops = [node for node in after.nodes if after.is_loop(node) or after.is_iteration(node)]
+    nested = {inner for loop in loops for inner in ast.walk(loop) if inner is not loop and inner in loops}
+    return MadeAnew(
+        frozenset(_bound(node for loop in loops for node in ast.walk(loop)) - known),
+        frozenset(_bound(node for loop in nested for node in ast.walk(loop)) - known),
+    )
+
+
+def _bound(nodes: Iterable[ast.AST]) -> set[str]:
+    return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}

@@ -1,0 +1,13 @@
+import flor_ray as flor
+from tools import clip_grad_norm_, loader, loss_of, net, optimizer
+
+for epoch in flor.loop("epoch", range(3)):
+    for x in flor.loop("step", loader):
+        loss = loss_of(net, x)
+        loss.backward()
+        norm: float = clip_grad_norm_(
+            net.parameters(),
+            1.0,
+        )
+        flor.log("norm", norm)  # carry
+        optimizer.step()

@@ -1,0 +1,8 @@
+import flor_ray as flor
+from tools import loader, net, take
+
+for epoch in flor.loop("epoch", range(3)):
+    for x in flor.loop("step", loader):
+        first = take(x)
+        flor.log("first", first)  # carry
+        net.fit(x)
