@@ -21,6 +21,7 @@ from types import TracebackType
 
 from flor_ray.analysis import epoch_ends
 from flor_ray.analysis.epoch_ends import Marking
+from flor_ray.analysis.marks import Marks, inserted_lines
 from flor_ray.analysis.source import calls_checkpointing
 from flor_ray.errors import NothingRecorded, UsageError
 from flor_ray.patching import donors, patching, statements
@@ -124,7 +125,7 @@ def start(given: Flags) -> Replayer:
             repository.root,
             experiment,
             listed,
-            Marking(clocked=epoch_ends.clocked(texts.get(name, ""))),
+            Marking(_hindsight(before, texts), clocked=epoch_ends.clocked(texts.get(name, ""))),
         ),
         first_call=first_call(experiment, before, texts),
         compares_entry=segments[0].operator is Operator.DP,
@@ -136,6 +137,12 @@ def start(given: Flags) -> Replayer:
     replayer = Replayer(task, channel, store.objects, waits, scripts.process_started())
     _finish_at_exit(replayer)
     return replayer
+
+
+def _hindsight(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, Marks]:
+    """What was added to files. The script runs as it is, so these marks are only read."""
+    changed = (path for path, text in now.items() if path in before and before[path] != text)
+    return {path: Marks(inserted_lines(before[path], now[path])) for path in changed}
 
 
 def _segment_by_hand(given: Flags, experiment: Experiment, listed: Sequence[Checkpoint]) -> Segment:

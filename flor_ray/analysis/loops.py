@@ -38,6 +38,7 @@ class LoopNames:
     unknown: str = ""  # why its body cannot be known; "" if it is
     wrapped: str = ""  # an iterator around it that counts for itself, such as enumerate
     lines: range | None = None  # its lines, if a variable holds its iterator: then leaving it does not close that
+    added: frozenset[str] = frozenset()  # bound only by statements that were added since it was recorded
 
 
 _UNREADABLE = "its source cannot be read"
@@ -66,6 +67,11 @@ def loop_names(text: str, line: int) -> LoopNames:
         wrapped=wrapped or (_wrapper(held.value, None, ours) if held else ""),
         lines=range(loop.lineno, (loop.end_lineno or loop.lineno) + 1) if held else None,
     )
+
+
+def as_recorded(now: LoopNames, then: LoopNames) -> LoopNames:
+    """What a loop carried when it was recorded, and which names are bound besides by what was added since."""
+    return replace(then, added=now.bound - then.bound) if now.unknown == then.unknown else now
 
 
 def iteration_names(text: str, line: int) -> LoopNames:

@@ -100,6 +100,21 @@ def inserted_lines(before: str, after: str) -> frozenset[int]:
     return frozenset(n + 1 for tag, _, _, begin, end in changes if tag == "insert" for n in range(begin, end))
 
 
+def without_inserted(text: str, lines: frozenset[int]) -> str:
+    """A text in which the statements on inserted lines do nothing; all others stand where they did."""
+    shown = text.split("\n")
+    pending: list[ast.AST] = [tree] if (tree := read(text).tree) is not None else []
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.stmt) and is_inserted(node, lines):
+            begin, end = first_line(node) - 1, node.end_lineno or node.lineno
+            indent = shown[begin][: len(shown[begin]) - len(shown[begin].lstrip())]
+            shown[begin:end] = [f"{indent}pass", *[""] * (end - begin - 1)]
+        else:
+            pending += ast.iter_child_nodes(node)
+    return "\n".join(shown)
+
+
 def line_now(before: str, after: str, line: int) -> int | None:
     """Where a line of `before` is in `after`; None if it is there no more."""
     old, new = ([each.rstrip("\r") for each in text.split("\n")] for text in (before, after))

@@ -9,19 +9,22 @@ import sysconfig
 import threading
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from flor_ray import processes
-from flor_ray.analysis.loops import LoopNames, iteration_names, loop_names
+from flor_ray.analysis.loops import LoopNames, as_recorded, iteration_names, loop_names
+from flor_ray.analysis.marks import without_inserted
 
 
 class LoopSources:
-    """Source files as they were when the run began, and what their loops carry."""
+    """Source files as they were when the run began, and what their loops carry. `inserted`: lines that a replay has in
+    them and the record had not, by resolved path."""
 
-    def __init__(self) -> None:
+    def __init__(self, inserted: Mapping[str, frozenset[int]] | None = None) -> None:
+        self._inserted = inserted or {}
         self._texts: dict[str, str] = {}
         self._names: dict[tuple[str, int], LoopNames] = {}
 
@@ -38,12 +41,18 @@ class LoopSources:
         """What the loop that `frame` is about to enter carries."""
         place = (frame.f_code.co_filename, frame.f_lineno)
         if place not in self._names:
-            self._names[place] = loop_names(self.remember(place[0]), place[1])
+            self._names[place] = self._read(loop_names, *place)
         return self._names[place]
 
     def iteration_names(self, frame: FrameType) -> LoopNames:
         """What the loop carries of which `frame` is about to enter an iteration."""
-        return iteration_names(self.remember(frame.f_code.co_filename), frame.f_lineno)
+        return self._read(iteration_names, frame.f_code.co_filename, frame.f_lineno)
+
+    def _read(self, names_of: Callable[[str, int], LoopNames], filename: str, line: int) -> LoopNames:
+        text = self.remember(filename)
+        names = names_of(text, line)
+        inserted = self._inserted.get(os.path.realpath(filename)) if self._inserted else None
+        return as_recorded(names, names_of(without_inserted(text, inserted), line)) if inserted else names
 
 
 def main_frame(frame: FrameType | None) -> FrameType | None:

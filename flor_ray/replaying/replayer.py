@@ -65,9 +65,11 @@ class Replayer:
         self._objects = objects
         self._context = Context(waits=waits)
         self._names = KeptNames(lambda sentence: None)  # it was said when the run was recorded
-        self._sources = scripts.LoopSources()
+        root = Path(task.root).resolve()
+        inserted = {str(root / path): marks.hindsight for path, marks in task.marks.items() if marks.hindsight}
+        self._sources = scripts.LoopSources(inserted)
         self._held_loops = HeldLoops()
-        self._capturer = Capturer(Chooser(scripts.users_code(Path(task.root).resolve())), recording=False)
+        self._capturer = Capturer(Chooser(scripts.users_code(root)), recording=False, inserted=inserted)
         self._records: list[LogRecord] = []
         self._warnings: list[str] = []
         self._segment = channel.next()

@@ -57,6 +57,7 @@ class Capturer:
     chooser: Chooser
     recording: bool = True
     targets: dict[str, Any] = field(default_factory=dict)
+    inserted: Mapping[str, frozenset[int]] = field(default_factory=dict)  # lines that the record did not have, by file
     arenas: Arenas = field(default_factory=Arenas)
     _entries: dict[str, LoopEntry] = field(default_factory=dict)  # by slot
     _epochs_copies: list[ArenaSlot] = field(default_factory=list)  # of the first point of an epoch, for the second
@@ -73,12 +74,13 @@ class Capturer:
         everything = names.bound | names.changed | names.called | names.mentioned
         frame = ReachedPlace(
             scope.slot,
-            lambda: frames.read(scope.frame, everything),
+            lambda: frames.read(scope.frame, everything | names.added),
             lambda values, remove: frames.write(scope.frame, values, remove),
-            set(names.bound),
+            set(names.bound | names.added),
         )
+        roots = {name: value for name, value in frame.read().items() if name in everything}
         reached = reach(
-            {**frame.read(), **self.targets, "<iterable>": iterable}, self.chooser.is_users, stateful.inside
+            {**roots, **self.targets, "<iterable>": iterable}, self.chooser.is_users, stateful.inside, self.inserted
         )
         known = self._objects("main") if scope.slot != "main" else {}
         known |= {name: value for name, value in self.targets.items() if stateful.is_anchor(value)}
@@ -101,7 +103,8 @@ class Capturer:
         entry = LoopEntry(scope, reached, places, anchors, values)
         self._entries[scope.slot] = entry
         references = self._references(entry)
-        names_and_values = (((place.key, n), v) for place in places for n, v in place.read().items())
+        known_names = ((p, n, v) for p in places for n, v in p.read().items() if p is not frame or n in roots)
+        names_and_values = (((place.key, name), value) for place, name, value in known_names)
         entry.modes = modes.modes()
         entry.identities = identities(names_and_values, references, weakly=self.recording)
         known_prints = {}

@@ -21,6 +21,7 @@ import copyreg
 import dis
 import enum
 import functools
+import os
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
@@ -63,13 +64,15 @@ def reach(
     roots: Mapping[str, Any],
     is_users: Callable[[Any], bool],
     inside: Callable[[Any], Mapping[str, Any]],
+    inserted: Mapping[str, frozenset[int]] | None = None,
 ) -> Reached:
     """Follow `roots` through the user's code.
 
     `is_users` tells whether a function, class or module is the user's; `inside` says what an object of a library holds
-    that may be reached.
+    that may be reached. `inserted` are lines, by resolved path, of statements that are not followed: what a replay has
+    in them besides must not lead to anything by another way than the record came to it.
     """
-    walk = _Walk(is_users, inside)
+    walk = _Walk(is_users, inside, inserted or {})
     for name, value in sorted(roots.items()):
         walk.add(name, value)
     walk.run()
@@ -122,8 +125,13 @@ def is_python(kind: type) -> bool:
 
 
 class _Walk:
-    def __init__(self, is_users: Callable[[Any], bool], inside: Callable[[Any], Mapping[str, Any]]) -> None:
-        self._is_users, self._inside = is_users, inside
+    def __init__(
+        self,
+        is_users: Callable[[Any], bool],
+        inside: Callable[[Any], Mapping[str, Any]],
+        inserted: Mapping[str, frozenset[int]],
+    ) -> None:
+        self._is_users, self._inside, self._inserted = is_users, inside, inserted
         self._queue: collections.deque[tuple[str, Any]] = collections.deque()
         self._seen: set[int] = set()
         self._globals: dict[str, tuple[MutableMapping[str, Any], set[str], set[str]]] = {}  # all names, stored names
@@ -205,9 +213,11 @@ class _Walk:
 
     def _function(self, path: str, function: types.FunctionType) -> None:
         key = self._key(path, function)
-        names, stored = _names(function.__code__)
+        filename = os.path.realpath(function.__code__.co_filename) if self._inserted else ""
+        names, stored, held = _names(function.__code__, self._inserted.get(filename, frozenset()))
         self._module_names(function.__globals__, names, stored)
         cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        cells = {name: cell for name, cell in cells.items() if name in held}
         if cells:
             self._places.append(_closure_place(f"{key}.<closure>", cells))
         for name, cell in cells.items():
@@ -254,21 +264,24 @@ class _Walk:
         return key
 
 
+_MAKE_CELLS = ("MAKE_CELL", "LOAD_CLOSURE")  # for the functions in it
+
+
 @functools.lru_cache(maxsize=4096)
-def _names(code: types.CodeType) -> tuple[set[str], set[str]]:
-    """Names that the code, or functions in it, may look up in its module, and those that it stores there."""
-    names = set(code.co_names)
-    stored = {
-        str(instruction.argval)
-        for instruction in dis.get_instructions(code)
-        if instruction.opname in ("STORE_GLOBAL", "DELETE_GLOBAL")
-    }
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            inner = _names(constant)
-            names |= inner[0]
-            stored |= inner[1]
-    return names, stored
+def _names(code: types.CodeType, inserted: frozenset[int]) -> tuple[set[str], set[str], set[str]]:
+    """Names that the code, or functions in it, may look up in its module, those that it stores there, and variables of
+    functions around it that it uses; without those that only stand on `inserted` lines."""
+    names, held = set(code.co_names), set(code.co_freevars)
+    instructions = list(dis.get_instructions(code))
+    stored = {str(each.argval) for each in instructions if each.opname in ("STORE_GLOBAL", "DELETE_GLOBAL")}
+    parts = [_names(constant, inserted) for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    if inserted:
+        used = [each for each in instructions if each.opname not in _MAKE_CELLS]
+        then = {str(each.argval) for each in used if each.positions is None or each.positions.lineno not in inserted}
+        new = {str(each.argval) for each in used} - then
+        names -= new
+        held = {name for name in held if name in then or any(name in part[2] for part in parts)}
+    return names.union(*(part[0] for part in parts)), stored.union(*(part[1] for part in parts)), held
 
 
 _CLASS_CODE: tuple[type, ...] = (types.FunctionType, types.BuiltinFunctionType, type, staticmethod, classmethod)

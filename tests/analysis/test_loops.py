@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from flor_ray.analysis.loops import LoopNames, loop_names
+from flor_ray.analysis.loops import LoopNames, as_recorded, loop_names
 
 
 def names(source: str, line: int | None = None) -> LoopNames:
@@ -199,3 +199,12 @@ def test_on_a_line_that_has_called_us_an_unknown_name_is_ours() -> None:
     assert (
         names("from flor_ray import loop as l\nfor e in zip(l('epoch', x), y):  # loop(\n    pass\n").wrapped == "zip"
     )
+
+
+def test_what_was_added_since_counts_only_as_bound() -> None:
+    then = "for i in loop(x):\n    pass\n    b = c\nprint(b)\n"
+    now = "for i in loop(x):\n    a = d(e)\n    b = c\nprint(b)\n"
+    found = as_recorded(loop_names(now, 1), loop_names(then, 1))
+    assert [set(found.added), set(found.bound), set(found.mentioned)] == [{"a"}, {"i", "b"}, {"loop", "x", "c"}]
+    unreadable = loop_names("for i in (", 1)
+    assert as_recorded(loop_names(now, 1), unreadable) == loop_names(now, 1)

@@ -6,7 +6,17 @@ import ast
 
 import pytest
 
-from flor_ray.analysis.marks import Marks, Own, Reading, inserted_lines, is_inserted, line_now, marks_of, own_names
+from flor_ray.analysis.marks import (
+    Marks,
+    Own,
+    Reading,
+    inserted_lines,
+    is_inserted,
+    line_now,
+    marks_of,
+    own_names,
+    without_inserted,
+)
 from flor_ray.analysis.source import read
 
 READS = [
@@ -149,3 +159,12 @@ def test_a_line_is_found_again_where_others_were_added_or_replaced() -> None:
     assert [line_now(before, "a()\nx = b()\nnew\nc()\n", line) for line in (1, 2, 3)] == [1, None, 4]
     assert line_now("a()\na()\n", "new\na()\na()\n", 2) == 3
     assert line_now(before, before, 9) is None
+
+
+def test_a_text_without_what_was_inserted_keeps_its_lines() -> None:
+    text = "for i in x:\n    a = 1\n    if a:\n        b = (\n            2\n        )\n    c = 3\nd = 4\n"
+    assert without_inserted(text, frozenset({4, 5, 6, 8})) == (
+        "for i in x:\n    a = 1\n    if a:\n        pass\n\n\n    c = 3\npass\n"
+    )
+    assert without_inserted(text, frozenset({5})) == text  # no statement of its own
+    assert without_inserted("def (", frozenset({1})) == "def ("

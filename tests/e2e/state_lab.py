@@ -182,6 +182,8 @@ class StateLab:
         """Run segments in one "process", in the order given; returns what was logged in the wanted epochs."""
         run.path.write_text(text)
         channel = _Channel(list(segments))
+        added, ends = inserted_lines(run.text, text), frozenset((stops or {}).values())
+        marks = marks_of(read(text), own_names({"train.py": text}), added, ends, at_end)
         task = ReplayTask(
             store_url=str(self.root / ".flor"),
             root=str(self.root),
@@ -196,9 +198,8 @@ class StateLab:
             clocked=epoch_ends.clocked(text),
             stops=stops or {},
             leave=frozenset(range(1, run.experiment.epochs + 1)) if stops else frozenset(),
+            marks={"train.py": marks},
         )
-        added, ends = inserted_lines(run.text, text), frozenset((stops or {}).values())
-        marks = marks_of(read(text), own_names({"train.py": text}), added, ends, at_end)
         random_states.set_global_state(
             run.before
         )  # else data prepared before the first call would differ, and be reported
