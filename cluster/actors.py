@@ -17,17 +17,19 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import ray
-from ray.exceptions import RayActorError, RuntimeEnvSetupError
+from ray.exceptions import RayError, RuntimeEnvSetupError
 
+from flor_ray.cluster import addresses
 from flor_ray.cluster.executors import MAX_REPLACEMENTS, WorkerCalibrated, calibrated, failure
+from flor_ray.cluster.ray_failures import RayFailure, meaning, why_unbuildable, words
 from flor_ray.cluster.worker import Worker
-from flor_ray.errors import FlorError, UsageError
+from flor_ray.errors import ClusterRefused, FlorError, ReplayError, UsageError
 from flor_ray.records import Segment, SegmentReport
 from flor_ray.replaying.job import VersionJob
 from flor_ray.scheduler.calibration import Calibration
@@ -41,12 +43,22 @@ from flor_ray.scheduler.messages import (
     WorkerJoined,
     WorkerLost,
 )
+from flor_ray.wording import ended
 
+_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+_ALIVE_SECONDS = 5.0
+_OTHER_PORT = "It may be another of Ray's ports: that of the head node is 6379 unless it was started with another"
+_TOKEN = "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to the cluster's token (`ray get-auth-token` there tells it)"
+_REFUSALS = {  # status of a call -> what was seen, and what to do
+    "UNAUTHENTICATED": ("it lets nobody in without its token, and got none or another one", _TOKEN),
+    "UNIMPLEMENTED": ("what answers there is not the cluster's head node", _OTHER_PORT),
+    "UNAVAILABLE": ("what answers there is not the cluster's head node", _OTHER_PORT),
+    "DEADLINE_EXCEEDED": ("it does not answer in time", "See whether the head node is well (`ray status` there)"),
+}
 _CLOSE_SECONDS = 10.0  # for retired actors to remove their files
 _INSTALL_SECONDS = 540  # for Ray to copy the installed environment and install packages, which may be large
 _INSTALL_OPTIONS = ["--disable-pip-version-check", "--retries", "2", "--timeout", "20"]
 _INSTALL_TRIES = "RUNTIME_ENV_RETRY_TIMES"  # read by the clusters that this process starts; each try is a whole copy
-_ERROR_LINES = 5  # of what pip says
 _ASK_SECONDS = 1.0  # between two questions how far a segment is
 _DRAIN_SECONDS = 5.0  # between two looks whether nodes are drained
 _BESIDE = "beside"  # the concurrency group of what is asked while a segment runs
@@ -100,10 +112,56 @@ class _ActorPlace:
 
 
 def connect() -> None:
-    """Join the cluster at RAY_ADDRESS, or start one on this machine."""
-    if not ray.is_initialized():
-        os.environ.setdefault(_INSTALL_TRIES, "1")
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    """Join the cluster at RAY_ADDRESS, or the one that runs on this machine, or start one here.
+
+    Raises:
+        ClusterRefused: none can be joined at the address.
+    """
+    if ray.is_initialized():
+        return
+    os.environ.setdefault(_INSTALL_TRIES, "1")
+    address = addresses.named()
+    if address in ("", "auto"):
+        here = addresses.here()
+        if address and not here:
+            raise ClusterRefused(address, "no cluster runs on this machine", "Start one (`ray start --head`)")
+        address = "auto" if here else "local"  # Ray finds it, and its token
+        if here:
+            addresses.check(here)
+    elif address != "local":
+        addresses.check(address)
+        _check_alive(address)
+    try:
+        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except (RayError, OSError, RuntimeError, ValueError) as error:
+        ray.shutdown()
+        if address == "local":
+            raise ReplayError(f"Ray could not be started on this machine: {ended(words(error))}") from error
+        raise ClusterRefused(address, words(error), "Correct the address") from error
+
+
+def _check_alive(address: str) -> None:
+    """Ask the head node at an address whether it is one, and lets this process in. Ray would try for long, and end this
+    process. It has no public function for it; where a release has none at all, Ray finds out itself."""
+    try:
+        import grpc
+        from ray._private.grpc_utils import init_grpc_channel
+    except ImportError:
+        return
+    channel = init_grpc_channel(address)
+    try:
+        channel.unary_unary(_ALIVE)(b"", timeout=_ALIVE_SECONDS)
+    except grpc.RpcError as error:
+        refused = _REFUSALS.get(error.code().name)
+        if refused is None:
+            refused = (f"it does not answer as a head node does ({error.code().name})", _OTHER_PORT)
+        raise ClusterRefused(address, *refused) from None
+    except (RayError, RuntimeError):
+        raise ClusterRefused(
+            address, "its token is to be sent (RAY_AUTH_MODE), and there is none here", _TOKEN
+        ) from None
+    finally:
+        channel.close()
 
 
 def slots() -> tuple[int, bool]:
@@ -118,7 +176,7 @@ class RayExecutor:
     """Workers on the Ray cluster that this process is connected to, or on one that it starts."""
 
     def __init__(self) -> None:
-        self.available, self._with_gpu = slots()
+        self._with_gpu = False
         self._actors: dict[str, Any] = {}
         self._packages: dict[str, tuple[str, ...]] = {}  # of each worker's actor, besides what is installed anyway
         self._unbuildable: dict[tuple[str, ...], str] = {}  # packages -> why there is no environment with them
@@ -140,10 +198,11 @@ class RayExecutor:
 
     def start(self, workers: int, first: VersionJob | None) -> None:
         self._first = first
-        if workers > self.available:
+        available, self._with_gpu = slots()
+        if workers > available:
             kind = "GPUs" if self._with_gpu else "CPU slots"
             raise UsageError(
-                f"{workers} workers were asked for, but the cluster has {self.available} {kind}. Ask for at most that "
+                f"{workers} workers were asked for, but the cluster has {available} {kind}. Ask for at most that "
                 "many, or add machines."
             )
         for _ in range(workers):
@@ -184,9 +243,13 @@ class RayExecutor:
             failed, self._failed = self._failed, []
             return failed
         if not self._in_flight:
+            time.sleep(timeout_seconds)
             return []
         self._ask()
-        ready, _ = ray.wait([*self._questions, *self._in_flight], num_returns=1, timeout=timeout_seconds)
+        try:
+            ready, _ = ray.wait([*self._questions, *self._in_flight], num_returns=1, timeout=timeout_seconds)
+        except RayError as error:
+            raise _replay_failed(error) from error
         return [*self._drained(), *(event for reference in ready for event in self._events(reference))]
 
     def _ask(self) -> None:
@@ -276,26 +339,13 @@ class RayExecutor:
             answered = self._questions.pop(reference)
             try:
                 return answered(ray.get(reference))
-            except (RayActorError, RuntimeEnvSetupError):  # told by the segment's own reference
+            except RayError:  # told by the segment's own reference
                 return []
         worker, segment = self._in_flight.pop(reference)
         try:
             answer = ray.get(reference)
-        except RuntimeEnvSetupError as error:
-            if segment is None or not self._packages[worker]:  # of the cluster's own, for all that runs on it
-                raise
-            return [self._unbuildable_environment(worker, segment, str(error))]
-        except RayActorError as error:  # the actor or its node is gone
-            if segment is not None and self._packages[worker] not in self._proven:
-                return [self._unbuildable_environment(worker, segment, f"A worker that had them died: {error}")]
-            del self._actors[worker]
-            del self._packages[worker]
-            self.pids.pop(worker, None)
-            self._nodes.pop(worker, None)
-            replacements = self._replacements.pop(worker)
-            if replacements < MAX_REPLACEMENTS:
-                self._start_actor(replacements + 1)
-            return [] if segment is None else [WorkerLost(worker)]
+        except RayError as error:
+            return self._failed_by_ray(worker, segment, error)
         self._proven.add(self._packages[worker])
         if segment is None:
             self.pids[worker], self._nodes[worker] = answer.pid, answer.node
@@ -303,6 +353,37 @@ class RayExecutor:
         if isinstance(answer, Exception):
             return [failure(worker, segment, answer)]
         return [SegmentDone(worker, answer)]
+
+    def _failed_by_ray(self, worker: str, segment: Segment | None, error: RayError) -> list[Event | WorkerCalibrated]:
+        """A segment's answer, or a worker's beginning, did not come; `ray_failures` has what that means."""
+        what = meaning(error)
+        if what is RayFailure.REPLAY_FAILED:
+            raise _replay_failed(error) from error
+        if segment is not None and self._packages[worker] not in self._proven:
+            if isinstance(error, RuntimeEnvSetupError):
+                return [self._unbuildable_environment(worker, segment, str(error))]
+            if what is RayFailure.WORKER_LOST:
+                return [self._unbuildable_environment(worker, segment, f"A worker that had them died: {error}")]
+        if segment is not None and what is not RayFailure.WORKER_LOST:
+            return [SegmentFailed(worker, segment, words(error), retryable=what is RayFailure.AGAIN)]
+        return self._lost(worker, segment is not None, error)
+
+    def _lost(self, worker: str, joined: bool, error: RayError) -> list[Event | WorkerCalibrated]:
+        """An actor or its node is gone, or an actor could not begin: another one takes its place, a few times."""
+        del self._actors[worker]
+        del self._packages[worker]
+        self.pids.pop(worker, None)
+        self._nodes.pop(worker, None)
+        replacements = self._replacements.pop(worker)
+        if replacements < MAX_REPLACEMENTS:
+            self._start_actor(replacements + 1)
+        elif not self._actors.keys() - self._retired:
+            raise ReplayError(
+                "All workers of the cluster have ended, and so have those that were started in their places. Finished "
+                f"segments are kept. Ray says of the last one: {ended(words(error))} (Workers need flor_ray, and what "
+                "the scripts import, on every machine of the cluster.)"
+            )
+        return [WorkerLost(worker)] if joined else []
 
     def _unbuildable_environment(self, worker: str, segment: Segment, error: str) -> SegmentFailed:
         """The worker itself goes on: it gets an actor with the next segment."""
@@ -313,6 +394,13 @@ class RayExecutor:
         return SegmentFailed(worker, segment, self._unbuildable[packages], retryable=False)
 
 
+def _replay_failed(error: RayError) -> ReplayError:
+    return ReplayError(
+        f"Ray cannot be asked any more: {ended(words(error))} Finished segments are kept; look at the cluster "
+        "(`ray status`), then ask again for the rest."
+    )
+
+
 def draining_nodes() -> frozenset[str]:
     """Ids of the nodes that will soon be taken away. Ray tells it in no public function; where a release has none at
     all, such a node is noticed when it is gone."""
@@ -320,15 +408,3 @@ def draining_nodes() -> frozenset[str]:
 
     ask = getattr(state, "get_draining_nodes", None)
     return frozenset() if ask is None else frozenset(ask())
-
-
-def why_unbuildable(packages: Sequence[str], error: str) -> str:
-    """What became of an environment, from what Ray says, which has the installer's own words somewhere in it."""
-    lines = [line.strip() for line in error.splitlines()]
-    said = [line for line in lines if line.startswith("ERROR: ") or "No module named pip" in line]
-    words = said or [line for line in lines if line]
-    return (
-        f"No environment with the recorded packages could be made: {', '.join(packages)}. "
-        f"{' '.join(dict.fromkeys(words[-_ERROR_LINES:]))} Make them available to pip on the cluster's machines (an "
-        "index, or find-links in its configuration), or replay with --env current."
-    )

@@ -33,6 +33,7 @@ from flor_ray.scheduler.messages import (
 )
 from flor_ray.scheduler.packing import Schedule
 from flor_ray.scheduler.problem import Cutting
+from flor_ray.scheduler.remaining import TimeLeft, time_left
 
 _TICK_SECONDS = 0.5  # how often progress is told while nothing happens
 _CORRECTIONS = 50  # of all estimates in one replay, beside those after the first reports
@@ -47,14 +48,15 @@ class Progress:
     wanted: int
     values: int  # that were written
     busy_seconds: float  # of workers so far: GPU-seconds, where each has a GPU
-    remaining_seconds: float  # until the last segment ends
-    remaining_interval: tuple[float, float]
+    left: TimeLeft  # until the last segment ends
     workers: int  # that are there
+    awaited: int  # workers that have been asked for, and are not there yet
     drift: str | None = None  # how segments have begun to take longer or shorter than they did before
 
 
 class Driver:
-    """One replay on its way. `jobs` are by version; `model` starts from what is known and learns."""
+    """One replay on its way. `jobs` are by version; `model` starts from what is known and learns. `way` is how the
+    executor starts workers, as in `Calibration.start`; "" of one of which nothing is to be learned."""
 
     def __init__(
         self,
@@ -64,6 +66,7 @@ class Driver:
         jobs: Mapping[str, VersionJob],
         executor: Executor,
         tell: Callable[[Progress], None] = lambda progress: None,
+        way: str = "",
     ) -> None:
         self.model = model
         self.outcome = Outcome()
@@ -75,7 +78,9 @@ class Driver:
         self._values = 0
         self._first = next((job for job in jobs.values() if not job.packages), None)  # by which workers are warmed
         self._asked: set[str] = set()  # classes of workers that were calibrated
-        self._jobs, self._executor, self._tell = jobs, executor, tell
+        self._jobs, self._executor, self._tell, self._way = jobs, executor, tell, way
+        self._expected = model.expected(schedule, way)
+        self._joined: dict[str, float] = {}  # when each worker has joined
         self._zero = time.monotonic()
 
     def carry_out(self) -> Outcome:
@@ -84,6 +89,7 @@ class Driver:
         Finished segments are in the store whatever happens afterwards, so an interrupted replay only has the rest to
         do. `outcome` holds what there is of it at any time.
         """
+        self._tell(self._progress())  # to start workers takes a while
         self._executor.start(self._workers, self._first)
         last_event = self._now()
         try:
@@ -101,6 +107,8 @@ class Driver:
                 self._tell(self._progress())
         finally:
             self._ledger.stop(self._now())
+        if self._joined and not self.outcome.failures:
+            self.model = self.model.ended(self._expected.run_seconds, self._now() - min(self._joined.values()))
         return self.outcome
 
     def _happens(self, event: Event | WorkerCalibrated) -> None:
@@ -109,16 +117,20 @@ class Driver:
             self._calibrated(self._ledger.kind(event.worker), event.found, now)
             return
         if isinstance(event, WorkerJoined):
+            self._joined[event.worker] = now
             self._calibrate(event)
         twice = isinstance(event, SegmentDone) and event.report.segment in self._answered
         self._ledger.happens(event, now, twice)
         if isinstance(event, SegmentDone) and not twice:
             self._answered.add(event.report.segment)
-            self._learn(event.report, now)
+            self._learn(event.worker, event.report, now)
         self._perform(self._dispatcher.handle(event, now), now)
 
-    def _learn(self, report: SegmentReport, now: float) -> None:
+    def _learn(self, worker: str, report: SegmentReport, now: float) -> None:
         """From a segment that is done; the first ones say most."""
+        if self._way and worker == next(iter(self._joined)) and 0 < report.start_seconds < self._joined[worker]:
+            self.model = self.model.started(self._way, self._joined[worker] - report.start_seconds)
+            self._way = ""  # once is enough
         reports = self.outcome.reports
         reports.append(report)
         self._values += report.rows
@@ -169,13 +181,17 @@ class Driver:
         now = self._now()
         standing = self._dispatcher.standing(now)
         states = self._dispatcher.workers.values()
+        outlook = self._expected.outlook(
+            now, len(states), standing.lanes, standing.waiting_seconds, standing.steps_ended
+        )
+        awaited = max(0, self._workers - len(self._joined))
         return Progress(
             answered=standing.rows_answered,
             wanted=standing.rows,
             values=self._values,
             busy_seconds=self._ledger.busy_seconds(now),
-            remaining_seconds=standing.remaining_seconds,
-            remaining_interval=self.model.interval(standing.remaining_seconds),
+            left=time_left(outlook),
+            awaited=awaited,
             workers=sum(1 for state in states if state not in (WorkerState.LOST, WorkerState.RETIRED)),
             drift=self.model.drift(),
         )

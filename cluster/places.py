@@ -9,42 +9,28 @@ Ray would be started for them on the same processors, and they are over before i
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from flor_ray.cluster import addresses
 from flor_ray.errors import UsageError
 
 RAY, LOCAL = "ray", "local"
-# From ray.init to the first worker of a cluster that is started for a replay: 10 to 25 s on two cores. The lower end is
-# taken, so that what runs without Ray is surely over before Ray would have begun.
-RAY_START_SECONDS = 10.0
+NEW_RAY = "new ray"  # a cluster that is started for a replay
 
 _GPUS = Path("/proc/driver/nvidia/gpus")
-_CONNECT_SECONDS = 0.5  # for a cluster on this machine to answer
 
 
 def cluster_at_hand() -> bool:
     """Whether a Ray cluster was named (RAY_ADDRESS), this process is connected to one, or one runs on this machine."""
-    return _connected() or bool(os.environ.get("RAY_ADDRESS")) or _runs_here()
+    return _connected() or bool(addresses.named()) or bool(addresses.here())
 
 
 def _connected() -> bool:
     ray = sys.modules.get("ray")
     return ray is not None and bool(ray.is_initialized())
-
-
-def _runs_here() -> bool:
-    """Whether the cluster answers that ray.init would find on this machine: the file may tell of one that is gone."""
-    folder = os.environ.get("RAY_TMPDIR") or (sys.platform == "linux" and os.environ.get("TMPDIR")) or "/tmp"
-    try:
-        host, _, port = Path(folder, "ray", "ray_current_cluster").read_text().strip().rpartition(":")
-        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def gpus_here() -> int:
@@ -69,13 +55,21 @@ class Place:
     executor: str  # RAY or LOCAL
     why: str = ""  # a sentence for who waits, where it is not what he asked for
 
+    @property
+    def way(self) -> str:
+        """How workers are started there, as `flor_ray.scheduler.calibration` learns what that takes."""
+        return NEW_RAY if self.executor == RAY and not cluster_at_hand() else self.executor
 
-def choose(wanted: str | None, workers: int, seconds: float, packages: Collection[str] = ()) -> Place:
+
+def choose(
+    wanted: str | None, workers: int, seconds: float, packages: Collection[str] = (), ray_start_seconds: float = 10.0
+) -> Place:
     """Where a replay runs that should take so many seconds on so many workers.
 
     Args:
         wanted: "ray" or "local", as the user asks for; None: see the module.
         packages: that have to be installed for it.
+        ray_start_seconds: that starting Ray takes at least, so that what runs without it is surely over by then.
 
     Raises:
         UsageError: `wanted` is something else, or "local" for what this machine's processes cannot do.
@@ -89,7 +83,7 @@ def choose(wanted: str | None, workers: int, seconds: float, packages: Collectio
         return Place(wanted)
     if cluster_at_hand():
         return Place(RAY)
-    if unable or seconds >= RAY_START_SECONDS:
+    if unable or seconds >= ray_start_seconds:
         return Place(RAY, f"Starting Ray on this machine: {unable}." if unable else "")
     processes = f"{workers} worker process{'' if workers == 1 else 'es'}"
     return Place(LOCAL, f"Running on {processes} of this machine: starting Ray would take longer (--ray does so).")

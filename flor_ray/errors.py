@@ -7,6 +7,7 @@
     │   ├── UnknownVersion      no version's id begins so, or several do
     │   ├── BadWhere            `where` does not parse, or names an unknown column
     │   ├── BadArgument         a --kwargs value does not fit the default's type
+    │   ├── ClusterRefused      no Ray cluster can be joined at an address
     │   └── NothingRecorded     the store has no version of this project
     ├── StoreError              the store cannot be read or written
     │   ├── ObjectMissing       a blob that is referred to is not there
@@ -24,11 +25,22 @@ A message says what was seen, what was expected and what to do next. A refusal t
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 
 class FlorError(Exception):
-    """Base of all errors that flor_ray raises on purpose."""
+    """Base of all errors that flor_ray raises on purpose. They travel between processes: type, text and attributes."""
+
+    def __reduce__(self) -> tuple[Callable[..., FlorError], tuple[type[FlorError], tuple[object, ...], dict[str, Any]]]:
+        return _travelled, (type(self), self.args, vars(self))
+
+
+def _travelled(kind: type[FlorError], args: tuple[object, ...], attributes: dict[str, Any]) -> FlorError:
+    """The error as it was. Its `__init__` is not called again: it takes what the text was made of, and not the text."""
+    error = kind.__new__(kind, *args)
+    vars(error).update(attributes)
+    return error
 
 
 class FlorWarning(UserWarning):
@@ -90,7 +102,7 @@ class BadWhere(UsageError):
     def __init__(self, where: str, why: str, columns: Iterable[str]) -> None:
         self.where, self.columns = where, tuple(columns)
         super().__init__(
-            f"Cannot evaluate where={where!r}: {why}. It is a pandas query string over these columns: "
+            f"Cannot evaluate where={where!r}: {why.rstrip('. ')}. It is a pandas query string over these columns: "
             f'{", ".join(self.columns)}. Example: "accuracy < 95 and epoch >= 3".'
         )
 
@@ -102,6 +114,17 @@ class BadArgument(UsageError):
         self.name, self.text = name, text
         super().__init__(
             f"--kwargs {name}={text} is not {expected}, which the default in flor.arg({name!r}, ...) asks for."
+        )
+
+
+class ClusterRefused(UsageError):
+    """No Ray cluster can be joined at `address`."""
+
+    def __init__(self, address: str, seen: str, advice: str) -> None:
+        self.address = address
+        super().__init__(
+            f"No Ray cluster can be joined at {address!r}: {seen.rstrip('. ')}. {advice}; or unset RAY_ADDRESS, or "
+            'replay with --local (executor="local" in Python).'
         )
 
 

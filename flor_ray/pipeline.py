@@ -144,7 +144,8 @@ def place(prepared: Prepared, wanted: str | None = None) -> Place:
     packages = [package for of_version in prepared.environments.packages.values() for package in of_version]
     schedule = prepared.schedule
     workers = sum(1 for assignment in schedule.assignments if assignment)
-    return places.choose(wanted, workers, schedule.makespan_seconds, packages)
+    new_ray = prepared.scheduled.model.start(places.NEW_RAY)
+    return places.choose(wanted, workers, schedule.makespan_seconds, packages, max(1.0, new_ray.value - new_ray.spread))
 
 
 def run(
@@ -181,11 +182,13 @@ def _replayed(
             f"Workers are other processes and cannot see {prepared.project.store.url}. Record to a folder or a bucket."
         )
     versions = jobs(prepared, origin, limits)
+    way = ""
     if executor is None or isinstance(executor, str):
-        executor = _executor(place(prepared, executor))
+        found = place(prepared, executor)
+        executor, way = _executor(found), found.way
     project = prepared.project
     scheduled = prepared.scheduled
-    driver = Driver(prepared.schedule, scheduled.cutting, scheduled.model, versions, executor, tell)
+    driver = Driver(prepared.schedule, scheduled.cutting, scheduled.model, versions, executor, tell, way)
     complete = False
     try:
         with live_replays.replaying(project.store.files, project.name, origin, versions), executor:
@@ -279,8 +282,9 @@ def explain(
     return explained(prepare(project, _names(names), where, terms, env=env))
 
 
-def explained(prepared: Prepared) -> Explanation:
-    """What a plan says of its costs, times and workers. Nothing runs."""
+def explained(prepared: Prepared, where: Place | None = None) -> Explanation:
+    """What a plan says of its costs, times and workers, if it is replayed there (None: as `place` has it). Nothing
+    runs."""
     scheduled = prepared.scheduled
     model = scheduled.model
     basis = Basis(
@@ -291,6 +295,7 @@ def explained(prepared: Prepared) -> Explanation:
         price_per_gpu_hour=prepared.terms.price_per_gpu_hour,
         costs=scheduled.estimates,
         cutting=scheduled.cutting,
+        expected=model.expected(prepared.schedule, (where or place(prepared)).way),
     )
     return Explanation(prepared, basis)
 

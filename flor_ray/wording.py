@@ -17,6 +17,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def roughly(seconds: float) -> str:
+    """What nobody knows to the second: 2.5 s, 40 s, 3 min 20 s."""
+    return f"{seconds:.0f} s" if 9.95 <= seconds < 59.5 else duration(seconds if seconds < 10 else max(60.0, seconds))
+
+
 def some_versions(versions: Sequence[str], limit: int = 3) -> str:
     """version a1b2c3d4; 12 versions: a1b2c3d4, 5e6f7a8b, 9c0d1e2f, ..."""
     shown = ", ".join(version[:8] for version in versions[:limit])
@@ -56,6 +61,12 @@ def size(count: int) -> str:
 
 def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def ended(text: str) -> str:
+    """A text of others as the end of a sentence: with one full stop, whether it brings its own or not."""
+    said = text.rstrip()
+    return said if said.endswith((".", "!", "?")) else f"{said}."
 
 
 def printable(text: str) -> str:

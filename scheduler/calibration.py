@@ -20,6 +20,8 @@ from statistics import median
 
 from flor_ray.records import Operator, Segment, SegmentCost, SegmentReport
 from flor_ray.scheduler.costs import NOISE, RecordedVersion, SegmentWork, typical_epoch_seconds, work
+from flor_ray.scheduler.packing import Schedule
+from flor_ray.scheduler.remaining import Expectation
 
 _TELLING_SECONDS = 0.1  # shorter computing is mostly overhead, which tells nothing of other segments
 _NINETY = 1.645  # standard deviations on either side, that hold 90 %
@@ -65,6 +67,12 @@ class Learned:
         return Learned(self.value + share * off, math.sqrt(variance), self.count + 1)
 
 
+# From when workers are wanted until the first of them runs, imports apart. Nothing is measured of a machine before its
+# first replay; these are seconds of one with two cores, and of one that has something else to do.
+_STARTS = {"local": Learned(2.0, 1.5), "ray": Learned(4.0, 3.0), "new ray": Learned(15.0, 5.0)}
+_ANY_START = Learned(1.0, 1.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """What a class of workers takes for what is in no record. The defaults are a usual machine's, and wide."""
@@ -76,6 +84,8 @@ class Calibration:
     overhead: Learned = Learned(0.02, 0.02)  # seconds per segment: comparing, writing
     epoch_overhead: Learned = Learned(0.002, 0.004)  # seconds per epoch
     slowness: Mapping[str, Learned] = field(default_factory=dict)  # by kind that recorded: seconds per recorded second
+    starts: Mapping[str, Learned] = field(default_factory=dict)  # by how workers are started; see `start`
+    off: Learned = Learned(0.2, 0.15, 2)  # square of the logarithm of a replay's true over estimated seconds
 
     @property
     def measured(self) -> bool:
@@ -87,6 +97,11 @@ class Calibration:
         if recorded_on == here or not recorded_on or not here:
             return Learned(1.0, _SAME_MACHINE)
         return self.slowness.get(recorded_on, Learned(1.0, _OTHER_MACHINE))
+
+    def start(self, way: str) -> Learned:
+        """Seconds until the first worker runs, imports apart. `way`: "local" for processes of this machine, "ray" for a
+        cluster that is there, "new ray" for one that is started first."""
+        return self.starts.get(way) or _STARTS.get(way, _ANY_START)
 
     def read_seconds(self, reads: int, read_bytes: int) -> float:
         """Seconds to read and restore so many states, which have so many bytes together."""
@@ -210,6 +225,26 @@ class CostModel:
         """What segments are thought to cost now, from what they were thought to cost; their ranks stay."""
         return tuple(replace(self.cost(cost.segment), rank=cost.rank) for cost in costs)
 
+    def start(self, way: str) -> Learned:
+        """`Calibration.start` of workers like this machine."""
+        return self._calibration(self.kind).start(way)
+
+    def expected(self, schedule: Schedule, way: str) -> Expectation:
+        """What a whole replay should take if workers are started this `way` (`Calibration.start`). Its estimates are
+        off as in earlier replays, and as nobody knows for a stand-in."""
+        start, imports = self.start(way), self._calibration(self.kind).imports
+        planned = max((slot.ready_seconds for slot in schedule.slots), default=0.0)
+        costs = [cost for assignment in schedule.assignments for cost in assignment]
+        seconds = sum(cost.run_seconds for cost in costs)
+        unknown = sum(cost.run_seconds for cost in costs if not cost.known) / (seconds or 1.0)
+        return Expectation(
+            ready_seconds=start.value + planned,
+            ready_spread=math.hypot(start.spread, planned * imports.spread / imports.value),
+            run_seconds=schedule.makespan_seconds - planned,
+            workers=sum(1 for assignment in schedule.assignments if assignment),
+            spread=math.hypot(math.sqrt(self._calibration(self.kind).off.value), _STAND_IN * unknown),
+        )
+
     def start_seconds(self) -> float:
         """Seconds that a worker takes once, before its first set-up: importing the versions' libraries."""
         imports = max((r.profile.import_seconds for r in self.recorded.values()), default=0.0)
@@ -293,9 +328,24 @@ class CostModel:
             changed = self._learn(segment, kind, found, math.log(measured / expected), expected)
         return replace(changed.calibrated(kind, calibration), _kinds=self._kinds | {kind})
 
+    def started(self, way: str, seconds: float) -> CostModel:
+        """This model with what was measured of a start of workers, imports apart."""
+        before = self._calibration(self.kind)
+        start = before.start(way).learn(max(0.01, seconds))
+        return self.calibrated(self.kind, replace(before, starts={**before.starts, way: start}))
+
+    def ended(self, planned_seconds: float, seconds: float) -> CostModel:
+        """This model with what a whole replay took from its first worker's begin on. The shorter it was to be, the less
+        it tells: then it is mostly overhead."""
+        before = self._calibration(self.kind)
+        if planned_seconds <= 0 or seconds <= 0:
+            return self
+        off = before.off.learn(math.log(seconds / planned_seconds) ** 2, planned_seconds / (planned_seconds + 1.0))
+        return self.calibrated(self.kind, replace(before, off=off))
+
     def learned(self) -> dict[str, Calibration]:
-        """Calibrations for later replays, of the classes whose segments have come back."""
-        found = {}
+        """Calibrations for later replays: of the classes whose segments have come back, and of this one."""
+        found = {self.kind: self._calibration(self.kind)} if self.kind in self.calibrations else {}
         for kind in self._kinds:
             calibration, factor = self._calibration(kind), self._factor("machine", kind)
             slowness = dict(calibration.slowness)

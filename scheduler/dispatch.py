@@ -81,6 +81,7 @@ from flor_ray.scheduler.messages import (
 )
 from flor_ray.scheduler.packing import Schedule
 from flor_ray.scheduler.problem import Cutting
+from flor_ray.scheduler.remaining import Lane
 
 _HISTORY = 100  # events and instructions kept for `BadTransition`; enough to see both ends of a mix-up
 
@@ -100,7 +101,9 @@ class Standing:
 
     rows_answered: int  # one for each wanted epoch, one for what is outside a version's main loop
     rows: int
-    remaining_seconds: float  # estimated, until the last segment ends; on one worker if none is there
+    lanes: tuple[Lane, ...]  # of the workers that are there
+    waiting_seconds: float  # estimated, of what has no worker yet
+    steps_ended: int  # epochs and segments, as far as was told
     steals: int  # waiting segments, and tails of running ones, that have gone to another worker
     clones: int
 
@@ -160,7 +163,9 @@ class Dispatcher:
         return Standing(
             rows_answered=floor.rows_answered,
             rows=floor.rows,
-            remaining_seconds=floor.remaining(now),
+            lanes=floor.lanes(now),
+            waiting_seconds=floor.free_seconds(),
+            steps_ended=floor.steps_ended,
             steals=floor.steals,
             clones=floor.clones,
         )

@@ -17,6 +17,7 @@ from flor_ray.scheduler.jobs import BAND, FloorWorker, Job, Queue, SegmentState,
 from flor_ray.scheduler.messages import EstimateCorrected, Retire, Run
 from flor_ray.scheduler.packing import Schedule
 from flor_ray.scheduler.problem import Cutting
+from flor_ray.scheduler.remaining import Lane
 
 PRESENT = (WorkerState.IDLE, WorkerState.BUSY, WorkerState.LEAVING)
 GONE = (WorkerState.RETIRED, WorkerState.LOST)
@@ -40,6 +41,7 @@ class Floor:
         self.waiting = 0  # segments
         self.unsettled = 0  # segments, of those that were cut their pieces
         self.rows = self.rows_answered = 0
+        self.steps_ended = 0  # epochs and segments, as far as was told
         self.suspects: dict[FloorWorker, float] = {}  # late ones, and when to look at them next
         self.wanted: list[Job] = []  # to be run by a second worker
         self.clones = self.steals = 0
@@ -126,6 +128,7 @@ class Floor:
 
     def observe(self, worker: FloorWorker, job: Job, run_seconds: float) -> None:
         """Learn from a segment that has ended."""
+        self.steps_ended += 1
         version, estimated = job.segment.version, job.cost.run_seconds * worker.of_kind
         worker.speed.observe(version, worker.kind, run_seconds, estimated)
         self.speed.observe(version, worker.kind, run_seconds, estimated)
@@ -140,6 +143,7 @@ class Floor:
 
     def advance(self, worker: FloorWorker, epoch: int, now: float) -> None:
         """A worker has begun with an epoch: what that says of its speed, and of when it ends."""
+        self.steps_ended += worker.first_epoch is not None
         worker.epoch = epoch, now
         worker.first_epoch = worker.first_epoch or worker.epoch
         worker.refused = False
@@ -331,12 +335,10 @@ class Floor:
         for queue in free:
             self.release(queue)
 
-    def remaining(self, now: float) -> float:
-        """Seconds until the last segment ends: at least the longest of the workers' own remains, and at least the
-        average, since queues without a worker are shared."""
+    def lanes(self, now: float) -> tuple[Lane, ...]:
+        """What is left for each worker that is there, without the queues that have none."""
         present = [w for w in self.workers.values() if w.state in PRESENT or w.state is WorkerState.DRAINING]
-        own = [worker.end(now) - now for worker in present]
-        return max([0.0, *own, (sum(own) + self.free_seconds()) / max(1, len(present))])
+        return tuple(worker.lane(now) for worker in present)
 
     def others_end(self, now: float) -> float:
         """When workers that are not slow will have ended all that there is, but for what slow ones run; infinite

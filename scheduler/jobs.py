@@ -11,10 +11,12 @@ from itertools import accumulate
 
 from flor_ray.records import Operator, Segment, SegmentCost
 from flor_ray.scheduler.problem import Cutting
+from flor_ray.scheduler.remaining import Lane
 
 BAND = 1.5  # a worker's seconds may differ from the estimate by this factor, either way, before it counts as its speed
 _TELLING_SECONDS = 0.1  # shorter runs are mostly overhead
 _MEASURED_POINTS = 200
+_NEWS_SECONDS = 2.0  # between two words of how far a worker is, at most
 _LATEST, _LATEST_OF_ALL = 3, 64  # segments by which a worker's speed is known, and that of all
 
 
@@ -346,6 +348,19 @@ class FloorWorker:
         left = step - taken if taken <= step else min(taken, 3 * (taken - step))
         pace = (taken + left) / seconds if taken > BAND * step and seconds > 0 else self.slowness
         return now + left + after * pace
+
+    def lane(self, now: float) -> Lane:
+        """What is left for it, and how long it has been at its step. How far it is is told now and then only, so a step
+        has as many epochs as pass until the next news."""
+        waits = self.slowness * self.queue.seconds
+        if self.job is None or self.state is WorkerState.LEAVING:
+            return Lane(0.0, 0.0, waits)
+        since, seconds = self._step()
+        epoch = first_run(self.job.segment) if self.epoch is None else self.epoch[0]
+        after = (1.0 - self.job.share(epoch + 1)) * self.job.cost.run_seconds
+        step = max(seconds, min(seconds + after, _NEWS_SECONDS))
+        after, step, taken = self.slowness * (seconds + after - step), self.slowness * step, now - since
+        return Lane(taken, step, after * max(1.0, taken / step / BAND if step else 1.0) + waits)
 
     def end(self, now: float) -> float:
         """When it will have run all that it has, what waits in its queue included."""

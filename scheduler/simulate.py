@@ -38,6 +38,8 @@ from flor_ray.scheduler.problem import Cutting
 from flor_ray.scheduler.world import SharedStorage, TrueRun, Truth, World
 
 Learn = Callable[[SegmentReport], EstimateCorrected | None]
+Watch = Callable[[Dispatcher, float], None]
+_WATCH_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +76,14 @@ def simulate(
     world: World = World(),  # noqa: B008  a frozen value
     seed: int = 0,
     learn: Learn | None = None,
+    watch: Watch | None = None,
 ) -> Simulation:
     """Carries a schedule out on some workers: a number, or the class of each.
 
     `truth` says what segments really take, without the world's noise (None: what was estimated). `learn` is given each
-    report and may answer with new estimates, as a driver does. The same arguments give the same simulation. Raises
-    ValueError for less than one worker, and when all workers have failed and none will come again.
+    report and may answer with new estimates, as a driver does. `watch` is shown the dispatcher, and told the time, once
+    a second until the replay has ended. The same arguments give the same simulation. Raises ValueError for less than
+    one worker, and when all workers have failed and none will come again.
     """
     kinds = ("",) * workers if isinstance(workers, int) else tuple(workers)
     if not kinds:
@@ -87,7 +91,7 @@ def simulate(
     costs = [cost for assignment in schedule.assignments for cost in assignment]
     true = Truth(costs, cutting, truth, world, seed)
     dispatcher = Dispatcher(schedule, cutting, slowness=world.kinds)
-    return _VirtualReplay(dispatcher, kinds, true, world, seed, learn).run()
+    return _VirtualReplay(dispatcher, kinds, true, world, seed, learn, watch).run()
 
 
 @dataclass(slots=True, eq=False)
@@ -117,8 +121,10 @@ class _VirtualReplay:
         world: World,
         seed: int,
         learn: Learn | None,
+        watch: Watch | None,
     ) -> None:
         self._dispatcher, self._truth, self._world, self._learn = dispatcher, truth, world, learn
+        self._watch = watch
         self._chance = Random(f"{seed}/workers")
         self._kinds = kinds
         self._now = 0.0
@@ -137,6 +143,8 @@ class _VirtualReplay:
         slow = set(self._chance.sample(range(len(self._kinds)), round(self._world.straggler_share * len(self._kinds))))
         for number, kind in enumerate(self._kinds):
             self._at(self._world.start_seconds, self._joiner(f"w{number}", kind, number in slow))
+        if self._watch is not None:
+            self._at(0.0, self._look(self._watch))
         while self._heap and self._ended is None:
             self._now, _, happen = heappop(self._heap)
             happen()
@@ -163,6 +171,14 @@ class _VirtualReplay:
     def _at(self, moment: float, happen: Callable[[], None]) -> None:
         if moment < inf:
             heappush(self._heap, (moment, next(self._numbers), happen))
+
+    def _look(self, watch: Watch) -> Callable[[], None]:
+        def look() -> None:
+            watch(self._dispatcher, self._now)
+            if self._heap:
+                self._at(self._now + _WATCH_SECONDS, look)
+
+        return look
 
     def _tell(self, event: Event) -> None:
         """The dispatcher hears of it a moment later."""

@@ -161,10 +161,14 @@ def test_a_pin_is_written_and_read_as_ever(files: Files, monkeypatch: pytest.Mon
 
 def test_a_calibration_is_written_and_read_as_ever(files: Files) -> None:
     slowness = {"GPU Y / é": Learned(2.0, 0.3, 5), "": Learned(1.0, 0.0, 1)}
-    known = {"CPU X / 3 GHz": Calibration(prepare=Learned(0.25, 0.1, 3), slowness=slowness)}
+    older = Calibration(prepare=Learned(0.25, 0.1, 3), slowness=slowness)
+    known = {"CPU X / 3 GHz": replace(older, starts={"new ray": Learned(12.5, 2.0, 4)}, off=Learned(0.04, 0.02, 9))}
     calibrations.keep(files, known)
     assert only(files, "calibrations") == stored("calibration")
     assert calibrations.kept(files) == known
+    newer = files.list("calibrations")[0].rpartition("/")[0] + "/99999999999999999-ab.json"
+    files.create(newer, stored("calibration_without_starts"))
+    assert calibrations.kept(files) == {"CPU X / 3 GHz": older}
 
 
 TIMELINE = Timeline(

@@ -13,6 +13,7 @@ import click
 
 from flor_ray import lookup, pipeline
 from flor_ray.cli.terminal import print_frame, run_with_progress
+from flor_ray.cluster.places import RAY, Place
 from flor_ray.errors import FlorError, UsageError
 from flor_ray.reports import replays
 from flor_ray.store.project import Project
@@ -35,8 +36,8 @@ def tell(directory: Path | None, workers: int | None) -> None:
     click.echo(f"\nflor.replay({list(_WANTED)}, 'cf_matrix.isna()')\n")
     project = Project.open(str(place))
     prepared = pipeline.prepare(project, _WANTED, "cf_matrix.isna()", pipeline.parse_terms(workers))
-    click.echo(f"{pipeline.explained(prepared)}\n")
-    outcome = run_with_progress(prepared, executor="ray")  # as on a cluster, although it is over before Ray has started
+    click.echo(f"{pipeline.explained(prepared, Place(RAY))}\n")
+    outcome = run_with_progress(prepared, executor=RAY)  # as on a cluster, although it is over before Ray has started
     problems = replays.problems(prepared, outcome)
     for problem in problems:
         click.echo(f"Warning: {problem}", err=True)

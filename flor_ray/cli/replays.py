@@ -101,12 +101,13 @@ def replay(
 
     limits = parse_limits(time_limit, memory_limit)
     prepared = question.prepared(again)
-    click.echo(str(pipeline.explained(prepared)))
+    place = pipeline.place(prepared, None if on_ray is None else "ray" if on_ray else "local")
+    explanation = pipeline.explained(prepared, place)
+    click.echo(str(explanation))
     if not prepared.is_empty:
-        seconds = prepared.schedule.makespan_seconds
+        seconds = explanation.totals.makespan_seconds if prepared.costs else 0.0
         if seconds > _ASK_SECONDS and not yes:
             click.confirm(f"Spend about {wording.duration(seconds)}?", abort=True)
-        place = pipeline.place(prepared, None if on_ray is None else "ray" if on_ray else "local")
         if place.why:
             click.echo(place.why)
         outcome = terminal.run_with_progress(prepared, limits, place.executor)

@@ -31,6 +31,7 @@ _DIFF_STYLES = (
     ("# ", "yellow"),
 )
 _PLAIN_SECONDS = 2.0  # between two lines of progress where there is no terminal
+_QUIET_SECONDS = 15.0  # between two of them while nothing new is answered
 _CELL_CHARACTERS = 300  # of a value that are printed; files get all
 _MAX_ROWS = 200  # of logged values that are printed; files get all
 
@@ -74,18 +75,22 @@ class _Drift:
     def tell(self, progress: ReplayProgress) -> None:
         if progress.drift is not None and progress.drift not in self._said:
             self._said.add(progress.drift)
-            self._say(f"Note: {progress.drift}.")
+            self._say(f"Note: {progress.drift}")
 
 
 def _standing(progress: ReplayProgress) -> str:
-    """4 workers, 2 min 10 s of their time, about 35.0 s left (30.0 s to 50.0 s)."""
-    from flor_ray.wording import duration
+    """4 workers, 2 min 10 s of worker time, about 35 s left (30 s to 50 s). At first: starting 4 workers, ... left."""
+    from flor_ray.wording import counted, duration, roughly
 
-    low, high = progress.remaining_interval
-    return (
-        f"{progress.workers} worker{'' if progress.workers == 1 else 's'}, {duration(progress.busy_seconds)} of worker "
-        f"time, about {duration(progress.remaining_seconds)} left ({duration(low)} to {duration(high)})"
-    )
+    left = progress.left
+    between = f"{roughly(left.low)} to {roughly(left.high)}"
+    if not progress.workers and progress.awaited:
+        return f"starting {counted(progress.awaited, 'worker')}, {between} left"
+    workers = f"{counted(progress.workers, 'worker')}, " if progress.workers else ""  # at the end all may have left
+    found = f"{workers}{duration(progress.busy_seconds)} of worker time"
+    if left.late:
+        return f"{found}, longer than estimated: {between} more"
+    return f"{found}, about {roughly(left.seconds)} left ({between})" if left.seconds else found
 
 
 def _plain_progress() -> Callable[[ReplayProgress], None]:
@@ -95,7 +100,8 @@ def _plain_progress() -> Callable[[ReplayProgress], None]:
     def tell(progress: ReplayProgress) -> None:
         nonlocal told, told_at
         now, ends = time.monotonic(), progress.answered == progress.wanted
-        if progress.answered != told and (ends or told < 0 or now - told_at >= _PLAIN_SECONDS):
+        patience = _PLAIN_SECONDS if progress.answered != told else _QUIET_SECONDS
+        if told < 0 or (ends and told != progress.answered) or now - told_at >= patience:
             told, told_at = progress.answered, now
             click.echo(f"Replaying: {progress.answered} of {progress.wanted} rows, {_standing(progress)}")
         drift.tell(progress)

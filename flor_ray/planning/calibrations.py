@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from flor_ray.environment.hardware import kind as kind_of
@@ -25,7 +25,8 @@ from flor_ray.store.decisions import Decisions
 from flor_ray.store.files import Files
 
 _NAMELESS = "-"  # the folder of a class without a name
-_QUANTITIES = tuple(field.name for field in fields(Calibration) if field.name != "slowness")
+_BY_NAME = ("slowness", "starts")
+_QUANTITIES = tuple(field.name for field in fields(Calibration) if field.name not in _BY_NAME)
 _LOOP = (Region.HEAD, Region.INNER, Region.TAIL)
 
 
@@ -73,14 +74,23 @@ def kept(files: Files) -> dict[str, Calibration]:
 
 def _to_plain(made: _Kept) -> object:
     quantities = {name: typed_json.to_row(getattr(made.calibration, name)) for name in _QUANTITIES}
-    slowness = {kind: typed_json.to_row(learned) for kind, learned in made.calibration.slowness.items()}
-    return {"kind": made.kind, **quantities, "slowness": slowness}
+    by_name = {name: _rows(getattr(made.calibration, name)) for name in _BY_NAME}
+    return {"kind": made.kind, **quantities, **by_name}
+
+
+def _rows(learned: Mapping[str, Learned]) -> dict[str, list[Any]]:
+    return {name: typed_json.to_row(one) for name, one in learned.items()}
 
 
 def _from_plain(plain: Any, name: str) -> _Kept:
     quantities = {name: _learned(plain[name]) for name in _QUANTITIES if name in plain}
-    slowness = {kind: _learned(row) for kind, row in plain["slowness"].items()}
-    return _Kept(typed_json.from_plain(plain["kind"], str), Calibration(**quantities, slowness=slowness))
+    starts = _by_name(plain.get("starts", {}))  # younger than the rest
+    calibration = replace(Calibration(), **quantities, slowness=_by_name(plain["slowness"]), starts=starts)
+    return _Kept(typed_json.from_plain(plain["kind"], str), calibration)
+
+
+def _by_name(rows: Mapping[str, Any]) -> dict[str, Learned]:
+    return {name: _learned(row) for name, row in rows.items()}
 
 
 def _learned(row: Any) -> Learned:

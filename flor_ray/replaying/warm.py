@@ -38,6 +38,7 @@ from flor_ray import processes
 from flor_ray.analysis.early_imports import NOT_EARLY, Import, Preload
 from flor_ray.errors import ProcessKilled
 from flor_ray.replaying.sandbox import overlay
+from flor_ray.wording import ended
 
 _SERVER = "import sys; from flor_ray.replaying import warm; warm.serve_forks(int(sys.argv[1]))"
 _START_SECONDS = 120.0  # for a server to start, on a busy machine with a slow disk
@@ -84,7 +85,7 @@ class WarmServer:
     def notes(self) -> tuple[str, ...]:
         """Sentences on what is not imported early, and why."""
         left = (f"{one} is imported by the scripts themselves: {why}." for one, (_, why) in self._left.items())
-        return (*left, *(f"{one} could not be imported early: {why}." for one, why in self._failed.items()))
+        return (*left, *(f"{one} could not be imported early: {ended(why)}" for one, why in self._failed.items()))
 
     @property
     def pid(self) -> int:

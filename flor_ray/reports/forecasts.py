@@ -13,6 +13,7 @@ from flor_ray.records import SegmentCost, Stint
 from flor_ray.reports import timelines
 from flor_ray.scheduler.packing import Schedule
 from flor_ray.scheduler.problem import Cutting
+from flor_ray.scheduler.remaining import Expectation, time_left
 
 _SURE = 1.645  # standard deviations on either side: nine of ten cases, as `CostModel.interval` has it
 
@@ -40,6 +41,7 @@ class Basis:
     price_per_gpu_hour: float | None = None  # of an hour of worker time, in the user's currency
     costs: tuple[SegmentCost, ...] = ()  # of whole segments, before any was cut: what a trade-off table needs
     cutting: Cutting = field(default_factory=Cutting)
+    expected: Expectation | None = None  # of all of it, with the start of workers; None: nothing is known of that
 
     @property
     def hours(self) -> str:
@@ -91,6 +93,7 @@ class Totals:
 
     segments: int
     workers: int  # that have something to do
+    ready_seconds: float  # of the makespan, before workers run
     makespan_seconds: float
     makespan_low_seconds: float
     makespan_high_seconds: float
@@ -103,8 +106,9 @@ class Totals:
 
     @property
     def ratio(self) -> float:
-        """Of the makespan to what no schedule can beat."""
-        return self.makespan_seconds / self.lower_bound_seconds if self.lower_bound_seconds > 0 else 1.0
+        """Of the makespan to what no schedule can beat, both without what passes before workers run."""
+        bound = self.lower_bound_seconds - self.ready_seconds
+        return (self.makespan_seconds - self.ready_seconds) / bound if bound > 0 else 1.0
 
 
 def segment_rows(
@@ -155,14 +159,20 @@ def totals(rows: Sequence[ForecastRow], schedule: Schedule, basis: Basis) -> Tot
             ends[stint.worker] = max(stint.ended, ends.get(stint.worker, 0.0))
     last = max(ends, key=ends.__getitem__, default="")
     critical = [row for row in rows if row.stints[0].worker == last]
-    makespan = schedule.makespan_seconds
+    planned = max((slot.ready_seconds for slot in schedule.slots), default=0.0)  # for imports
+    run, bound = schedule.makespan_seconds - planned, max(0.0, schedule.lower_bound_seconds - planned)
+    ready = planned if basis.expected is None else basis.expected.ready_seconds
+    interval = _bounds(schedule.makespan_seconds, critical, basis.interval)
+    if basis.expected is not None:
+        interval = time_left(basis.expected.outlook()).interval
     price = basis.price_per_gpu_hour
     return Totals(
         len(rows),
         len(ends),
-        makespan,
-        *_bounds(makespan, critical, basis.interval),
-        schedule.lower_bound_seconds,
+        ready,
+        ready + run,
+        *interval,
+        ready + bound,
         work,
         *_bounds(work, rows, basis.interval),
         sum(row.read_bytes for row in rows),

@@ -145,6 +145,8 @@ def figures(totals: Totals, basis: Basis) -> list[str]:
         f"(no schedule can be faster than {duration(totals.lower_bound_seconds)}); "
         f"{duration(totals.gpu_seconds)} of worker time."
     ]
+    if totals.ready_seconds:
+        found.append(f"About {duration(totals.ready_seconds)} of it pass before workers run.")
     if totals.makespan_high_seconds > totals.makespan_low_seconds:
         found.append(
             f"In nine of ten cases: {_between(totals.makespan_low_seconds, totals.makespan_high_seconds)}, with "

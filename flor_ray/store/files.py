@@ -24,6 +24,7 @@ from flor_ray.errors import FlorError, FlorWarning, StoreError
 from flor_ray.store.backend import Backend, Data, FileInfo, Paths
 from flor_ray.store.local import LocalFiles
 from flor_ray.store.remote import is_bucket_missing, open_remote
+from flor_ray.wording import ended
 
 __all__ = ["Data", "FileInfo", "Files"]
 
@@ -46,7 +47,7 @@ class Files:
             self._backend: Backend = LocalFiles(local) if local is not None else open_remote(self.url)
         except (ValueError, ImportError) as error:
             raise StoreError(
-                f"{url!r} is not the URL of a store: {error}. Use a folder, or a URL such as s3://bucket/prefix."
+                f"{url!r} is not the URL of a store: {ended(str(error))} Use a folder, or a URL such as s3://bucket/prefix."
             ) from error
         self.create_only = create_only
 
@@ -181,7 +182,7 @@ class Files:
         except Exception as error:
             if may_be_absent and isinstance(error, FileNotFoundError) and not is_bucket_missing(error):
                 raise
-            seen = f"Cannot {verb} {path or 'files'} in {self.url}: {type(error).__name__}: {error}."
+            seen = f"Cannot {verb} {path or 'files'} in {self.url}: {type(error).__name__}: {ended(str(error))}"
             raise StoreError(f"{seen} {_advice(error)}") from error
 
 

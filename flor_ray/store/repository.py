@@ -27,6 +27,7 @@ import blake3
 
 from flor_ray.errors import GitError, NoRepository
 from flor_ray.records import SourceFile
+from flor_ray.wording import ended
 
 BRANCH = "flor.shadow"
 ASIDE_BRANCH = "flor.shadow.runs"  # while someone has BRANCH checked out, as the poster's workflow does
@@ -381,7 +382,7 @@ class Repository:
         try:
             import git  # 80 ms that a question to the store need not pay
         except ImportError as error:
-            raise GitError(f"git cannot be run: {error}. Install git, and have it on PATH.") from error
+            raise GitError(f"git cannot be run: {ended(str(error))} Install git, and have it on PATH.") from error
         return git.Git(self.root)
 
     # --- running git ------------------------------------------------------------------------------------------------
@@ -416,8 +417,9 @@ class Repository:
             )
         if status and not may_fail:
             words = errors.decode("utf-8", "replace") if isinstance(errors, bytes) else str(errors)
+            words = ended(words.strip() or "no message")
             raise GitError(
-                f"`git {arguments[0]}` failed in {self.root} with status {status}: {words.strip() or 'no message'}. "
+                f"`git {arguments[0]}` failed in {self.root} with status {status}: {words} "
                 "Repair what git complains about (`git status` and `git fsck` may tell more), then try again."
             )
         return bytes(output)

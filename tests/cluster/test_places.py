@@ -38,7 +38,8 @@ def test_a_short_replay_without_a_cluster_runs_on_processes_of_this_machine_and_
 
 
 def test_a_long_replay_starts_ray() -> None:
-    assert choose(None, 2, places.RAY_START_SECONDS) == Place(RAY)
+    assert choose(None, 2, 10.0) == Place(RAY)
+    assert choose(None, 2, 10.0, ray_start_seconds=12.0).executor == LOCAL
 
 
 def test_who_asks_for_one_gets_it_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from flor_ray import lookup, pipeline
 from flor_ray.cluster import actors
 from flor_ray.cluster.actors import RayExecutor
 from flor_ray.cluster.driver import Progress
-from flor_ray.errors import UsageError
+from flor_ray.errors import ReplayError, UsageError
 from flor_ray.planning.terms import Terms
 from flor_ray.records import Outcome
 from flor_ray.scheduler.messages import WorkerDraining
@@ -169,6 +170,25 @@ def test_killing_the_server_that_scripts_are_forked_from_runs_their_segments_aga
 def test_more_workers_than_the_cluster_has_slots_is_one_clear_error(recorded: Path, ray_cluster: None) -> None:
     with pytest.raises(UsageError, match="workers were asked for, but the cluster has 2 CPU slots"):
         pipeline.replay(["before"], workers=99, path=str(recorded))
+
+
+def test_workers_that_cannot_begin_end_the_replay_soon_and_say_why(
+    recorded: Path, ray_cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where flor_ray is not installed on the nodes."""
+
+    class Missing:
+        def __init__(self, without_gpu: bool) -> None:
+            raise ModuleNotFoundError("No module named 'flor_ray'")
+
+        def ready(self, first: object) -> None: ...
+
+    monkeypatch.setattr(actors, "_ReplayActor", Missing)
+    began, used = time.monotonic(), time.process_time()
+    with pytest.raises(ReplayError, match=r"Ray says of the last one: ModuleNotFoundError: No module named 'flor_ray'"):
+        pipeline.replay(["before"], workers=2, path=str(recorded))
+    assert time.monotonic() - began < 60
+    assert time.process_time() - used < 0.5 * (time.monotonic() - began)  # it waits, and does not spin
 
 
 def test_a_store_in_memory_cannot_be_replayed_from_and_says_so(ray_cluster: None, tmp_path: Path) -> None:

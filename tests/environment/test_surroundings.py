@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from flor_ray.cluster.actors import why_unbuildable
 from flor_ray.cluster.executors import ThreadExecutor
+from flor_ray.cluster.ray_failures import why_unbuildable
 from flor_ray.environment.packages import imported_distributions, installed, lock_text, parse_lock
 from flor_ray.environment.surroundings import (
     Expected,
