@@ -154,7 +154,7 @@ class _Script:
     def _checkpointed(self, loop: str) -> str:
         listed = [f"{name}={name}" for part in self._parts for name in part.listed]
         every = ", ".join(listed)
-        few = ", ".join([*listed, "overhead=0"])
+        few = ", ".join([*listed, "overhead=1e-9"])
         return (
             f"with flor.checkpointing({every}):\n{_indented(loop)}",
             f"flor.checkpointing({every})\n{loop}",
