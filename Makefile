@@ -12,7 +12,7 @@ SUITES := tests/state tests/analysis tests/propagation tests/replaying/test_mark
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile --no-build-isolation -c constraints.txt
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test test-pythons suites test-s3 lint format bench trust docs clean
+.PHONY: help install demo test test-pythons suites test-s3 soak lint format bench trust docs clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ suites: $(FOR_SUITES)
 test-s3: $(INSTALLED) ## Run the tests of remote stores against a real S3 server (Ceph's radosgw)
 	@$(BIN)/python -c 'import sys; from tests import radosgw; sys.exit(radosgw.missing())'
 	$(BIN)/python -m pytest --s3 radosgw -k s3 tests/contracts tests/e2e/test_s3.py $(ARGS)
+
+soak: $(INSTALLED) ## Replay random training scripts until a value is wrong without a word; prints one JSON line
+	$(BIN)/python -m tests.soak $(ARGS)
 
 lint: $(INSTALLED) ## ruff (check and format), strict mypy, import-linter
 	$(BIN)/ruff check .

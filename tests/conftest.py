@@ -192,6 +192,11 @@ _SCRIPT_SERVERS: list[ScriptServer] = []
 @pytest.fixture(scope="session", autouse=True)
 def _closed_servers() -> Iterator[None]:
     yield
+    close_servers()
+
+
+def close_servers() -> None:
+    """Those of this process."""
     for server in _SCRIPT_SERVERS:
         server.close()
     if warm_servers.cache_info().currsize:

@@ -119,9 +119,7 @@ def _run(request: Request) -> int:
     except BaseException as error:  # noqa: BLE001 - as Python does with whatever ends a script
         sys.excepthook(type(error), error, error.__traceback__)
         status = 1
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
+    threading._shutdown()  # type: ignore[attr-defined]  # tells pools to end, and waits for threads
     atexit._run_exitfuncs()
     return status
 

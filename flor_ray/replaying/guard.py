@@ -12,6 +12,7 @@ written. torch and numpy are looked up in `sys.modules`.
 
 from __future__ import annotations
 
+import ctypes
 import pickle
 import sys
 import types
@@ -21,6 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from flor_ray.state import frames, random_states, stateful
+from flor_ray.state.memory import as_numpy
 from flor_ray.state.merge import Merger
 from flor_ray.state.pickling import pickled
 
@@ -237,11 +239,11 @@ def _put_back(tensor: Any, copy: Any) -> None:
         if not torch.equal(now, copy) and not ((now == copy) | ((now != now) & (copy != copy))).all():  # NaN is NaN
             tensor.data.copy_(copy)
     elif held.nbytes == len(copy) and held.tobytes() != copy:
-        held[:] = sys.modules["numpy"].frombuffer(copy, held.dtype)
+        ctypes.memmove(tensor.data_ptr(), copy, len(copy))
 
 
 def _bytes(tensor: Any) -> Any:
     """The bytes of a tensor as an array that shares its memory; None if it has none that could be seen so."""
     if tensor.device.type != "cpu" or not tensor.is_contiguous() or tensor.is_conj() or tensor.is_neg():
         return None
-    return tensor.detach().reshape(-1).view(sys.modules["torch"].uint8).numpy()
+    return as_numpy(tensor.detach().reshape(-1).view(sys.modules["torch"].uint8))

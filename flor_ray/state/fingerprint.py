@@ -169,12 +169,12 @@ def _array(value: Any, digest: Any) -> None:
         return
     flat = value.detach().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
     if value.device.type == "cpu":
-        _bytes(flat.numpy(), digest)
+        _bytes(memory.as_numpy(flat), digest)
         return
     whole = flat.numel() // 8 * 8 if flat.data_ptr() % 8 == 0 else 0
     digest.update(str(checksum(flat[:whole].view(torch.int64)) if whole else 0).encode())
     if whole < flat.numel():
-        digest.update(flat[whole:].cpu().numpy())
+        digest.update(memory.as_numpy(flat[whole:].cpu()))
 
 
 def _bytes(flat: Any, digest: Any) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flor_ray.errors import StoreError
-from flor_ray.state.memory import ArrayForm, Block, Known, is_plain_array, is_torch, layout_of, span_of
+from flor_ray.state.memory import ArrayForm, Block, Known, as_numpy, is_plain_array, is_torch, layout_of, span_of
 
 _CANNOT = "What shared memory when it was recorded cannot be made to share it again."
 
@@ -175,9 +175,11 @@ def _fresh(block: Block, form: ArrayForm, content: Any) -> Any:
     else:
         import torch
 
-        memory = torch.frombuffer(data, dtype=torch.uint8)
-        if form.device != "cpu" and torch.cuda.is_available():
-            memory = memory.to(form.device)
+        # a copy: torch would refuse to resize what lies in a bytearray
+        device = form.device if torch.cuda.is_available() else "cpu"
+        memory = torch.empty(len(data), dtype=torch.uint8, device=device)
+        if data:
+            memory.copy_(torch.frombuffer(data, dtype=torch.uint8))
     if block.packed:
         _write_packed(memory, form, content)
     return memory
@@ -187,20 +189,19 @@ def _holds(memory: Any, content: Any) -> bool:
     """Whether these are its bytes already: it may be a mapped file, or not be writeable for another reason."""
     if is_torch(memory) and memory.device.type != "cpu":
         return False
-    flat = memory.numpy() if is_torch(memory) else memory
+    flat = as_numpy(memory) if is_torch(memory) else memory
     numpy = sys.modules["numpy"]
     return bool(numpy.array_equal(flat, numpy.frombuffer(content, "u1")))
 
 
 def _write(memory: Any, content: Any) -> None:
-    if is_torch(memory) and memory.device.type != "cpu":
+    if is_torch(memory):
         torch = sys.modules["torch"]
         memory.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
     else:
-        flat = memory.numpy() if is_torch(memory) else memory
-        if not flat.flags.writeable:
+        if not memory.flags.writeable:
             raise StoreError(_CANNOT)
-        flat[:] = sys.modules["numpy"].frombuffer(content, "u1")
+        memory[:] = sys.modules["numpy"].frombuffer(content, "u1")
 
 
 def _write_packed(memory: Any, form: ArrayForm, content: Any) -> None:

@@ -291,8 +291,14 @@ def _raw(value: Any, device: str, begin: int, end: int) -> Any:
 
 def _bytes_of(tensor: Any) -> bytes:
     torch = sys.modules["torch"]
-    content: bytes = tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    content: bytes = as_numpy(tensor.cpu().contiguous().reshape(-1).view(torch.uint8)).tobytes()
     return content
+
+
+def as_numpy(tensor: Any) -> Any:
+    """The memory of a tensor on the CPU as an array, to be read. `tensor.numpy()` would do so too, and forbid the
+    script to resize the tensor from then on."""
+    return sys.modules["numpy"].from_dlpack(tensor.detach())
 
 
 def lies_as(left: Any, right: Any) -> bool:
