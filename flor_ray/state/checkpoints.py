@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from flor_ray.errors import ReplayError, StoreError
+from flor_ray.errors import StoreError
 from flor_ray.records import GRADIENTS
 from flor_ray.state import frames, modes, random_states, stateful
 from flor_ray.state.comparing import StateDifference, first_difference
@@ -356,8 +356,8 @@ def _as_buffer(value: Any) -> Any:
     return np.frombuffer(pickle.dumps(value, protocol=5), np.uint8)
 
 
-def _refusal(name: str) -> ReplayError:
-    return ReplayError(
-        f"{name!r} has been changed by epochs that this process has replayed, and is too large to be put back. Replay "
-        "these epochs on their own."
+def _refusal(name: str) -> StoreError:
+    return StoreError(
+        f"{name!r} has been changed by epochs that this process has replayed, and had not been changed when the "
+        "checkpoint was taken: it is not in it."
     )
