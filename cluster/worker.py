@@ -15,12 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from flor_ray.environment import hardware
-from flor_ray.errors import ReplayError
+from flor_ray.errors import ReplayError, RestoreFailed
 from flor_ray.records import Operator, Segment, SegmentReport
-from flor_ray.replaying import measuring, results
+from flor_ray.replaying import further_back, measuring, results
 from flor_ray.replaying.claims import Claims
 from flor_ray.replaying.fidelity import RecordedValues
+from flor_ray.replaying.further_back import LostStates
 from flor_ray.replaying.job import VersionJob
+from flor_ray.replaying.results import SegmentResult
 from flor_ray.replaying.version_folder import VersionFolder
 from flor_ray.replaying.version_process import VersionProcess, WarmServers
 from flor_ray.scheduler.calibration import Calibration
@@ -44,6 +46,7 @@ class Worker:
         self._running: Segment | None = None
         self._cancelled = False
         self._start_seconds = 0.0  # of imports that no report has told yet
+        self._lost: dict[tuple[str, str], LostStates] = {}  # by replay and version
 
     def warm(self, job: VersionJob) -> None:
         """Import what the version imports, so that the first segment need not. Raises StoreError for a version whose
@@ -64,9 +67,12 @@ class Worker:
     def run(self, job: VersionJob, segment: Segment) -> SegmentReport:
         """Replay a segment and write its rows. Doing it again writes the same file again.
 
+        Where a recorded state cannot be put back, the segment is replayed in a fresh process, or from further back.
+
         Raises:
             ScriptFailed: the script raised, exceeded a limit, or did not behave as when it was recorded.
             ProcessKilled: its process was killed; running it again may succeed.
+            RestoreFailed: a state could not be put back, and nothing before it leads there.
             Cancelled: `cancel` was called before it was done.
             StoreError: the version's files or the checkpoint cannot be read.
         """
@@ -76,10 +82,9 @@ class Worker:
         with self._lock:
             self._running, self._cancelled = segment, False
             self._claims.begin(segment.last)
+        was_there = self._process
         try:
-            was_there, process = self._process, self._process_for(job, segment, store)
-            ready = time.perf_counter()
-            result = process.run(segment, lambda: self._cancelled)
+            process, ready, result = self._replayed(job, segment, store)
         except ReplayError:
             self._end_process()
             raise
@@ -103,6 +108,33 @@ class Worker:
         )
         self._start_seconds = 0.0
         return results.write(store, job.experiment, job.origin, process.recorded, result, job.doubtful, evidence)
+
+    def _replayed(self, job: VersionJob, segment: Segment, store: Store) -> tuple[VersionProcess, float, SegmentResult]:
+        """The process that has answered the segment, since when it was ready, and what it said."""
+        lost = self._lost.setdefault((job.origin, job.experiment.version), LostStates())
+        while True:
+            ran = lost.instead(segment, job.experiment, job.checkpoints)
+            process = self._process_for(replace(job, leave=frozenset()) if lost.any else job, ran, store)
+            ready = time.perf_counter()
+            try:
+                result = process.run(ran, lambda: self._cancelled)
+            except RestoreFailed as failed:
+                was_fresh = process.segments == 1
+                self._end_process()
+                if was_fresh:
+                    lost.add(failed)
+                    if lost.instead(segment, job.experiment, job.checkpoints) == ran:
+                        raise
+                with self._lock:  # its tail may have been taken away meanwhile
+                    segment = replace(segment, last=self._claims.last)
+                    self._claims.begin(segment.last)
+                continue
+            if ran == segment:
+                return process, ready, result
+            if segment.operator is Operator.DP_I:
+                segment = replace(segment, last=result.segment.last)
+            warnings = (*result.warnings, further_back.told(segment, ran, lost.why))
+            return process, ready, replace(result, segment=segment, warnings=warnings, further_back=True)
 
     def shorten(self, segment: Segment, last: int) -> int:
         """Let the running segment end after epoch `last`, or after the one that it is in if that is later. Returns its

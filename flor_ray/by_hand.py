@@ -23,7 +23,7 @@ from flor_ray.analysis import epoch_ends
 from flor_ray.analysis.epoch_ends import Marking
 from flor_ray.analysis.marks import Marks, inserted_lines
 from flor_ray.analysis.source import calls_checkpointing
-from flor_ray.errors import NothingRecorded, UsageError
+from flor_ray.errors import NothingRecorded, RestoreFailed, UsageError
 from flor_ray.patching import donors, patching, statements
 from flor_ray.planning import segmenting
 from flor_ray.recording import script as scripts
@@ -81,6 +81,9 @@ class _ByHand:
             _say(warning)
         for sentence in replays.describe_judgement(results.judgement(report)):
             _say(sentence)
+
+    def failed(self, error: RestoreFailed) -> None:
+        _say("`flor-ray replay` begins further back where a state cannot be put back.")
 
     def _evidence(self) -> Evidence:
         files = self._store.written_files(self._experiment.project, self._experiment.version)

@@ -16,6 +16,7 @@
     └── ReplayError             a replayed script, or the process that runs it, failed
         ├── ScriptFailed        the user's script raised; carries its last output
         │   └── LimitExceeded   it took more time or memory than it was allowed to
+        ├── RestoreFailed       a recorded state cannot be put back; what comes before it may lead there
         └── ProcessKilled       the process that ran it was killed
 
 A message says what was seen, what was expected and what to do next. A refusal to propagate is a returned value
@@ -198,6 +199,22 @@ class ScriptFailed(ReplayError):
 
 class LimitExceeded(ScriptFailed):
     """A segment was ended because it took more time or memory than its limits allow."""
+
+
+class RestoreFailed(ReplayError):
+    """The state that was kept at a `point` of an epoch cannot be put back: the process is in a state that is neither.
+
+    What follows it can be replayed in a process that has replayed nothing, or from further back.
+    """
+
+    def __init__(self, epoch: int, point: str, why: str) -> None:
+        self.epoch, self.point, self.why = epoch, point, why
+        where = f"at the end of epoch {epoch}" if epoch else "at the main loop's entry"
+        where = where if point == "epoch_end" else f"after the nested loop of epoch {epoch}"
+        super().__init__(f"The state {where} cannot be put back: {why}")
+
+    def __reduce__(self) -> tuple[type[RestoreFailed], tuple[int, str, str]]:
+        return RestoreFailed, (self.epoch, self.point, self.why)
 
 
 class Cancelled(ReplayError):

@@ -418,6 +418,7 @@ class SegmentReport:
     start_seconds: float = 0.0  # a worker's own start: importing libraries into its server, for this and later segments
     read_seconds: float = 0.0  # of run: reading and restoring checkpoints
     read_bytes: int = 0
+    further_back: bool = False  # it began further back than it says: a state could not be put back
 
 
 class Ending(StrEnum):

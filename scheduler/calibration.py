@@ -316,7 +316,11 @@ class CostModel:
         found, before = self._work(segment), self._calibration(kind)
         recorded_on = self.recorded[segment.version].kind
         slowness = before.ratio(recorded_on, kind)
-        calibration = before.observe(found, report, slowness.value * math.exp(self._machine(kind)))
+        calibration = before
+        if report.further_back:  # more has run than its segment says: that tells of its version only
+            found = replace(found, known=False)
+        else:
+            calibration = before.observe(found, report, slowness.value * math.exp(self._machine(kind)))
         imports = self.recorded[segment.version].profile.import_seconds
         if report.start_seconds > 1 and imports > 1:
             calibration = replace(calibration, imports=calibration.imports.learn(report.start_seconds / imports))

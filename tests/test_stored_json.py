@@ -250,6 +250,13 @@ def test_a_report_says_what_it_ever_said(name: str, report: SegmentReport) -> No
     assert segment_reports.from_plain(json.loads(stored(name)), report.segment.version) == of_store
 
 
+def test_a_report_says_that_its_segment_began_further_back() -> None:
+    report = replace(REPORT, further_back=True)
+    plain = json.loads(json.dumps(segment_reports.to_plain(report)))
+    assert plain["further_back"] is True
+    assert segment_reports.from_plain(plain, A).further_back
+
+
 def test_reports_of_older_releases_are_read() -> None:
     older = {
         "operator": "DP_i",

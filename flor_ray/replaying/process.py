@@ -22,7 +22,7 @@ from typing import NoReturn
 
 from flor_ray.analysis.source import calls_checkpointing
 from flor_ray.environment.surroundings import replayed_path
-from flor_ray.errors import ReplayError
+from flor_ray.errors import ReplayError, RestoreFailed
 from flor_ray.recording import script as scripts
 from flor_ray.recording import session
 from flor_ray.records import Segment
@@ -62,11 +62,15 @@ class PipeChannel:
             _abandon(self.task)
         return segment
 
-    def done(self, result: SegmentResult | ScriptError) -> None:
+    def done(self, result: SegmentResult | ScriptError | RestoreFailed) -> None:
         try:
             self.connection.send(result)
         except OSError:
             _abandon(self.task)
+
+    def failed(self, error: RestoreFailed) -> None:
+        self.done(error)
+        _end(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +91,7 @@ def serve(connection: Connection) -> None:
         run_script(task, channel, started)
     except BaseException as error:  # noqa: BLE001 - whatever the script raised is the answer
         channel.done(ScriptError(f"{type(error).__name__}: {error}".strip(), traceback.format_exc()))
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)
+        _end(1)
     os._exit(0)
 
 
@@ -133,6 +135,12 @@ def _end_with(parent: int, task: ReplayTask) -> None:
     while os.getppid() == parent:
         time.sleep(_PARENT_SECONDS)
     _abandon(task)
+
+
+def _end(status: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _abandon(task: ReplayTask) -> NoReturn:

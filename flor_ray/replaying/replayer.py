@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from flor_ray.environment import hardware
-from flor_ray.errors import ReplayError, UsageError
+from flor_ray.errors import FlorError, ReplayError, RestoreFailed, UsageError
 from flor_ray.recording import script as scripts
 from flor_ray.recording.context import Context, Role
 from flor_ray.recording.names import KeptNames
@@ -161,7 +161,7 @@ class Replayer:
                     self._finish()
                 if segment.operator is Operator.DP:
                     if segment.suffix:
-                        self._restore(Point.EPOCH_END, self._last_epoch(segment))
+                        yield from self._to_the_end(segment, elements)
                         return
                     self._finish()
                 else:
@@ -182,6 +182,18 @@ class Replayer:
             yield elements.at(epoch)
             self._ended = False
             epoch += 1
+
+    def _to_the_end(self, segment: Segment, elements: Elements[T]) -> Iterator[T]:
+        """From a checkpoint to the main loop's end: what comes after it needs the state there. Mostly it is that."""
+        restored = self._last_epoch(segment)
+        begin = restored + 1
+        if begin <= segment.last:
+            self._element(elements, begin, segment)
+        self._restore(Point.EPOCH_END, restored)
+        for epoch in range(begin, segment.last + 1):
+            element = self._element(elements, epoch, segment)
+            self._context.begin_epoch(epoch)
+            yield element
 
     def _epochs(self, segment: Segment, elements: Elements[T]) -> Iterator[T]:
         begin = (segment.restore or 0) + 1
@@ -351,9 +363,12 @@ class Replayer:
         """Is this the state that was recorded here?"""
         if self._state_mismatch is not None or not self._is_worth_comparing(point, epoch, spent):
             return
-        with self._reading(point, epoch):
-            state = LoadedState.read(self._objects, self._task.checkpoints[epoch, point])
-            found = self._capturer.difference(state, slot, self._task.clocked)
+        try:
+            with self._reading(point, epoch):
+                state = LoadedState.read(self._objects, self._task.checkpoints[epoch, point])
+                found = self._capturer.difference(state, slot, self._task.clocked)
+        except Exception:  # noqa: BLE001 - what cannot be put beside this state is not compared, which the verdict shows
+            return
         self._states_compared += 1
         if found is not None:
             self._state_mismatch = Mismatch(found.path, epoch, None, found.recorded, found.replayed)
@@ -371,11 +386,17 @@ class Replayer:
             raise ReplayError(_LEFT_PREFIX.format(segment=segment.id))
 
     def _restore(self, point: Point, epoch: int, scope: LoopFrame | None = None) -> None:
-        with self._reading(point, epoch):
-            state = LoadedState.read(self._objects, self._task.checkpoints[epoch, point])
-            self._capturer.restore(state, "main" if scope is None else scope.slot)
-            if self._files is not None:
-                self._files.lay(epoch, point)
+        try:
+            with self._reading(point, epoch):
+                state = LoadedState.read(self._objects, self._task.checkpoints[epoch, point])
+                self._capturer.restore(state, "main" if scope is None else scope.slot)
+                if self._files is not None:
+                    self._files.lay(epoch, point)
+        except Exception as error:
+            why = str(error) if isinstance(error, FlorError) else f"{type(error).__name__}: {error}"
+            failed = RestoreFailed(epoch, point, " ".join(why.split()))
+            self._channel.failed(failed)
+            raise failed from error
         self._moved = True
 
     @contextlib.contextmanager

@@ -46,10 +46,11 @@ class SegmentResult:
     states_compared: int = 0  # recorded states that the replay came to and that were compared with its own
     state_mismatch: Mismatch | None = None  # where the first of them differed
     hardware: Mapping[str, object] = field(default_factory=dict)  # on which the process ran: `hardware.here`
-    kind: str = ""  # of the worker, and the next three are as in the report
+    kind: str = ""  # of the worker, and the next four are as in the report
     start_seconds: float = 0.0
     read_seconds: float = 0.0
     read_bytes: int = 0
+    further_back: bool = False
 
 
 def write(
@@ -98,6 +99,7 @@ def write(
         start_seconds=result.start_seconds,
         read_seconds=result.read_seconds,
         read_bytes=result.read_bytes,
+        further_back=result.further_back,
     )
     names = segment.names or tuple(sorted({row.name for row in rows}))
     kept = replace(report, segment=replace(segment, names=names))

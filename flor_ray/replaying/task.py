@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 from flor_ray.analysis.epoch_ends import Marking
 from flor_ray.analysis.marks import Marks, line_now
 from flor_ray.environment.surroundings import MODULE_KEY
+from flor_ray.errors import RestoreFailed
 from flor_ray.records import FIRST_CALL, Checkpoint, Experiment, Point, Segment, WrittenFile
 from flor_ray.replaying.results import SegmentResult
 
@@ -94,6 +95,10 @@ class Channel(Protocol):
 
     def done(self, result: SegmentResult) -> None:
         """What the segment that `next` gave has yielded."""
+
+    def failed(self, error: RestoreFailed) -> None:
+        """It cannot go on in this process. Ends the process if it is nobody's but ours: else what is raised next could
+        be caught by the script, which would then go on in a wrong state."""
 
 
 class Elements(Generic[T]):

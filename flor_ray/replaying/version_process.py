@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from flor_ray.analysis.early_imports import Preload
 from flor_ray.environment.packages import installed
 from flor_ray.environment.surroundings import Expected, path_of
-from flor_ray.errors import Cancelled, LimitExceeded, ProcessKilled, ReplayError, ScriptFailed
+from flor_ray.errors import Cancelled, LimitExceeded, ProcessKilled, ReplayError, RestoreFailed, ScriptFailed
 from flor_ray.records import Segment
 from flor_ray.replaying import results
 from flor_ray.replaying.causes import Evidence
@@ -71,6 +71,7 @@ class VersionProcess:
 
     def __init__(self, job: VersionJob, store: Store, servers: WarmServers, without_gpu: bool, claims: str) -> None:
         self.job = job
+        self.segments = 0  # that it was given
         self._claims = claims
         self._output_begin = 0  # where the output of the segment that runs begins
         self._began: float | None = None  # of the first segment, whose time includes the set-up; None once it has run
@@ -97,9 +98,11 @@ class VersionProcess:
         Raises:
             Cancelled: `is_cancelled` said so.
             LimitExceeded: the segment took more than its limits allow.
+            RestoreFailed: a recorded state could not be put back. The process has ended.
             ScriptFailed: the script raised an exception.
             ReplayError: the process has ended in another way.
         """
+        self.segments += 1
         began, self._began = self._began or time.monotonic(), None
         watch = Watch(self.job.limits, self._process.pid, began)
         self._output_begin = self._output.stat().st_size
@@ -117,6 +120,8 @@ class VersionProcess:
             answer = self._connection.recv()
         except (EOFError, OSError) as error:
             raise self._ended() from error
+        if isinstance(answer, RestoreFailed):
+            raise answer
         if isinstance(answer, ScriptError):
             message, output = self._failure(answer.message)
             raise ScriptFailed(message, f"{answer.trace}{output}")

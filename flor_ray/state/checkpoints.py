@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from flor_ray.errors import ReplayError, StoreError
+from flor_ray.errors import StoreError
 from flor_ray.records import GRADIENTS
 from flor_ray.state import frames, modes, random_states, stateful
 from flor_ray.state.comparing import StateDifference, first_difference
@@ -37,14 +37,23 @@ from flor_ray.state.pickling import (
     LoadedState,
     Reference,
     StatePickler,
-    parts_of,
     pickles,
     references_to,
     resolver,
 )
 from flor_ray.state.reachable import ReachedPlace, reach
-from flor_ray.state.selection import ATOMS, CODE, LISTED, Chooser, Holder, LoopEntry, LoopFrame, is_atom_or_code
+from flor_ray.state.selection import (
+    ATOMS,
+    CODE,
+    LISTED,
+    Chooser,
+    Holder,
+    LoopEntry,
+    LoopFrame,
+    is_atom_or_code,
+)
 from flor_ray.state.snapshots import Arenas, ArenaSlot, Snapshot, gather
+from flor_ray.state.structure import Parts, Structure, parts_of, structure_of
 
 _MODE_BYTES = 1 << 20  # of one mode of the process
 __all__ = ["Capturer", "LoadedState"]
@@ -60,6 +69,7 @@ class Capturer:
     inserted: Mapping[str, frozenset[int]] = field(default_factory=dict)  # lines that the record did not have, by file
     arenas: Arenas = field(default_factory=Arenas)
     _entries: dict[str, LoopEntry] = field(default_factory=dict)  # by slot
+    _structures: dict[str, dict[str, Structure]] = field(default_factory=dict)  # by slot and path
     _epochs_copies: list[ArenaSlot] = field(default_factory=list)  # of the first point of an epoch, for the second
 
     def add(self, named: Mapping[str, Any]) -> None:
@@ -102,6 +112,8 @@ class Capturer:
         }
         entry = LoopEntry(scope, reached, places, anchors, values)
         self._entries[scope.slot] = entry
+        structures = ((path, structure_of(value, weakly=self.recording)) for path, value in objects.items())
+        self._structures[scope.slot] = {path: found for path, found in structures if found is not None}
         references = self._references(entry)
         known_names = ((p, n, v) for p in places for n, v in p.read().items() if p is not frame or n in roots)
         names_and_values = (((place.key, name), value) for place, name, value in known_names)
@@ -138,15 +150,41 @@ class Capturer:
         return found
 
     def _references(self, entry: LoopEntry) -> dict[int, Reference]:
-        return references_to(self._objects(entry.scope.slot), self._code(entry.scope.slot))
+        slot = entry.scope.slot
+        return references_to(self._objects(slot), self._code(slot), self._parts(slot))
+
+    def _parts(self, slot: str) -> dict[str, Parts]:
+        """Of each object, the parts that it had when the loop began."""
+        known = self._structures.get(slot, {})
+        return {p: known[p].parts() if p in known else parts_of(value) for p, value in self._objects(slot).items()}
+
+    def _resolver(self, slot: str) -> Callable[[Reference], Any]:
+        return resolver(self._objects(slot), self._code(slot), self._parts(slot))
+
+    def _wholes(
+        self, slot: str, paths: Iterable[str], references: Mapping[int, Reference], with_gradients: bool
+    ) -> tuple[dict[str, Any], set[str]]:
+        """Of the objects that do not consist of the same parts any more, what they consist of; and those of which that
+        cannot be kept."""
+        found: dict[str, Any] = {}
+        lost: set[str] = set()
+        for path in paths:
+            structure = self._structures.get(slot, {}).get(path)
+            if structure is None or structure.same():
+                continue
+            whole = structure.whole(with_gradients)
+            if whole is None or not self.chooser.can_keep(whole, references):
+                lost.add(path.partition(":")[2] or path)
+            else:
+                found[path] = whole
+        return found, lost
 
     def _known_arrays(self, entry: LoopEntry, there: Mapping[Known, Any]) -> dict[Known, Any]:
         """Arrays that a replay finds by itself: those of the loop's entry, and parameters and buffers."""
         found = {key: value for key, value in there.items() if is_plain_array(value)}
-        for path, value in self._objects(entry.scope.slot).items():
-            for kind, parts in parts_of(value).items():
-                if kind != "modules":
-                    found |= {("part", path, kind, i): p for i, p in enumerate(parts) if is_plain_array(p)}
+        for path, parts in self._parts(entry.scope.slot).items():
+            for kind in ("parameters", "buffers"):
+                found |= {("part", path, kind, i): p for i, p in enumerate(parts.get(kind, ())) if is_plain_array(p)}
         return found
 
     def known(self) -> dict[str, Any]:
@@ -174,6 +212,8 @@ class Capturer:
         reached = {id(value) for value in entry.reached.others.values()}
         saved = {path: v for path, v in objects.items() if path in self.targets or id(v) in reached}
         owned = stateful.owned_parameters(objects.values())
+        wholes, unkept = self._wholes(slot, saved, references, with_gradients)
+        states = {path: stateful.state_of(value, with_gradients, owned) for path, value in saved.items()}
         changed = modes.changes(entry.modes)
         lost = {n for n, value in changed.items() if pickles(value, {}, {}, _MODE_BYTES)} | modes.cannot_be_put(changed)
         there = {key: value for key, getter in entry.identities.items() if (value := getter()) is not None}
@@ -182,7 +222,7 @@ class Capturer:
         pickler.dump(
             {
                 "rng": {name: _as_buffer(state) for name, state in random_states.global_state().items()},
-                "objects": {path: stateful.state_of(value, with_gradients, owned) for path, value in saved.items()},
+                "objects": {p: {**state, "whole": wholes[p]} if p in wholes else state for p, state in states.items()},
                 "modes": {name: value for name, value in changed.items() if name not in lost},
                 "places": choice.kept,
                 "same": choice.same,
@@ -191,8 +231,8 @@ class Capturer:
         )
         skeleton = pickler.close(self._known_arrays(entry, there))
         workers = {f"workers of {p}" for p, v in entry.reached.others.items() if stateful.has_lasting_workers(v)}
-        missing = choice.missing | workers | lost
-        beyond_frame = choice.beyond or bool(workers | lost)
+        missing = choice.missing | workers | lost | unkept
+        beyond_frame = choice.beyond or bool(workers | lost) or (bool(unkept) and slot != "main")
         beyond_frame |= bool(missing) and entry.scope.frame is not self._entries["main"].scope.frame
         if beyond_frame:
             frame = entry.places[0].read()
@@ -218,7 +258,7 @@ class Capturer:
     def difference(self, state: LoadedState, slot: str, ignored: frozenset[str]) -> StateDifference | None:
         """Where what is there now differs first from a state that was kept at this place. `ignored` are variables."""
         entry, objects = self._entries[slot], self._objects(slot)
-        body = state.body(resolver(objects, self._code(slot)))
+        body = state.body(self._resolver(slot))
         for name, saved in body["rng"].items():
             now = random_states.global_state().get(name)
             if now is not None and pickle.dumps(pickle.loads(saved)) != pickle.dumps(now):
@@ -250,7 +290,10 @@ class Capturer:
         """Put a state back into the living objects, places and random generators."""
         entry = self._entries[slot]
         objects = self._objects(slot)
-        resolve = resolver(objects, self._code(slot))
+        structures = self._structures[slot]
+        for structure in structures.values():
+            structure.put_back()
+        resolve = self._resolver(slot)
         arrays = state.arrays(lambda key: _known_here(key, resolve, entry.identities))
         body = state.body(resolve, arrays)
         arrays.move_known()
@@ -260,7 +303,8 @@ class Capturer:
                     f"The checkpoint holds {path.rpartition(':')[2]!r}, which this version does not have, or does not "
                     "list in checkpointing(...), when its main loop begins."
                 )
-            stateful.put_state(path, objects[path], saved)
+            if not _is_whole(saved):
+                stateful.put_state(path, objects[path], saved)
         self._refuse_what_changed(entry, body["places"])
         places = {place.key: place for place in entry.places}
         for key, values in body["places"].items():
@@ -282,6 +326,10 @@ class Capturer:
                     if in_place is not again:
                         living = entry.values[key, name].get() if in_place and (key, name) in entry.values else None
                         new[key][name] = merger.merge(living, value)
+        for path, saved in body["objects"].items():
+            if _is_whole(saved):
+                structures[path].put_whole(merger.merge(None, saved["whole"]))
+                stateful.put_training(objects[path], saved)
         for key, place in places.items():
             if key in body["places"]:
                 self._put(entry, place, new[key])
@@ -326,6 +374,10 @@ class Capturer:
                 raise _refusal(f"{type(holder).__qualname__}.{name}")
 
 
+def _is_whole(saved: Any) -> bool:
+    return isinstance(saved, dict) and "whole" in saved
+
+
 def _refuse_views_in_lists(entered: Mapping[Known, Callable[[], Any]]) -> None:
     """Older releases did not keep which memory the views in a list are of."""
     arrays = [(key, getter()) for key, getter in entered.items()]
@@ -359,8 +411,8 @@ def _as_buffer(value: Any) -> Any:
     return np.frombuffer(pickle.dumps(value, protocol=5), np.uint8)
 
 
-def _refusal(name: str) -> ReplayError:
-    return ReplayError(
-        f"{name!r} has been changed by epochs that this process has replayed, and is too large to be put back. Replay "
-        "these epochs on their own."
+def _refusal(name: str) -> StoreError:
+    return StoreError(
+        f"{name!r} has been changed by epochs that this process has replayed, and had not been changed when the "
+        "checkpoint was taken: it is not in it."
     )

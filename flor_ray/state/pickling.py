@@ -1,7 +1,7 @@
 """The pickle in a checkpoint: tensors go aside, and what the script creates anew when it runs again is referred to.
 
 ("object", path)          an object that has its own entry in the checkpoint
-("part", path, kind, i)   a parameter, buffer or submodule of such an object
+("part", path, kind, i)   a part that such an object had when the loop began (flor_ray.state.structure)
 ("code", key)             a function or class that has no importable name
 ("array", index)          a tensor or array (flor_ray.state.memory)
 ("tensor", ...)           the bytes of a tensor, in checkpoints of older releases
@@ -241,23 +241,28 @@ class LoadedState:
         return tensor
 
 
-def references_to(objects: Mapping[str, Any], code: Mapping[str, Any]) -> dict[int, Reference]:
-    """References by id, for everything that a replay will find in its own process."""
+def references_to(
+    objects: Mapping[str, Any], code: Mapping[str, Any], parts: Mapping[str, Mapping[str, Sequence[Any]]]
+) -> dict[int, Reference]:
+    """References by id, for everything that a replay will find in its own process. `parts` are those of `objects`, by
+    kind; None stands for one that is gone."""
     found: dict[int, Reference] = {}
     for key, value in code.items():
         if _is_nameless(value):
             found[id(value)] = ("code", key)
-    for path, value in objects.items():
-        for kind, parts in parts_of(value).items():
-            for index, part in enumerate(parts):
-                found.setdefault(id(part), ("part", path, kind, index))
+    for path in objects:
+        for kind, items in parts[path].items():
+            for index, part in enumerate(items):
+                if part is not None:
+                    found.setdefault(id(part), ("part", path, kind, index))
     found |= {id(value): ("object", path) for path, value in objects.items()}
     return found
 
 
-def resolver(objects: Mapping[str, Any], code: Mapping[str, Any]) -> Callable[[Reference], Any]:
+def resolver(
+    objects: Mapping[str, Any], code: Mapping[str, Any], parts: Mapping[str, Mapping[str, Sequence[Any]]]
+) -> Callable[[Reference], Any]:
     """The other way round."""
-    parts: dict[str, dict[str, list[Any]]] = {}
 
     def resolve(reference: Reference) -> Any:
         kind, key = reference[:2]
@@ -266,8 +271,6 @@ def resolver(objects: Mapping[str, Any], code: Mapping[str, Any]) -> Callable[[R
                 return code[key]
             if kind == "object":
                 return objects[key]
-            if key not in parts:
-                parts[key] = parts_of(objects[key])
             return parts[key][reference[2]][reference[3]]
         except (KeyError, IndexError):
             raise StoreError(
@@ -276,23 +279,6 @@ def resolver(objects: Mapping[str, Any], code: Mapping[str, Any]) -> Callable[[R
             ) from None
 
     return resolve
-
-
-def parts_of(value: Any) -> dict[str, list[Any]]:
-    """Parameters, lasting buffers and submodules of a module; nothing for anything else."""
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(value, torch.nn.Module):
-        return {}
-    lasting = {
-        f"{path}.{name}".lstrip(".")
-        for path, module in value.named_modules()
-        for name in module._buffers.keys() - module._non_persistent_buffers_set
-    }
-    return {
-        "parameters": list(value.parameters()),
-        "buffers": [buffer for name, buffer in value.named_buffers() if name in lasting],  # others are not in its state
-        "modules": list(value.modules())[1:],
-    }
 
 
 def _is_nameless(code: Any) -> bool:

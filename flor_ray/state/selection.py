@@ -303,6 +303,10 @@ class Chooser:
             return False
         return pickles(value, references, {}, _STATE_BYTES).startswith("it cannot")
 
+    def can_keep(self, value: Any, references: Mapping[int, Reference]) -> bool:
+        """Whether what surely is state can be pickled, and is not too large."""
+        return not pickles(value, references, self.names_left_out(), _STATE_BYTES)
+
     def leads_beyond(self, value: Any) -> bool:
         """Whether the user's code behind a variable may read what is not in the frame."""
         if isinstance(value, types.FunctionType | type | types.ModuleType):

@@ -6,6 +6,7 @@ torch is looked up in `sys.modules`: a script that does not use it never pays fo
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import types
 from collections.abc import Iterable, Mapping
@@ -112,17 +113,18 @@ def attribute_place(path: str, value: Any, is_users: bool) -> ReachedPlace | Non
 
 
 def _module_place(path: str, root: Any) -> ReachedPlace:
-    """Attributes of all submodules, and buffers that are not in the state_dict, as `submodule.attribute`."""
-    modules = dict(root.named_modules())
+    """Attributes of all submodules, and buffers that are not in the state_dict, as `submodule.attribute`. Those of a
+    library's are its numbers and tensors, and what has become another object since."""
+    modules, hooks = dict(root.named_modules()), hook_registries()
+    began = {name: _library_attributes(module) for name, module in modules.items()}
 
     def read() -> dict[str, Any]:
         found = {}
         for name, module in modules.items():
-            library = type(module).__module__.partition(".")[0] == "torch"
             for attribute, item in vars(module).items():
-                if attribute in _INTERNAL or attribute.endswith("_hooks") or "_hooks_" in attribute:
+                if attribute in _INTERNAL or attribute in hooks:
                     continue
-                if not library or isinstance(item, _ATOMS):
+                if isinstance(item, _ATOMS) or began[name].get(attribute, began) is not item:
                     found[f"{name}.{attribute}"] = item
             for attribute in module._non_persistent_buffers_set:
                 if module._buffers.get(attribute) is not None:
@@ -140,6 +142,24 @@ def _module_place(path: str, root: Any) -> ReachedPlace:
             modules[name].__dict__.pop(attribute, None)
 
     return ReachedPlace(f"{path}.<attributes>", read, write, binds_all=True)
+
+
+def _library_attributes(module: Any) -> dict[str, Any]:
+    """What a module of the library holds besides its parts, numbers and tensors: it is not looked at unless it becomes
+    another object."""
+    if type(module).__module__.partition(".")[0] != "torch":
+        return {}
+    return {
+        name: item
+        for name, item in vars(module).items()
+        if name not in _INTERNAL and not isinstance(item, _ATOMS) and not is_tensor(item)
+    }
+
+
+@functools.cache
+def hook_registries() -> tuple[str, ...]:
+    """Attributes of every module that its hooks are in. Some say of each hook how it is called."""
+    return tuple(name for name in vars(sys.modules["torch"].nn.Module()) if "_hooks" in name)
 
 
 def state_of(value: Any, with_gradients: bool, owned: frozenset[int]) -> Any:
@@ -170,8 +190,7 @@ def put_state(name: str, value: Any, saved: Any) -> None:
     value.load_state_dict(saved["state_dict"])
     if is_module(value):
         try:
-            for module, training in zip(value.modules(), saved["training"], strict=True):
-                module.training = training
+            put_training(value, saved)
             for parameter, requires, gradient in zip(
                 value.parameters(), saved["requires_grad"], saved["gradients"], strict=True
             ):
@@ -179,6 +198,13 @@ def put_state(name: str, value: Any, saved: Any) -> None:
                 parameter.grad = None if gradient is None else gradient.to(parameter.device)
         except ValueError:
             raise StoreError(f"{name} has other submodules or parameters than when it was recorded.") from None
+
+
+def put_training(value: Any, saved: Mapping[str, Any]) -> None:
+    """Which submodules train. Raises ValueError if it has others than when that was kept."""
+    if is_module(value):
+        for module, training in zip(value.modules(), saved["training"], strict=True):
+            module.training = training
 
 
 def _put_optimizer(optimizer: Any, saved: Mapping[str, Any]) -> None:

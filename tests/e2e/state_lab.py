@@ -25,7 +25,7 @@ from flor_ray.analysis.epoch_ends import Marking
 from flor_ray.analysis.marks import inserted_lines, marks_of, own_names
 from flor_ray.analysis.source import calls_checkpointing, read
 from flor_ray.environment.surroundings import RunSurroundings
-from flor_ray.errors import FlorWarning
+from flor_ray.errors import FlorWarning, RestoreFailed
 from flor_ray.patching import patching
 from flor_ray.planning.segmenting import plan
 from flor_ray.recording import script, session
@@ -138,6 +138,9 @@ class _Channel:
 
     def done(self, result: SegmentResult) -> None:
         self.results.append(result)
+
+    def failed(self, error: RestoreFailed) -> None:
+        """It is raised, too."""
 
 
 class StateLab:

@@ -15,9 +15,6 @@ CASES = Path(__file__).parents[1] / "cases" / "trust"
 NAMES = sorted(path.stem for path in CASES.iterdir() if path.is_dir() or path.suffix == ".py")
 # Values that cannot be had yet, or are wrong with a warning, though a replay from further back would give them.
 NOT_YET = {
-    "add_group": "structure that changes while training",
-    "late_buffer": "structure that changes while training",
-    "pruning": "structure that changes while training",
     "closure_in_loop": "a function that is defined in the loop",
     "vector_env": "objects that no checkpoint can hold",
     "vector_env2": "objects that no checkpoint can hold",
