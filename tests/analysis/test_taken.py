@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from flor_ray.analysis.taking.taken import Taken, taken_from
+from flor_ray.analysis.taking.taken import Takings, taken_from
 from flor_ray.records import Region
 
 HEAD, INNER, TAIL, SUFFIX = Region.HEAD, Region.INNER, Region.TAIL, Region.SUFFIX
@@ -20,7 +20,7 @@ def taken(
     after: str = "",
     name: str = "x",
     files: Mapping[str, str] | None = None,
-) -> Taken:
+) -> Takings:
     """What is taken from `x` in a script with these statements before, in and after its loops."""
     lines = [
         "import flor_ray as flor",
@@ -180,13 +180,30 @@ def test_what_is_not_known_to_leave_the_rest_as_it_is_is_taken(use: str) -> None
         ("f = x.get", "n = f()"),
         ("f = lib.partial(x.get, 1)", "n = f()"),
         ("import functools\nf = functools.partial(lib.act, x)", "n = f()"),
-        ("class A:\n    def __init__(self, y): self.y = y\n    def act(self): return self.y.get()\na = A(x)", "n = a.act()"),
+        (
+            "class A:\n    def __init__(self, y): self.y = y\n    def act(self): return self.y.get()\na = A(x)",
+            "n = a.act()",
+        ),
         ("class A:\n    def __init__(self, y): self.y = y\na = A(x)", "n = a.y.get()"),
         ("class A:\n    def act(self, y): return y.get()\na = A()", "n = a.act(x)"),
         ("class A:\n    y: object\n    def act(self): return self.y.get()\na = A(x)", "n = a.act()"),
         ("class A:\n    y = x\n    def act(self): return self.y.get()\na = A()", "n = a.act()"),
-        ("class A:\n    def __init__(self, y): self._y = y\n    @property\n    def y(self): return self._y\na = A(x)", "n = a.y.get()"),
-        ("class B:\n    def __init__(self, y): self.y = y\nclass A(B):\n    def act(self): return self.y.get()\na = A(x)", "n = a.act()"),
+        (
+            "class A:\n"
+            "    def __init__(self, y): self._y = y\n"
+            "    @property\n"
+            "    def y(self): return self._y\n"
+            "a = A(x)",
+            "n = a.y.get()",
+        ),
+        (
+            "class B:\n"
+            "    def __init__(self, y): self.y = y\n"
+            "class A(B):\n"
+            "    def act(self): return self.y.get()\n"
+            "a = A(x)",
+            "n = a.act()",
+        ),
         ("class A(lib.Wrapper):\n    pass\na = A(x)", "n = a.step()"),
         ("class A(lib.Wrapper):\n    def __init__(self, y): super().__init__(y)\na = A(x)", "n = a.step()"),
         ("def deco(f):\n    def g(*a): return f(*a)\n    return g\n@deco\ndef f(y): y.write('')", "f(x)"),
@@ -199,10 +216,16 @@ def test_what_is_not_known_to_leave_the_rest_as_it_is_is_taken(use: str) -> None
         ("a = []\na.append(x)", "for b in a: n += b.get()"),
         ("a = {}\na['k'] = x", "n = a['k'].get()"),
         ("a = dict(k=x)", "n = a['k'].get()"),
-        ("import threading\ndef work(y):\n    while True: d['n'] = y.get()\nthreading.Thread(target=work, args=(x,)).start()", "n = d['n']"),
+        (
+            "import threading\n"
+            "def work(y):\n"
+            "    while True: d['n'] = y.get()\n"
+            "threading.Thread(target=work, args=(x,)).start()",
+            "n = d['n']",
+        ),
         ("obs = x.reset()", "n = net(obs)"),
     ],
-)  # fmt: skip
+)
 def test_it_is_followed_to_where_it_is_used(before: str, use: str) -> None:
     assert taken(before, inner=use).regions
 
@@ -213,9 +236,31 @@ def test_it_is_followed_to_where_it_is_used(before: str, use: str) -> None:
         ("def f(y, text): y.write(text)", "f(x, text)"),
         ("def f(y): return 3", "n = f(x)"),
         ("def f(text): print(text, file=x)", "f(text)"),
-        ("class A:\n    def __init__(self, y): self.y, self.n = y, 0\n    def act(self, v):\n        self.n += 1\n        self.y.write(v)\na = A(x)", "a.act(loss); n = a.n"),
-        ("class A:\n    def __init__(self, y=None): self.y = y\n    def act(self, v):\n        if self.y is not None: self.y.add_scalar('a', v)\na = A(x)", "a.act(loss)"),
-        ("class A:\n    def __init__(self, y): self.lock = y\n    def act(self):\n        with self.lock: self.n += 1\na = A(x)", "a.act()"),
+        (
+            "class A:\n"
+            "    def __init__(self, y): self.y, self.n = y, 0\n"
+            "    def act(self, v):\n"
+            "        self.n += 1\n"
+            "        self.y.write(v)\n"
+            "a = A(x)",
+            "a.act(loss); n = a.n",
+        ),
+        (
+            "class A:\n"
+            "    def __init__(self, y=None): self.y = y\n"
+            "    def act(self, v):\n"
+            "        if self.y is not None: self.y.add_scalar('a', v)\n"
+            "a = A(x)",
+            "a.act(loss)",
+        ),
+        (
+            "class A:\n"
+            "    def __init__(self, y): self.lock = y\n"
+            "    def act(self):\n"
+            "        with self.lock: self.n += 1\n"
+            "a = A(x)",
+            "a.act()",
+        ),
         ("import csv\na = csv.writer(x)\na.writerow(['epoch'])", "a.writerow([loss])"),
         ("import logging\nlogging.getLogger('a').addHandler(logging.StreamHandler(x))", "n += 1"),
         ("x.write('head')\nm = x.tell()", "x.write(text)"),
@@ -224,7 +269,7 @@ def test_it_is_followed_to_where_it_is_used(before: str, use: str) -> None:
         ("task = x.add_task('train')", "x.update(task, advance=1)"),
         ("def unused(): return x.get()", "x.write(text)"),
     ],
-)  # fmt: skip
+)
 def test_what_is_only_handed_around_is_not_taken_from(before: str, use: str) -> None:
     assert taken(before, inner=use).regions == frozenset()
 

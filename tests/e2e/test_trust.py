@@ -20,9 +20,6 @@ NOT_YET = {
     "pruning": "structure that changes while training",
     "closure_in_loop": "a function that is defined in the loop",
     "clip_norm_named": "a call whose result only the newer version names",
-    "vector_env": "objects that no checkpoint can hold",
-    "vector_env2": "objects that no checkpoint can hold",
-    "vector_env3": "objects that no checkpoint can hold",
 }
 
 

@@ -262,6 +262,7 @@ def root_of(node: ast.expr) -> ast.expr:
 
 
 def is_property(function: ast.AST) -> bool:
+    """Whether it runs where an attribute is read."""
     decorators = getattr(function, "decorator_list", [])
     return any(label_of(each) in ("property", "cached_property") for each in decorators)
 

@@ -42,21 +42,21 @@ _ALL_ATTRIBUTES = frozenset({"vars", "asdict", "astuple"})
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Takings:
     """Of one object: when something is taken from it, and by which names code may come to it."""
 
     regions: frozenset[Region]  # none: nothing is, unless before the main loop
     names: frozenset[str]
 
 
-class _Kind(IntEnum):
+class _StandsFor(IntEnum):
     """What an expression stands for."""
 
     HOLDER = 1  # a container or an object of the project's that holds it
     OBJECT = 2  # the object itself, or what was got from it
 
 
-def taken_from(opaque: Iterable[str], script: str, files: Texts) -> Mapping[str, Taken]:
+def taken_from(opaque: Iterable[str], script: str, files: Texts) -> Mapping[str, Takings]:
     """What is taken from each of these objects, which are named as a checkpoint names them. `files` are all files of
     the version by path, with the statements that are to run."""
     names = sorted(opaque)
@@ -70,17 +70,17 @@ class _Following:
     def __init__(self, code: Code, name: str) -> None:
         self._code = code
         self._regions: set[Region] = set()
-        self._kinds: dict[Place, _Kind] = {}
+        self._kinds: dict[Place, _StandsFor] = {}
         self._pending: list[Place] = []
-        self._seen: set[tuple[ast.AST, _Kind]] = set()
+        self._seen: set[tuple[ast.AST, _StandsFor]] = set()
         self._asked: set[Place] = set()  # variables that are being looked at
         for place in _places_of(code, name):
-            self._reach(place, _Kind.OBJECT)
+            self._reach(place, _StandsFor.OBJECT)
 
-    def taken(self) -> Taken:
+    def taken(self) -> Takings:
         """Follow it to the end."""
         if not any(True for place in self._kinds for _ in self._code.reads(place)):
-            return Taken(_UNKNOWN, frozenset())  # nobody knows what it is called here
+            return Takings(_UNKNOWN, frozenset())  # nobody knows what it is called here
         for label in _EVERYTHING:
             for call in self._code.calls.get(label, ()):
                 if not self._code.meant_by(call.func):
@@ -91,16 +91,16 @@ class _Following:
                 self._follow(node, self._kinds[place])
             if isinstance(place, Attribute):
                 self._read_all_attributes()
-        return Taken(frozenset(self._regions - {Region.PREFIX}), frozenset(place.name for place in self._kinds))
+        return Takings(frozenset(self._regions - {Region.PREFIX}), frozenset(place.name for place in self._kinds))
 
     def _read_all_attributes(self) -> None:
         for label in _ALL_ATTRIBUTES:
             for call in self._code.calls.get(label, ()):
-                self._follow(call, _Kind.HOLDER)
+                self._follow(call, _StandsFor.HOLDER)
         for node in self._code.attributes.get("__dict__", ()):
-            self._follow(node, _Kind.HOLDER)
+            self._follow(node, _StandsFor.HOLDER)
 
-    def _reach(self, place: Place, kind: _Kind) -> None:
+    def _reach(self, place: Place, kind: _StandsFor) -> None:
         if self._kinds.get(place, 0) >= kind:
             return
         self._kinds[place] = kind
@@ -116,11 +116,11 @@ class _Following:
         regions = self._code.regions(node)
         self._regions |= regions
         if regions & _BEFORE and not (isinstance(node, ast.Call) and label_of(node.func) in words.ATOMS):
-            self._follow(node, _Kind.OBJECT)
+            self._follow(node, _StandsFor.OBJECT)
 
     # --- an expression, and what stands around it -----------------------------------------------------------------
 
-    def _follow(self, node: ast.AST, kind: _Kind) -> None:
+    def _follow(self, node: ast.AST, kind: _StandsFor) -> None:
         """An expression has the object as its value, or holds it: where does that go?"""
         if (node, kind) in self._seen:
             return
@@ -137,18 +137,18 @@ class _Following:
     def _take_around(self, node: ast.AST, around: ast.AST) -> None:
         self._take(around if isinstance(around, ast.expr) else _expression(node))
 
-    def _in_Expr(self, node: ast.AST, around: ast.Expr, kind: _Kind) -> None:
+    def _in_Expr(self, node: ast.AST, around: ast.Expr, kind: _StandsFor) -> None:
         """It is looked at, and left alone."""
 
-    def _in_Attribute(self, node: ast.AST, around: ast.Attribute, kind: _Kind) -> None:
+    def _in_Attribute(self, node: ast.AST, around: ast.Attribute, kind: _StandsFor) -> None:
         if not isinstance(around.ctx, ast.Load) or around.attr in words.SETTLED:
             return
         call = self._code.parents[around]
         is_called = isinstance(call, ast.Call) and call.func is around
-        if kind is _Kind.HOLDER:
+        if kind is _StandsFor.HOLDER:
             if isinstance(call, ast.Call) and is_called and around.attr in words.HANDS_OUT:
                 is_one = around.attr in ("get", "pop", "popleft", "setdefault")
-                self._follow(call, _Kind.OBJECT if is_one else _Kind.HOLDER)
+                self._follow(call, _StandsFor.OBJECT if is_one else _StandsFor.HOLDER)
             return  # its attributes are places of their own
         if isinstance(call, ast.Call) and is_called:
             self._method(around, call)
@@ -237,19 +237,19 @@ class _Following:
             return not any(True for place in places if place is not None for _ in self._code.reads(place))
         return isinstance(around, ast.Expr)
 
-    def _in_Subscript(self, node: ast.AST, around: ast.Subscript, kind: _Kind) -> None:
+    def _in_Subscript(self, node: ast.AST, around: ast.Subscript, kind: _StandsFor) -> None:
         if around.value is not node:
             self._take(around)  # the key of something else
         elif not isinstance(around.ctx, ast.Load):
             return
-        elif kind is _Kind.HOLDER:
-            self._follow(around, _Kind.OBJECT)
+        elif kind is _StandsFor.HOLDER:
+            self._follow(around, _StandsFor.OBJECT)
         else:
             self._deeper(around)
 
     # bound to something
 
-    def _bind(self, target: ast.AST, kind: _Kind) -> None:
+    def _bind(self, target: ast.AST, kind: _StandsFor) -> None:
         if isinstance(target, ast.Starred):
             target = target.value
         if isinstance(target, ast.Tuple | ast.List):
@@ -259,11 +259,11 @@ class _Following:
             root = target.value
             while isinstance(root, ast.Subscript):
                 root = root.value
-            self._keep(root, _Kind.HOLDER)
+            self._keep(root, _StandsFor.HOLDER)
         elif isinstance(target, ast.expr):
             self._keep(target, kind)
 
-    def _keep(self, target: ast.expr, kind: _Kind) -> None:
+    def _keep(self, target: ast.expr, kind: _StandsFor) -> None:
         """What an expression stands for gets it."""
         place = self._code.place_of(target)
         if place is None:  # who knows where that is read
@@ -271,42 +271,42 @@ class _Following:
         else:
             self._reach(place, kind)
 
-    def _in_Assign(self, node: ast.AST, around: ast.Assign, kind: _Kind) -> None:
+    def _in_Assign(self, node: ast.AST, around: ast.Assign, kind: _StandsFor) -> None:
         for target in around.targets:
-            if isinstance(target, ast.Tuple | ast.List) and kind is _Kind.OBJECT:
+            if isinstance(target, ast.Tuple | ast.List) and kind is _StandsFor.OBJECT:
                 self._take_around(node, around)
-            if isinstance(target, ast.Tuple | ast.List) and kind is _Kind.HOLDER:
-                self._bind(target, _Kind.OBJECT)
+            if isinstance(target, ast.Tuple | ast.List) and kind is _StandsFor.HOLDER:
+                self._bind(target, _StandsFor.OBJECT)
             else:
                 self._bind(target, kind)
 
-    def _in_AnnAssign(self, node: ast.AST, around: ast.AnnAssign, kind: _Kind) -> None:
+    def _in_AnnAssign(self, node: ast.AST, around: ast.AnnAssign, kind: _StandsFor) -> None:
         self._bind(around.target, kind)
 
-    def _in_AugAssign(self, node: ast.AST, around: ast.AugAssign, kind: _Kind) -> None:
-        if around.value is node and kind is _Kind.OBJECT:
+    def _in_AugAssign(self, node: ast.AST, around: ast.AugAssign, kind: _StandsFor) -> None:
+        if around.value is node and kind is _StandsFor.OBJECT:
             self._take_around(node, around)
         self._bind(around.target, kind)
 
-    def _in_NamedExpr(self, node: ast.AST, around: ast.NamedExpr, kind: _Kind) -> None:
+    def _in_NamedExpr(self, node: ast.AST, around: ast.NamedExpr, kind: _StandsFor) -> None:
         self._bind(around.target, kind)
         self._follow(around, kind)
 
-    def _in_For(self, node: ast.AST, around: ast.For | ast.comprehension, kind: _Kind) -> None:
-        if kind is _Kind.OBJECT:
+    def _in_For(self, node: ast.AST, around: ast.For | ast.comprehension, kind: _StandsFor) -> None:
+        if kind is _StandsFor.OBJECT:
             self._take_around(node, around)
-        if kind is _Kind.HOLDER or self._code.regions(_expression(node)) & _BEFORE:
-            self._bind(around.target, _Kind.OBJECT)
+        if kind is _StandsFor.HOLDER or self._code.regions(_expression(node)) & _BEFORE:
+            self._bind(around.target, _StandsFor.OBJECT)
 
-    def _in_comprehension(self, node: ast.AST, around: ast.comprehension, kind: _Kind) -> None:
+    def _in_comprehension(self, node: ast.AST, around: ast.comprehension, kind: _StandsFor) -> None:
         if around.iter is node:
             self._in_For(node, around, kind)
 
-    def _in_withitem(self, node: ast.AST, around: ast.withitem, kind: _Kind) -> None:
+    def _in_withitem(self, node: ast.AST, around: ast.withitem, kind: _StandsFor) -> None:
         if around.optional_vars is not None:
             self._bind(around.optional_vars, kind)
 
-    def _in_arguments(self, node: ast.AST, around: ast.arguments, kind: _Kind) -> None:
+    def _in_arguments(self, node: ast.AST, around: ast.arguments, kind: _StandsFor) -> None:
         """The default of a parameter."""
         function = self._code.parents[around]
         positional = [*around.posonlyargs, *around.args]
@@ -317,48 +317,48 @@ class _Following:
 
     # asked about
 
-    def _in_If(self, node: ast.AST, around: ast.AST, kind: _Kind) -> None:
+    def _in_If(self, node: ast.AST, around: ast.AST, kind: _StandsFor) -> None:
         """Whether it is there."""
 
     _in_While = _in_Assert = _in_If
 
-    def _in_UnaryOp(self, node: ast.AST, around: ast.UnaryOp, kind: _Kind) -> None:
+    def _in_UnaryOp(self, node: ast.AST, around: ast.UnaryOp, kind: _StandsFor) -> None:
         if not isinstance(around.op, ast.Not):
             self._take(around)
 
-    def _in_Compare(self, node: ast.AST, around: ast.Compare, kind: _Kind) -> None:
+    def _in_Compare(self, node: ast.AST, around: ast.Compare, kind: _StandsFor) -> None:
         if not all(isinstance(each, ast.Is | ast.IsNot) for each in around.ops):
             self._take(around)
 
-    def _in_IfExp(self, node: ast.AST, around: ast.IfExp, kind: _Kind) -> None:
+    def _in_IfExp(self, node: ast.AST, around: ast.IfExp, kind: _StandsFor) -> None:
         if around.test is not node:
             self._follow(around, kind)
 
-    def _in_BoolOp(self, node: ast.AST, around: ast.BoolOp, kind: _Kind) -> None:
+    def _in_BoolOp(self, node: ast.AST, around: ast.BoolOp, kind: _StandsFor) -> None:
         self._follow(around, kind)
 
     # handed on
 
-    def _in_List(self, node: ast.AST, around: ast.expr, kind: _Kind) -> None:
+    def _in_List(self, node: ast.AST, around: ast.expr, kind: _StandsFor) -> None:
         outer = self._code.parents[around]
         if isinstance(around, ast.Tuple | ast.List) and isinstance(outer, ast.Assign) and outer.value is around:
             for target in outer.targets:
                 if isinstance(target, ast.Tuple | ast.List) and len(target.elts) == len(around.elts):
                     self._bind(target.elts[around.elts.index(_expression(node))], kind)
                     return
-        self._follow(around, _Kind.HOLDER)
+        self._follow(around, _StandsFor.HOLDER)
 
     _in_Tuple = _in_Set = _in_Dict = _in_ListComp = _in_SetComp = _in_DictComp = _in_GeneratorExp = _in_List
 
-    def _in_Starred(self, node: ast.AST, around: ast.Starred, kind: _Kind) -> None:
-        if kind is _Kind.OBJECT:
+    def _in_Starred(self, node: ast.AST, around: ast.Starred, kind: _StandsFor) -> None:
+        if kind is _StandsFor.OBJECT:
             self._take_around(node, around)
         self._follow(around, kind)
 
-    def _in_Lambda(self, node: ast.AST, around: ast.Lambda, kind: _Kind) -> None:
-        self._follow(around, _Kind.OBJECT)
+    def _in_Lambda(self, node: ast.AST, around: ast.Lambda, kind: _StandsFor) -> None:
+        self._follow(around, _StandsFor.OBJECT)
 
-    def _in_Return(self, node: ast.AST, around: ast.Return, kind: _Kind) -> None:
+    def _in_Return(self, node: ast.AST, around: ast.Return, kind: _StandsFor) -> None:
         function = call_function(self._code, around)
         name = getattr(function, "name", "")
         if not isinstance(function, Function) or (name.startswith("__") and name.endswith("__")):
@@ -368,10 +368,10 @@ class _Following:
 
     # --- calls ----------------------------------------------------------------------------------------------------
 
-    def _in_Call(self, node: ast.AST, around: ast.Call, kind: _Kind) -> None:
+    def _in_Call(self, node: ast.AST, around: ast.Call, kind: _StandsFor) -> None:
         if around.func is node:
             gives = label_of(around.func) in words.GIVES and self._is_bare(around)
-            if kind is _Kind.OBJECT and not gives:
+            if kind is _StandsFor.OBJECT and not gives:
                 self._take(around)
             return
         ours = self._code.source_of(around).function_of(around)
@@ -381,20 +381,20 @@ class _Following:
         elif not self._builtin(node, around, label, kind) and not self._given_to_projects(node, around, kind):
             self._given_to_others(node, around, label, kind)
 
-    def _given_to_us(self, call: ast.Call, function: str, kind: _Kind) -> None:
+    def _given_to_us(self, call: ast.Call, function: str, kind: _StandsFor) -> None:
         if function == "loop":
             self._follow(call, kind)
         elif function != "checkpointing":
             self._take(call)
 
-    def _builtin(self, node: ast.AST, call: ast.Call, label: str, kind: _Kind) -> bool:
+    def _builtin(self, node: ast.AST, call: ast.Call, label: str, kind: _StandsFor) -> bool:
         """Whether a builtin is called of which all is known."""
         if not isinstance(call.func, ast.Name) or not self._code.source_of(call).is_builtin(call.func):
             return False
         if label in words.LOOKS or (label == "print" and self._is_bare(call)):
             return True
-        if label in words.HANDS_ON and kind is _Kind.HOLDER:
-            self._follow(call, _Kind.OBJECT if label == "next" else kind)
+        if label in words.HANDS_ON and kind is _StandsFor.HOLDER:
+            self._follow(call, _StandsFor.OBJECT if label == "next" else kind)
             return True
         if label == "setattr" and len(call.args) == 3:
             said = call.args[1]
@@ -402,13 +402,13 @@ class _Following:
                 self._reach(Attribute(str(said.value)), kind)
             return isinstance(said, ast.Constant) and call.args[1] is not node
         if label == "getattr" and len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
-            return call.args[0] is node and (kind is _Kind.HOLDER or call.args[1].value in words.SETTLED)
+            return call.args[0] is node and (kind is _StandsFor.HOLDER or call.args[1].value in words.SETTLED)
         return False
 
-    def _given_to_projects(self, node: ast.AST, call: ast.Call, kind: _Kind) -> bool:
+    def _given_to_projects(self, node: ast.AST, call: ast.Call, kind: _StandsFor) -> bool:
         """Whether the project's own code gets it, and all that this does is seen."""
         if isinstance(node, ast.Starred) or any(each.value is node and each.arg is None for each in call.keywords):
-            kind = _Kind.OBJECT  # what it holds is handed over
+            kind = _StandsFor.OBJECT  # what it holds is handed over
         found = [*self._code.run_by(call), *self._code.lambdas_of(call.func)]
         seen = bool(found)
         for one in found:
@@ -419,7 +419,7 @@ class _Following:
                 seen = seen and (isinstance(one, ast.Lambda) or hands_on_all(one))
         return seen
 
-    def _made(self, node: ast.AST, call: ast.Call, made: ast.ClassDef, kind: _Kind) -> bool:
+    def _made(self, node: ast.AST, call: ast.Call, made: ast.ClassDef, kind: _StandsFor) -> bool:
         """An object of a class of the project's is made with it."""
         for function in self._code.initialisers(made):
             self._hand_over(node, call, function, kind)
@@ -428,42 +428,44 @@ class _Following:
                 if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
                     self._reach(Attribute(field.target.id), kind)
         is_plain = self._code.is_plain(made)
-        self._follow(call, _Kind.HOLDER if is_plain else _Kind.OBJECT)
+        self._follow(call, _StandsFor.HOLDER if is_plain else _StandsFor.OBJECT)
         return is_plain
 
-    def _hand_over(self, node: ast.AST, call: ast.Call, function: Function | ast.Lambda, kind: _Kind) -> None:
+    def _hand_over(self, node: ast.AST, call: ast.Call, function: Function | ast.Lambda, kind: _StandsFor) -> None:
         """The parameters that get it."""
         for name, is_rest in _parameters(node, call, function.args):
-            self._reach(Variable(self._code.namespace(function), name), _Kind.HOLDER if is_rest else kind)
+            self._reach(Variable(self._code.namespace(function), name), _StandsFor.HOLDER if is_rest else kind)
 
-    def _given_to_others(self, node: ast.AST, call: ast.Call, label: str, kind: _Kind) -> None:
+    def _given_to_others(self, node: ast.AST, call: ast.Call, label: str, kind: _StandsFor) -> None:
         keyword = next((each.arg for each in call.keywords if each.value is node), None)
         is_bare = self._is_bare(call)
         if is_bare and (keyword in words.FILES or label in words.WRITERS):
             return
         if keyword in words.FILES or label in words.WRAPPERS:
-            self._follow(call, _Kind.OBJECT)
+            self._follow(call, _StandsFor.OBJECT)
             return
         is_method = isinstance(call.func, ast.Attribute) and not self._code.is_imported(call.func)
         receiver = call.func.value if is_method and isinstance(call.func, ast.Attribute) else None
         if receiver is not None and label in words.KEEPS:
-            self._keep(receiver, _Kind.HOLDER)
+            self._keep(receiver, _StandsFor.HOLDER)
             self._follow(call, kind)
             return
         if receiver is not None and is_bare and self._code.place_of(root_of(receiver)) in self._kinds:
             return  # it gets what is its own: its method is looked at by itself
         if label == "partial":
-            self._follow(call, _Kind.OBJECT)
+            self._follow(call, _StandsFor.OBJECT)
         else:
             self._take(call)
             if receiver is not None and self._code.regions(call) & _BEFORE:
-                self._keep(root_of(receiver), _Kind.OBJECT)
+                self._keep(root_of(receiver), _StandsFor.OBJECT)
         for argument in (*call.args, *(each.value for each in call.keywords)):  # it may be called with it
             for one in (*self._code.meant_by(argument), *self._code.lambdas_of(argument), *_lambdas(argument)):
                 if isinstance(one, ast.ClassDef):
                     continue
                 for name, is_rest in _all_parameters(one.args):
-                    self._reach(Variable(self._code.namespace(one), name), _Kind.HOLDER if is_rest else _Kind.OBJECT)
+                    self._reach(
+                        Variable(self._code.namespace(one), name), _StandsFor.HOLDER if is_rest else _StandsFor.OBJECT
+                    )
 
 
 def _parameters(node: ast.AST, call: ast.Call, parameters: ast.arguments) -> Iterator[tuple[str, bool]]:
