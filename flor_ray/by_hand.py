@@ -26,6 +26,7 @@ from flor_ray.analysis.source import calls_checkpointing
 from flor_ray.errors import NothingRecorded, RestoreFailed, UsageError
 from flor_ray.patching import donors, patching, statements
 from flor_ray.planning import segmenting
+from flor_ray.planning.completeness import completeness
 from flor_ray.recording import script as scripts
 from flor_ray.recording.flags import Flags
 from flor_ray.records import Checkpoint, Experiment, Gap, Operator, Point, Region, Segment, Status
@@ -114,8 +115,9 @@ def start(given: Flags) -> Replayer:
     if not runs:
         raise NothingRecorded(project.name, store.url)
     experiment = runs[-1]
-    listed = store.checkpoints(project.name, experiment.version)
     texts = statements.working_texts(project)
+    recorded_checkpoints = store.checkpoints(project.name, experiment.version)
+    listed = completeness(recorded_checkpoints, name, texts, experiment.epochs).checkpoints
     segments = [_segment_by_hand(given, experiment, listed)]
     if segments[0].operator is Operator.DP_I:
         recorded = set(store.names(project.name, [experiment.version]))

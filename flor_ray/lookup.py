@@ -25,7 +25,7 @@ class LoggedValues:
 
     pivot: Pivot
     judgements: Mapping[str, Judgement]  # by version, of the replays that answered
-    doubtful: Mapping[str, Mapping[str, str]]  # by version: features, and the variables that no checkpoint could keep
+    doubtful: Mapping[str, Mapping[str, str]]  # by version: features, and the objects that no checkpoint could keep
 
     @property
     def sentences(self) -> list[str]:
@@ -35,10 +35,8 @@ class LoggedValues:
         from flor_ray.reports import replays as reports
 
         judged = [(v, s) for v, one in sorted(self.judgements.items()) for s in reports.describe_judgement(one)]
-        doubts = [
-            (v, reports.describe_doubt(*doubt)) for v, found in sorted(self.doubtful.items()) for doubt in found.items()
-        ]
-        return [f"version {version[:8]}: {sentence}" for version, sentence in judged + doubts]
+        said = [f"version {version[:8]}: {sentence}" for version, sentence in judged]
+        return said + reports.describe_doubts(sorted(self.doubtful.items()))
 
 
 def answer(
@@ -72,7 +70,8 @@ def dataframe(*names: str, path: str = ".", store_url: str | None = None, level:
     the others. `level="d"`, "o" or "i" gives the rows and the values of that level; of names that were logged at
     coarser levels only, those, repeated as ever. Values that a replay could not confirm (it computed a
     recorded value differently) come with a FlorWarning, and their versions are in `df.attrs["diverged"]`. So do those
-    that depend on what no checkpoint could keep, such as a socket; `df.attrs["doubtful"]` has them by version.
+    that depend on what no checkpoint can hold, such as a socket, and that no recorded value confirms;
+    `df.attrs["doubtful"]` has them by version.
     `df.attrs["fidelity"]` says of each replayed version: verdict (exact, within tolerance, diverged or unverified),
     compared (recorded values and states that were computed again), and, if they differ, cause and the first mismatch.
 

@@ -99,7 +99,9 @@ def prepare_all(
     avoided = avoidance.avoid(project.store, missing.merged(chain(*lacking)), by_version, propagated.texts, patched)
     gaps = avoided.gaps
 
-    checkpoints, notes = catalogues.usable_checkpoints(project, {gap.version for gap in gaps})
+    usable, notes = catalogues.usable_checkpoints(project, {gap.version for gap in gaps})
+    complete, patched = catalogues.with_completeness(usable, patched, propagated.texts, by_version)
+    checkpoints = {version: found.checkpoints for version, found in complete.items()}
     changes = catalogues.input_notes(project, by_version, gaps)
     planned = segmenting.plan(gaps, by_version, checkpoints, patched)
     versions = dict.fromkeys(segment.version for segment in planned.segments)
@@ -127,7 +129,7 @@ def prepare_all(
         tuple(dict.fromkeys(one for request in requests for one in missing.skipped(request, catalogue))),
         terms,
         replace(scheduled, schedule=recorded_environments.grouped(scheduled.schedule, environments.packages)),
-        catalogues.doubtful(names, planned.segments, propagated.texts, patched, checkpoints),
+        catalogues.doubtful(names, planned.segments, propagated.texts, patched, complete),
         environments,
         avoided.known,
     )

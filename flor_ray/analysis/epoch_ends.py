@@ -77,6 +77,15 @@ def marking(script: str, texts: Texts, files: Texts, names: Sequence[str], ends:
     )
 
 
+def words_at_end(script: str, files: Texts, marked: Marking) -> frozenset[str]:
+    """Names and attributes in what runs where the end of an epoch answers, and in what that may come to."""
+    source, marks = read_all(files).get(script), marked.marks.get(script)
+    if source is None or marks is None:
+        return frozenset()
+    run = [node for node in source.nodes if isinstance(node, ast.stmt) and node.lineno in marks.at_end]
+    return _words(run, read_all(files))
+
+
 def clocked(text: str) -> frozenset[str]:
     """Variables of a script that depend on the time of day."""
     return frozenset(name for name in dependence.read_from_the_clock(text) if not name.startswith(">"))

@@ -192,6 +192,11 @@ class Source:
         found = {name: self._aliases.of_name(name, module) for name in sorted(names)}
         return {name: one.path for name, one in found.items() if one.is_sure and one.path is not None}
 
+    @property
+    def scopes(self) -> Sequence[Namespace]:
+        """All scopes, outer ones first."""
+        return self._scopes.scopes
+
     def namespace(self, node: ast.AST) -> Namespace:
         """What is bound in a function, class, lambda or comprehension, or in the module."""
         return self._namespaces[node]

@@ -14,6 +14,7 @@ from flor_ray.analysis.source import Texts
 from flor_ray.environment import file_states, inputs
 from flor_ray.errors import BadWhere
 from flor_ray.patching.patching import Patched, narrowed
+from flor_ray.planning.completeness import Completeness, completeness, marking_for
 from flor_ray.planning.missing import Request
 from flor_ray.planning.terms import Query
 from flor_ray.records import ENTRIES, Checkpoint, Experiment, Gap, Level, Operator, Region, Segment, WrittenFile
@@ -132,6 +133,23 @@ def _with_files(checkpoint: Checkpoint, files: Sequence[WrittenFile]) -> Checkpo
     return replace(checkpoint, uncaptured=checkpoint.uncaptured | {f"the file {path}" for path in lost})
 
 
+def with_completeness(
+    checkpoints: Mapping[str, Sequence[Checkpoint]],
+    patched: Mapping[str, Patched],
+    texts: Mapping[str, Texts],
+    experiments: Mapping[str, Experiment],
+) -> tuple[dict[str, Completeness], dict[str, Patched]]:
+    """What of their checkpoints the versions' code can start from, and what the end of an epoch answers then."""
+    found: dict[str, Completeness] = {}
+    changed = dict(patched)
+    for version, listed in checkpoints.items():
+        script, files = experiments[version].script, {**texts.get(version, {}), **patched[version].files}
+        one = found[version] = completeness(listed, script, files, experiments[version].epochs)
+        marking = marking_for(one, script, files, patched[version].marking)
+        changed[version] = replace(patched[version], marking=marking)
+    return found, changed
+
+
 def input_notes(project: Project, experiments: Mapping[str, Experiment], gaps: Sequence[Gap]) -> list[str]:
     """Input files that are not what they were when the versions were recorded that are to be replayed."""
     comparer = inputs.Comparer(project.repository.root)
@@ -144,17 +162,16 @@ def doubtful(
     segments: Sequence[Segment],
     texts: Mapping[str, Texts],
     patched: Mapping[str, Patched],
-    checkpoints: Mapping[str, Sequence[Checkpoint]],
+    found: Mapping[str, Completeness],
 ) -> dict[str, dict[str, str]]:
-    """Per version, the wanted features that depend on a variable which its checkpoints do not hold."""
-    found: dict[str, dict[str, str]] = {}
-    for version in sorted({s.version for s in segments if s.operator is not Operator.DP_STAR}):
-        opaque = frozenset().union(*(checkpoint.opaque for checkpoint in checkpoints[version]))
-        if opaque:
+    """Per version, the wanted features that depend on what no checkpoint holds, with its name."""
+    doubts: dict[str, dict[str, str]] = {}
+    for version in sorted({segment.version for segment in segments}):
+        if found[version].taken:
             files = {**texts.get(version, {}), **patched[version].files}
-            depending = dependence.features_that_depend(opaque, *files.values())
-            found[version] = {name: depending[name] for name in names if name in depending}
-    return {version: doubts for version, doubts in found.items() if doubts}
+            depending = dependence.features_that_depend(found[version].taken, *files.values())
+            doubts[version] = {name: depending[name] for name in names if name in depending}
+    return {version: each for version, each in doubts.items() if each}
 
 
 def describe_changes(changes: Mapping[str, Sequence[str]]) -> list[str]:

@@ -42,7 +42,7 @@ class Prepared:
     skipped: tuple[missing.Skipped, ...]
     terms: Terms
     scheduled: Scheduled
-    doubtful: Mapping[str, Mapping[str, str]]  # by version: features that depend on a variable no checkpoint could keep
+    doubtful: Mapping[str, Mapping[str, str]]  # by version: features that depend on what no checkpoint could keep
     environments: Environments = field(default_factory=Environments)
     known: tuple[Answer, ...] = ()  # values that need no run
 

@@ -214,16 +214,20 @@ class _RestorableStates:
     def end_answers(self, epoch: int, names: Iterable[str]) -> bool:
         """Whether the state at this epoch's end is all that these features need."""
         checkpoint = self.get(epoch, Point.EPOCH_END)
-        if checkpoint is None or checkpoint.uncaptured:
-            return False
+        if checkpoint is None or not checkpoint.uncaptured <= checkpoint.opaque:
+            return False  # (what runs there does not come to what is opaque)
         return all(name in self._from_end and self._from_end[name] <= checkpoint.captured for name in names)
 
     def missed_by_tail(self, epoch: int) -> frozenset[str] | None:
-        """Variables that the tail (may) read and that the nested loop's exit state lacks; None: no such state."""
+        """What the tail may read, and the nested loop's exit state lacks: variables that it reads, and all that is no
+        variable; None: no such state."""
         checkpoint = self.get(epoch, Point.NESTED_EXIT)
         if checkpoint is None:
             return None
-        return checkpoint.uncaptured if self._tail_reads is None else checkpoint.uncaptured & self._tail_reads
+        if self._tail_reads is None:
+            return checkpoint.uncaptured
+        others = {name for name in checkpoint.uncaptured if not name.isidentifier()} - {GRADIENTS}
+        return checkpoint.uncaptured & (self._tail_reads | others | checkpoint.opaque)
 
     def uncaptured_between(self, start: int, end: int) -> tuple[str, ...]:
         """Variables that keep the EPOCH_END checkpoints of epochs start..end from being complete, sorted."""

@@ -166,8 +166,9 @@ class Checkpointer:
                 )
         for name in sorted(snapshot.opaque):
             self._tell(
-                f"{name!r} is used in the main loop but cannot be kept in a checkpoint; values that depend on it may "
-                "differ."
+                f"{name!r} is used in the main loop and cannot be kept in a checkpoint: epochs that take something "
+                "from it are replayed from the start of the script. (One that is only written to, such as a log file, "
+                "costs nothing.)"
             )
         pending = PendingCheckpoint(snapshot, point, epoch, *self._place, times, self._decided[1].why)
         has_time = self._spacing.has_time_to_compress(snapshot.bytes, self._epoch_seconds)

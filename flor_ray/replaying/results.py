@@ -64,8 +64,8 @@ def write(
 ) -> SegmentReport:
     """Compare what was recorded, write what was not, and say how it went. Doing it twice has the effect of once.
 
-    `doubtful` are the features that depend on a variable which no checkpoint could keep, with that variable: where the
-    segment began at a checkpoint, its report marks them.
+    `doubtful` are the features that depend on an object which no checkpoint could keep, with that object: where the
+    segment ran from the script's beginning and nothing that it computed again confirms it, its report marks them.
     """
     started = time.perf_counter()
     segment = result.segment
@@ -75,11 +75,8 @@ def write(
     verdict = judge(comparison, result.states_compared, result.state_mismatch, elsewhere, inputs_changed=changed)
     mismatch, cause = _explained(comparison, result, evidence)
     rows = [record for record in result.records if _wanted(segment, record) and not recorded.has(record)]
-    lacking = sorted({row.name for row in rows} & doubtful.keys()) if segment.operator is not Operator.DP_STAR else []
-    if lacking and verdict is Fidelity.EXACT:
-        verdict = (
-            Fidelity.UNVERIFIED
-        )  # equal values elsewhere say nothing of what rests on a state that lacks something
+    in_doubt = _ran_from_the_start(segment) and verdict is Fidelity.UNVERIFIED
+    lacking = sorted({row.name for row in rows} & doubtful.keys()) if in_doubt else []
     report = SegmentReport(
         segment=segment,
         rows=len(rows),
@@ -128,12 +125,18 @@ def evidence(
     return Evidence(
         changes=tuple(str(change) for change in changes if change.surely),
         rewritten=(*inputs.rewritten(experiment.environment), *lost),
-        uncaptured=frozenset().union(*(c.opaque | c.uncaptured for c in checkpoints)),
+        uncaptured=frozenset().union(*(c.uncaptured for c in checkpoints)),
         clocked=frozenset().union(*map(clocks.features_that_measure, (script, *modules.values()))),
         environment=experiment.environment,
         script=script,
         modules=modules,
     )
+
+
+def _ran_from_the_start(segment: Segment) -> bool:
+    """Whether epochs ran without a checkpoint's state."""
+    from_start = segment.operator is Operator.DP_I and segment.restore is None and segment.variant is not Variant.END
+    return from_start or segment.operator is Operator.DP_STAR
 
 
 def _stem(path: str) -> str:

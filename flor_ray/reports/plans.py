@@ -168,8 +168,6 @@ def figures(totals: Totals, basis: Basis) -> list[str]:
 def remarks(prepared: Prepared) -> list[str]:
     """What is answered without running, what is in doubt, and what will not be answered."""
     lines = [f"Note: {note}" for note in [*_known(prepared), *prepared.notes]]
-    for version, doubts in prepared.doubtful.items():
-        lines += [f"Note: version {version[:8]}: {replays.describe_doubt(*doubt)}" for doubt in doubts.items()]
     lines += [f"Note: {sentence}" for sentence in replays.doubtful_places(prepared)]
     lines += [f"Not replayed: version {s.version[:8]}: {s.reason}" for s in prepared.skipped]
     lines += [f"Refused: {versions}, {name}: {reason}" for versions, name, reason in replays.refusals(prepared)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from flor_ray.records import Checkpoint, EpochTimes, Experiment, Fidelity, Mismatch, Outcome, Point, SegmentReport, Skip
@@ -118,7 +118,7 @@ def problems(prepared: Prepared, outcome: Outcome) -> list[str]:
     for report in outcome.reports:
         version = f"version {report.segment.version[:8]}: "
         found += [version + warning for warning in report.warnings]
-        found += [version + describe_doubt(feature, variable) for feature, variable in report.doubtful.items()]
+    found += describe_doubts((report.segment.version, report.doubtful) for report in outcome.reports)
     for judged_version, judgement in judged(outcome.reports).items():
         found += [f"version {judged_version[:8]}: {sentence}" for sentence in describe_judgement(judgement)]
     return list(dict.fromkeys(found))
@@ -150,12 +150,21 @@ def summary(prepared: Prepared, outcome: Outcome) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def describe_doubt(feature: str, variable: str) -> str:
-    """What the reader must know of a feature that depends on a variable which no checkpoint could keep."""
-    return (
-        f"{feature} depends on {variable!r}, which could not be kept in checkpoints: replayed values of this version "
-        "may not be those of the original run"
-    )
+def describe_doubts(doubtful: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
+    """What the reader must know of features that depend on what no checkpoint could keep: a sentence for each object of
+    which that is. Given are versions, with their features and these objects."""
+    features: dict[str, set[str]] = {}
+    versions: dict[str, dict[str, None]] = {}
+    for version, found in doubtful:
+        for feature, variable in found.items():
+            features.setdefault(variable, set()).add(feature)
+            versions.setdefault(variable, {})[version] = None
+    return [
+        f"{some_versions([*versions[variable]])}: {causes.some(sorted(names))} depend{'s' * (len(names) == 1)} on "
+        f"{variable!r}, which no checkpoint can hold, and nothing that was recorded confirms what the replay made of "
+        f"it: log a value that comes from {variable!r} in training, and replays are compared with that"
+        for variable, names in sorted(features.items())
+    ]
 
 
 _MAY_DIFFER = "replayed values of this version may not be those of the original run"

@@ -27,6 +27,7 @@ from flor_ray.analysis.source import calls_checkpointing, read
 from flor_ray.environment.surroundings import RunSurroundings
 from flor_ray.errors import FlorWarning, RestoreFailed
 from flor_ray.patching import patching
+from flor_ray.planning.completeness import completeness
 from flor_ray.planning.segmenting import plan
 from flor_ray.recording import script, session
 from flor_ray.recording.endings import ScriptEnding
@@ -90,7 +91,7 @@ class _Memory:
         self.checkpoints.append(
             Checkpoint(
                 VERSION, pending.filename, pending.line, pending.epoch, pending.point, key, size, 0.0, s.captured,
-                s.uncaptured,
+                s.uncaptured, s.opaque,
             )
         )  # fmt: skip
 
@@ -238,10 +239,11 @@ class StateLab:
         outside = tuple(n for n in names if n not in loop or patched.regions[n] is Region.WHOLE)
         gaps = [Gap(VERSION, loop, tuple(epochs))] if loop and epochs else []
         gaps += [Gap(VERSION, outside, (), data_prep=True)] if outside else []
+        found = completeness(run.checkpoints, "train.py", {"train.py": text}, run.experiment.epochs)
         planned = plan(
             gaps,
             {VERSION: run.experiment},
-            {VERSION: run.checkpoints},
+            {VERSION: found.checkpoints},
             {VERSION: replace(patched, marking=Marking())},
         )
         return list(planned.segments)

@@ -367,34 +367,46 @@ import socket
 import flor_ray as flor
 
 near, far = socket.socketpair()
-count = 0
+count = total = 0
 flor.checkpointing(count=count)
 for epoch in flor.loop("epoch", range(3)):
     far.send(b"x" * (epoch + 1))
     for step in flor.loop("step", range(2)):
         count += 1
     reply = len(near.recv(100))
+    total += reply
     flor.log("count", count)
 """
 
 
-def test_what_depends_on_a_variable_that_no_checkpoint_could_keep_is_marked(lab: Lab) -> None:
+def test_what_takes_something_from_what_no_checkpoint_could_keep_is_replayed_from_the_start(lab: Lab) -> None:
     lab.write("train.py", SOCKET)
     told = lab.python("train.py").stderr
     for name in ("near", "far"):
-        assert told.count(f"'{name}' is used in the main loop but cannot be kept in a checkpoint") == 1
-    version = lab.experiments()[-1].version
-    lab.write("train.py", SOCKET + '    flor.log("words", reply)\n    flor.log("twice", count * 2)\n')
+        assert told.count(f"'{name}' is used in the main loop and cannot be kept in a checkpoint") == 1
+    added = '    flor.log("words", reply)\n    flor.log("twice", count * 2)\n    total += reply\n'
+    lab.write("train.py", SOCKET.replace("    total += reply\n", added))
     prepared, outcome = lab.replay(["words", "twice"], "epoch == 3")
-    assert outcome.failures == []
-    assert prepared.doubtful == {version: {"words": "near"}}
-    sentence = "words depends on 'near', which could not be kept in checkpoints"
-    assert sentence in str(pipeline.explained(prepared))
-    assert any(sentence in problem for problem in replays.problems(prepared, outcome))
-    with pytest.warns(FlorWarning, match=sentence):
-        frame = lab.frame("words", "twice")
-    assert frame.attrs["doubtful"] == {version: ["words"]}
-    assert lab.values("twice") == [(3, None, 0, 12)]
+    assert [cost.segment.restore for cost in prepared.costs] == [None]
+    assert "variable `near` could not be captured, so epoch 3 can only be replayed from the start" in str(
+        pipeline.explained(prepared)
+    )
+    assert (outcome.failures, replays.problems(prepared, outcome)) == ([], [])
+    assert (lab.values("words"), lab.values("twice")) == ([(3, None, 0, 3)], [(3, None, 0, 12)])
+    assert lab.frame("words", "twice").attrs["doubtful"] == {}
+
+
+def test_what_only_gives_something_to_it_starts_at_a_checkpoint(lab: Lab) -> None:
+    text = SOCKET.replace("    reply = len(near.recv(100))\n    total += reply\n", "").replace(
+        "flor.checkpointing(count=count)", "flor.checkpointing(count=count, overhead=1)"
+    )
+    lab.write("train.py", text)
+    lab.python("train.py")
+    lab.write("train.py", text.replace("        count += 1\n", '        count += 1\n        flor.log("n", count)\n'))
+    prepared, outcome = lab.replay(["n"], "epoch == 3")
+    assert [cost.segment.restore for cost in prepared.costs] == [2]
+    assert (outcome.failures, replays.problems(prepared, outcome)) == ([], [])
+    assert lab.values("n") == [(3, 0, 0, 5), (3, 1, 0, 6)]
 
 
 SWEEP = """

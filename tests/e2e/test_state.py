@@ -113,7 +113,8 @@ def test_what_cannot_be_kept_is_told_while_recording(tmp_path: Path) -> None:
     ]
     told = lab.record((CASES / "plain" / "csv_writer_told.py").read_text()).warnings
     assert [text for text in told if "unclosed" not in text] == [
-        "'w' is used in the main loop but cannot be kept in a checkpoint; values that depend on it may differ."
+        "'w' is used in the main loop and cannot be kept in a checkpoint: epochs that take something from it are "
+        "replayed from the start of the script. (One that is only written to, such as a log file, costs nothing.)"
     ]
 
 

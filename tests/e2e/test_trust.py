@@ -16,9 +16,6 @@ NAMES = sorted(path.stem for path in CASES.iterdir() if path.is_dir() or path.su
 # Values that cannot be had yet, or are wrong with a warning, though a replay from further back would give them.
 NOT_YET = {
     "closure_in_loop": "a function that is defined in the loop",
-    "vector_env": "objects that no checkpoint can hold",
-    "vector_env2": "objects that no checkpoint can hold",
-    "vector_env3": "objects that no checkpoint can hold",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from flor_ray.analysis.phases.outline import Block, Do, Log, steps
 from flor_ray.analysis.phases.running import Running
@@ -89,6 +89,26 @@ class Phases:
         self._graph, self.problem = self._running.graph, self._running.problem
 
     # --- answers --------------------------------------------------------------------------------------------------
+
+    @property
+    def reached(self) -> frozenset[str]:
+        """Files that may run."""
+        return frozenset(self._graph.outlines)
+
+    def regions_of(self, path: str, line: int) -> frozenset[Region]:
+        """When the statements run that begin on a line of a reached file; none: nothing is seen to run them."""
+        if self.problem:
+            return frozenset(Region)
+        found = self._lines.get((path, line))
+        return frozenset({Region.WHOLE}) if found is None else frozenset(found)
+
+    @cached_property
+    def _lines(self) -> Mapping[tuple[str, int], set[Region]]:
+        found: dict[tuple[str, int], set[Region]] = {}
+        for path, outline in self._graph.outlines.items():
+            for number, statement in enumerate(outline.statements):
+                found.setdefault((path, statement.line), set()).update(self._running.met.get((path, number), ()))
+        return found
 
     def logged(self, name: str) -> Logged:
         """When the statements that log a name run."""
