@@ -213,9 +213,6 @@ class RestoreFailed(ReplayError):
         where = where if point == "epoch_end" else f"after the nested loop of epoch {epoch}"
         super().__init__(f"The state {where} cannot be put back: {why}")
 
-    def __reduce__(self) -> tuple[type[RestoreFailed], tuple[int, str, str]]:
-        return RestoreFailed, (self.epoch, self.point, self.why)
-
 
 class Cancelled(ReplayError):
     """A worker was told to leave the segment that it ran; nothing of it was written."""

@@ -13,10 +13,6 @@ from tests.conftest import warm_servers
 
 CASES = Path(__file__).parents[1] / "cases" / "trust"
 NAMES = sorted(path.stem for path in CASES.iterdir() if path.is_dir() or path.suffix == ".py")
-# Values that cannot be had yet, or are wrong with a warning, though a replay from further back would give them.
-NOT_YET = {
-    "closure_in_loop": "a function that is defined in the loop",
-}
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +30,7 @@ def test_what_is_replayed_is_right_or_warned_of(name: str, worker: Worker, tmp_p
     verdict = bench_module("trusting.trial").judge(case, plain, truth)
     told = f"{verdict.first}; told: {verdict.sentences}"
     assert verdict.wrong_unwarned == 0, told
-    if name in NOT_YET:
-        assert verdict.warned + verdict.refused > 0, f"{name} is right now: take it out of NOT_YET"
-    elif case.warned:
+    if case.warned:
         assert verdict.warned + verdict.refused > 0
     else:
         assert (verdict.warned, verdict.refused) == (0, 0), told
