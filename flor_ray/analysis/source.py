@@ -27,10 +27,11 @@ import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from flor_ray.analysis.aliases import Aliases, Path
+from flor_ray.analysis.constants import text_of
 from flor_ray.analysis.scopes import Imported, Namespace, Scopes, scopes_of
 from flor_ray.records import FUNCTIONS, OLDER_NAMES, PACKAGES
 
@@ -51,12 +52,12 @@ class FlorCall:
     is_sure: bool = True  # else it may be one
     by_face: bool = False  # MTK's loop takes its name last
     lender: str = ""  # of a possible call: the module whose name is called, if it is called by that of one
+    name: str | None = None  # the name that it is given; None if only a run can tell
 
     @property
-    def name(self) -> str | None:
-        """The name that it is given as a plain string; None if only a run can tell."""
-        given = self.argument(1 if self.by_face and self.function == "loop" else 0, "name")
-        return given.value if isinstance(given, ast.Constant) and isinstance(given.value, str) else None
+    def given_name(self) -> ast.expr | None:
+        """The expression that makes the name."""
+        return self.argument(1 if self.by_face and self.function == "loop" else 0, "name")
 
     @property
     def value(self) -> ast.expr | None:
@@ -219,6 +220,7 @@ class Source:
                 if called.path is not None:
                     lender = called.module.module if called.module is not None else ""
                     call = FlorCall(called.function, node, scope.function, called.is_sure, called.by_face, lender)
+                    call = replace(call, name=text_of(call.given_name, scope, self._scopes))
                     (sure if called.is_sure else possible).append(call)
         for found in (sure, possible):
             found.sort(key=lambda call: (call.node.lineno, call.node.col_offset, -(call.node.end_lineno or 0)))

@@ -8,11 +8,11 @@ tests/cases/recognition holds both to the rule.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from flor_ray.propagation.reading.constants import text_of
 from flor_ray.propagation.reading.names import BUILTINS, Names, NameScope
 from flor_ray.propagation.reading.tree import Node, Tree
 from flor_ray.records import FACES, FUNCTIONS, OLDER_NAMES, PACKAGES
@@ -43,8 +43,9 @@ class RecordingCall:
 
     function: str
     node: Node
-    feature: str | None  # the name given, if it is a plain string
+    feature: str | None  # the name given; None if only a run can tell
     value: Node | None  # the logged value
+    name: Node | None = None  # the expression that makes the name
 
 
 @lru_cache(maxsize=4)
@@ -80,8 +81,9 @@ def calls(names: Names) -> tuple[RecordingCall, ...]:
             function = _meaning(names, known, node.children[0]) or ""
             function = OLDER_NAMES.get(function, function)
             if function in FUNCTIONS:
-                name, value = _arguments(names.tree, node)
-                found.append(RecordingCall(function, node, name, value))
+                name, value = _arguments(node)
+                feature = text_of(names, name, _value_of) if name is not None else None
+                found.append(RecordingCall(function, node, feature, value, name))
     return tuple(found)
 
 
@@ -229,7 +231,7 @@ def _is_none(bound: Node) -> bool:
     return value is not None and value.kind == "none"
 
 
-def _arguments(tree: Tree, call: Node) -> tuple[str | None, Node | None]:
+def _arguments(call: Node) -> tuple[Node | None, Node | None]:
     given = call.child("arguments")
     positional, keywords = [], {}
     for argument in given.children if given is not None else ():
@@ -239,18 +241,7 @@ def _arguments(tree: Tree, call: Node) -> tuple[str | None, Node | None]:
             positional.append(argument)
     name = positional[0] if positional else keywords.get("name")
     value = positional[1] if len(positional) > 1 else keywords.get("value")
-    return (literal(tree, name) if name is not None else None), value
-
-
-def literal(tree: Tree, node: Node) -> str | None:
-    """The text that a string literal stands for; None for f-strings, bytes and all else."""
-    if node.kind not in ("string", "concatenated_string", "parenthesized_expression"):
-        return None
-    try:
-        value = ast.literal_eval(tree.text(node).decode("utf-8", "strict").strip())
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    return value if isinstance(value, str) else None
+    return name, value
 
 
 def enclosing(node: Node) -> Iterator[Node]:
