@@ -44,7 +44,7 @@ class RecordingCall:
     function: str
     node: Node
     feature: str | None  # the name given; None if only a run can tell
-    value: Node | None  # the logged value
+    value: Node | None  # the logged value, if the call is given it where it stands
     name: Node | None = None  # the expression that makes the name
 
 
@@ -78,12 +78,12 @@ def calls(names: Names) -> tuple[RecordingCall, ...]:
     found = []
     for node in names.tree.of_kind("call"):
         if node.children:
-            function = _meaning(names, known, node.children[0]) or ""
-            function = OLDER_NAMES.get(function, function)
+            function, before = _called(names, known, node.children[0])
             if function in FUNCTIONS:
-                name, value = _arguments(node)
+                name, value = _arguments([*before, *_given(node)])
                 feature = text_of(names, name, _value_of) if name is not None else None
-                found.append(RecordingCall(function, node, feature, value, name))
+                inside = value if value is not None and node.contains(value) else None
+                found.append(RecordingCall(function, node, feature, inside, name))
     return tuple(found)
 
 
@@ -231,10 +231,43 @@ def _is_none(bound: Node) -> bool:
     return value is not None and value.kind == "none"
 
 
-def _arguments(call: Node) -> tuple[Node | None, Node | None]:
+def _called(names: Names, known: Sequence[Alias], node: Node) -> tuple[str, Sequence[Node]]:
+    """The function that something stands for which is called, and what functools.partial has given it already."""
+    meaning = _meaning(names, known, node)
+    if meaning:
+        return OLDER_NAMES.get(meaning, meaning), ()
+    owner = names.lookup(node.label, names.scope_of(node)) if node.kind == "identifier" else None
+    bound = owner.bindings[node.label] if owner is not None else []
+    made = _value_of(bound[0]) if len(bound) == 1 else None
+    given = _given(made) if made is not None and made.kind == "call" and _is_partial(names, made.children[0]) else ()
+    if not given:
+        return "", ()
+    function, before = _called(names, known, given[0])
+    return function, [*before, *given[1:]]
+
+
+def _is_partial(names: Names, function: Node) -> bool:
+    """Whether this is `functools.partial`, or `partial` by an import of it."""
+    base = _base(function)
+    owner = names.lookup(base.label, names.scope_of(base)) if base is not None else None
+    bound = owner.bindings[base.label] if owner is not None and base is not None else []
+    statement = bound[0].statement() if len(bound) == 1 else None
+    if statement is None or not statement.kind.startswith("import"):
+        return False
+    item = bound[0].parent
+    name = item.child("name") if item is not None and item.kind == "aliased_import" else bound[0]
+    parts = [dotted(each) for each in (statement.child("module_name"), name) if each is not None]
+    return ".".join([*parts, *(n.label for n in function.children[1:])]) == "functools.partial"
+
+
+def _given(call: Node) -> Sequence[Node]:
     given = call.child("arguments")
+    return given.children if given is not None else ()
+
+
+def _arguments(given: Sequence[Node]) -> tuple[Node | None, Node | None]:
     positional, keywords = [], {}
-    for argument in given.children if given is not None else ():
+    for argument in given:
         if argument.kind == "keyword_argument" and len(argument.children) == 2:
             keywords[argument.children[0].label] = argument.children[1]
         else:
