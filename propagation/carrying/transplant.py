@@ -238,6 +238,8 @@ class Transplant:
                 )
                 value = self.older.tree.text(other)
                 return self._insert(log.call.node, place, {(log.call.value.start, log.call.value.end): value})
+        if log.call.value is not None:
+            self._cargo.check_again(log.call.value, self.requested)
         place = BlockGap(block, position, False, (), f"before line {self._older_line(partner)}, which it is part of")
         return self._insert(log.call.node, place, {})
 
