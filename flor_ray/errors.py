@@ -64,16 +64,23 @@ class NoRepository(UsageError):
 
 
 class UnknownFeature(UsageError):
-    """Nothing logs `name`: no version and no file of the working tree. `known` are the features that there are."""
+    """Nothing logs `name`: no version and no file of the working tree. `known` are the features that there are,
+    `unclear` the places of the working tree where only a run tells what is logged: "train.py:12"."""
 
-    def __init__(self, name: str, known: Iterable[str]) -> None:
-        self.name, self.known = name, tuple(sorted(known))
+    def __init__(self, name: str, known: Iterable[str], unclear: Iterable[str] = ()) -> None:
+        self.name, self.known, self.unclear = name, tuple(sorted(known)), tuple(unclear)
         close = difflib.get_close_matches(name, self.known, n=3)
         hint = f"Did you mean {', '.join(map(repr, close))}? " if close else ""
         listing = ", ".join(self.known) if self.known else "none yet"
         super().__init__(
             f"No version and no file in the working tree logs {name!r}. {hint}Known features: {listing}. "
-            f'Add `flor.log("{name}", ...)` to your newest code, then ask again.'
+            + (
+                f"Under which name {_some(self.unclear)} logs, only a run can tell: a string is needed there, or a "
+                "variable that one assignment binds to a string. "
+                if self.unclear
+                else ""
+            )
+            + f'Add `flor.log("{name}", ...)` to your newest code, then ask again.'
         )
 
 

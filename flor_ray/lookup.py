@@ -98,14 +98,15 @@ def _expect_in_code(
     """Raise UnknownFeature for a name that no file logs: not one of the working tree, nor one of any version."""
     from flor_ray.patching import donors, statements
 
-    in_code = donors.features(statements.working_texts(project))
+    working = statements.working_texts(project)
+    in_code = donors.features(working)
     for experiment in reversed(experiments):
         if all(name in in_code for name in unknown):
             break
         in_code |= donors.features(statements.python_texts(project, [experiment])[experiment.version])
     for name in unknown:
         if name not in in_code:
-            raise UnknownFeature(name, recorded | in_code)
+            raise UnknownFeature(name, recorded | in_code, donors.unclear(working))
 
 
 def _judged(

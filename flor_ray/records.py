@@ -222,7 +222,7 @@ class SourceFile:
 class Statement:
     """A log statement found in a source file by a static scan."""
 
-    name: str | None  # feature name; None if it is not a plain string literal
+    name: str | None  # feature name; None if only a run can tell
     filename: str
     line: int  # first line of the statement, from 1
     end_line: int  # last line of the statement, inclusive

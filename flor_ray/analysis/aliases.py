@@ -24,6 +24,7 @@ _MADE_HERE = (
     *(ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
     *(ast.BinOp, ast.UnaryOp, ast.Compare, ast.JoinedStr, ast.Lambda),
 )  # values that are surely nothing of ours
+_PARTIAL = "functools.partial"
 _FINDS_MODULES = frozenset({"import_module", "__import__", "getattr", "eval", "globals", "locals", "vars"})
 
 
@@ -34,6 +35,8 @@ class Meaning:
     path: Path | None = None  # of ours; None: it is something else
     is_sure: bool = True
     module: Imported | None = None  # the other module that it is
+    given: tuple[ast.expr, ...] = ()  # what functools.partial has given it already, by position
+    keywords: tuple[ast.keyword, ...] = ()  # ... and by keyword
 
     @property
     def function(self) -> str:
@@ -118,7 +121,11 @@ class Aliases:
         ours = [meaning for meaning in found if meaning.path is not None]
         if not ours:
             return next((one for one in found if not one.is_sure), found[0] if len(found) == 1 else OTHER)
-        is_one = all(one.is_sure and one.path == ours[0].path for one in found)
+        first = ours[0]
+        is_one = all(
+            one.is_sure and (one.path, one.given, one.keywords) == (first.path, first.given, first.keywords)
+            for one in found
+        )
         return replace(ours[-1], is_sure=is_one)
 
     def _bound(self, binding: Binding) -> Meaning | None:
@@ -141,6 +148,11 @@ class Aliases:
         if isinstance(value, ast.Call):
             label = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
             made_by = self.of(value.func, scope)
+            if made_by.module is not None and made_by.module.module == _PARTIAL and value.args:
+                called = self.of(value.args[0], scope)
+                if called.function in FUNCTIONS:
+                    given, keywords = (*called.given, *value.args[1:]), (*called.keywords, *value.keywords)
+                    return replace(called, given=given, keywords=keywords)
             is_other = made_by.is_sure and made_by.path is None and label not in _FINDS_MODULES
             return OTHER if is_other else UNKNOWN
         return OTHER if isinstance(value, _MADE_HERE) else UNKNOWN

@@ -119,6 +119,7 @@ class Scopes:
     )  # what names are bound to -> where that is evaluated
     imports: list[Imported] = field(default_factory=list)  # wherever they stand; "*" where all names are taken
     stars: list[Imported] = field(default_factory=list)  # `from module import *`, without a name
+    set_parts: set[str] = field(default_factory=set)  # attributes that are set or deleted, of whatever object
     plain: set[ast.AST] = field(default_factory=set)  # names that nobody gets hold of where they stand: see `_plainly`
 
     @property
@@ -137,6 +138,8 @@ def scopes_of(tree: ast.Module) -> Scopes:
             node = nodes.pop()
             if isinstance(node, ast.Attribute):  # these three are most of all
                 nodes.append(node.value)
+                if not isinstance(node.ctx, ast.Load):
+                    found.set_parts.add(node.attr)
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
                 scope.reads.setdefault(node.id, []).append(node)
             elif not isinstance(node, ast.Constant):

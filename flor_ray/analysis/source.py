@@ -5,6 +5,7 @@
     record = flor.log                           record       is what `flor.log` is
     from common import flor                     flor         is us, if the user's common.py says so for it
     from flor_ray import *                      log          is ours, if nothing else binds it
+    norm = functools.partial(flor.log, "norm")  norm         is ours, and is given a name already
 
 **The rule.** A name stands for us where all that binds it there, by Python's scopes, are imports of us, other names of
 ours put into it, and imports of such names from another file of the user's. A parameter, a loop's variable, an
@@ -27,10 +28,11 @@ import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from flor_ray.analysis.aliases import Aliases, Path
+from flor_ray.analysis.constants import text_of
 from flor_ray.analysis.scopes import Imported, Namespace, Scopes, scopes_of
 from flor_ray.records import FUNCTIONS, OLDER_NAMES, PACKAGES
 
@@ -51,12 +53,14 @@ class FlorCall:
     is_sure: bool = True  # else it may be one
     by_face: bool = False  # MTK's loop takes its name last
     lender: str = ""  # of a possible call: the module whose name is called, if it is called by that of one
+    name: str | None = None  # the name that it is given; None if only a run can tell
+    before: tuple[ast.expr, ...] = ()  # what functools.partial has given it, by position
+    keywords: tuple[ast.keyword, ...] = ()  # ... and by keyword
 
     @property
-    def name(self) -> str | None:
-        """The name that it is given as a plain string; None if only a run can tell."""
-        given = self.argument(1 if self.by_face and self.function == "loop" else 0, "name")
-        return given.value if isinstance(given, ast.Constant) and isinstance(given.value, str) else None
+    def given_name(self) -> ast.expr | None:
+        """The expression that makes the name."""
+        return self.argument(1 if self.by_face and self.function == "loop" else 0, "name")
 
     @property
     def value(self) -> ast.expr | None:
@@ -66,15 +70,16 @@ class FlorCall:
     @property
     def takes_a_value(self) -> bool:
         """Whether it is given more than one argument, or nobody can tell: `math.log(x)` is given one."""
-        given = [*self.node.args, *self.node.keywords]
+        given = [*self.before, *self.node.args, *self.keywords, *self.node.keywords]
         return len(given) > 1 or any(isinstance(one, ast.Starred) or getattr(one, "arg", "") is None for one in given)
 
     def argument(self, position: int, keyword: str) -> ast.expr | None:
         """What is given at a position, else by a keyword. What `*` and `**` bring is not seen."""
-        before = self.node.args[: position + 1]
+        before = [*self.before, *self.node.args][: position + 1]
         if len(before) > position and not any(isinstance(each, ast.Starred) for each in before):
             return before[position]
-        return next((each.value for each in self.node.keywords if each.arg == keyword), None)
+        keywords = [*self.node.keywords, *self.keywords]
+        return next((each.value for each in keywords if each.arg == keyword), None)
 
 
 class Source:
@@ -190,7 +195,8 @@ class Source:
         module = self._scopes.module
         names = {*module.bindings, *(FUNCTIONS if self._scopes.stars else ())}
         found = {name: self._aliases.of_name(name, module) for name in sorted(names)}
-        return {name: one.path for name, one in found.items() if one.is_sure and one.path is not None}
+        given = {name for name, one in found.items() if one.given or one.keywords}  # a path says nothing of it
+        return {n: one.path for n, one in found.items() if one.is_sure and one.path is not None and n not in given}
 
     @property
     def scopes(self) -> Sequence[Namespace]:
@@ -223,7 +229,17 @@ class Source:
                 called = self._aliases.called(node, scope)
                 if called.path is not None:
                     lender = called.module.module if called.module is not None else ""
-                    call = FlorCall(called.function, node, scope.function, called.is_sure, called.by_face, lender)
+                    call = FlorCall(
+                        called.function,
+                        node,
+                        scope.function,
+                        called.is_sure,
+                        called.by_face,
+                        lender,
+                        before=called.given,
+                        keywords=called.keywords,
+                    )
+                    call = replace(call, name=text_of(call.given_name, scope, self._scopes))
                     (sure if called.is_sure else possible).append(call)
         for found in (sure, possible):
             found.sort(key=lambda call: (call.node.lineno, call.node.col_offset, -(call.node.end_lineno or 0)))

@@ -58,7 +58,7 @@ def find_donors(
 
 def statements(path: str, text: str, name: str) -> tuple[Statement, ...]:
     """Statements in a file that log `name`."""
-    if name not in text:  # most files: no need to parse them
+    if name not in text and "{" not in text and "+" not in text:  # it is not put together, either: no need to parse it
         return ()
     return tuple(statement for statement in _find(path, text) if statement.name == name)
 
@@ -66,6 +66,12 @@ def statements(path: str, text: str, name: str) -> tuple[Statement, ...]:
 def features(texts: Texts) -> frozenset[str]:
     """Names that are logged anywhere in these files."""
     return frozenset(s.name for path, text in texts.items() for s in _find(path, text) if s.name is not None)
+
+
+def unclear(texts: Texts) -> tuple[str, ...]:
+    """Where these files log under names that only a run can tell."""
+    found = [(path, s.line) for path, text in sorted(texts.items()) for s in _find(path, text) if s.name is None]
+    return tuple(f"{path}:{line}" for path, line in found)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -149,7 +149,7 @@ class _Carrier:
         for name in self._names:
             if name not in self._donors and name not in (recorded := project.store.names(project.name)):
                 known = frozenset[str]().union(*(donors.features(text) for _, text in candidates))
-                raise UnknownFeature(name, known | recorded)
+                raise UnknownFeature(name, known | recorded, donors.unclear(working))
         self._pinned = [p for p in pins.kept(project.store.files, project.name) if p.name in self._names]
         self._ways = CarryingWays(answers.Propagations(cache.of_propagations()), propagate_tree_through)
 

@@ -227,6 +227,8 @@ class Renames:
         if modules[0] != modules[1]:
             both_known = b.label in self._newer.known or a.label in self._older.known
             return not both_known and alike(a.label, b.label)
+        if binding and (_is_given(a, b) or _is_given(b, a)):
+            return alike(a.label, b.label)
         if not binding or modules[0] or _same_value(a, b):
             return True
         self._replaced.add(((scope_key(left), a.label), (scope_key(right), b.label)))
@@ -305,6 +307,20 @@ def _same_value(newer: Node, older: Node) -> bool:
         words.append(Counter(_leaves(statement, end, bound.label)))
     common = (words[0] & words[1]).total()
     return 2 * common > (words[0].total() + words[1].total()) * _SAME_VALUE
+
+
+def _is_given(bound: Node, other: Node) -> bool:
+    """Whether what a name is bound to is given to a call that makes the value of another: `f(x)` of `g(f(x), y)`."""
+    value, whole = (each.parent.child("right") if each.parent is not None else None for each in (bound, other))
+    if value is None or whole is None or value.kind != "call":
+        return False
+    todo = list(whole.children)
+    while todo:
+        node = todo.pop()
+        todo += node.children
+        if node.fingerprint == value.fingerprint and node.parent is not None and node.parent.kind == "argument_list":
+            return True
+    return False
 
 
 def _leaves(statement: Node, end: int, without: str) -> Iterator[str]:

@@ -62,6 +62,15 @@ class Cargo:
         if statement.kind in ("function_definition", "decorated_definition", "class_definition"):
             self._check_modes(nodes)
 
+    def check_again(self, value: Node, asked: Set[int]) -> None:
+        """Raises Declined if what a log reads inside another statement may not be made twice, there and for the log."""
+        statement = value.statement()
+        assert statement is not None
+        effect = self._effects.in_nodes(self._newer.written.subtree(value), asked)
+        if effect is not None:
+            text = self._newer.written.text(effect.node).decode("utf-8", "replace")
+            raise Declined(f"it would need `{text}` a second time, which {effect.what}", statement, 0.3)
+
     def _check_modes(self, nodes: list[Node]) -> None:
         """A helper may leave a model in evaluation mode only where the older version's loop switches it back."""
         switches = [(node, called_name(node)) for node, _ in receivers(nodes, MODES)]

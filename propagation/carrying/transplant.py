@@ -10,6 +10,7 @@ line --> statement --> unit           the statement, or the only-newer `if`/`wit
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
@@ -42,6 +43,7 @@ from flor_ray.propagation.placing.pinned import pinned_place
 from flor_ray.propagation.placing.placement import Placer
 from flor_ray.propagation.placing.places import BlockGap, Flow, NoPlace
 from flor_ray.propagation.placing.presence import find_present
+from flor_ray.propagation.reading.constants import is_literal
 from flor_ray.propagation.reading.effects import TRAINING, in_parameters
 from flor_ray.propagation.reading.names import BUILTINS, NameScope
 from flor_ray.propagation.reading.nesting import nesting_of
@@ -236,6 +238,8 @@ class Transplant:
                 )
                 value = self.older.tree.text(other)
                 return self._insert(log.call.node, place, {(log.call.value.start, log.call.value.end): value})
+        if log.call.value is not None:
+            self._cargo.check_again(log.call.value, self.requested)
         place = BlockGap(block, position, False, (), f"before line {self._older_line(partner)}, which it is part of")
         return self._insert(log.call.node, place, {})
 
@@ -310,7 +314,9 @@ class Transplant:
     ) -> Adaptation:
         """Names for a unit in the older program; definitions that it lacks are carried first."""
         block = place.block if isinstance(place, BlockGap) else self.older.tree.root
-        adaptation = Adaptation(self.newer, self.older, self.renames, written, dropped, block, tuple(results))
+        named = self._names_spelled(written)
+        adaptation = Adaptation(self.newer, self.older, self.renames, written, dropped, block, (*results, *named))
+        adaptation.replacements.update(named)
         adaptation.carried += [carried for _, carried in results.values()]
         adaptation.replacements.update((span, name.encode()) for span, (name, _) in results.items())
         for name, owner in adaptation.lacking:
@@ -369,6 +375,15 @@ class Transplant:
         carried = Carried(insertion, (gap.block, gap.gap), frozenset(), "", {})
         self.carried[bound.start] = carried
         return carried
+
+    def _names_spelled(self, written: Node) -> dict[tuple[int, int], bytes]:
+        """Names of features that constants make, as strings: in the older version these may be others."""
+        found: dict[tuple[int, int], bytes] = {}
+        for log in self.newer.logs:
+            name, feature = log.call.name, log.call.feature
+            if feature is not None and name is not None and written.contains(name) and not is_literal(name):
+                found[name.start, name.end] = json.dumps(feature, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        return found
 
     # --- changes that only logs see --------------------------------------------------------------------------------
 
@@ -488,7 +503,9 @@ class Transplant:
         return {bound[0].index}
 
     def _insert(self, call: Node, place: BlockGap, values: dict[tuple[int, int], bytes]) -> Carried:
-        adaptation = Adaptation(self.newer, self.older, self.renames, call, (), place.block, tuple(values))
+        named = self._names_spelled(call)
+        adaptation = Adaptation(self.newer, self.older, self.renames, call, (), place.block, (*values, *named))
+        adaptation.replacements.update(named)
         for name, owner in adaptation.lacking:
             if owner is None and (name in BUILTINS or name in self._unbound):
                 continue

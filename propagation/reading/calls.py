@@ -8,11 +8,11 @@ tests/cases/recognition holds both to the rule.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from flor_ray.propagation.reading.constants import text_of
 from flor_ray.propagation.reading.names import BUILTINS, Names, NameScope
 from flor_ray.propagation.reading.tree import Node, Tree
 from flor_ray.records import FACES, FUNCTIONS, OLDER_NAMES, PACKAGES
@@ -43,8 +43,9 @@ class RecordingCall:
 
     function: str
     node: Node
-    feature: str | None  # the name given, if it is a plain string
-    value: Node | None  # the logged value
+    feature: str | None  # the name given; None if only a run can tell
+    value: Node | None  # the logged value, if the call is given it where it stands
+    name: Node | None = None  # the expression that makes the name
 
 
 @lru_cache(maxsize=4)
@@ -77,11 +78,12 @@ def calls(names: Names) -> tuple[RecordingCall, ...]:
     found = []
     for node in names.tree.of_kind("call"):
         if node.children:
-            function = _meaning(names, known, node.children[0]) or ""
-            function = OLDER_NAMES.get(function, function)
+            function, before = _called(names, known, node.children[0])
             if function in FUNCTIONS:
-                name, value = _arguments(names.tree, node)
-                found.append(RecordingCall(function, node, name, value))
+                name, value = _arguments([*before, *_given(node)])
+                feature = text_of(names, name, _value_of) if name is not None else None
+                inside = value if value is not None and node.contains(value) else None
+                found.append(RecordingCall(function, node, feature, inside, name))
     return tuple(found)
 
 
@@ -229,28 +231,50 @@ def _is_none(bound: Node) -> bool:
     return value is not None and value.kind == "none"
 
 
-def _arguments(tree: Tree, call: Node) -> tuple[str | None, Node | None]:
+def _called(names: Names, known: Sequence[Alias], node: Node) -> tuple[str, Sequence[Node]]:
+    """The function that something stands for which is called, and what functools.partial has given it already."""
+    meaning = _meaning(names, known, node)
+    if meaning:
+        return OLDER_NAMES.get(meaning, meaning), ()
+    owner = names.lookup(node.label, names.scope_of(node)) if node.kind == "identifier" else None
+    bound = owner.bindings[node.label] if owner is not None else []
+    made = _value_of(bound[0]) if len(bound) == 1 else None
+    given = _given(made) if made is not None and made.kind == "call" and _is_partial(names, made.children[0]) else ()
+    if not given:
+        return "", ()
+    function, before = _called(names, known, given[0])
+    return function, [*before, *given[1:]]
+
+
+def _is_partial(names: Names, function: Node) -> bool:
+    """Whether this is `functools.partial`, or `partial` by an import of it."""
+    base = _base(function)
+    owner = names.lookup(base.label, names.scope_of(base)) if base is not None else None
+    bound = owner.bindings[base.label] if owner is not None and base is not None else []
+    statement = bound[0].statement() if len(bound) == 1 else None
+    if statement is None or not statement.kind.startswith("import"):
+        return False
+    item = bound[0].parent
+    name = item.child("name") if item is not None and item.kind == "aliased_import" else bound[0]
+    parts = [dotted(each) for each in (statement.child("module_name"), name) if each is not None]
+    return ".".join([*parts, *(n.label for n in function.children[1:])]) == "functools.partial"
+
+
+def _given(call: Node) -> Sequence[Node]:
     given = call.child("arguments")
+    return given.children if given is not None else ()
+
+
+def _arguments(given: Sequence[Node]) -> tuple[Node | None, Node | None]:
     positional, keywords = [], {}
-    for argument in given.children if given is not None else ():
+    for argument in given:
         if argument.kind == "keyword_argument" and len(argument.children) == 2:
             keywords[argument.children[0].label] = argument.children[1]
         else:
             positional.append(argument)
     name = positional[0] if positional else keywords.get("name")
     value = positional[1] if len(positional) > 1 else keywords.get("value")
-    return (literal(tree, name) if name is not None else None), value
-
-
-def literal(tree: Tree, node: Node) -> str | None:
-    """The text that a string literal stands for; None for f-strings, bytes and all else."""
-    if node.kind not in ("string", "concatenated_string", "parenthesized_expression"):
-        return None
-    try:
-        value = ast.literal_eval(tree.text(node).decode("utf-8", "strict").strip())
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    return value if isinstance(value, str) else None
+    return name, value
 
 
 def enclosing(node: Node) -> Iterator[Node]:

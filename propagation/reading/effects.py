@@ -77,6 +77,10 @@ class Effects:
         in_definition = statement.kind in _DEFINITIONS
         return self._first(nodes, own, allowed, in_definition, set())
 
+    def in_nodes(self, nodes: list[Node], allowed: Set[int]) -> Effect | None:
+        """The first effect of the calls among some nodes that change nothing of their own; `allowed` as in `of`."""
+        return self._first(nodes, _nothing, allowed, False, set())
+
     def _only_computes(self, statement: Node, own: Callable[[Node], bool]) -> bool:
         expression = statement.children[0] if statement.children else None
         if expression is None or expression.kind in ("string", "ellipsis"):

@@ -122,6 +122,8 @@ def test_what_cannot_be_asked_is_one_clear_error(lab: Lab) -> None:
         return str(flor_ray(lab, "propagate", *arguments, fails=fails).exception)
 
     assert "Did you mean 'twice'?" in words("twize", fails=UnknownFeature)
+    lab.write("maker.py", "import flor_ray as flor\nfor name in 'ab':\n    flor.log(name, 1)\n")
+    assert "Under which name maker.py:3 logs, only a run can tell" in words("twize", fails=UnknownFeature)
     assert "No version begins with 'xyz'. The newest are " in words("twice", "--versions", "xyz", fails=UnknownVersion)
     assert words("twice", "--line", "3").startswith("--line needs --version V")
     assert words("twice", "--version", version).startswith("--version V goes with either --line N, to pin, or --remove")

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping
 
 from flor_ray import propagation
-from flor_ray.patching.donors import Donor, Revision, blob_of, features, find_donors, said
+from flor_ray.patching.donors import Donor, Revision, blob_of, features, find_donors, said, unclear
 from flor_ray.patching.patching import CarryingWays, Fate, Finding, narrowed, patch, patch_all, stale
 from flor_ray.records import GRADIENTS, Level, Pin, PinnedPlace, Region
 
@@ -232,6 +232,13 @@ def test_versions_near_a_pin_are_patched_from_there_where_that_is_surer() -> Non
         assert first == second == "flor.log('twice', 2 * total)"
         assert third == "flor.log('twice', 2 * amount)"
         assert found["0" * 40].donor == "train.py:8 (version 11111111, where it is pinned)"
+
+
+def test_names_that_constants_make_are_found_and_others_are_told() -> None:
+    text = "import flor_ray as flor\nHEAD = 'a' + 'b'\nflor.log(f'{HEAD}/c', 1)\nflor.log(given(), 1)\n"
+    found = find_donors(["ab/c"], [("the working tree", {"train.py": text})], SCRIPTS)
+    assert [donor.lines for donor in found["ab/c"]] == [{"ab/c": (3,)}]
+    assert unclear({"train.py": text, "other.py": ""}) == ("train.py:4",)
 
 
 def test_of_two_scripts_that_log_a_name_the_one_that_ran_is_the_donor() -> None:
