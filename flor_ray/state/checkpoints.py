@@ -18,7 +18,7 @@ import itertools
 import pickle
 import time
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,14 +28,15 @@ from flor_ray.errors import ReplayError, StoreError
 from flor_ray.records import GRADIENTS
 from flor_ray.state import frames, modes, random_states, stateful
 from flor_ray.state.comparing import StateDifference, first_difference
+from flor_ray.state.early_code import EarlyCode
 from flor_ray.state.fingerprint import fingerprint, unchanged
 from flor_ray.state.identities import identities
 from flor_ray.state.memory import Known, is_plain_array, span_of
 from flor_ray.state.merge import Merger
 from flor_ray.state.pickling import (
+    Findable,
     Late,
     LoadedState,
-    Reference,
     StatePickler,
     parts_of,
     pickles,
@@ -100,13 +101,13 @@ class Capturer:
         values = {
             (place.key, name): Holder(value, self.recording) for place in places for name, value in place.read().items()
         }
-        entry = LoopEntry(scope, reached, places, anchors, values)
+        entry = LoopEntry(scope, reached, places, anchors, values, EarlyCode(self.chooser.is_users))
         self._entries[scope.slot] = entry
-        references = self._references(entry)
+        findable = self._findable(entry)
         known_names = ((p, n, v) for p in places for n, v in p.read().items() if p is not frame or n in roots)
         names_and_values = (((place.key, name), value) for place, name, value in known_names)
         entry.modes = modes.modes()
-        entry.identities = identities(names_and_values, references, weakly=self.recording)
+        entry.identities = identities(names_and_values, findable.references, weakly=self.recording)
         known_prints = {}
         if scope.slot != "main" and (main := self._entries.get("main")) is not None:
             known_prints = {id(main.values[key].get()): text for key, text in main.prints.items()}
@@ -114,7 +115,7 @@ class Capturer:
             for name, value in place.read().items():
                 if is_atom_or_code(value):
                     continue
-                if not self.chooser.is_kept_anyway(entry, place, name, value, references):
+                if not self.chooser.is_kept_anyway(entry, place, name, value, findable):
                     entry.prints[place.key, name] = known_prints.get(id(value)) or fingerprint(value)
 
     def _listed(self) -> Iterator[ReachedPlace]:
@@ -137,8 +138,9 @@ class Capturer:
                 found |= entry.reached.code
         return found
 
-    def _references(self, entry: LoopEntry) -> dict[int, Reference]:
-        return references_to(self._objects(entry.scope.slot), self._code(entry.scope.slot))
+    def _findable(self, entry: LoopEntry) -> Findable:
+        references = references_to(self._objects(entry.scope.slot), self._code(entry.scope.slot))
+        return Findable(references, entry.code.is_late)
 
     def _known_arrays(self, entry: LoopEntry, there: Mapping[Known, Any]) -> dict[Known, Any]:
         """Arrays that a replay finds by itself: those of the loop's entry, and parameters and buffers."""
@@ -169,16 +171,17 @@ class Capturer:
         started = time.perf_counter()
         entry = self._entries[slot]
         objects = self._objects(slot)
-        references = self._references(entry)
-        choice = self.chooser.choose(entry, references)
+        findable = self._findable(entry)
+        choice = self.chooser.choose(entry, findable)
         reached = {id(value) for value in entry.reached.others.values()}
         saved = {path: v for path, v in objects.items() if path in self.targets or id(v) in reached}
         owned = stateful.owned_parameters(objects.values())
         changed = modes.changes(entry.modes)
-        lost = {n for n, value in changed.items() if pickles(value, {}, {}, _MODE_BYTES)} | modes.cannot_be_put(changed)
+        lost = {name for name, value in changed.items() if pickles(value, Findable(), {}, _MODE_BYTES)}
+        lost |= modes.cannot_be_put(changed)
         there = {key: value for key, getter in entry.identities.items() if (value := getter()) is not None}
         watched = {id(value): key for key, value in there.items()}
-        pickler = StatePickler(references, self.chooser.names_left_out(), with_gradients, watched=watched.keys())
+        pickler = StatePickler(findable, self.chooser.names_left_out(), with_gradients, watched=watched.keys())
         pickler.dump(
             {
                 "rng": {name: _as_buffer(state) for name, state in random_states.global_state().items()},
@@ -186,6 +189,7 @@ class Capturer:
                 "modes": {name: value for name, value in changed.items() if name not in lost},
                 "places": choice.kept,
                 "same": choice.same,
+                "lost": choice.lost,
                 "known": Late(lambda: {watched[i]: there[watched[i]] for i in watched if i in pickler.met}),
             }
         )
@@ -284,12 +288,12 @@ class Capturer:
                         new[key][name] = merger.merge(living, value)
         for key, place in places.items():
             if key in body["places"]:
-                self._put(entry, place, new[key])
+                self._put(entry, place, new[key], set(body.get("lost", {}).get(key, ())))
         random_states.set_global_state({name: pickle.loads(state) for name, state in body["rng"].items()})
         if "modes" in body:  # older releases kept none
             modes.put(entry.modes, body["modes"])
 
-    def _put(self, entry: LoopEntry, place: ReachedPlace, values: dict[str, Any]) -> None:
+    def _put(self, entry: LoopEntry, place: ReachedPlace, values: dict[str, Any], lost: Set[str]) -> None:
         current = place.read()
         in_frame = place is entry.places[0]
         if place.key in (LISTED, "objects"):
@@ -301,10 +305,10 @@ class Capturer:
         for name, value in current.items():
             if name in values or not place.binds(name):
                 continue
-            was = (place.key, name) in entry.values
+            was = (place.key, name) in entry.values and name not in lost
             if was and (not in_frame or isinstance(entry.values[place.key, name].get(), CODE)):
                 values[name] = entry.values[place.key, name].get()
-            elif not isinstance(value, types.ModuleType):
+            elif name in lost or not isinstance(value, types.ModuleType):
                 stale.append(name)  # better unbound than a wrong value
         place.write({n: v for n, v in values.items() if n not in current or current[n] is not v}, stale)
 

@@ -2,7 +2,7 @@
 
 ("object", path)          an object that has its own entry in the checkpoint
 ("part", path, kind, i)   a parameter, buffer or submodule of such an object
-("code", key)             a function or class that has no importable name
+("code", key)             a function or class that was there when the loop began
 ("array", index)          a tensor or array (flor_ray.state.memory)
 ("tensor", ...)           the bytes of a tensor, in checkpoints of older releases
 
@@ -11,13 +11,13 @@ Before it stands another pickle, the table of its arrays; older releases wrote n
 
 from __future__ import annotations
 
-import contextlib
+import importlib
 import io
 import pickle
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flor_ray import stored_names
@@ -28,6 +28,7 @@ from flor_ray.state.memory import ArrayForm, ArrayTable, Block, Known
 from flor_ray.store.objects import Objects
 
 _INLINE_BYTES = 1024  # smaller tensors stay in the pickle: a reference would not be smaller
+_CODE = (type, types.FunctionType, types.ModuleType)
 LEFT_OUT = "__flor_left_out__"  # attributes of a pickled object that are not with it
 Reference = tuple[Any, ...]
 
@@ -36,9 +37,20 @@ class TooLarge(Exception):
     """The pickle would be larger than its limit."""
 
 
-def pickles(value: object, references: Mapping[int, Reference], left_out: Mapping[int, Any], limit: int) -> str:
+@dataclass(frozen=True, slots=True)
+class Findable:
+    """What a replay finds in its own process when a loop begins: a checkpoint refers to it, by id or by name."""
+
+    references: Mapping[int, Reference] = field(default_factory=dict)
+    is_late: Callable[[Any], bool] = lambda code: False  # of code and modules of the user's: came to be since then
+
+    def __contains__(self, key: int) -> bool:
+        return key in self.references
+
+
+def pickles(value: object, findable: Findable, left_out: Mapping[int, Any], limit: int) -> str:
     """Why a value cannot be pickled within `limit` bytes; "" if it can be."""
-    pickler = StatePickler(references, left_out, with_gradients=False, limit=limit, trial=True)
+    pickler = StatePickler(findable, left_out, with_gradients=False, limit=limit, trial=True)
     try:
         pickler.dump(value)
     except TooLarge:
@@ -66,7 +78,8 @@ class Late:
 
 
 class StatePickler(pickle.Pickler):
-    """`references` stand for the objects with these ids. `left_out` names attributes to leave out, by object id.
+    """`findable` is referred to, and no late code is pickled by name: a replay would take what has its name when the
+    loop begins, or find nothing. `left_out` names attributes to leave out, by object id.
     `watched` are ids of objects of which `met` tells whether the pickle holds them.
 
     With `trial` nothing is copied: it only tells whether the value can be pickled within `limit` bytes.
@@ -74,7 +87,7 @@ class StatePickler(pickle.Pickler):
 
     def __init__(
         self,
-        references: Mapping[int, Reference],
+        findable: Findable,
         left_out: Mapping[int, Any],
         with_gradients: bool,
         limit: int | None = None,
@@ -88,7 +101,7 @@ class StatePickler(pickle.Pickler):
         self.sources: list[Any] = []  # tensors and memoryviews, not copied yet
         self.buffers: list[int] = []  # which of them the pickle takes as out-of-band buffers
         self.met_graph = False  # a tensor that autograd could go back from: that is lost
-        self._references, self._left_out = references, left_out
+        self._findable, self._left_out = findable, left_out
         self._trial, self._watched = trial, watched
         self._torch = sys.modules.get("torch")
 
@@ -102,9 +115,14 @@ class StatePickler(pickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         """Not called for numbers, strings and plain containers, which is what makes it quick."""
-        found = self._references.get(id(obj))
+        found = self._findable.references.get(id(obj))
         if found is not None:
             return stored_names.refer, found
+        if isinstance(obj, _CODE):
+            if self._findable.is_late(obj):
+                raise pickle.PicklingError(f"{obj.__name__} was made in the loop")
+            is_module = isinstance(obj, types.ModuleType) and sys.modules.get(obj.__name__) is obj
+            return (importlib.import_module, (obj.__name__,)) if is_module else NotImplemented
         if id(obj) in self._watched:
             self.met.add(id(obj))
         if memory.is_plain_array(obj):
@@ -165,7 +183,12 @@ class _StateUnpickler(stored_names.StoredUnpickler):
         self._found = found
 
     def find_class(self, module: str, name: str) -> Any:
-        found = super().find_class(module, name)
+        try:
+            found = super().find_class(module, name)
+        except (AttributeError, ImportError) as error:
+            raise StoreError(
+                f"The checkpoint holds {module}.{name}, which this version does not have when its loop begins."
+            ) from error
         return self._found if found is stored_names.refer else found
 
 
@@ -243,10 +266,7 @@ class LoadedState:
 
 def references_to(objects: Mapping[str, Any], code: Mapping[str, Any]) -> dict[int, Reference]:
     """References by id, for everything that a replay will find in its own process."""
-    found: dict[int, Reference] = {}
-    for key, value in code.items():
-        if _is_nameless(value):
-            found[id(value)] = ("code", key)
+    found: dict[int, Reference] = {id(value): ("code", key) for key, value in code.items()}
     for path, value in objects.items():
         for kind, parts in parts_of(value).items():
             for index, part in enumerate(parts):
@@ -293,16 +313,6 @@ def parts_of(value: Any) -> dict[str, list[Any]]:
         "buffers": [buffer for name, buffer in value.named_buffers() if name in lasting],  # others are not in its state
         "modules": list(value.modules())[1:],
     }
-
-
-def _is_nameless(code: Any) -> bool:
-    """Whether pickle cannot find a function or class by its name."""
-    found: Any = sys.modules.get(code.__module__)
-    with contextlib.suppress(AttributeError):
-        for name in code.__qualname__.split("."):
-            found = getattr(found, name)
-        return found is not code
-    return True
 
 
 def own_items(value: Any) -> Iterator[tuple[Any, str | None, Any]]:

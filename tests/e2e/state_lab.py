@@ -280,7 +280,7 @@ def _as_session(new: Any) -> Iterator[None]:
         modes.put(entered, {})  # another process would have its own
         sys.meta_path[:] = finders
         sys.modules["__main__"] = main
-        for name in set(sys.modules) - modules:
+        for name in {name for name in set(sys.modules) - modules if not name.startswith("flor_ray")}:
             file = getattr(sys.modules[name], "__file__", None) or ""
             if file and "site-packages" not in file and "/lib/python" not in file:
                 del sys.modules[name]

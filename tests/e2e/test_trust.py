@@ -18,7 +18,6 @@ NOT_YET = {
     "add_group": "structure that changes while training",
     "late_buffer": "structure that changes while training",
     "pruning": "structure that changes while training",
-    "closure_in_loop": "a function that is defined in the loop",
     "clip_norm_named": "a call whose result only the newer version names",
     "vector_env": "objects that no checkpoint can hold",
     "vector_env2": "objects that no checkpoint can hold",
