@@ -108,6 +108,7 @@ class Capturer:
         names_and_values = (((place.key, name), value) for place, name, value in known_names)
         entry.modes = modes.modes()
         entry.identities = identities(names_and_values, findable.references, weakly=self.recording)
+        findable = self._findable(entry)
         known_prints = {}
         if scope.slot != "main" and (main := self._entries.get("main")) is not None:
             known_prints = {id(main.values[key].get()): text for key, text in main.prints.items()}
@@ -140,7 +141,8 @@ class Capturer:
 
     def _findable(self, entry: LoopEntry) -> Findable:
         references = references_to(self._objects(entry.scope.slot), self._code(entry.scope.slot))
-        return Findable(references, entry.code.is_late)
+        there = {key: value for key, getter in entry.identities.items() if (value := getter()) is not None}
+        return Findable(references, entry.code.is_late, {id(value): (key, value) for key, value in there.items()})
 
     def _known_arrays(self, entry: LoopEntry, there: Mapping[Known, Any]) -> dict[Known, Any]:
         """Arrays that a replay finds by itself: those of the loop's entry, and parameters and buffers."""
@@ -179,9 +181,8 @@ class Capturer:
         changed = modes.changes(entry.modes)
         lost = {name for name, value in changed.items() if pickles(value, Findable(), {}, _MODE_BYTES)}
         lost |= modes.cannot_be_put(changed)
-        there = {key: value for key, getter in entry.identities.items() if (value := getter()) is not None}
-        watched = {id(value): key for key, value in there.items()}
-        pickler = StatePickler(findable, self.chooser.names_left_out(), with_gradients, watched=watched.keys())
+        there = findable.there
+        pickler = StatePickler(findable, self.chooser.names_left_out(), with_gradients)
         pickler.dump(
             {
                 "rng": {name: _as_buffer(state) for name, state in random_states.global_state().items()},
@@ -190,17 +191,14 @@ class Capturer:
                 "places": choice.kept,
                 "same": choice.same,
                 "lost": choice.lost,
-                "known": Late(lambda: {watched[i]: there[watched[i]] for i in watched if i in pickler.met}),
+                "known": Late(lambda: dict(found for i, found in there.items() if i in pickler.met)),
             }
         )
-        skeleton = pickler.close(self._known_arrays(entry, there))
+        skeleton = pickler.close(self._known_arrays(entry, dict(there.values())))
         workers = {f"workers of {p}" for p, v in entry.reached.others.items() if stateful.has_lasting_workers(v)}
         missing = choice.missing | workers | lost
         beyond_frame = choice.beyond or bool(workers | lost)
         beyond_frame |= bool(missing) and entry.scope.frame is not self._entries["main"].scope.frame
-        if beyond_frame:
-            frame = entry.places[0].read()
-            missing |= {name for name, value in frame.items() if self.chooser.leads_beyond(value)}
         if pickler.met_graph or (not with_gradients and any(map(stateful.has_gradients, saved.values()))):
             missing.add(GRADIENTS)
         captured = {name for place in choice.kept.values() for name in place}

@@ -16,7 +16,8 @@ import io
 import pickle
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +44,7 @@ class Findable:
 
     references: Mapping[int, Reference] = field(default_factory=dict)
     is_late: Callable[[Any], bool] = lambda code: False  # of code and modules of the user's: came to be since then
+    there: Mapping[int, tuple[Known, Any]] = field(default_factory=dict)  # by id; kept all the same
 
     def __contains__(self, key: int) -> bool:
         return key in self.references
@@ -80,7 +82,7 @@ class Late:
 class StatePickler(pickle.Pickler):
     """`findable` is referred to, and no late code is pickled by name: a replay would take what has its name when the
     loop begins, or find nothing. `left_out` names attributes to leave out, by object id.
-    `watched` are ids of objects of which `met` tells whether the pickle holds them.
+    `met` are ids of what was there when the loop began and is in the pickle.
 
     With `trial` nothing is copied: it only tells whether the value can be pickled within `limit` bytes.
     """
@@ -92,7 +94,6 @@ class StatePickler(pickle.Pickler):
         with_gradients: bool,
         limit: int | None = None,
         trial: bool = False,
-        watched: Set[int] = frozenset(),
     ) -> None:
         self._file = _Limited(limit)
         super().__init__(self._file, protocol=5, buffer_callback=self._buffer)
@@ -102,7 +103,7 @@ class StatePickler(pickle.Pickler):
         self.buffers: list[int] = []  # which of them the pickle takes as out-of-band buffers
         self.met_graph = False  # a tensor that autograd could go back from: that is lost
         self._findable, self._left_out = findable, left_out
-        self._trial, self._watched = trial, watched
+        self._trial = trial
         self._torch = sys.modules.get("torch")
 
     def close(self, known: Mapping[Known, Any]) -> bytes:
@@ -123,12 +124,17 @@ class StatePickler(pickle.Pickler):
                 raise pickle.PicklingError(f"{obj.__name__} was made in the loop")
             is_module = isinstance(obj, types.ModuleType) and sys.modules.get(obj.__name__) is obj
             return (importlib.import_module, (obj.__name__,)) if is_module else NotImplemented
-        if id(obj) in self._watched:
+        if id(obj) in self._findable.there:
             self.met.add(id(obj))
         if memory.is_plain_array(obj):
             return stored_names.refer, self._array(obj)
         if type(obj) is Late:
             return dict, (obj.make(),)
+        if type(obj) is weakref.ref and obj.__callback__ is None:
+            held = obj()
+            if held is None:
+                return weakref.ref, (set(),)  # one that nobody holds
+            return (weakref.ref, (held,)) if id(held) in self._findable.there else NotImplemented
         torch = self._torch
         if torch is not None and isinstance(obj, torch.Generator):
             return stored_names.torch_generator, (str(obj.device), random_states.state_of(obj))

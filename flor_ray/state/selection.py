@@ -145,7 +145,11 @@ class _Candidate:
     @property
     def shown(self) -> str:
         """Its name, as users are told it."""
-        return self.name if self.in_frame else f"{self.place.key}.{self.name}".replace(".<globals>", "")
+        return (
+            self.name
+            if self.in_frame
+            else f"{self.place.key}.{self.name}".replace(".<globals>", "").replace("__main__.", "")
+        )
 
 
 @dataclass(slots=True)
@@ -309,12 +313,6 @@ class Chooser:
             return False
         return pickles(value, findable, {}, _STATE_BYTES).startswith("it cannot")
 
-    def leads_beyond(self, value: Any) -> bool:
-        """Whether the user's code behind a variable may read what is not in the frame."""
-        if isinstance(value, types.FunctionType | type | types.ModuleType):
-            return self.is_users(value)
-        return isinstance(value, types.MethodType) or self.is_users(type(value))
-
 
 def is_atom_or_code(value: Any) -> bool:
     """Whether a value cannot change: a number, a text, None, a function or a class."""
@@ -322,8 +320,8 @@ def is_atom_or_code(value: Any) -> bool:
 
 
 def _is_consumed(value: Any) -> bool:
-    """Whether reading from a value moves it on: iterators, but not files that are written."""
-    return isinstance(value, Iterator) and not (isinstance(value, io.IOBase) and value.writable())
+    """Whether reading from a value moves it on: iterators, but not files that are closed or written."""
+    return isinstance(value, Iterator) and not (isinstance(value, io.IOBase) and (value.closed or value.writable()))
 
 
 def _grows(value: Any) -> bool:
