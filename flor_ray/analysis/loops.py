@@ -6,7 +6,8 @@ source is read once (as it was when the run began), and its names are sorted int
     bound       assigned in the body: `x = ...`, `for x in`, `with ... as x`, `x += 1`, `global x` in any function
     changed     changed in place: `d[k] = v`, `obj.n += 1`, `items.append(x)`, `t.add_(1)`
     mentioned   read in the body; their values may still be changed by a function they are passed to
-    live        bound or changed, and maybe read before they are assigned again, or after the loop
+    live        bound or changed, and maybe read before they are assigned again, in the loop or after it, by what stands
+                there or by functions that it may call
     carried     those of `live` that the next iteration may read
 
 `flor_ray.state.frames` has how they go in and out of a frame.
@@ -15,11 +16,12 @@ source is read once (as it was when the run began), and its names are sorted int
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
+from flor_ray.analysis.scopes import Scopes, scopes_of
 from flor_ray.analysis.source import Source, label_of, read
-from flor_ray.analysis.uses import Uses, loads, reads_before_writes, targets
+from flor_ray.analysis.uses import NAMELESS, ReadOrder, Uses, loads, targets, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def loop_names(text: str, line: int) -> LoopNames:
         return LoopNames(unknown="it is not written in the head of a `for` statement")
     wrapped = _wrapper(loop.iter, held.name if held else None, ours)
     return replace(
-        _names_of(source.tree, loop, scope, enclosing, ours),
+        _names_of(source, loop, scope, enclosing, ours),
         wrapped=wrapped or (_wrapper(held.value, None, ours) if held else ""),
         lines=range(loop.lineno, (loop.end_lineno or loop.lineno) + 1) if held else None,
     )
@@ -83,7 +85,7 @@ def iteration_names(text: str, line: int) -> LoopNames:
     if found is None:
         return LoopNames(unknown="it is not written in a `while` loop")
     wrapped = "" if isinstance(found, ast.While) else "for"
-    return replace(_names_of(source.tree, found, scope, enclosing, _our_loops(source, line)), wrapped=wrapped)
+    return replace(_names_of(source, found, scope, enclosing, _our_loops(source, line)), wrapped=wrapped)
 
 
 def _our_loops(source: Source, line: int) -> Set[ast.AST]:
@@ -119,9 +121,11 @@ def _spans(node: ast.expr, line: int) -> bool:
 
 
 def _names_of(
-    tree: ast.Module, loop: _Loop, scope: ast.AST, enclosing: _Loop | None, our_loops: Set[ast.AST]
+    source: Source, loop: _Loop, scope: ast.AST, enclosing: _Loop | None, our_loops: Set[ast.AST]
 ) -> LoopNames:
     """What a loop carries, apart from what stands around its iterator."""
+    tree = source.tree
+    assert tree is not None
     head: ast.expr = loop.test if isinstance(loop, ast.While) else loop.iter
     uses = Uses()
     uses.visit(head if isinstance(loop, ast.While) else loop.target)
@@ -131,30 +135,90 @@ def _names_of(
     ours = _names_of_our_iterators(tree, our_loops)
     bound = frozenset((uses.bound | shared) - ours)
     bound_first = set() if isinstance(loop, ast.While) else targets(loop.target)
-    first_reads, _ = reads_before_writes(loop.body, bound_first)
-    sure_reads, _ = reads_before_writes(loop.body, bound_first, loops_run=True)
-    read_after = {
-        node.id
-        for node in ast.walk(enclosing or scope)
-        if isinstance(node, ast.Name)
-        and isinstance(node.ctx, ast.Load)
-        and (enclosing is not None or node.lineno > (loop.end_lineno or loop.lineno))
-    }
+    order = ReadOrder(_read_by_functions(scopes_of(tree), scope, loop))
+    first_reads, _ = order.reads_before_writes(loop.body, bound_first)
+    sure_reads, _ = replace(order, loops_run=True).reads_before_writes(loop.body, bound_first)
+    read_after = order.reads(enclosing) if enclosing is not None else _read_after(scope, loop, order)
     if isinstance(loop, ast.While):
-        first_reads, sure_reads = first_reads | loads(head), sure_reads | loads(head)
-    live = (bound & (first_reads | read_after)) | (uses.changed - ours) | shared
+        first_reads, sure_reads = first_reads | order.reads(head), sure_reads | order.reads(head)
+    live = (bound & (first_reads | read_after)) | (uses.changed - bound - ours) | shared
     return LoopNames(
         bound=bound,
         changed=frozenset(uses.changed - ours),
         called=frozenset(uses.called - ours),
         mentioned=frozenset((uses.mentioned | loads(head)) - ours),
         live=frozenset(live),
-        carried=frozenset((bound & sure_reads) | (uses.changed - ours) | shared),
+        carried=frozenset((bound & sure_reads) | (uses.changed - bound - ours) | shared),
         cleared=_cleared(loop),
         breaks=frozenset(_breaks(loop.body)),
         has_else=bool(loop.orelse),
         unknown="its body is in the code that consumes this generator" if _yields(loop) else "",
     )
+
+
+def _read_by_functions(scopes: Scopes, loops_scope: ast.AST, loop: ast.AST) -> Mapping[str, frozenset[str]]:
+    """Variables of the scope that a loop stands in, as functions outside of the loop read them, by these functions'
+    names. Lambdas, `__call__` and the like, and functions that are passed on have none."""
+    inside = set(ast.walk(loop))
+    called = {node.func for node in ast.walk(loops_scope) if isinstance(node, ast.Call)}
+    passed = {word for word, node in _mentions(loops_scope) if node not in called and node not in inside}
+    found: dict[str, set[str]] = {NAMELESS: set()}
+    lead_to: dict[str, set[str]] = {NAMELESS: set()}
+    for scope in scopes.scopes:
+        function = scope.function
+        if function is loops_scope or function in inside or scope.kind == "class":
+            continue
+        name = getattr(function, "name", NAMELESS)
+        read = {each for each in scope.reads if (owner := scope.owner(each)) is not None and owner.node is loops_scope}
+        for key in {name, NAMELESS if name in passed or name.startswith("__") else name}:
+            found.setdefault(key, set()).update(read)
+            lead_to.setdefault(key, set()).update(words(function))
+    grown = True
+    while grown:
+        grown = False
+        for name, read in found.items():
+            before = len(read)
+            read.update(*(found[word] for word in lead_to[name] if word in found))
+            grown |= len(read) > before
+    return {name: frozenset(read) for name, read in found.items() if read}
+
+
+def _mentions(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Load):
+            yield each.id if isinstance(each, ast.Name) else each.attr, each
+
+
+def _read_after(scope: ast.AST, loop: ast.AST, order: ReadOrder) -> set[str]:
+    """Names that may be read after a loop before they are assigned again, by what follows it in its scope."""
+    found: set[str] = set()
+    assigned: set[str] = set()
+    for holder, part, following in _following(scope, loop):
+        reads, now_assigned = order.reads_before_writes(following, assigned)
+        found |= reads
+        if holder is not loop:  # what a loop's own `else` assigns, a `break` leaves out
+            assigned = now_assigned
+        if isinstance(holder, ast.Try | ast.TryStar):
+            if part == "body":
+                found = found.union(*map(order.reads, holder.handlers))
+            found |= order.reads_before_writes(holder.finalbody, set())[0]
+            if part == "body":
+                reads, assigned = order.reads_before_writes(holder.orelse, assigned)
+                found |= reads
+    return found
+
+
+def _following(scope: ast.AST, loop: ast.AST) -> Iterator[tuple[ast.AST, str, Sequence[ast.AST]]]:
+    """What comes after a loop, from the inside out: what holds it, in which part, and the rest of that part."""
+    yield loop, "orelse", getattr(loop, "orelse", ())
+    parents = {child: parent for parent in ast.walk(scope) for child in ast.iter_child_nodes(parent)}
+    node = loop
+    while node is not scope:
+        inner, node = node, parents[node]
+        for part in ("body", "orelse", "finalbody"):
+            statements = getattr(node, part, ())
+            if isinstance(statements, list) and inner in statements:
+                yield node, part, statements[statements.index(inner) + 1 :]
 
 
 def _find_loop(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
 
 _IN_PLACE_ARRAY_METHODS = {"fill", "put", "sort", "partition", "resize", "itemset", "setfield"}
 
@@ -112,59 +113,145 @@ def targets(node: ast.AST) -> set[str]:
     return {child.id for child in ast.walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store)}
 
 
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+_Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+
+
 def loads(node: ast.AST) -> set[str]:
-    """Names that a piece of code reads."""
-    return {child.id for child in ast.walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Load)}
+    """Names that a piece of code reads, without those that functions and comprehensions in it have for themselves."""
+    if isinstance(node, ast.Name):
+        return {node.id} if isinstance(node.ctx, ast.Load) else set()
+    if isinstance(node, _Function | ast.Lambda):
+        return loads_of_definition(node) | (_loads_of(_body(node)) - _own_names(node))
+    if isinstance(node, _Comprehension):
+        first, *others = node.generators
+        own = set().union(*(targets(one.target) for one in node.generators))
+        inner = [*first.ifs, *others, *([node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt])]
+        return loads(first.iter) | ((_loads_of(inner) | loads(first.target)) - own)
+    return _loads_of(ast.iter_child_nodes(node))
 
 
-def reads_before_writes(
-    statements: Iterable[ast.stmt], assigned: set[str], loops_run: bool = False
-) -> tuple[set[str], set[str]]:
-    """Names that may be read before these statements assign them, and the names surely assigned after them.
+def loads_of_definition(node: _Function | ast.ClassDef | ast.Lambda) -> set[str]:
+    """Names that are read where a function or class is defined, not by the function itself."""
+    if isinstance(node, ast.Lambda):
+        return loads(node.args)
+    decorators = _loads_of(node.decorator_list)
+    if isinstance(node, ast.ClassDef):
+        return decorators | _loads_of([*node.bases, *node.keywords])
+    return decorators | loads(node.args) | (loads(node.returns) if node.returns else set())
+
+
+def _loads_of(nodes: Iterable[ast.AST]) -> set[str]:
+    return set().union(*map(loads, nodes))
+
+
+def _body(node: _Function | ast.Lambda) -> Iterable[ast.AST]:
+    return [node.body] if isinstance(node, ast.Lambda) else node.body
+
+
+def _own_names(node: _Function | ast.Lambda) -> set[str]:
+    """Variables of a function: its parameters, and what its body binds."""
+    bound = set().union(*map(_bound, _body(node)))
+    parts = [part for statement in _body(node) for part in ast.walk(statement)]
+    outer = {name for part in parts if isinstance(part, ast.Global | ast.Nonlocal) for name in part.names}
+    return (bound | {each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg)}) - outer
+
+
+NAMELESS = ""
+
+
+def words(node: ast.AST) -> set[str]:
+    """Names and attributes in a piece of code, and NAMELESS if it calls anything."""
+    found = set()
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name | ast.Attribute):
+            found.add(each.id if isinstance(each, ast.Name) else each.attr)
+        elif isinstance(each, ast.Call):
+            found.add(NAMELESS)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOrder:
+    """In which order statements read and assign names.
 
     Conservative: a branch assigns only what both sides assign, `try` may stop anywhere, and the body of a loop may not
-    run, unless `loops_run` says that it does.
+    run, unless `loops_run` says that it does. `read_by` has what functions that are defined elsewhere read, by their
+    names: they may be called wherever that name, or an attribute of that name, is mentioned; those at NAMELESS wherever
+    anything is called.
     """
-    reads: set[str] = set()
-    assigned = set(assigned)
-    for statement in statements:
+
+    read_by: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    loops_run: bool = False
+
+    def reads(self, node: ast.AST) -> set[str]:
+        """Names that a piece of code may read, by itself or by calling."""
+        found = loads(node)
+        if self.read_by:
+            found.update(*(self.read_by.get(word, ()) for word in words(node)))
+        return found
+
+    def reads_before_writes(self, statements: Iterable[ast.AST], assigned: Set[str]) -> tuple[set[str], set[str]]:
+        """Names that may be read before these statements assign them, and the names surely assigned after them."""
+        reads: set[str] = set()
+        known = set(assigned)
+        for statement in statements:
+            its_reads, known = self._of(statement, known)
+            reads |= its_reads
+        return reads, known
+
+    def _of(self, statement: ast.AST, assigned: set[str]) -> tuple[set[str], set[str]]:
         if isinstance(statement, ast.If):
-            reads |= loads(statement.test) - assigned
-            then_reads, then_assigned = reads_before_writes(
-                statement.body, assigned | _walrus(statement.test), loops_run
-            )
-            else_reads, else_assigned = reads_before_writes(
-                statement.orelse, assigned | _walrus(statement.test), loops_run
-            )
-            reads |= then_reads | else_reads
-            assigned = then_assigned & else_assigned
-        elif isinstance(statement, ast.For | ast.AsyncFor):
-            reads |= loads(statement.iter) - assigned
-            inner_reads, inner_assigned = reads_before_writes(
-                statement.body, assigned | targets(statement.target), loops_run
-            )
-            reads |= inner_reads | reads_before_writes(statement.orelse, assigned, loops_run)[0]
-            assigned = inner_assigned if loops_run else assigned
-        elif isinstance(statement, ast.While):
-            reads |= loads(statement.test) - assigned
-            reads |= reads_before_writes([*statement.body, *statement.orelse], assigned, loops_run)[0]
-        elif isinstance(statement, ast.With | ast.AsyncWith):
+            reads, after = self.reads(statement.test) - assigned, assigned | _walrus(statement.test)
+            then_reads, then_assigned = self.reads_before_writes(statement.body, after)
+            else_reads, else_assigned = self.reads_before_writes(statement.orelse, after)
+            return reads | then_reads | else_reads, then_assigned & else_assigned
+        if isinstance(statement, ast.For | ast.AsyncFor):
+            reads = self.reads(statement.iter) - assigned
+            inner_reads, inner_assigned = self.reads_before_writes(statement.body, assigned | targets(statement.target))
+            else_reads, _ = self.reads_before_writes(statement.orelse, assigned)
+            return reads | inner_reads | else_reads, inner_assigned if self.loops_run else assigned
+        if isinstance(statement, ast.While):
+            inner_reads, _ = self.reads_before_writes([*statement.body, *statement.orelse], assigned)
+            return (self.reads(statement.test) - assigned) | inner_reads, assigned
+        if isinstance(statement, ast.With | ast.AsyncWith):
+            reads = set()
             for item in statement.items:
-                reads |= loads(item.context_expr) - assigned
-                assigned |= targets(item.optional_vars) if item.optional_vars else set()
-            inner_reads, assigned = reads_before_writes(statement.body, assigned, loops_run)
-            reads |= inner_reads
-        elif isinstance(statement, ast.Try | ast.TryStar | ast.Match):
-            reads |= loads(statement) - assigned
-        elif isinstance(statement, ast.AugAssign):
-            reads |= (loads(statement) | targets(statement.target)) - assigned
-        else:
-            reads |= loads(statement) - assigned
-            assigned |= targets(statement)
-            if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                assigned.add(statement.name)
-    return reads, assigned
+                reads |= self.reads(item.context_expr) - assigned
+                assigned = assigned | (targets(item.optional_vars) if item.optional_vars else set())
+            inner_reads, assigned = self.reads_before_writes(statement.body, assigned)
+            return reads | inner_reads, assigned
+        if isinstance(statement, ast.Try | ast.TryStar):
+            return self._of_try(statement, assigned)
+        if isinstance(statement, ast.Match):
+            return self.reads(statement) - assigned, assigned
+        if isinstance(statement, ast.AugAssign):
+            return (self.reads(statement) | targets(statement.target)) - assigned, assigned | targets(statement.target)
+        if isinstance(statement, _Function | ast.ClassDef):
+            reads = loads_of_definition(statement) - assigned
+            after = assigned | {statement.name}  # what it reads is read when it is called, which is later
+            return reads | (self.reads(statement) - after), after
+        is_bare = isinstance(statement, ast.AnnAssign) and statement.value is None
+        return self.reads(statement) - assigned, assigned | (set() if is_bare else _bound(statement))
+
+    def _of_try(self, statement: ast.Try | ast.TryStar, assigned: set[str]) -> tuple[set[str], set[str]]:
+        reads, through = self.reads_before_writes([*statement.body, *statement.orelse], assigned)
+        ways = [through]
+        for handler in statement.handlers:
+            reads |= self.reads(handler.type) - assigned if handler.type else set()
+            name = {handler.name} if handler.name else set()
+            its_reads, its_assigned = self.reads_before_writes(handler.body, assigned | name)
+            reads |= its_reads
+            ways.append(its_assigned - name)  # Python unbinds it
+        final_reads, finally_assigned = self.reads_before_writes(statement.finalbody, assigned)
+        return reads | final_reads, set.intersection(*ways) | finally_assigned
 
 
 def _walrus(node: ast.expr) -> set[str]:
     return {child.target.id for child in ast.walk(node) if isinstance(child, ast.NamedExpr)}
+
+
+def _bound(node: ast.AST) -> set[str]:
+    uses = Uses()
+    uses.visit(node)
+    return uses.bound

@@ -18,7 +18,7 @@ import itertools
 import pickle
 import time
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,11 +28,13 @@ from flor_ray.errors import StoreError
 from flor_ray.records import GRADIENTS
 from flor_ray.state import frames, modes, random_states, stateful
 from flor_ray.state.comparing import StateDifference, first_difference
+from flor_ray.state.early_code import EarlyCode
 from flor_ray.state.fingerprint import fingerprint, unchanged
 from flor_ray.state.identities import identities
 from flor_ray.state.memory import Known, is_plain_array, span_of
 from flor_ray.state.merge import Merger
 from flor_ray.state.pickling import (
+    Findable,
     Late,
     LoadedState,
     Reference,
@@ -110,15 +112,16 @@ class Capturer:
         values = {
             (place.key, name): Holder(value, self.recording) for place in places for name, value in place.read().items()
         }
-        entry = LoopEntry(scope, reached, places, anchors, values)
+        entry = LoopEntry(scope, reached, places, anchors, values, EarlyCode(self.chooser.is_users))
         self._entries[scope.slot] = entry
         structures = ((path, structure_of(value, weakly=self.recording)) for path, value in objects.items())
         self._structures[scope.slot] = {path: found for path, found in structures if found is not None}
-        references = self._references(entry)
+        findable = self._findable(entry)
         known_names = ((p, n, v) for p in places for n, v in p.read().items() if p is not frame or n in roots)
         names_and_values = (((place.key, name), value) for place, name, value in known_names)
         entry.modes = modes.modes()
-        entry.identities = identities(names_and_values, references, weakly=self.recording)
+        entry.identities = identities(names_and_values, findable.references, weakly=self.recording)
+        findable = self._findable(entry)
         known_prints = {}
         if scope.slot != "main" and (main := self._entries.get("main")) is not None:
             known_prints = {id(main.values[key].get()): text for key, text in main.prints.items()}
@@ -126,7 +129,7 @@ class Capturer:
             for name, value in place.read().items():
                 if is_atom_or_code(value):
                     continue
-                if not self.chooser.is_kept_anyway(entry, place, name, value, references):
+                if not self.chooser.is_kept_anyway(entry, place, name, value, findable):
                     entry.prints[place.key, name] = known_prints.get(id(value)) or fingerprint(value)
 
     def _listed(self) -> Iterator[ReachedPlace]:
@@ -149,9 +152,11 @@ class Capturer:
                 found |= entry.reached.code
         return found
 
-    def _references(self, entry: LoopEntry) -> dict[int, Reference]:
+    def _findable(self, entry: LoopEntry) -> Findable:
         slot = entry.scope.slot
-        return references_to(self._objects(slot), self._code(slot), self._parts(slot))
+        references = references_to(self._objects(slot), self._code(slot), self._parts(slot))
+        there = {key: value for key, getter in entry.identities.items() if (value := getter()) is not None}
+        return Findable(references, entry.code.is_late, {id(value): (key, value) for key, value in there.items()})
 
     def _parts(self, slot: str) -> dict[str, Parts]:
         """Of each object, the parts that it had when the loop began."""
@@ -162,7 +167,7 @@ class Capturer:
         return resolver(self._objects(slot), self._code(slot), self._parts(slot))
 
     def _wholes(
-        self, slot: str, paths: Iterable[str], references: Mapping[int, Reference], with_gradients: bool
+        self, slot: str, paths: Iterable[str], findable: Findable, with_gradients: bool
     ) -> tuple[dict[str, Any], set[str]]:
         """Of the objects that do not consist of the same parts any more, what they consist of; and those of which that
         cannot be kept."""
@@ -173,7 +178,7 @@ class Capturer:
             if structure is None or structure.same():
                 continue
             whole = structure.whole(with_gradients)
-            if whole is None or not self.chooser.can_keep(whole, references):
+            if whole is None or not self.chooser.can_keep(whole, findable):
                 lost.add(path.partition(":")[2] or path)
             else:
                 found[path] = whole
@@ -207,18 +212,18 @@ class Capturer:
         started = time.perf_counter()
         entry = self._entries[slot]
         objects = self._objects(slot)
-        references = self._references(entry)
-        choice = self.chooser.choose(entry, references)
+        findable = self._findable(entry)
+        choice = self.chooser.choose(entry, findable)
         reached = {id(value) for value in entry.reached.others.values()}
         saved = {path: v for path, v in objects.items() if path in self.targets or id(v) in reached}
         owned = stateful.owned_parameters(objects.values())
-        wholes, unkept = self._wholes(slot, saved, references, with_gradients)
+        wholes, unkept = self._wholes(slot, saved, findable, with_gradients)
         states = {path: stateful.state_of(value, with_gradients, owned) for path, value in saved.items()}
         changed = modes.changes(entry.modes)
-        lost = {n for n, value in changed.items() if pickles(value, {}, {}, _MODE_BYTES)} | modes.cannot_be_put(changed)
-        there = {key: value for key, getter in entry.identities.items() if (value := getter()) is not None}
-        watched = {id(value): key for key, value in there.items()}
-        pickler = StatePickler(references, self.chooser.names_left_out(), with_gradients, watched=watched.keys())
+        lost = {name for name, value in changed.items() if pickles(value, Findable(), {}, _MODE_BYTES)}
+        lost |= modes.cannot_be_put(changed)
+        there = findable.there
+        pickler = StatePickler(findable, self.chooser.names_left_out(), with_gradients)
         pickler.dump(
             {
                 "rng": {name: _as_buffer(state) for name, state in random_states.global_state().items()},
@@ -226,17 +231,15 @@ class Capturer:
                 "modes": {name: value for name, value in changed.items() if name not in lost},
                 "places": choice.kept,
                 "same": choice.same,
-                "known": Late(lambda: {watched[i]: there[watched[i]] for i in watched if i in pickler.met}),
+                "lost": choice.lost,
+                "known": Late(lambda: dict(found for i, found in there.items() if i in pickler.met)),
             }
         )
-        skeleton = pickler.close(self._known_arrays(entry, there))
+        skeleton = pickler.close(self._known_arrays(entry, dict(there.values())))
         workers = {f"workers of {p}" for p, v in entry.reached.others.items() if stateful.has_lasting_workers(v)}
         missing = choice.missing | workers | lost | unkept
         beyond_frame = choice.beyond or bool(workers | lost) or (bool(unkept) and slot != "main")
         beyond_frame |= bool(missing) and entry.scope.frame is not self._entries["main"].scope.frame
-        if beyond_frame:
-            frame = entry.places[0].read()
-            missing |= {name for name, value in frame.items() if self.chooser.leads_beyond(value)}
         if pickler.met_graph or (not with_gradients and any(map(stateful.has_gradients, saved.values()))):
             missing.add(GRADIENTS)
         captured = {name for place in choice.kept.values() for name in place}
@@ -332,12 +335,12 @@ class Capturer:
                 stateful.put_training(objects[path], saved)
         for key, place in places.items():
             if key in body["places"]:
-                self._put(entry, place, new[key])
+                self._put(entry, place, new[key], set(body.get("lost", {}).get(key, ())))
         random_states.set_global_state({name: pickle.loads(state) for name, state in body["rng"].items()})
         if "modes" in body:  # older releases kept none
             modes.put(entry.modes, body["modes"])
 
-    def _put(self, entry: LoopEntry, place: ReachedPlace, values: dict[str, Any]) -> None:
+    def _put(self, entry: LoopEntry, place: ReachedPlace, values: dict[str, Any], lost: Set[str]) -> None:
         current = place.read()
         in_frame = place is entry.places[0]
         if place.key in (LISTED, "objects"):
@@ -349,10 +352,10 @@ class Capturer:
         for name, value in current.items():
             if name in values or not place.binds(name):
                 continue
-            was = (place.key, name) in entry.values
+            was = (place.key, name) in entry.values and name not in lost
             if was and (not in_frame or isinstance(entry.values[place.key, name].get(), CODE)):
                 values[name] = entry.values[place.key, name].get()
-            elif not isinstance(value, types.ModuleType):
+            elif name in lost or not isinstance(value, types.ModuleType):
                 stale.append(name)  # better unbound than a wrong value
         place.write({n: v for n, v in values.items() if n not in current or current[n] is not v}, stale)
 

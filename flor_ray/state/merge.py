@@ -15,6 +15,7 @@ import enum
 import functools
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -89,6 +90,8 @@ class Merger:
             living = None
         if isinstance(saved, tuple | frozenset):
             return self._rebuilt(living, saved)
+        if type(saved) is weakref.ref:
+            return self._referring(living, saved)
         if isinstance(saved, types.MethodType | functools.partial):
             return self._rebound(living, saved)
         if living is not None and self._filled_at_once(living, saved):
@@ -154,6 +157,14 @@ class Merger:
         args = self.merge(getattr(living, "args", None), saved.args)
         keywords = self.merge(getattr(living, "keywords", None), saved.keywords)
         return self._stands(saved, functools.partial(saved.func, *args, **keywords))
+
+    def _referring(self, living: Any, saved: Any) -> Any:
+        """A weak reference, to what now stands for the object that it was to."""
+        held = saved()
+        if held is None:
+            return self._stands(saved, saved)
+        held = self.merge(living() if type(living) is weakref.ref else None, held)
+        return self._stands(saved, weakref.ref(held))
 
     def _fill(self, target: Any, saved: Any) -> None:
         if isinstance(saved, list | collections.deque):

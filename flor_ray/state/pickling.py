@@ -2,7 +2,7 @@
 
 ("object", path)          an object that has its own entry in the checkpoint
 ("part", path, kind, i)   a part that such an object had when the loop began (flor_ray.state.structure)
-("code", key)             a function or class that has no importable name
+("code", key)             a function or class that was there when the loop began
 ("array", index)          a tensor or array (flor_ray.state.memory)
 ("tensor", ...)           the bytes of a tensor, in checkpoints of older releases
 
@@ -11,13 +11,14 @@ Before it stands another pickle, the table of its arrays; older releases wrote n
 
 from __future__ import annotations
 
-import contextlib
+import importlib
 import io
 import pickle
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from flor_ray import stored_names
@@ -28,6 +29,7 @@ from flor_ray.state.memory import ArrayForm, ArrayTable, Block, Known
 from flor_ray.store.objects import Objects
 
 _INLINE_BYTES = 1024  # smaller tensors stay in the pickle: a reference would not be smaller
+_CODE = (type, types.FunctionType, types.ModuleType)
 LEFT_OUT = "__flor_left_out__"  # attributes of a pickled object that are not with it
 Reference = tuple[Any, ...]
 
@@ -36,9 +38,21 @@ class TooLarge(Exception):
     """The pickle would be larger than its limit."""
 
 
-def pickles(value: object, references: Mapping[int, Reference], left_out: Mapping[int, Any], limit: int) -> str:
+@dataclass(frozen=True, slots=True)
+class Findable:
+    """What a replay finds in its own process when a loop begins: a checkpoint refers to it, by id or by name."""
+
+    references: Mapping[int, Reference] = field(default_factory=dict)
+    is_late: Callable[[Any], bool] = lambda code: False  # of code and modules of the user's: came to be since then
+    there: Mapping[int, tuple[Known, Any]] = field(default_factory=dict)  # by id; kept all the same
+
+    def __contains__(self, key: int) -> bool:
+        return key in self.references
+
+
+def pickles(value: object, findable: Findable, left_out: Mapping[int, Any], limit: int) -> str:
     """Why a value cannot be pickled within `limit` bytes; "" if it can be."""
-    pickler = StatePickler(references, left_out, with_gradients=False, limit=limit, trial=True)
+    pickler = StatePickler(findable, left_out, with_gradients=False, limit=limit, trial=True)
     try:
         pickler.dump(value)
     except TooLarge:
@@ -66,20 +80,20 @@ class Late:
 
 
 class StatePickler(pickle.Pickler):
-    """`references` stand for the objects with these ids. `left_out` names attributes to leave out, by object id.
-    `watched` are ids of objects of which `met` tells whether the pickle holds them.
+    """`findable` is referred to, and no late code is pickled by name: a replay would take what has its name when the
+    loop begins, or find nothing. `left_out` names attributes to leave out, by object id.
+    `met` are ids of what was there when the loop began and is in the pickle.
 
     With `trial` nothing is copied: it only tells whether the value can be pickled within `limit` bytes.
     """
 
     def __init__(
         self,
-        references: Mapping[int, Reference],
+        findable: Findable,
         left_out: Mapping[int, Any],
         with_gradients: bool,
         limit: int | None = None,
         trial: bool = False,
-        watched: Set[int] = frozenset(),
     ) -> None:
         self._file = _Limited(limit)
         super().__init__(self._file, protocol=5, buffer_callback=self._buffer)
@@ -88,8 +102,8 @@ class StatePickler(pickle.Pickler):
         self.sources: list[Any] = []  # tensors and memoryviews, not copied yet
         self.buffers: list[int] = []  # which of them the pickle takes as out-of-band buffers
         self.met_graph = False  # a tensor that autograd could go back from: that is lost
-        self._references, self._left_out = references, left_out
-        self._trial, self._watched = trial, watched
+        self._findable, self._left_out = findable, left_out
+        self._trial = trial
         self._torch = sys.modules.get("torch")
 
     def close(self, known: Mapping[Known, Any]) -> bytes:
@@ -102,15 +116,25 @@ class StatePickler(pickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         """Not called for numbers, strings and plain containers, which is what makes it quick."""
-        found = self._references.get(id(obj))
+        found = self._findable.references.get(id(obj))
         if found is not None:
             return stored_names.refer, found
-        if id(obj) in self._watched:
+        if isinstance(obj, _CODE):
+            if self._findable.is_late(obj):
+                raise pickle.PicklingError(f"{obj.__name__} was made in the loop")
+            is_module = isinstance(obj, types.ModuleType) and sys.modules.get(obj.__name__) is obj
+            return (importlib.import_module, (obj.__name__,)) if is_module else NotImplemented
+        if id(obj) in self._findable.there:
             self.met.add(id(obj))
         if memory.is_plain_array(obj):
             return stored_names.refer, self._array(obj)
         if type(obj) is Late:
             return dict, (obj.make(),)
+        if type(obj) is weakref.ref and obj.__callback__ is None:
+            held = obj()
+            if held is None:
+                return weakref.ref, (set(),)  # one that nobody holds
+            return (weakref.ref, (held,)) if id(held) in self._findable.there else NotImplemented
         torch = self._torch
         if torch is not None and isinstance(obj, torch.Generator):
             return stored_names.torch_generator, (str(obj.device), random_states.state_of(obj))
@@ -165,7 +189,12 @@ class _StateUnpickler(stored_names.StoredUnpickler):
         self._found = found
 
     def find_class(self, module: str, name: str) -> Any:
-        found = super().find_class(module, name)
+        try:
+            found = super().find_class(module, name)
+        except (AttributeError, ImportError) as error:
+            raise StoreError(
+                f"The checkpoint holds {module}.{name}, which this version does not have when its loop begins."
+            ) from error
         return self._found if found is stored_names.refer else found
 
 
@@ -246,10 +275,7 @@ def references_to(
 ) -> dict[int, Reference]:
     """References by id, for everything that a replay will find in its own process. `parts` are those of `objects`, by
     kind; None stands for one that is gone."""
-    found: dict[int, Reference] = {}
-    for key, value in code.items():
-        if _is_nameless(value):
-            found[id(value)] = ("code", key)
+    found: dict[int, Reference] = {id(value): ("code", key) for key, value in code.items()}
     for path in objects:
         for kind, items in parts[path].items():
             for index, part in enumerate(items):
@@ -279,16 +305,6 @@ def resolver(
             ) from None
 
     return resolve
-
-
-def _is_nameless(code: Any) -> bool:
-    """Whether pickle cannot find a function or class by its name."""
-    found: Any = sys.modules.get(code.__module__)
-    with contextlib.suppress(AttributeError):
-        for name in code.__qualname__.split("."):
-            found = getattr(found, name)
-        return found is not code
-    return True
 
 
 def own_items(value: Any) -> Iterator[tuple[Any, str | None, Any]]:

@@ -284,12 +284,15 @@ def _names(code: types.CodeType, inserted: frozenset[int]) -> tuple[set[str], se
     return names.union(*(part[0] for part in parts)), stored.union(*(part[1] for part in parts)), held
 
 
-_CLASS_CODE: tuple[type, ...] = (types.FunctionType, types.BuiltinFunctionType, type, staticmethod, classmethod)
-_CLASS_CODE += (property, functools.cached_property, types.MemberDescriptorType, types.GetSetDescriptorType)
+# What makes methods and properties of a class.
+DESCRIPTORS: tuple[type, ...] = (staticmethod, classmethod, property, functools.cached_property)
+DESCRIPTORS += (types.MemberDescriptorType, types.GetSetDescriptorType)
 
 
 def _is_class_data(name: str, value: object) -> bool:
-    return not name.startswith(("__", "_abc_")) and not isinstance(value, _CLASS_CODE)
+    if name.startswith("__"):
+        return isinstance(value, types.FunctionType)
+    return not name.startswith("_abc_")
 
 
 def _is_filled(cell: types.CellType) -> bool:

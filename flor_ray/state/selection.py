@@ -2,6 +2,7 @@
 
     kept      variables and attributes that the loop binds or changes, and small ones that it only mentions
     same      those of them that hold the object which they held when the loop began: it is filled in place
+    lost      variables that have another value since, and are not kept: a restore leaves them unbound
     missing   what should be kept and cannot: too large, or not picklable
     opaque    library objects that cannot be pickled, such as open files: what depends on them may differ
 
@@ -22,11 +23,12 @@ from typing import Any
 
 from flor_ray.analysis.loops import LoopNames
 from flor_ray.state import stateful
+from flor_ray.state.early_code import EarlyCode
 from flor_ray.state.fingerprint import fingerprint, unchanged
 from flor_ray.state.memory import Known
 from flor_ray.state.modes import Modes
-from flor_ray.state.pickling import Reference, own_items, pickles
-from flor_ray.state.reachable import Reached, ReachedPlace
+from flor_ray.state.pickling import Findable, own_items, pickles
+from flor_ray.state.reachable import DESCRIPTORS, Reached, ReachedPlace
 
 _STATE_BYTES = 2 << 30  # what surely is state is kept up to this; more is reported as not captured
 _VARIABLE_BYTES = 16 << 20  # so is what the loop merely assigns, such as a batch, up to this
@@ -35,7 +37,7 @@ _SURELY_KEPT_BYTES = 64 << 10  # tensors and arrays up to this are kept, changed
 _TRIM_ITEMS = 1000  # containers with more are data
 _TRIM_DEPTH = 4  # how deep to look in an object for what makes it too large
 ATOMS = (int, float, complex, str, bytes, type(None))
-CODE = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial)
+CODE = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial, *DESCRIPTORS)
 _CONTAINERS = (list, dict, set, tuple, frozenset)
 LISTED = "listed"  # the place of listed objects without state_dict
 
@@ -73,6 +75,7 @@ class LoopEntry:
     places: list[ReachedPlace]  # the frame's is the first
     anchors: dict[str, Any]  # objects that keep their identity, by path
     values: dict[tuple[str, str], Holder]  # by place and name
+    code: EarlyCode
     identities: Mapping[Known, Callable[[], Any]] = field(default_factory=dict)  # what was there, by where it was
     modes: Modes = field(default_factory=dict)  # of the process
     prints: dict[tuple[str, str], str] = field(default_factory=dict)  # of what is not kept unless it changes
@@ -107,7 +110,7 @@ class _Candidate:
     def needs_no_keeping(self) -> bool:
         """Modules, and atoms and code that are as they were: what is not in a checkpoint is as when the loop began."""
         if isinstance(self.value, types.ModuleType):
-            return True
+            return not self.binds or self.is_same
         if not is_atom_or_code(self.value):
             return False
         is_settled = isinstance(self.value, CODE) or not self.in_frame
@@ -142,7 +145,11 @@ class _Candidate:
     @property
     def shown(self) -> str:
         """Its name, as users are told it."""
-        return self.name if self.in_frame else f"{self.place.key}.{self.name}".replace(".<globals>", "")
+        return (
+            self.name
+            if self.in_frame
+            else f"{self.place.key}.{self.name}".replace(".<globals>", "").replace("__main__.", "")
+        )
 
 
 @dataclass(slots=True)
@@ -151,6 +158,7 @@ class Selection:
 
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)  # by place and name
     same: dict[str, list[str]] = field(default_factory=dict)  # names that hold the object they held at the entry
+    lost: dict[str, list[str]] = field(default_factory=dict)  # names that hold something else, which is not kept
     missing: set[str] = field(default_factory=set)
     opaque: set[str] = field(default_factory=set)
     beyond: bool = False  # something is missing that is not a variable of the frame
@@ -164,32 +172,34 @@ class Chooser:
     left_out: dict[int, tuple[Holder, dict[str, str]]] = field(default_factory=dict)  # id -> attribute -> print
     _returned: set[tuple[int, str]] = field(default_factory=set)  # left out at first, kept since they have changed
 
-    def choose(self, entry: LoopEntry, references: Mapping[int, Reference]) -> Selection:
-        """What goes into a snapshot of this loop now. `references` are the objects kept apart, by id."""
+    def choose(self, entry: LoopEntry, findable: Findable) -> Selection:
+        """What goes into a snapshot of this loop now. `findable` is what is not kept itself."""
         choice = Selection()
         for place in entry.places:
             candidates = [_Candidate(entry, place, name, value) for name, value in place.read().items()]
-            kept = {each.name: each.value for each in candidates if self._goes_in(each, references, choice)}
+            kept = {each.name: each.value for each in candidates if self._goes_in(each, findable, choice)}
             choice.kept[place.key] = kept
             choice.same[place.key] = [each.name for each in candidates if each.name in kept and each.is_same]
-        self._look_at_what_was_left_out(references, choice)
+            lost = (each for each in candidates if each.name not in kept and each.in_frame and each.binds)
+            choice.lost[place.key] = [each.name for each in lost if not each.is_same]
+        self._look_at_what_was_left_out(findable, choice)
         return choice
 
-    def _goes_in(self, candidate: _Candidate, references: Mapping[int, Reference], choice: Selection) -> bool:
+    def _goes_in(self, candidate: _Candidate, findable: Findable, choice: Selection) -> bool:
         """Whether a value is kept. What should be kept and cannot be is noted in `choice`."""
         if candidate.needs_no_keeping:
             return False
-        if id(candidate.value) in references:
+        if id(candidate.value) in findable:
             return candidate.binds  # the object is kept elsewhere; what the name holds is not
         if candidate.has_graph:
             choice.missing.add(candidate.name)
             return False
-        if self.is_kept_anyway(candidate.entry, candidate.place, candidate.name, candidate.value, references):
+        if self.is_kept_anyway(candidate.entry, candidate.place, candidate.name, candidate.value, findable):
             return True
         has_changed = self._has_changed(candidate)
-        if has_changed and self._fits(candidate.value, references, candidate.most_bytes):
+        if has_changed and self._fits(candidate.value, findable, candidate.most_bytes):
             return True
-        self._tell(candidate, has_changed, references, choice)
+        self._tell(candidate, has_changed, findable, choice)
         return False
 
     def _has_changed(self, candidate: _Candidate) -> bool:
@@ -197,31 +207,31 @@ class Chooser:
         was = candidate.entry.prints.get((candidate.place.key, candidate.name), "")
         return _is_consumed(candidate.value) or not unchanged(candidate.value, was)
 
-    def _tell(
-        self, candidate: _Candidate, has_changed: bool, references: Mapping[int, Reference], choice: Selection
-    ) -> None:
+    def _tell(self, candidate: _Candidate, has_changed: bool, findable: Findable, choice: Selection) -> None:
         """Note what is not kept, if its lack may make a difference."""
         value = candidate.value
         if not candidate.must_be_kept and (isinstance(value, CODE) or (candidate.in_frame and candidate.binds)):
             return
         is_called = candidate.is_called
-        if not candidate.must_be_kept and self._is_librarys(value, references):
+        if not candidate.must_be_kept and self._is_librarys(value, findable):
             if is_called or has_changed:
                 choice.opaque.add(candidate.shown)
         elif candidate.must_be_kept or has_changed or (is_called and self.is_users(type(value))):
             choice.missing.add(candidate.shown)
             choice.beyond |= not candidate.in_frame
 
-    def is_kept_anyway(
-        self, entry: LoopEntry, place: ReachedPlace, name: str, value: Any, references: Mapping[int, Reference]
-    ) -> bool:
+    def is_kept_anyway(self, entry: LoopEntry, place: ReachedPlace, name: str, value: Any, findable: Findable) -> bool:
         """Whether a value is kept whether it has changed or not, because that is cheap or because it surely changes."""
-        if id(value) in references or isinstance(value, types.ModuleType):
+        if id(value) in findable:
             return True
+        if isinstance(value, types.ModuleType):
+            return not findable.is_late(value)
         key = (place.key, name)
-        if key in entry.kept or key in entry.prints:
-            return key in entry.kept
-        if not self._fits(value, references, self._limit(entry, place, name, value)):
+        if key in entry.prints:
+            return False
+        if key in entry.kept and not _grows(value):
+            return True
+        if not self._fits(value, findable, self._limit(entry, place, name, value)):
             return False
         if not _grows(value):
             entry.kept.add(key)
@@ -236,22 +246,22 @@ class Chooser:
             return _VARIABLE_BYTES
         return _SURELY_KEPT_BYTES if stateful.is_array(value) else _MENTIONED_BYTES
 
-    def _fits(self, value: Any, references: Mapping[int, Reference], limit: int) -> bool:
+    def _fits(self, value: Any, findable: Findable, limit: int) -> bool:
         """Whether a value can be pickled within `limit` bytes, perhaps without some attributes of what is in it."""
         if isinstance(value, int | float | bool | None):
             return True
-        return self._trim(value, references, limit, _TRIM_DEPTH)
+        return self._trim(value, findable, limit, _TRIM_DEPTH)
 
-    def _trim(self, value: Any, references: Mapping[int, Reference], limit: int, depth: int) -> bool:
-        if not pickles(value, references, self.names_left_out(), limit):
+    def _trim(self, value: Any, findable: Findable, limit: int, depth: int) -> bool:
+        if not pickles(value, findable, self.names_left_out(), limit):
             return True
-        if depth == 0 or id(value) in references or isinstance(value, ATOMS) or stateful.is_array(value):
+        if depth == 0 or id(value) in findable or isinstance(value, ATOMS) or stateful.is_array(value):
             return False
         if isinstance(value, list | tuple | dict | set) and len(value) > _TRIM_ITEMS:
             return False
         found = False
         for holder, attribute, item in list(own_items(value)):
-            if isinstance(item, int | float | bool | None) or self._trim(item, references, limit, depth - 1):
+            if isinstance(item, int | float | bool | None) or self._trim(item, findable, limit, depth - 1):
                 continue
             may_lack = attribute is not None and (self.is_users(type(holder)) or stateful.is_data(holder))
             if not may_lack or isinstance(item, CODE):
@@ -259,7 +269,7 @@ class Chooser:
             _, prints = self.left_out.setdefault(id(holder), (Holder(holder, weakly=True), {}))
             prints.setdefault(str(attribute), fingerprint(item))
             found = True
-        return found and not pickles(value, references, self.names_left_out(), limit)
+        return found and not pickles(value, findable, self.names_left_out(), limit)
 
     def names_left_out(self) -> dict[int, Any]:
         """Attributes that are not kept, by the id of the object that holds them; dead objects are forgotten."""
@@ -272,7 +282,7 @@ class Chooser:
             if (names := [name for name in prints if (key, name) not in self._returned])
         }
 
-    def _look_at_what_was_left_out(self, references: Mapping[int, Reference], choice: Selection) -> None:
+    def _look_at_what_was_left_out(self, findable: Findable, choice: Selection) -> None:
         """Attributes that were left out, and are no longer what they were: now they are kept, or it is told."""
         for held, prints in self.left_out.values():
             holder = held.get()
@@ -282,17 +292,17 @@ class Chooser:
                 value = vars(holder).get(name)
                 if not _is_consumed(value) and unchanged(value, was):
                     continue
-                if not pickles(value, references, self.names_left_out(), _STATE_BYTES):
+                if not pickles(value, findable, self.names_left_out(), _STATE_BYTES):
                     self._returned.add((id(holder), name))  # it is state after all
                     continue
                 shown = f"{type(holder).__qualname__}.{name}"
-                if self._is_librarys(value, references):
+                if self._is_librarys(value, findable):
                     choice.opaque.add(shown)
                 else:
                     choice.missing.add(shown)
                     choice.beyond = True
 
-    def _is_librarys(self, value: Any, references: Mapping[int, Reference]) -> bool:
+    def _is_librarys(self, value: Any, findable: Findable) -> bool:
         """Whether a value is a library's object that cannot be pickled: a log file, a writer, a progress bar."""
         if (
             stateful.is_array(value)
@@ -301,17 +311,11 @@ class Chooser:
             or self.is_users(type(value))
         ):
             return False
-        return pickles(value, references, {}, _STATE_BYTES).startswith("it cannot")
+        return pickles(value, findable, {}, _STATE_BYTES).startswith("it cannot")
 
-    def can_keep(self, value: Any, references: Mapping[int, Reference]) -> bool:
+    def can_keep(self, value: Any, findable: Findable) -> bool:
         """Whether what surely is state can be pickled, and is not too large."""
-        return not pickles(value, references, self.names_left_out(), _STATE_BYTES)
-
-    def leads_beyond(self, value: Any) -> bool:
-        """Whether the user's code behind a variable may read what is not in the frame."""
-        if isinstance(value, types.FunctionType | type | types.ModuleType):
-            return self.is_users(value)
-        return isinstance(value, types.MethodType) or self.is_users(type(value))
+        return not pickles(value, findable, self.names_left_out(), _STATE_BYTES)
 
 
 def is_atom_or_code(value: Any) -> bool:
@@ -320,8 +324,8 @@ def is_atom_or_code(value: Any) -> bool:
 
 
 def _is_consumed(value: Any) -> bool:
-    """Whether reading from a value moves it on: iterators, but not files that are written."""
-    return isinstance(value, Iterator) and not (isinstance(value, io.IOBase) and value.writable())
+    """Whether reading from a value moves it on: iterators, but not files that are closed or written."""
+    return isinstance(value, Iterator) and not (isinstance(value, io.IOBase) and (value.closed or value.writable()))
 
 
 def _grows(value: Any) -> bool:

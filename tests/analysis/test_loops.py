@@ -208,3 +208,70 @@ def test_what_was_added_since_counts_only_as_bound() -> None:
     assert [set(found.added), set(found.bound), set(found.mentioned)] == [{"a"}, {"i", "b"}, {"loop", "x", "c"}]
     unreadable = loop_names("for i in (", 1)
     assert as_recorded(loop_names(now, 1), unreadable) == loop_names(now, 1)
+
+
+@pytest.mark.parametrize(
+    ("after", "live"),
+    [
+        ("print(a)", {"a"}),
+        ("with open(x) as a: print(a)", set()),
+        ("if x:\n    with open(x) as a: a.write(x)", set()),
+        ("for a in x: print(a)", set()),
+        ("for b in x: print(a)", {"a"}),
+        ("for a in x: pass\nprint(a)", {"a"}),  # it may have run not once
+        ("print([a for a in x])", set()),
+        ("print([b for b in a])", {"a"}),
+        ("print(sorted(x, key=lambda a: a.n))", set()),
+        ("def f(a): return a\nf(x)", set()),
+        ("def f(): return a\nf()", {"a"}),
+        ("try: a = x\nexcept E: a = 1\nprint(a)", set()),
+        ("try: a = x\nexcept E: print(a)", {"a"}),
+        ("import a\nprint(a)", set()),
+        ("a: int\nprint(a)", {"a"}),
+        ("a = 1\nprint(a)", set()),
+    ],
+)
+def test_what_is_bound_again_after_the_loop_is_not_live(after: str, live: set[str]) -> None:
+    assert names(f"for i in loop(x):\n    a = f(i)\n{after}\n").live == live
+
+
+@pytest.mark.parametrize(
+    ("around", "live"),
+    [
+        ("def main():\n    with x:\n        {}\n        print(a)", {"a"}),
+        ("def main():\n    if x:\n        {}\n    a = 1\n    print(a)", set()),
+        ("try:\n    {}\nexcept E:\n    print(a)", {"a"}),
+        ("try:\n    {}\n    a = 1\nfinally:\n    print(a)", {"a"}),
+        ("try:\n    pass\nfinally:\n    {}\nprint(a)", {"a"}),
+        ("if x:\n    {}\nelse:\n    print(a)", set()),
+    ],
+)
+def test_what_follows_the_loop_is_found_through_what_it_stands_in(around: str, live: set[str]) -> None:
+    indent = " " * next(len(line) - len(line.lstrip()) for line in around.splitlines() if "{}" in line)
+    assert names(around.format(f"for i in loop(x):\n{indent}    a = f(i)")).live == live
+
+
+@pytest.mark.parametrize(
+    ("before", "first", "live"),
+    [
+        ("def g(): return a", "g()", {"a"}),
+        ("def g(a): return a", "g(x)", set()),
+        ("def g(): return h()\ndef h(): return a", "g()", {"a"}),
+        ("class C:\n    def m(self): return a", "c.m()", {"a"}),
+        ("class C:\n    def __len__(self): return a", "len(c)", {"a"}),
+        ("g = lambda: a", "g()", {"a"}),
+        ("def g(): return a\nk = partial(g)", "k()", {"a"}),
+        ("def g(): return a", "h()", set()),  # nobody gave it to h
+    ],
+)
+def test_what_functions_of_the_file_read_is_live_where_they_may_be_called_first(
+    before: str, first: str, live: set[str]
+) -> None:
+    assert names(f"{before}\nfor i in loop(x):\n    {first}\n    a = 1\n").live == live
+    assert names(f"{before}\nfor i in loop(x):\n    a = 1\n    {first}\n").live == set()
+
+
+def test_what_is_made_anew_before_it_is_changed_is_not_live() -> None:
+    assert names("for i in loop(x):\n    d = {}\n    d[i] = 1\n    e[i] = 1\n").live == {"e"}
+    assert names("for i in loop(x):\n    def f(n): return f(n - 1)\n    f(i)\n").live == set()
+    assert names("for i in loop(x):\n    @f\n    def f(n): return n\n    f(i)\n").live == {"f"}

@@ -287,7 +287,7 @@ def _as_session(new: Any) -> Iterator[None]:
         modes.put(entered, {})  # another process would have its own
         sys.meta_path[:] = finders
         sys.modules["__main__"] = main
-        for name in set(sys.modules) - modules:
+        for name in {name for name in set(sys.modules) - modules if not name.startswith("flor_ray")}:
             file = getattr(sys.modules[name], "__file__", None) or ""
             if file.startswith(root + os.sep):
                 del sys.modules[name]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flor_ray.state.memory import lies_as, span_of
-from flor_ray.state.pickling import LoadedState, StatePickler
+from flor_ray.state.pickling import Findable, LoadedState, StatePickler
 from flor_ray.state.snapshots import Arenas, gather
 
 NUMPY = np.arange(600, dtype=np.float64)
@@ -44,7 +44,7 @@ VIEWS_OF = {"torch": TORCH_VIEWS, "numpy": NUMPY_VIEWS}
 
 
 def kept(values: Any, known: dict[Any, Any]) -> LoadedState:
-    pickler = StatePickler({}, {}, with_gradients=True)
+    pickler = StatePickler(Findable(), {}, with_gradients=True)
     pickler.dump(values)
     skeleton = pickler.close(known)
     slots = gather(pickler.sources, Arenas(), [])

@@ -13,7 +13,7 @@ import flor_ray as flor
 from flor_ray import stored_names
 from flor_ray.errors import FlorWarning, StoreError
 from flor_ray.state import random_states
-from flor_ray.state.pickling import LoadedState, StatePickler, references_to, resolver
+from flor_ray.state.pickling import Findable, LoadedState, StatePickler, references_to, resolver
 from flor_ray.state.structure import parts_of
 from flor_ray.store import typed_values
 from tests.pickles import names_in
@@ -31,7 +31,8 @@ def naming(inside: str, name: str, *arguments: object) -> bytes:
 
 def test_a_checkpoint_names_nothing_that_may_move_and_is_read_back() -> None:
     net, generator = torch.nn.Linear(2, 2), torch.Generator().manual_seed(3)
-    pickler = StatePickler(references_to({"net": net}, {}, {"net": parts_of(net)}), {}, with_gradients=False)
+    references = references_to({"net": net}, {}, {"net": parts_of(net)})
+    pickler = StatePickler(Findable(references), {}, with_gradients=False)
     pickler.dump({"net": net, "weight": net.weight, "generator": generator, "tensor": torch.ones(2)})
     skeleton = pickler.close({})
     assert names_in(skeleton) == {"flor_ray.stored_names.refer", "flor_ray.stored_names.torch_generator"}

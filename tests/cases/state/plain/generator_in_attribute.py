@@ -1,5 +1,4 @@
 # not in checkpoints: Source.it
-# not in checkpoints: s
 import flor_ray as flor
 class Source:
     def __init__(self): self.it = (i for i in range(100)); self.n = 0

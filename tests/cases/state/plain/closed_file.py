@@ -1,0 +1,15 @@
+import flor_ray as flor
+total = 0
+flor.checkpointing()
+for epoch in flor.loop("epoch", range(5)):
+    for step in flor.loop("step", range(2)):
+        total += step + epoch
+    if epoch % 2 == 0:
+        with open("log.txt", "a") as f:
+            f.write(str(total))
+    flor.log("tail", total)
+with open("end.txt", "w") as f:
+    f.write("x")
+for total_again in (1, 2):
+    pass
+flor.log("suffix", total)
