@@ -239,14 +239,14 @@ def _keep(prepared: Prepared, origin: str, driver: Driver, complete: bool) -> No
     stints = tuple(driver.outcome.stints)
     if not stints:
         return
-    project, schedule = prepared.project, prepared.schedule
+    project = prepared.project
     runs = {version: prepared.experiments[version].run for version in {stint.segment.version for stint in stints}}
     timeline = Timeline(
         origin,
         prepared.names,
         stints,
         prepared.workers,
-        schedule.makespan_seconds,
+        driver.expected.ready_seconds + driver.expected.run_seconds,
         complete,
         {version: run for version, run in runs.items() if run},
     )
