@@ -55,6 +55,7 @@ _REFUSALS = {  # status of a call -> what was seen, and what to do
     "UNAVAILABLE": ("what answers there is not the cluster's head node", _OTHER_PORT),
     "DEADLINE_EXCEEDED": ("it does not answer in time", "See whether the head node is well (`ray status` there)"),
 }
+_RAISED = (RayError, OSError, RuntimeError, ValueError)  # by ray.init
 _CLOSE_SECONDS = 10.0  # for retired actors to remove their files
 _INSTALL_SECONDS = 540  # for Ray to copy the installed environment and install packages, which may be large
 _INSTALL_OPTIONS = ["--disable-pip-version-check", "--retries", "2", "--timeout", "20"]
@@ -120,48 +121,53 @@ def connect() -> None:
     if ray.is_initialized():
         return
     os.environ.setdefault(_INSTALL_TRIES, "1")
-    address = addresses.named()
-    if address in ("", "auto"):
-        here = addresses.here()
-        if address and not here:
-            raise ClusterRefused(address, "no cluster runs on this machine", "Start one (`ray start --head`)")
-        address = "auto" if here else "local"  # Ray finds it, and its token
-        if here:
-            addresses.check(here)
-    elif address != "local":
-        addresses.check(address)
-        _check_alive(address)
-    try:
-        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except (RayError, OSError, RuntimeError, ValueError) as error:
-        ray.shutdown()
-        if address == "local":
+    named, here = addresses.named(), addresses.here()
+    if named == "auto" and not here:
+        raise ClusterRefused(named, "no cluster runs on this machine", "Start one (`ray start --head`)")
+    address = here if named in ("", "auto") else named
+    if address in ("", "local"):
+        try:
+            _init("local")
+        except _RAISED as error:
             raise ReplayError(f"Ray could not be started on this machine: {ended(words(error))}") from error
+        return
+    addresses.check(address)
+    _check_alive(address, found_here=address != named)
+    try:
+        _init(named or None)  # Ray looks for the one that runs here itself, and for its token
+    except _RAISED as error:
         raise ClusterRefused(address, words(error), "Correct the address") from error
 
 
-def _check_alive(address: str) -> None:
+def _init(address: str | None) -> None:
+    try:
+        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except _RAISED:
+        ray.shutdown()
+        raise
+
+
+def _check_alive(address: str, found_here: bool) -> None:
     """Ask the head node at an address whether it is one, and lets this process in. Ray would try for long, and end this
     process. It has no public function for it; where a release has none at all, Ray finds out itself."""
     try:
         import grpc
+        from ray._private.authentication import authentication_token_setup as tokens
         from ray._private.grpc_utils import init_grpc_channel
     except ImportError:
         return
-    channel = init_grpc_channel(address)
+    if found_here:  # as ray.init does
+        tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:
-        channel.unary_unary(_ALIVE)(b"", timeout=_ALIVE_SECONDS)
+        with contextlib.closing(init_grpc_channel(address)) as channel:
+            channel.unary_unary(_ALIVE)(b"", timeout=_ALIVE_SECONDS)
     except grpc.RpcError as error:
-        refused = _REFUSALS.get(error.code().name)
-        if refused is None:
-            refused = (f"it does not answer as a head node does ({error.code().name})", _OTHER_PORT)
-        raise ClusterRefused(address, *refused) from None
+        other = (f"it does not answer as a head node does ({error.code().name})", _OTHER_PORT)
+        raise ClusterRefused(address, *_REFUSALS.get(error.code().name, other)) from None
     except (RayError, RuntimeError):
         raise ClusterRefused(
             address, "its token is to be sent (RAY_AUTH_MODE), and there is none here", _TOKEN
         ) from None
-    finally:
-        channel.close()
 
 
 def slots() -> tuple[int, bool]:

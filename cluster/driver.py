@@ -79,7 +79,7 @@ class Driver:
         self._first = next((job for job in jobs.values() if not job.packages), None)  # by which workers are warmed
         self._asked: set[str] = set()  # classes of workers that were calibrated
         self._jobs, self._executor, self._tell, self._way = jobs, executor, tell, way
-        self._expected = model.expected(schedule, way)
+        self.expected = model.expected(schedule, way)
         self._joined: dict[str, float] = {}  # when each worker has joined
         self._zero = time.monotonic()
 
@@ -108,7 +108,7 @@ class Driver:
         finally:
             self._ledger.stop(self._now())
         if self._joined and not self.outcome.failures:
-            self.model = self.model.ended(self._expected.run_seconds, self._now() - min(self._joined.values()))
+            self.model = self.model.ended(self.expected.run_seconds, self._now() - min(self._joined.values()))
         return self.outcome
 
     def _happens(self, event: Event | WorkerCalibrated) -> None:
@@ -181,7 +181,7 @@ class Driver:
         now = self._now()
         standing = self._dispatcher.standing(now)
         states = self._dispatcher.workers.values()
-        outlook = self._expected.outlook(
+        outlook = self.expected.outlook(
             now, len(states), standing.lanes, standing.waiting_seconds, standing.steps_ended
         )
         awaited = max(0, self._workers - len(self._joined))

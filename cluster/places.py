@@ -38,10 +38,10 @@ def gpus_here() -> int:
     return len(list(_GPUS.iterdir())) if _GPUS.is_dir() else 0
 
 
-def expected_slots() -> int:
+def expected_slots(wanted: str | None = None) -> int:
     """How many workers there will be room for: one per GPU, or one per CPU where there is none. Asks the cluster that
-    is at hand, or else looks at this machine."""
-    if cluster_at_hand():
+    is at hand, or else looks at this machine. `wanted` as in `choose`."""
+    if wanted != LOCAL and cluster_at_hand():
         from flor_ray.cluster import actors
 
         return actors.slots()[0]

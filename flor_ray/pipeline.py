@@ -241,14 +241,14 @@ def _keep(prepared: Prepared, origin: str, driver: Driver, complete: bool) -> No
     stints = tuple(driver.outcome.stints)
     if not stints:
         return
-    project, schedule = prepared.project, prepared.schedule
+    project = prepared.project
     runs = {version: prepared.experiments[version].run for version in {stint.segment.version for stint in stints}}
     timeline = Timeline(
         origin,
         prepared.names,
         stints,
         prepared.workers,
-        schedule.makespan_seconds,
+        driver.expected.ready_seconds + driver.expected.run_seconds,
         complete,
         {version: run for version, run in runs.items() if run},
     )
@@ -308,13 +308,22 @@ def parse_terms(
     deadline: float | str | None = None,
     first: str | Sequence[str] | None = None,
     price: float | None = None,
+    executor: str | None = None,
 ) -> Terms:
     """Terms from what users write, as `replay` has it. Raises UsageError for what none of them can be."""
     gpu_seconds, deadline_seconds = parse_budget(budget, deadline)
     if price is not None and not (price >= 0 and math.isfinite(price)):
         raise UsageError(f"{price} is no price: give the cost of one worker-hour as a number of 0 or more.")
     order = None if first is None else parse_first(first)
-    return Terms(workers or default_workers(), gpu_seconds, deadline_seconds, order, price)
+    way = _way(deadline_seconds, executor) if deadline_seconds is not None else ""
+    return Terms(workers or default_workers(executor), gpu_seconds, deadline_seconds, order, price, way)
+
+
+def _way(deadline_seconds: float, executor: str | None) -> str:
+    """How workers will be started, at the slowest, for a replay that is over by then."""
+    from flor_ray.cluster import places
+
+    return places.choose(executor, 1, deadline_seconds).way
 
 
 def propagate(
@@ -390,7 +399,10 @@ def replay(
     Warns:
         FlorWarning: for each version that was refused or failed, or that did not compute what was recorded.
     """
-    limits, terms = parse_limits(time_limit, memory_limit), parse_terms(workers, budget, deadline, first)
+    limits, terms = (
+        parse_limits(time_limit, memory_limit),
+        parse_terms(workers, budget, deadline, first, executor=executor),
+    )
     project = Project.open(path, store_url)
     return _answered(prepare(project, _names(names), where, terms, again, env=env), limits, executor)
 
@@ -418,7 +430,9 @@ def replay_all(
     if not queries:
         raise UsageError("Give at least one query, as in flor.replay_all([flor.Query(['grad_norm'])]).")
     limits = parse_limits(time_limit, memory_limit)
-    prepared = prepare_all(Project.open(path, store_url), queries, parse_terms(workers), again, env=env)
+    prepared = prepare_all(
+        Project.open(path, store_url), queries, parse_terms(workers, executor=executor), again, env=env
+    )
     return _answered(prepared, limits, executor)
 
 
@@ -439,8 +453,8 @@ def _names(names: Sequence[str] | str) -> tuple[str, ...]:
     return found
 
 
-def default_workers() -> int:
-    """One per GPU of the cluster, or one per CPU where it has none."""
+def default_workers(executor: str | None = None) -> int:
+    """One per GPU of the cluster, or one per CPU where it has none; "local" workers: one per CPU of this machine."""
     from flor_ray.cluster import places
 
-    return places.expected_slots()
+    return places.expected_slots(executor)

@@ -292,11 +292,10 @@ class Dispatcher:
     def _shortened(self, event: SegmentShortened, now: float) -> list[Instruction]:
         worker = self._worker(event, event.worker)
         job, asked = worker.job, worker.asked
-        if worker.state is WorkerState.LOST:
-            return []
+        if worker.state is WorkerState.LOST or self._was_owed("shorten", worker, event.segment):
+            return []  # it may run the same segment again, and have been asked again: that answer is yet to come
         if job is None or asked is None or not worker.runs(event.segment):
-            self._check_owed(event, worker, event.segment)
-            return []
+            raise BadTransition(event, f"nobody has asked it; the worker is {worker.state}", self._history)
         if not asked <= event.last <= job.segment.last:
             raise BadTransition(event, f"the segment was to end after epoch {asked} or later", self._history)
         if event.last < job.segment.last:
@@ -312,8 +311,9 @@ class Dispatcher:
         if worker.state is WorkerState.LOST:
             return []
         if worker.state is not WorkerState.LEAVING or worker.job is None or not worker.runs(event.segment):
-            self._check_owed(event, worker, event.segment)
-            return []
+            if self._was_owed("cancelled", worker, event.segment):
+                return []
+            raise BadTransition(event, f"nobody has asked it; the worker is {worker.state}", self._history)
         self._floor.cool(worker, event.segment.version)
         self._floor.observe_left(worker, now)
         self._floor.end_run(worker)
@@ -333,12 +333,12 @@ class Dispatcher:
 
     def _taken(self, worker: FloorWorker, job: Job, last: int) -> Job:
         """The worker's segment has ended after epoch `last`; the answer that said so may come still."""
-        worker.owed.add(("shorten", job.segment))
+        worker.owed["shorten", job.segment] += 1
         return self._floor.take_tail(worker, job, last + 1)
 
     def _left(self, worker: FloorWorker, job: Job, now: float) -> list[Instruction]:
         """It has ended a segment that another one had done; it may say that it has left it, too."""
-        worker.owed.add(("cancelled", job.segment))
+        worker.owed["cancelled", job.segment] += 1
         self._floor.observe_left(worker, now)
         self._floor.end_run(worker)
         return self._next(worker)
@@ -381,8 +381,9 @@ class Dispatcher:
             raise BadTransition(event, f"the worker runs {job.segment}", self._history)
         return job
 
-    def _check_owed(self, event: Event, worker: FloorWorker, segment: Segment) -> None:
-        question = "shorten" if isinstance(event, SegmentShortened) else "cancelled"
-        if (question, segment) not in worker.owed:
-            raise BadTransition(event, f"nobody has asked it; the worker is {worker.state}", self._history)
-        worker.owed.discard((question, segment))
+    def _was_owed(self, question: str, worker: FloorWorker, segment: Segment) -> bool:
+        """Whether this answers a question that has become void. A worker's answers come in the order of questions."""
+        if not worker.owed[question, segment]:
+            return False
+        worker.owed[question, segment] -= 1
+        return True

@@ -249,7 +249,7 @@ class Floor:
         if worker in job.runners:
             job.runners.remove(worker)
         if worker.asked is not None:
-            worker.owed.add(("shorten", job.segment))
+            worker.owed["shorten", job.segment] += 1
             self.answered(worker)
         if job.segment.version not in worker.warm:
             worker.queue.cooled(job.segment.version)

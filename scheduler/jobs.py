@@ -274,7 +274,9 @@ class FloorWorker:
     refused: bool = False  # nothing could be taken while it is in this epoch
     thief: FloorWorker | None = None  # that asked
     awaits: FloorWorker | None = None  # whom it has asked
-    owed: set[tuple[str, Segment]] = field(default_factory=set)  # answers that may come still, and mean nothing
+    owed: Counter[tuple[str, Segment]] = field(
+        default_factory=Counter
+    )  # answers that will come still, and mean nothing
     stamp: int = 0  # of its latest entry in the dispatcher's heap
 
     def cost(self, job: Job) -> float:

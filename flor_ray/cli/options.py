@@ -73,13 +73,13 @@ class Question:
     price: float | None
     store: str | None
 
-    def prepared(self, again: bool = False) -> Prepared:
+    def prepared(self, again: bool = False, executor: str | None = None) -> Prepared:
         """The plan, with a progress bar while it is made. Raises FlorError for what cannot be asked so."""
         from flor_ray import pipeline
         from flor_ray.cli import progress
         from flor_ray.store.project import Project
 
-        terms = pipeline.parse_terms(self.workers, self.budget, self.deadline, self.first, self.price)
+        terms = pipeline.parse_terms(self.workers, self.budget, self.deadline, self.first, self.price, executor)
         project = Project.open(store_url=self.store)
         with progress.counting() as tell:
             return pipeline.prepare(project, self.names, self.where, terms, again, tell, self.env)

@@ -100,8 +100,9 @@ def replay(
     from flor_ray.reports import replays
 
     limits = parse_limits(time_limit, memory_limit)
-    prepared = question.prepared(again)
-    place = pipeline.place(prepared, None if on_ray is None else "ray" if on_ray else "local")
+    wanted = None if on_ray is None else "ray" if on_ray else "local"
+    prepared = question.prepared(again, wanted)
+    place = pipeline.place(prepared, wanted)
     explanation = pipeline.explained(prepared, place)
     click.echo(str(explanation))
     if not prepared.is_empty:

@@ -20,6 +20,7 @@ from flor_ray.scheduler import budget, priorities, splitting
 from flor_ray.scheduler.calibration import Calibration, CostModel
 from flor_ray.scheduler.problem import Cutting, Slot
 from flor_ray.store.project import Project
+from flor_ray.wording import duration
 
 _SAFETY = 1.0  # standard deviations to keep clear of a budget and a deadline, for what segments have of their own
 
@@ -54,7 +55,8 @@ def scheduled(
 
     Raises:
         NothingFits: the budget or the deadline leaves no time for any of it.
-        UsageError: a feature by whose peak epochs are ordered has no values.
+        UsageError: a feature by whose peak epochs are ordered has no values, or a deadline is over before workers are
+            there.
     """
     versions = list(dict.fromkeys(segment.version for segment in segments))
     model = model_of(project, versions, experiments, checkpoints, patched)
@@ -80,13 +82,19 @@ def scheduled(
     ranked, cutting = priorities.ranked(estimates, by_epoch), priorities.ranked_cutting(cutting, by_epoch)
     if not terms.limited:
         return Scheduled(splitting.schedule(ranked, workers, cutting), ranked, cutting, model)
+    start = model.start(terms.way).value if terms.way else 0.0
+    if terms.deadline_seconds is not None and terms.deadline_seconds <= start:
+        raise UsageError(
+            f"Nothing can be replayed by a deadline of {duration(terms.deadline_seconds)}: workers take about "
+            f"{duration(start)} to start. Allow more than that."
+        )
     # What all estimates have in common does not average out: the limits are kept at its upper end.
     _, high = model.interval(1.0)
     found = budget.within(
         estimates,
         cutting,
         gpu_seconds=terms.gpu_seconds,
-        deadline_seconds=terms.deadline_seconds,
+        deadline_seconds=None if terms.deadline_seconds is None else terms.deadline_seconds - start,
         workers=workers,
         ranks=by_epoch,
         safety=_SAFETY,

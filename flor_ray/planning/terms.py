@@ -69,6 +69,7 @@ class Terms:
     deadline_seconds: float | None = None  # from its start to its end
     first: First | None = None  # None: what suits the schedule, or the end if there is a limit
     price_per_gpu_hour: float | None = None
+    way: str = ""  # how workers are started (`Calibration.start`), which a deadline has to wait for; "": they are there
 
     @property
     def limited(self) -> bool:

@@ -130,6 +130,11 @@ def test_a_dead_address_and_a_server_that_is_no_head_node_are_one_line_for_users
         assert "what answers there is not the cluster's head node" in refusal(asking, RAY_ADDRESS=address)
 
 
+def test_a_dead_address_is_nothing_to_local_workers(asking: Lab) -> None:
+    done = asking.cli("replay", "more", "--yes", "--local", "--again", check=False, RAY_ADDRESS="127.0.0.1:1")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_cluster_that_is_said_to_run_here_and_does_not_is_told(asking: Lab, tmp_path: Path) -> None:
     assert "no cluster runs on this machine" in refusal(asking, RAY_ADDRESS="auto", RAY_TMPDIR=str(tmp_path))
 
@@ -143,8 +148,9 @@ input()
 
 
 @pytest.fixture(scope="module")
-def guarded() -> Iterator[tuple[str, str]]:
-    """A cluster that wants a token: the addresses of its head node, and of another of its servers."""
+def guarded() -> Iterator[tuple[str, str, str]]:
+    """A cluster that wants a token: the addresses of its head node, of another of its servers, and the folder by which
+    it is found on this machine."""
     with tempfile.TemporaryDirectory(prefix="flor-") as folder:  # names of sockets are short
         variables = environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN, RAY_TMPDIR=folder, HOME=folder)
         head = subprocess.Popen(
@@ -152,16 +158,18 @@ def guarded() -> Iterator[tuple[str, str]]:
         )
         assert head.stdout is not None
         address, port = head.stdout.readline().split()
-        yield address, f"{address.rpartition(':')[0]}:{port}"
+        Path(folder, "ray", "ray_current_cluster").write_text(address)  # as `ray start` does
+        yield address, f"{address.rpartition(':')[0]}:{port}", folder
         head.communicate("\n", timeout=60)
 
 
 def test_a_cluster_that_wants_another_token_or_another_port_is_told(
-    asking: Lab, guarded: tuple[str, str], tmp_path: Path
+    asking: Lab, guarded: tuple[str, str, str], tmp_path: Path
 ) -> None:
-    head, other = guarded
+    head, other, folder = guarded
     tokens = {"HOME": str(tmp_path), "RAY_AUTH_MODE": "token"}
     assert "got none or another one" in refusal(asking, RAY_ADDRESS=head, RAY_AUTH_MODE="disabled")
     assert "got none or another one" in refusal(asking, RAY_ADDRESS=head, **tokens, RAY_AUTH_TOKEN="b" * 32)
     assert "there is none here" in refusal(asking, RAY_ADDRESS=head, **tokens)
+    assert "got none or another one" in refusal(asking, RAY_ADDRESS="", RAY_TMPDIR=folder, HOME=str(tmp_path))
     assert "is not the cluster's head node" in refusal(asking, RAY_ADDRESS=other, **tokens, RAY_AUTH_TOKEN=TOKEN)

@@ -18,7 +18,11 @@ import pytest
 from flor_ray import lookup, pipeline
 from flor_ray.cluster.driver import Progress
 from flor_ray.cluster.local import LocalExecutor
+from flor_ray.cluster.places import LOCAL, Place
+from flor_ray.errors import UsageError
+from flor_ray.planning import calibrations
 from flor_ray.planning.terms import Terms
+from flor_ray.scheduler.calibration import Calibration
 from flor_ray.store.project import Project
 from tests.conftest import Lab, environment
 
@@ -83,6 +87,33 @@ def test_a_short_replay_without_a_cluster_runs_here_and_says_so_in_one_line(root
     said = [line for line in done.stdout.splitlines() if "of this machine" in line]
     assert said == ["Running on 1 worker process of this machine: starting Ray would take longer (--ray does so)."]
     assert table(root)["before"].notna().all()
+
+
+def test_what_starting_workers_takes_is_in_the_estimate_and_is_learned(root: Path) -> None:
+    told: list[Progress] = []
+    prepared = pipeline.prepare(Project.open(str(root)), ["before"], terms=Terms(2))
+    totals = pipeline.explained(prepared, Place(LOCAL)).totals
+    began = time.monotonic()
+    outcome = pipeline.run(prepared, LOCAL, told.append)
+    took = time.monotonic() - began
+    assert outcome.failures == []
+    assert (told[0].workers, told[0].awaited, told[-1].awaited) == (0, 2, 0)
+    assert told[0].left.interval == pytest.approx((totals.makespan_low_seconds, totals.makespan_high_seconds), rel=0.1)
+    assert totals.ready_seconds > 1.0  # of what nothing is known yet
+    assert totals.makespan_seconds > prepared.schedule.makespan_seconds + 1.0
+    (kept,) = calibrations.kept(prepared.project.store.files).values()
+    assert kept.starts[LOCAL].count == 1
+    assert 0 < kept.starts[LOCAL].value < took
+    assert kept.off.count == Calibration().off.count + 1
+    again = pipeline.prepare(Project.open(str(root)), ["before"], terms=Terms(2), again=True)
+    start = pipeline.explained(again, Place(LOCAL)).totals.ready_seconds - again.schedule.slots[0].ready_seconds
+    assert start == pytest.approx(kept.starts[LOCAL].value)
+
+
+def test_a_deadline_is_kept_with_the_start_of_workers(root: Path) -> None:
+    with pytest.raises(UsageError, match=r"by a deadline of 1\.0 s: workers take about 2\.0 s to start"):
+        pipeline.prepare(Project.open(str(root)), ["before"], terms=Terms(1, deadline_seconds=1.0, way=LOCAL))
+    assert pipeline.parse_terms(1, deadline="1s", executor=LOCAL).way == LOCAL
 
 
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on_with_the_rest(root: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flor_ray.planning import segmenting
@@ -590,6 +590,11 @@ ACTIONS = [
 ]
 
 
+@example(  # the answer to a question of a segment's first attempt comes in its second, when it has been asked again
+    [("a", 1), ("a", 1), ("a", 2), ("a", 2)],
+    1,
+    [("join", 0), ("join", 0), ("join", 0), ("join", 0), ("join", 1), ("fail", 1), ("answer", 0)],
+)
 @settings(max_examples=400)
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 9)), max_size=6),
