@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import sys
 import time
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -103,6 +104,8 @@ class Capturer:
         references = self._references(entry)
         names_and_values = (((place.key, n), v) for place in places for n, v in place.read().items())
         entry.modes = modes.modes()
+        entry.modules = set(sys.modules)
+        entry.misses = {name: function.cache_info().misses for name, function in reached.caches.items()}
         entry.identities = identities(names_and_values, references, weakly=self.recording)
         known_prints = {}
         if scope.slot != "main" and (main := self._entries.get("main")) is not None:
@@ -133,6 +136,17 @@ class Capturer:
             if entry is not None:
                 found |= entry.reached.code
         return found
+
+    def _late_modules(self, entry: LoopEntry) -> set[str]:
+        """The user's modules that were imported since the loop began, and hold something: a replay lacks them there."""
+        late = {name: sys.modules[name] for name in sorted(sys.modules.keys() - entry.modules)}
+        found = {name for name, module in late.items() if self.chooser.is_users(module)}
+        return {name for name in found if self._holds_state(late[name])}
+
+    def _holds_state(self, module: types.ModuleType) -> bool:
+        places = reach({"module": module}, self.chooser.is_users, stateful.inside).places
+        own = [place for place in places if place.key.startswith((f"{module.__name__}.", f"{module.__name__}:"))]
+        return any(not isinstance(v, (*CODE, types.ModuleType)) for place in own for v in place.read().values())
 
     def _references(self, entry: LoopEntry) -> dict[int, Reference]:
         return references_to(self._objects(entry.scope.slot), self._code(entry.scope.slot))
@@ -188,6 +202,7 @@ class Capturer:
         )
         skeleton = pickler.close(self._known_arrays(entry, there))
         workers = {f"workers of {p}" for p, v in entry.reached.others.items() if stateful.has_lasting_workers(v)}
+        lost |= _changed_caches(entry) | self._late_modules(entry)
         missing = choice.missing | workers | lost
         beyond_frame = choice.beyond or bool(workers | lost)
         beyond_frame |= bool(missing) and entry.scope.frame is not self._entries["main"].scope.frame
@@ -321,6 +336,12 @@ class Capturer:
         for name in names:
             if name in prints and not unchanged(vars(holder).get(name), prints[name]):
                 raise _refusal(f"{type(holder).__qualname__}.{name}")
+
+
+def _changed_caches(entry: LoopEntry) -> set[str]:
+    """What functools keeps of results cannot be read, and what a function does when it is called again may differ."""
+    caches = entry.reached.caches.items()
+    return {f"cache of {name}" for name, held in caches if held.cache_info().misses != entry.misses[name]}
 
 
 def _refuse_views_in_lists(entered: Mapping[Known, Callable[[], Any]]) -> None:

@@ -189,8 +189,9 @@ def _umask() -> int:
 
 
 def _signal_handlers() -> dict[int, Any]:
-    """Those that can be set again: a handler that is None is not Python's."""
-    numbers = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+    """Those that can be set again: a handler that is None is not Python's, and that of SIGCHLD is torch's as soon as a
+    loader has workers."""
+    numbers = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}
     return {int(n): held for n in sorted(numbers) if (held := signal.getsignal(n)) is not None}
 
 
