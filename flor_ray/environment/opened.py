@@ -9,6 +9,7 @@ and those of other processes, such as a DataLoader's workers.
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import sys
 import time
@@ -140,6 +141,8 @@ def _note(path: object, mode: object, flags: object) -> None:
         if was == READ:  # under whatever names: from now on it matters when it is read
             _known.clear()
         written.changes(absolute, was_read=bool((was | done) & READ), fluid=done == READ | WRITTEN)
+        if mode is None:
+            written.is_raw(absolute)
     elif was & WRITTEN:
         written.reads(absolute)
 
@@ -191,7 +194,14 @@ def _remove_tree(folder: Any) -> None:
         written.removes_tree(absolute)
 
 
+def _mapped(descriptor: Any, access: Any) -> None:
+    if descriptor >= 0 and access not in (mmap.ACCESS_READ, mmap.ACCESS_COPY):
+        with contextlib.suppress(OSError):
+            written.is_raw(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+
 _CHANGES: dict[str, Callable[[tuple[Any, ...]], None]] = {
+    "mmap.__new__": lambda given: _mapped(given[0], given[2]),
     "os.remove": lambda given: _changed(*given),
     "os.rmdir": lambda given: _changed(given[0], given[1], is_folder=True),
     "os.mkdir": lambda given: _changed(given[0], given[2], is_folder=True),

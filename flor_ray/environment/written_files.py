@@ -13,11 +13,13 @@ What may live here: no store, nothing heavy; this is imported with flor_ray.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 
 # Instead of a key:
@@ -72,6 +74,7 @@ class WrittenFiles:
     _pending: list[tuple[str, _Life]] = field(default_factory=list)  # whose contents are to be kept
     _random: list[str] = field(default_factory=list)  # temporary files and folders, whose names are others in a replay
     _lock: threading.RLock = field(default_factory=threading.RLock)
+    _raw: set[str] = field(default_factory=set)  # opened past Python's file objects, or mapped into memory
     _ours: set[int] = field(default_factory=set)  # threads that read a content right now
     _began: float = field(default_factory=time.monotonic)
     _spent: float = 0.0
@@ -113,6 +116,10 @@ class WrittenFiles:
                 self._pending.append((path, life))
             self._lives[path] = _Life(fluid=fluid, read=fluid, is_folder=folder)
 
+    def is_raw(self, path: str) -> None:
+        """The script is about to open a file by `os.open`, or to map it into memory: its changes are told by nobody."""
+        self._raw.add(path)
+
     def removes_tree(self, folder: str) -> None:
         """The script is about to remove a folder with all that is in it."""
         for path in [path for path in self._lives if path.startswith(f"{folder}/")]:
@@ -135,6 +142,11 @@ class WrittenFiles:
     def at(self, epoch: int, point: str) -> None:
         """A checkpoint is taken now: what the files are belongs to it."""
         with self._lock:
+            for path in self._raw & self._lives.keys() & _held_now(self._raw):
+                life = self._look(path)
+                if not life.lost:
+                    why = "a descriptor or a mapping of it is open, which no checkpoint can hold"
+                    self._lives[path] = _Life(looked=True, read=True, mark=life.mark, lost=why)
             for path, states in list(self._states.items()):
                 life = self._look(path)
                 if states[-1][2] is not life:
@@ -253,6 +265,25 @@ def _described(states: Iterable[tuple[int, str, _Life]]) -> Iterator[State]:
         if life.kept != last or last not in (ABSENT, UNREAD, FOLDER):
             yield epoch, point, life.kept, life.mark[2] if life.mark and life.there else 0, life.lost
         last = life.kept
+
+
+def _held_now(paths: Set[str]) -> set[str]:
+    """Those of some files that are not empty, and open for writing or mapped into memory that is."""
+    found = set()
+    if paths and not os.path.isdir("/proc/self/fd"):
+        return set(paths)  # nobody can tell
+    if paths:
+        for number in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):  # that of the listing itself is closed again
+                path, flags = os.readlink(f"/proc/self/fd/{number}"), fcntl.fcntl(int(number), fcntl.F_GETFL)
+                if path in paths and flags & os.O_ACCMODE != os.O_RDONLY and os.fstat(int(number)).st_size:
+                    found.add(path)
+        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+            parts = [line.rstrip("\n").split(maxsplit=5) for line in maps]
+        found |= {
+            each[5] for each in parts if len(each) == 6 and each[1].startswith("rw") and each[1][3] == "s"
+        } & paths
+    return found
 
 
 def _status(path: str) -> os.stat_result | None:

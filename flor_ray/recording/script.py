@@ -132,7 +132,7 @@ def users_code(root: Path) -> Callable[[Any], bool]:
     known: dict[str, bool] = {"__main__": True}
 
     def test(thing: Any) -> bool:
-        name = thing.__name__ if isinstance(thing, types.ModuleType) else thing.__module__
+        name = thing.__name__ if isinstance(thing, types.ModuleType) else getattr(thing, "__module__", None)
         if not isinstance(name, str):
             return False
         if name not in known:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import sys
 import time
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
@@ -120,6 +121,8 @@ class Capturer:
         known_names = ((p, n, v) for p in places for n, v in p.read().items() if p is not frame or n in roots)
         names_and_values = (((place.key, name), value) for place, name, value in known_names)
         entry.modes = modes.modes()
+        entry.modules = set(sys.modules)
+        entry.misses = {name: function.cache_info().misses for name, function in reached.caches.items()}
         entry.identities = identities(names_and_values, findable.references, weakly=self.recording)
         findable = self._findable(entry)
         known_prints = {}
@@ -151,6 +154,17 @@ class Capturer:
             if entry is not None:
                 found |= entry.reached.code
         return found
+
+    def _late_modules(self, entry: LoopEntry) -> set[str]:
+        """The user's modules that were imported since the loop began, and hold something: a replay lacks them there."""
+        late = {name: sys.modules[name] for name in sorted(sys.modules.keys() - entry.modules)}
+        found = {name for name, module in late.items() if self.chooser.is_users(module)}
+        return {name for name in found if self._holds_state(late[name])}
+
+    def _holds_state(self, module: types.ModuleType) -> bool:
+        places = reach({"module": module}, self.chooser.is_users, stateful.inside).places
+        own = [place for place in places if place.key.startswith((f"{module.__name__}.", f"{module.__name__}:"))]
+        return any(not isinstance(v, (*CODE, types.ModuleType)) for place in own for v in place.read().values())
 
     def _findable(self, entry: LoopEntry) -> Findable:
         slot = entry.scope.slot
@@ -237,6 +251,7 @@ class Capturer:
         )
         skeleton = pickler.close(self._known_arrays(entry, dict(there.values())))
         workers = {f"workers of {p}" for p, v in entry.reached.others.items() if stateful.has_lasting_workers(v)}
+        lost |= _changed_caches(entry) | self._late_modules(entry)
         missing = choice.missing | workers | lost | unkept
         beyond_frame = choice.beyond or bool(workers | lost) or (bool(unkept) and slot != "main")
         beyond_frame |= bool(missing) and entry.scope.frame is not self._entries["main"].scope.frame
@@ -379,6 +394,12 @@ class Capturer:
 
 def _is_whole(saved: Any) -> bool:
     return isinstance(saved, dict) and "whole" in saved
+
+
+def _changed_caches(entry: LoopEntry) -> set[str]:
+    """What functools keeps of results cannot be read, and what a function does when it is called again may differ."""
+    caches = entry.reached.caches.items()
+    return {f"cache of {name}" for name, held in caches if held.cache_info().misses != entry.misses[name]}
 
 
 def _refuse_views_in_lists(entered: Mapping[Known, Callable[[], Any]]) -> None:

@@ -12,11 +12,16 @@ Libraries are looked up in `sys.modules`: a script that does not use them never 
 
 from __future__ import annotations
 
+import copy
 import decimal
+import gc
 import locale
+import logging
 import operator
 import os
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -127,6 +132,29 @@ def _every() -> dict[str, _Mode]:
     sklearn = sys.modules.get("sklearn")
     if sklearn is not None and hasattr(sklearn, "get_config"):
         found["sklearn's configuration"] = _Mode(sklearn.get_config, lambda held: sklearn.set_config(**held))
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and hasattr(pandas, "options"):
+        found["pandas' options"] = _Mode(
+            lambda: _flat(pandas.options.d), lambda held: _set_pandas_options(pandas, held)
+        )
+    matplotlib = sys.modules.get("matplotlib")
+    if matplotlib is not None and hasattr(matplotlib, "rcParams"):
+        found["matplotlib's settings"] = _Mode(matplotlib.rcParams.copy, matplotlib.rcParams.update)
+    return found
+
+
+def _set_pandas_options(pandas: Any, wanted: Mapping[str, Any]) -> None:
+    now = _flat(pandas.options.d)
+    for name, value in wanted.items():
+        if now.get(name) != value:
+            pandas.set_option(name, value)
+
+
+def _flat(options: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested options by their whole names."""
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        found |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": copy.copy(value)}
     return found
 
 
@@ -153,12 +181,79 @@ def _set_filters(wanted: Any) -> None:
         pass  # lets modules look at the filters again
 
 
+def _umask() -> int:
+    """There is no way but to set one; what another thread makes in between is the user's own."""
+    now = os.umask(0o077)
+    os.umask(now)
+    return now
+
+
+def _signal_handlers() -> dict[int, Any]:
+    """Those that can be set again: a handler that is None is not Python's, and that of SIGCHLD is torch's as soon as a
+    loader has workers."""
+    numbers = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}
+    return {int(n): held for n in sorted(numbers) if (held := signal.getsignal(n)) is not None}
+
+
+def _set_signal_handlers(wanted: Mapping[int, Any]) -> None:
+    for number, handler in wanted.items():
+        if signal.getsignal(number) != handler:
+            signal.signal(number, handler)
+
+
+def _loggers() -> dict[str, logging.Logger]:
+    known = {name: one for name, one in logging.root.manager.loggerDict.items() if isinstance(one, logging.Logger)}
+    return {"root": logging.root, **known}
+
+
+_PLAIN_LOGGER = (logging.NOTSET, False, True)
+
+
+def _logging_levels() -> tuple[int, dict[str, tuple[int, bool, bool]]]:
+    held = {name: (one.level, one.disabled, one.propagate) for name, one in _loggers().items()}
+    return logging.root.manager.disable, {name: state for name, state in held.items() if state != _PLAIN_LOGGER}
+
+
+def _set_logging_levels(wanted: tuple[int, Mapping[str, tuple[int, bool, bool]]]) -> None:
+    logging.disable(wanted[0])
+    for name in wanted[1]:
+        logging.getLogger(None if name == "root" else name)
+    for name, one in _loggers().items():
+        level, one.disabled, one.propagate = wanted[1].get(name, _PLAIN_LOGGER)
+        if one.level != level:
+            one.setLevel(level)
+
+
+_HOOKS = ((sys, "displayhook"), (sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook"))
+
+
+def _hooks() -> dict[str, Any]:
+    return {f"{module.__name__}.{name}": getattr(module, name) for module, name in _HOOKS}
+
+
+def _set_hooks(wanted: Mapping[str, Any]) -> None:
+    for module, name in _HOOKS:
+        setattr(module, name, wanted[f"{module.__name__}.{name}"])
+
+
+def _set_collector(wanted: tuple[bool, tuple[int, int, int]]) -> None:
+    (gc.enable if wanted[0] else gc.disable)()
+    gc.set_threshold(*wanted[1])
+
+
 _OF_PYTHON = {
     "environment": _Mode(lambda: dict(os.environ), _set_environment),
     "sys.path": _Mode(lambda: list(sys.path), lambda held: operator.setitem(sys.path, slice(None), held)),
     "current folder": _Mode(os.getcwd, os.chdir),
     "warning filters": _Mode(lambda: list(warnings.filters), _set_filters),
     "locale": _Mode(lambda: locale.setlocale(locale.LC_ALL), lambda held: locale.setlocale(locale.LC_ALL, held)),
+    "arguments": _Mode(lambda: list(sys.argv), lambda held: operator.setitem(sys.argv, slice(None), held)),
+    "mode of new files": _Mode(_umask, os.umask),
+    "signal handlers": _Mode(_signal_handlers, _set_signal_handlers),
+    "hooks of Python": _Mode(_hooks, _set_hooks),
+    "levels of loggers": _Mode(_logging_levels, _set_logging_levels),
+    "garbage collector": _Mode(lambda: (gc.isenabled(), gc.get_threshold()), _set_collector),
+    "switch interval": _Mode(sys.getswitchinterval, sys.setswitchinterval),
     "recursion limit": _Mode(sys.getrecursionlimit, sys.setrecursionlimit),
     "digits of integers": _Mode(sys.get_int_max_str_digits, sys.set_int_max_str_digits),
     "decimal context": _Mode(_decimal_context, lambda held: decimal.setcontext(decimal.Context(*held))),
@@ -190,10 +285,19 @@ def _folder_change(entered: str, now: str) -> str:
     return os.path.relpath(now, entered) if now.startswith(os.path.join(entered, "")) else now
 
 
+def _items_changed(entered: Mapping[Any, Any], now: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {name: value for name, value in now.items() if name not in entered or entered[name] != value}
+
+
+def _items_with(entered: Mapping[Any, Any], changed: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {**entered, **changed}
+
+
 _DIFFERENCES: dict[str, tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]] = {
     "environment": (_environment_changes, _environment_with),
     "sys.path": (_path_changes, _path_with),
     "current folder": (_folder_change, os.path.join),
+    **dict.fromkeys(("signal handlers", "hooks of Python", "pandas' options"), (_items_changed, _items_with)),
 }
 
 

@@ -17,16 +17,22 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import contextvars
 import copyreg
 import dis
 import enum
 import functools
+import logging
 import os
+import sys
+import threading
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from flor_ray.errors import StoreError
 
 _ITEMS_FOLLOWED = 1000  # of one container; what comes later is most likely of the kinds that came before
 
@@ -58,6 +64,7 @@ class Reached:
     places: list[ReachedPlace]
     code: dict[str, Any]
     others: dict[str, Any]
+    caches: dict[str, Any]  # functions whose results are kept by functools, by name
 
 
 def reach(
@@ -76,7 +83,7 @@ def reach(
     for name, value in sorted(roots.items()):
         walk.add(name, value)
     walk.run()
-    return Reached(walk.places(), walk.code, walk.others)
+    return Reached(walk.places(), walk.code, walk.others, walk.caches)
 
 
 def attributes(value: Any) -> dict[str, Any]:
@@ -139,6 +146,7 @@ class _Walk:
         self._objects: dict[str, Any] = {}
         self.code: dict[str, Any] = {}
         self.others: dict[str, Any] = {}
+        self.caches: dict[str, Any] = {}
 
     def add(self, path: str, value: Any) -> None:
         if id(value) not in self._seen:
@@ -178,12 +186,30 @@ class _Walk:
             for name, item in value.keywords.items():
                 self._hold(f"{path}.{name}", item)
         elif isinstance(value, _LRU_CACHE | staticmethod | classmethod):
+            if isinstance(value, _LRU_CACHE) and self._is_users(value.__wrapped__):
+                self.caches[value.__qualname__] = value
             self.add(f"{path}.__wrapped__", value.__wrapped__)
         elif isinstance(value, property):
             for index, function in enumerate((value.fget, value.fset, value.fdel)):
                 self.add(f"{path}.{index}", function)
+        elif isinstance(value, contextvars.ContextVar):
+            self._made_once(path, value, _context_place(value))
+        elif isinstance(value, threading.local):
+            self._made_once(path, value, _dict_place("", vars(value)))
         else:
             self._data(path, value)
+
+    def _made_once(self, path: str, value: Any, place: ReachedPlace) -> None:
+        """An object that is never pickled: what it holds is a place of its own. A hindsight statement may reach it on
+        another way, so that it is called after the module that has it."""
+        for module_name, module in sorted(sys.modules.items()):
+            if self._is_users(module):
+                path = next((f"{module_name}.{n}" for n, held in attributes(module).items() if held is value), path)
+        self.code[path] = value
+        place.key = f"{path}.<value>"
+        self._places.append(place)
+        for name, item in place.read().items():
+            self.add(f"{path}.{name}", item)
 
     def _data(self, path: str, value: Any) -> None:
         self.others[path] = value
@@ -204,6 +230,11 @@ class _Walk:
         if self._is_users(type(value)):
             for name, item in self._inside(value).items():
                 self.add(f"{path}.{name}", item)
+        if isinstance(value, logging.Logger):
+            for index, handler in enumerate(value.handlers):
+                if self._is_users(type(handler)):
+                    self._hold(f"{path}.handlers[{index}]", handler)
+            self.add(f"{path}.parent", value.parent)
 
     def _hold(self, path: str, value: Any) -> None:
         """A value that no name holds: only what is in it can change."""
@@ -243,8 +274,7 @@ class _Walk:
     def _module(self, module: types.ModuleType) -> None:
         """All of it: what is assigned to `module.name` is seen nowhere else."""
         names = {name for name in vars(module) if not name.startswith("__")}
-        code = (types.ModuleType, types.FunctionType, type)
-        self._module_names(vars(module), names, {n for n in names if not isinstance(vars(module)[n], code)})
+        self._module_names(vars(module), names, {n for n in names if not isinstance(vars(module)[n], types.ModuleType)})
 
     def _module_names(self, namespace: dict[str, Any], names: set[str], stored: set[str]) -> None:
         key = str(namespace.get("__name__", "?"))
@@ -332,15 +362,46 @@ def _dict_place(key: str, held: dict[str, Any]) -> ReachedPlace:
     return ReachedPlace(key, lambda: {n: v for n, v in held.items() if n != "__wrapped__"}, write, binds_all=True)
 
 
-def _class_place(key: str, kind: type) -> ReachedPlace:
+def _context_place(variable: contextvars.ContextVar[Any]) -> ReachedPlace:
     def read() -> dict[str, Any]:
-        return {name: value for name, value in vars(kind).items() if _is_class_data(name, value)}
+        with contextlib.suppress(LookupError):
+            return {"value": variable.get()}
+        return {}
+
+    def write(values: Mapping[str, Any], remove: Iterable[str]) -> None:
+        if any(True for _ in remove):
+            raise StoreError(f"The context variable {variable.name!r} was not set yet, and cannot be unset.")
+        for value in values.values():
+            variable.set(value)
+
+    return ReachedPlace("", read, write, binds_all=True)
+
+
+def _class_place(key: str, kind: type) -> ReachedPlace:
+    """Its data, and methods that are no longer what they were."""
+    entered = dict(vars(kind))
+
+    def read() -> dict[str, Any]:
+        return {
+            name: value
+            for name, value in vars(kind).items()
+            if _is_class_data(name, value) or _is_patched(name, entered.get(name), value)
+        }
 
     def write(values: Mapping[str, Any], remove: Iterable[str]) -> None:
         for name, value in values.items():
             if vars(kind).get(name) is not value:
                 setattr(kind, name, value)
         for name in remove:
-            delattr(kind, name)
+            if name in entered:
+                setattr(kind, name, entered[name])
+            else:
+                delattr(kind, name)
 
     return ReachedPlace(key, read, write, binds_all=True)
+
+
+def _is_patched(name: str, was: object, value: object) -> bool:
+    """Whether a method is another one than when the loop began."""
+    is_method = isinstance(value, types.FunctionType | property | staticmethod | classmethod)
+    return is_method and value is not was and not name.startswith("__")

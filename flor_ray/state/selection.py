@@ -78,6 +78,8 @@ class LoopEntry:
     code: EarlyCode
     identities: Mapping[Known, Callable[[], Any]] = field(default_factory=dict)  # what was there, by where it was
     modes: Modes = field(default_factory=dict)  # of the process
+    modules: set[str] = field(default_factory=set)  # that were imported
+    misses: dict[str, int] = field(default_factory=dict)  # of functions whose results are cached
     prints: dict[tuple[str, str], str] = field(default_factory=dict)  # of what is not kept unless it changes
     kept: set[tuple[str, str]] = field(default_factory=set)  # found to fit into a checkpoint
 

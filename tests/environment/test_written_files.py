@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 from pathlib import Path
 
 import pytest
@@ -110,3 +112,21 @@ def test_files_beyond_those_that_are_followed_are_lost_if_they_are_read(tmp_path
     assert script.history("read") == [(FROM_START, ABSENT), (0, LOST)]
     assert script.history("unread") == []
     assert script.history("followed") == [(FROM_START, ABSENT), (1, UNREAD)]
+
+
+def test_a_file_that_is_held_open_past_python_is_lost_until_it_is_closed(tmp_path: Path) -> None:
+    script = Script(tmp_path)
+    for name in ("raw", "mapped", "closed"):
+        script.write(name, "text")
+        script.files.is_raw(str(tmp_path / name))
+    descriptor = os.open(tmp_path / "raw", os.O_RDWR)
+    with open(tmp_path / "mapped", "r+b") as file:
+        mapping = mmap.mmap(file.fileno(), 0)
+    script.checkpoint(1)
+    os.close(descriptor)
+    mapping.close()
+    script.write("raw", "more text")
+    script.checkpoint(2)
+    assert script.history("raw") == [(FROM_START, ABSENT), (1, LOST), (2, UNREAD)]
+    assert script.history("mapped") == [(FROM_START, ABSENT), (1, LOST), (2, LOST)]
+    assert script.history("closed") == [(FROM_START, ABSENT), (1, UNREAD)]

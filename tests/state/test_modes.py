@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import decimal
+import gc
 import locale
+import logging
 import os
 import pickle
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -27,6 +31,14 @@ SETTERS: dict[str, Callable[[], Any]] = {
     "current folder": lambda: os.chdir(Path.cwd().parent),
     "warning filters": lambda: warnings.simplefilter("error"),
     "locale": lambda: locale.setlocale(locale.LC_ALL, "C"),
+    "arguments": lambda: sys.argv.append("--more"),
+    "mode of new files": lambda: os.umask(0o001),
+    "signal handlers": lambda: signal.signal(signal.SIGUSR1, signal.SIG_IGN),
+    "hooks of Python": lambda: setattr(sys, "displayhook", print),
+    "levels of loggers": lambda: logging.getLogger("flor.test").setLevel(logging.ERROR),
+    "garbage collector": lambda: gc.set_threshold(123, 4, 5),
+    "switch interval": lambda: sys.setswitchinterval(0.125),
+    "pandas' options": lambda: pd.set_option("display.precision", 3),
     "recursion limit": lambda: sys.setrecursionlimit(4321),
     "digits of integers": lambda: sys.set_int_max_str_digits(5432),
     "decimal context": lambda: setattr(decimal.getcontext(), "prec", 7),

@@ -1,3 +1,5 @@
+# not in checkpoints: a
+# not in checkpoints: cache of pure
 import flor_ray as flor
 import functools
 class A:

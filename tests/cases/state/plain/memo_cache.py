@@ -1,3 +1,4 @@
+# not in checkpoints: cache of slow
 import flor_ray as flor
 import functools
 calls = 0
