@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flor_ray.errors import StoreError
@@ -24,6 +24,7 @@ _REGISTRIES = ("_parameters", "_buffers", "_modules")
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 Parts = dict[str, list[Any]]
+Hooks = Mapping[tuple[str, str], Any]  # by path of the module and registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,13 @@ class Structure:
     whole: Callable[[bool], dict[str, Any] | None]  # what it consists of now, with gradients or without; None: it has
     # what cannot be kept
     put_whole: Callable[[Mapping[str, Any]], None]  # what `whole` gave
+    hooks: Hooks = field(default_factory=dict)  # of a module, by their keys, where it had any
+
+    def must_have(self, hooks: Hooks, all_of_them: bool) -> None:
+        """Raise StoreError unless a module had these hooks here too, under the same keys: handles hold these. Others
+        may have been added by a hindsight statement; with `all_of_them` there may be none."""
+        if hooks != (self.hooks if all_of_them else {place: self.hooks.get(place) for place in hooks}):
+            raise StoreError("A module has other hooks than when it was recorded, and a checkpoint would lose some.")
 
 
 def parts_of(value: Any) -> Parts:
@@ -109,7 +117,8 @@ def _of_module(root: Any, weakly: bool) -> Structure:
             ],
         }
 
-    return Structure(parts, same, put_back, whole, _put_module)
+    hooks = {(path, name): list(d) for path, module in root.named_modules() for name, d in _hooks(module) if d}
+    return Structure(parts, same, put_back, whole, _put_module, hooks)
 
 
 def _module_form(root: Any) -> tuple[list[Any], list[Any]]:
@@ -155,6 +164,9 @@ def _put_module(payload: Mapping[str, Any]) -> None:
     for module, kind, registries in payload["modules"]:
         _fill(module, kind, registries)
     torch = sys.modules["torch"]
+    handles = torch.utils.hooks.RemovableHandle
+    used = [key for module, _, _ in payload["modules"] for _, hooks in _hooks(module) for key in hooks]
+    handles.next_id = max([handles.next_id, *(key + 1 for key in used if isinstance(key, int))])
     with torch.no_grad():
         for tensor, content, requires, gradient in payload["contents"]:
             if _is_unmade(tensor):
@@ -220,7 +232,8 @@ def _of_optimizer(optimizer: Any, weakly: bool) -> Structure:
 
     def same() -> bool:
         now, items = _optimizer_form(optimizer)
-        return now == form and _are(items, held)
+        grouped = {id(item) for item in items}  # no state_dict has the state of others
+        return now == form and _are(items, held) and all(id(parameter) in grouped for parameter in optimizer.state)
 
     def put_back() -> None:
         if same():

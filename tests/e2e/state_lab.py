@@ -274,6 +274,8 @@ def _as_session(new: Any) -> Iterator[None]:
     entered, modules, finders = modes.modes(), set(sys.modules), list(sys.meta_path)
     main = sys.modules["__main__"]
     session.install(new)
+    if "torch" in modules:
+        sys.modules["torch"].utils.hooks.RemovableHandle.next_id = 0  # as in another process
     sys.path.insert(0, str(new._root if isinstance(new, Recorder) else new._task.root))
     try:
         yield
