@@ -159,21 +159,25 @@ class Capturer:
         return resolver(self._objects(slot), self._code(slot), self._parts(slot))
 
     def _wholes(
-        self, slot: str, paths: Iterable[str], references: Mapping[int, Reference], with_gradients: bool
+        self, slot: str, objects: Mapping[str, Any], references: Mapping[int, Reference], with_gradients: bool
     ) -> tuple[dict[str, Any], set[str]]:
         """Of the objects that do not consist of the same parts any more, what they consist of; and those of which that
         cannot be kept."""
         found: dict[str, Any] = {}
         lost: set[str] = set()
-        for path in paths:
+        settled: set[int] = set()  # modules of a larger one that is the same, or lost
+        for path, value in objects.items():
             structure = self._structures.get(slot, {}).get(path)
-            if structure is None or structure.same():
+            if structure is None or id(value) in settled:
                 continue
-            whole = structure.whole(with_gradients)
-            if whole is None or not self.chooser.can_keep(whole, references):
-                lost.add(path.partition(":")[2] or path)
-            else:
+            whole = None if (same := structure.same()) else structure.whole(with_gradients)
+            if whole is not None and self.chooser.can_keep(whole, references):
                 found[path] = whole
+                continue
+            if stateful.is_module(value):
+                settled |= {id(module) for module in value.modules()}
+            if not same:
+                lost.add(path.partition(":")[2] or path)
         return found, lost
 
     def _known_arrays(self, entry: LoopEntry, there: Mapping[Known, Any]) -> dict[Known, Any]:

@@ -129,15 +129,17 @@ def _module_form(root: Any) -> tuple[list[Any], list[Any]]:
         form.append((path, type(module), sorted(module._non_persistent_buffers_set)))
         objects.append(module)
         for name, parameter in module._parameters.items():
-            hooks = list(_tensor_hooks(parameter))
+            hooks = _tensor_hooks(parameter)
             form.append((name, _kind_of(parameter), len(hooks)))
-            objects += [parameter, *hooks]
+            objects.append(parameter)
+            objects += hooks
         form += [(name, _kind_of(buffer)) for name, buffer in module._buffers.items()]
         form.append(list(module._modules))
         objects += module._modules.values()
         for name, held in _hooks(module):
-            form.append((name, list(held)))
-            objects += held.values()
+            if held:
+                form.append((name, list(held)))
+                objects += held.values()
     return form, objects
 
 
@@ -189,11 +191,9 @@ def _are(items: Sequence[Any], held: Sequence[Holder]) -> bool:
     return len(items) == len(held) and all(item is holder.get() for item, holder in zip(items, held, strict=True))
 
 
-def _tensor_hooks(tensor: Any) -> Iterator[Any]:
-    for name in _TENSOR_HOOKS:
-        hooks = getattr(tensor, name, None)
-        if hooks:
-            yield from hooks.values()
+def _tensor_hooks(tensor: Any) -> list[Any]:
+    found = (getattr(tensor, name, None) for name in _TENSOR_HOOKS)
+    return [hook for hooks in found if hooks for hook in hooks.values()]
 
 
 def _hooked(root: Any) -> list[Any]:
@@ -204,13 +204,12 @@ def _hooked(root: Any) -> list[Any]:
 def _kind_of(tensor: Any) -> Any:
     if tensor is None or _is_unmade(tensor):
         return type(tensor)
-    return tuple(tensor.shape), tensor.dtype
+    return tensor.shape, tensor.dtype
 
 
 def _is_unmade(tensor: Any) -> bool:
     """Whether it is a parameter or buffer that a lazy module has yet to make."""
-    lazy = sys.modules["torch"].nn.parameter
-    return isinstance(tensor, lazy.UninitializedTensorMixin)
+    return isinstance(tensor, sys.modules["torch"].nn.parameter.UninitializedTensorMixin)
 
 
 def _unmade(module: Any) -> list[tuple[str, str]]:
