@@ -181,21 +181,25 @@ class Capturer:
         return resolver(self._objects(slot), self._code(slot), self._parts(slot))
 
     def _wholes(
-        self, slot: str, paths: Iterable[str], findable: Findable, with_gradients: bool
+        self, slot: str, objects: Mapping[str, Any], findable: Findable, with_gradients: bool
     ) -> tuple[dict[str, Any], set[str]]:
         """Of the objects that do not consist of the same parts any more, what they consist of; and those of which that
         cannot be kept."""
         found: dict[str, Any] = {}
         lost: set[str] = set()
-        for path in paths:
+        settled: set[int] = set()  # modules of a larger one that is the same, or lost
+        for path, value in objects.items():
             structure = self._structures.get(slot, {}).get(path)
-            if structure is None or structure.same():
+            if structure is None or id(value) in settled:
                 continue
-            whole = structure.whole(with_gradients)
-            if whole is None or not self.chooser.can_keep(whole, findable):
-                lost.add(path.partition(":")[2] or path)
-            else:
+            whole = None if (same := structure.same()) else structure.whole(with_gradients)
+            if whole is not None and self.chooser.can_keep(whole, findable):
                 found[path] = whole
+                continue
+            if stateful.is_module(value):
+                settled |= {id(module) for module in value.modules()}
+            if not same:
+                lost.add(path.partition(":")[2] or path)
         return found, lost
 
     def _known_arrays(self, entry: LoopEntry, there: Mapping[Known, Any]) -> dict[Known, Any]:
@@ -232,7 +236,17 @@ class Capturer:
         saved = {path: v for path, v in objects.items() if path in self.targets or id(v) in reached}
         owned = stateful.owned_parameters(objects.values())
         wholes, unkept = self._wholes(slot, saved, findable, with_gradients)
-        states = {path: stateful.state_of(value, with_gradients, owned) for path, value in saved.items()}
+        states = {
+            path: {}  # that of parameters which have left their groups is in no state_dict
+            if path in wholes and stateful.is_optimizer(value)
+            else stateful.state_of(value, with_gradients, owned)
+            for path, value in saved.items()
+        }
+        for path, structure in self._structures.get(slot, {}).items():
+            if path in states and (structure.hooks or path in wholes):
+                states[path] |= {"hooks": structure.hooks}
+            if path in wholes:
+                states[path] |= {"whole": wholes[path]}
         changed = modes.changes(entry.modes)
         lost = {name for name, value in changed.items() if pickles(value, Findable(), {}, _MODE_BYTES)}
         lost |= modes.cannot_be_put(changed)
@@ -241,7 +255,7 @@ class Capturer:
         pickler.dump(
             {
                 "rng": {name: _as_buffer(state) for name, state in random_states.global_state().items()},
-                "objects": {p: {**state, "whole": wholes[p]} if p in wholes else state for p, state in states.items()},
+                "objects": states,
                 "modes": {name: value for name, value in changed.items() if name not in lost},
                 "places": choice.kept,
                 "same": choice.same,
@@ -309,8 +323,6 @@ class Capturer:
         entry = self._entries[slot]
         objects = self._objects(slot)
         structures = self._structures[slot]
-        for structure in structures.values():
-            structure.put_back()
         resolve = self._resolver(slot)
         arrays = state.arrays(lambda key: _known_here(key, resolve, entry.identities))
         body = state.body(resolve, arrays)
@@ -321,8 +333,14 @@ class Capturer:
                     f"The checkpoint holds {path.rpartition(':')[2]!r}, which this version does not have, or does not "
                     "list in checkpointing(...), when its main loop begins."
                 )
-            if not _is_whole(saved):
-                stateful.put_state(path, objects[path], saved)
+            structure = structures.get(path)
+            if structure is not None and "hooks" in saved:
+                structure.must_have(saved["hooks"], _is_whole(saved))
+            if _is_whole(saved):
+                continue  # until it is clear what stands for what
+            if structure is not None:
+                structure.put_back()
+            stateful.put_state(path, objects[path], saved)
         self._refuse_what_changed(entry, body["places"])
         places = {place.key: place for place in entry.places}
         for key, values in body["places"].items():

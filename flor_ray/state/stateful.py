@@ -194,7 +194,8 @@ def put_state(name: str, value: Any, saved: Any) -> None:
             for parameter, requires, gradient in zip(
                 value.parameters(), saved["requires_grad"], saved["gradients"], strict=True
             ):
-                parameter.requires_grad_(requires)
+                if parameter.requires_grad != requires:  # one that is yet to be made cannot be asked to
+                    parameter.requires_grad_(requires)
                 parameter.grad = None if gradient is None else gradient.to(parameter.device)
         except ValueError:
             raise StoreError(f"{name} has other submodules or parameters than when it was recorded.") from None

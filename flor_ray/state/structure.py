@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flor_ray.errors import StoreError
@@ -24,6 +24,7 @@ _REGISTRIES = ("_parameters", "_buffers", "_modules")
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 Parts = dict[str, list[Any]]
+Hooks = Mapping[tuple[str, str], Any]  # by path of the module and registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,13 @@ class Structure:
     whole: Callable[[bool], dict[str, Any] | None]  # what it consists of now, with gradients or without; None: it has
     # what cannot be kept
     put_whole: Callable[[Mapping[str, Any]], None]  # what `whole` gave
+    hooks: Hooks = field(default_factory=dict)  # of a module, by their keys, where it had any
+
+    def must_have(self, hooks: Hooks, all_of_them: bool) -> None:
+        """Raise StoreError unless a module had these hooks here too, under the same keys: handles hold these. Others
+        may have been added by a hindsight statement; with `all_of_them` there may be none."""
+        if hooks != (self.hooks if all_of_them else {place: self.hooks.get(place) for place in hooks}):
+            raise StoreError("A module has other hooks than when it was recorded, and a checkpoint would lose some.")
 
 
 def parts_of(value: Any) -> Parts:
@@ -109,7 +117,8 @@ def _of_module(root: Any, weakly: bool) -> Structure:
             ],
         }
 
-    return Structure(parts, same, put_back, whole, _put_module)
+    hooks = {(path, name): list(d) for path, module in root.named_modules() for name, d in _hooks(module) if d}
+    return Structure(parts, same, put_back, whole, _put_module, hooks)
 
 
 def _module_form(root: Any) -> tuple[list[Any], list[Any]]:
@@ -120,15 +129,17 @@ def _module_form(root: Any) -> tuple[list[Any], list[Any]]:
         form.append((path, type(module), sorted(module._non_persistent_buffers_set)))
         objects.append(module)
         for name, parameter in module._parameters.items():
-            hooks = list(_tensor_hooks(parameter))
+            hooks = _tensor_hooks(parameter)
             form.append((name, _kind_of(parameter), len(hooks)))
-            objects += [parameter, *hooks]
+            objects.append(parameter)
+            objects += hooks
         form += [(name, _kind_of(buffer)) for name, buffer in module._buffers.items()]
         form.append(list(module._modules))
         objects += module._modules.values()
         for name, held in _hooks(module):
-            form.append((name, list(held)))
-            objects += held.values()
+            if held:
+                form.append((name, list(held)))
+                objects += held.values()
     return form, objects
 
 
@@ -155,6 +166,9 @@ def _put_module(payload: Mapping[str, Any]) -> None:
     for module, kind, registries in payload["modules"]:
         _fill(module, kind, registries)
     torch = sys.modules["torch"]
+    handles = torch.utils.hooks.RemovableHandle
+    used = [key for module, _, _ in payload["modules"] for _, hooks in _hooks(module) for key in hooks]
+    handles.next_id = max([handles.next_id, *(key + 1 for key in used if isinstance(key, int))])
     with torch.no_grad():
         for tensor, content, requires, gradient in payload["contents"]:
             if _is_unmade(tensor):
@@ -177,11 +191,9 @@ def _are(items: Sequence[Any], held: Sequence[Holder]) -> bool:
     return len(items) == len(held) and all(item is holder.get() for item, holder in zip(items, held, strict=True))
 
 
-def _tensor_hooks(tensor: Any) -> Iterator[Any]:
-    for name in _TENSOR_HOOKS:
-        hooks = getattr(tensor, name, None)
-        if hooks:
-            yield from hooks.values()
+def _tensor_hooks(tensor: Any) -> list[Any]:
+    found = (getattr(tensor, name, None) for name in _TENSOR_HOOKS)
+    return [hook for hooks in found if hooks for hook in hooks.values()]
 
 
 def _hooked(root: Any) -> list[Any]:
@@ -192,13 +204,12 @@ def _hooked(root: Any) -> list[Any]:
 def _kind_of(tensor: Any) -> Any:
     if tensor is None or _is_unmade(tensor):
         return type(tensor)
-    return tuple(tensor.shape), tensor.dtype
+    return tensor.shape, tensor.dtype
 
 
 def _is_unmade(tensor: Any) -> bool:
     """Whether it is a parameter or buffer that a lazy module has yet to make."""
-    lazy = sys.modules["torch"].nn.parameter
-    return isinstance(tensor, lazy.UninitializedTensorMixin)
+    return isinstance(tensor, sys.modules["torch"].nn.parameter.UninitializedTensorMixin)
 
 
 def _unmade(module: Any) -> list[tuple[str, str]]:
@@ -220,7 +231,8 @@ def _of_optimizer(optimizer: Any, weakly: bool) -> Structure:
 
     def same() -> bool:
         now, items = _optimizer_form(optimizer)
-        return now == form and _are(items, held)
+        grouped = {id(item) for item in items}  # no state_dict has the state of others
+        return now == form and _are(items, held) and all(id(parameter) in grouped for parameter in optimizer.state)
 
     def put_back() -> None:
         if same():

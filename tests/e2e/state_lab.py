@@ -279,6 +279,8 @@ def _as_session(new: Any) -> Iterator[None]:
     main = sys.modules["__main__"]
     root = str(new._root if isinstance(new, Recorder) else new._task.root)
     session.install(new)
+    if "torch" in modules:
+        sys.modules["torch"].utils.hooks.RemovableHandle.next_id = 0  # as in another process
     sys.path.insert(0, root)
     try:
         yield
