@@ -60,8 +60,11 @@ def taken_from(opaque: Iterable[str], script: str, files: Texts) -> Mapping[str,
     """What is taken from each of these objects, which are named as a checkpoint names them. `files` are all files of
     the version by path, with the statements that are to run."""
     names = sorted(opaque)
-    code = Code(script, files) if names else None
-    return {name: _Following(code, name).taken() for name in names if code is not None}
+    try:
+        code = Code(script, files)
+        return {name: _Following(code, name).taken() for name in names}
+    except RecursionError:  # expressions may be nested deeply
+        return dict.fromkeys(names, Takings(_UNKNOWN, frozenset()))
 
 
 class _Following:
