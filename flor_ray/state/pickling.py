@@ -12,6 +12,7 @@ Before it stands another pickle, the table of its arrays; older releases wrote n
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import pickle
 import sys
@@ -46,6 +47,15 @@ def pickles(value: object, references: Mapping[int, Reference], left_out: Mappin
     except Exception as error:  # noqa: BLE001 - pickling runs the user's code, which may raise anything
         return f"it cannot be pickled: {error}"
     return ""
+
+
+@functools.lru_cache(maxsize=4096)
+def keeps_no_state(kind: type) -> bool:
+    """Whether objects of a class are pickled as how to make or to reach them: environments that derive from EzPickle,
+    what lives in a manager's process or in an actor's."""
+    names = {(base.__module__.partition(".")[0], base.__name__) for base in kind.__mro__}
+    handles = {("multiprocessing", "BaseProxy"), ("ray", "ActorHandle")}
+    return any(name == "EzPickle" for _, name in names) or not names.isdisjoint(handles)
 
 
 def pickled(value: object, limit: int) -> bytes | None:
@@ -115,6 +125,9 @@ class StatePickler(pickle.Pickler):
         if torch is not None and isinstance(obj, torch.Generator):
             return stored_names.torch_generator, (str(obj.device), random_states.state_of(obj))
         left_out = self._left_out.get(id(obj))
+        kind: type = type(obj)
+        if keeps_no_state(kind):
+            raise pickle.PicklingError(f"a {kind.__name__} is pickled without its state")
         if left_out:
             reduced = obj.__reduce_ex__(5)
             state = {name: item for name, item in reduced[2].items() if name not in left_out}
