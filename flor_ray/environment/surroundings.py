@@ -55,7 +55,7 @@ class RunSurroundings:
 
     def __init__(self, root: Path, script_text: str, is_users: Callable[[ModuleType], bool]) -> None:
         self._root = root
-        self._script_text = script_text
+        self.script_text = script_text
         self._is_users = is_users
         self._variables = dict(os.environ)  # as they are now: scripts change them later
         self.lock = lock_text(installed())
@@ -81,7 +81,7 @@ class RunSurroundings:
         }
 
     def _of_variables(self) -> dict[str, object]:
-        read = variables_read(self._script_text)
+        read = variables_read(self.script_text)
         library = sysconfig.get_path("stdlib")
         for name, module in list(sys.modules.items()):
             file = getattr(module, "__file__", None)

@@ -10,7 +10,7 @@ So a progress bar or a log file keeps nobody from starting at a checkpoint, and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from flor_ray.analysis import epoch_ends
@@ -31,7 +31,7 @@ class Completeness:
 
     checkpoints: tuple[Checkpoint, ...]  # what they lack for this code is among their `uncaptured`
     taken: frozenset[str] = frozenset()  # of what they do not hold, that from which something is taken
-    names: frozenset[str] = field(default=frozenset(), repr=False)  # by which code may come to that
+    names: frozenset[str] | None = frozenset()  # by which code may come to that; None: nobody knows
 
 
 def completeness(checkpoints: Sequence[Checkpoint], script: str, files: Texts, epochs: int) -> Completeness:
@@ -43,7 +43,8 @@ def completeness(checkpoints: Sequence[Checkpoint], script: str, files: Texts, e
     carried = frozenset().union(*(c.opaque for c in checkpoints if c.point is Point.EPOCH_END))
     complete = tuple(replace(c, uncaptured=c.uncaptured | _lacking(c, found, carried, epochs)) for c in checkpoints)
     taken = {name: one for name, one in found.items() if one.regions}
-    return Completeness(complete, frozenset(taken), frozenset().union(*(one.names for one in taken.values())))
+    names = [one.names for one in taken.values()]
+    return Completeness(complete, frozenset(taken), frozenset().union(*names) if all(names) else None)
 
 
 @lru_cache(maxsize=256)  # many versions have the same files
@@ -67,6 +68,6 @@ def _lacking(
 
 def marking_for(found: Completeness, script: str, files: Texts, marking: Marking) -> Marking:
     """The end of an epoch answers nothing that may come to what it does not hold."""
-    if not found.names or found.names.isdisjoint(epoch_ends.words_at_end(script, files, marking)):
-        return marking
-    return replace(marking, from_end={})
+    words = epoch_ends.words_at_end(script, files, marking) if found.taken and marking.from_end else frozenset()
+    is_left_alone = not words or (found.names is not None and found.names.isdisjoint(words))
+    return marking if is_left_alone else replace(marking, from_end={})

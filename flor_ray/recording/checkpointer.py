@@ -30,18 +30,27 @@ _LAST = CheckpointDecision(True, "the last epoch")
 
 
 class Checkpointer:
-    """The checkpoints of one run. `began`: when its process did (time.perf_counter); `tell` warns, once per message.
+    """The checkpoints of one run. `began`: when its process did (time.perf_counter); `tell` warns, once per message;
+    `taken` picks from objects those from which the script takes something.
 
     Raises:
         UsageError: the environment sets a budget that is none.
     """
 
-    def __init__(self, capturer: Capturer, journal: Journal, began: float, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        capturer: Capturer,
+        journal: Journal,
+        began: float,
+        tell: Callable[[str], None],
+        taken: Callable[[frozenset[str]], frozenset[str]],
+    ) -> None:
         self.wanted = False  # the script called checkpointing
         self._capturer = capturer
         self._journal = journal
         self._began = began
-        self._tell = tell
+        self._tell, self._taken = tell, taken
+        self._known: frozenset[str] = frozenset()  # objects of which it is known whether something is taken from them
         self._spacing = Spacing(share=_share_taken())
         self._spacing.overhead = opened.written.overhead = _overhead_wanted() or self._spacing.overhead
         self._compress: bool | None = None
@@ -164,12 +173,13 @@ class Checkpointer:
                     f"The main loop ({self._place[0]}:{self._place[1]}) has {why}: replays of this version run from "
                     "the start instead of from checkpoints."
                 )
-        for name in sorted(snapshot.opaque):
-            self._tell(
-                f"{name!r} is used in the main loop and cannot be kept in a checkpoint: epochs that take something "
-                "from it are replayed from the start of the script. (One that is only written to, such as a log file, "
-                "costs nothing.)"
-            )
+        if new := snapshot.opaque - self._known:
+            self._known |= new
+            for name in sorted(self._taken(new)):
+                self._tell(
+                    f"{name!r} cannot be kept in a checkpoint, and the script takes something from it: epochs in which "
+                    "it does are replayed from the start."
+                )
         pending = PendingCheckpoint(snapshot, point, epoch, *self._place, times, self._decided[1].why)
         has_time = self._spacing.has_time_to_compress(snapshot.bytes, self._epoch_seconds)
         return replace(pending, compress=True if self._compress is None and has_time else self._compress)

@@ -69,8 +69,9 @@ class Recorder:
         self._sources = script.LoopSources()
         self._held_loops = HeldLoops()
         self._clock = self._process_started = script.process_started()
-        capturer = Capturer(Chooser(script.users_code(root)))
-        self._checkpointer = Checkpointer(capturer, journal, self._clock, self._tell_once)
+        is_users = script.users_code(root)
+        taken = script.taken_by(experiment.script, surroundings.script_text, root, is_users)
+        self._checkpointer = Checkpointer(Capturer(Chooser(is_users)), journal, self._clock, self._tell_once, taken)
         self._root = root
         self._pid = os.getpid()
         self._args: dict[str, object] = {}

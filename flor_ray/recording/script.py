@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import os
 import sys
@@ -143,6 +144,28 @@ def users_code(root: Path) -> Callable[[Any], bool]:
         return known[name]
 
     return test
+
+
+def taken_by(
+    script: str, text: str, root: Path, is_users: Callable[[Any], bool]
+) -> Callable[[frozenset[str]], frozenset[str]]:
+    """A choice of the objects that a script takes something from, as its text and the user's modules that have been
+    imported by then tell."""
+
+    def taken(names: frozenset[str]) -> frozenset[str]:
+        from flor_ray.analysis.taking.taken import taken_from  # most scripts need none of this
+
+        files = {script: text}
+        for name, module in list(sys.modules.items()):
+            path = getattr(module, "__file__", None)
+            if name != "__main__" and isinstance(path, str) and path.endswith(".py") and is_users(module):
+                with contextlib.suppress(OSError, ValueError):  # it is no longer there, or reached by a link
+                    relative = Path(path).resolve().relative_to(root).as_posix()
+                    files.setdefault(relative, Path(path).read_text("utf-8", "surrogateescape"))
+        found = taken_from(names, script, files)
+        return frozenset(name for name in names if found[name].regions)
+
+    return taken
 
 
 def is_compiled_from(frame: FrameType, text: str) -> bool:

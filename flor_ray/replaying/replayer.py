@@ -389,7 +389,8 @@ class Replayer:
         try:
             with self._reading(point, epoch):
                 state = LoadedState.read(self._objects, self._task.checkpoints[epoch, point])
-                self._capturer.restore(state, "main" if scope is None else scope.slot)
+                opaque = self._task.opaque.get((epoch, point), frozenset())
+                self._capturer.restore(state, "main" if scope is None else scope.slot, opaque)
                 if self._files is not None:
                     self._files.lay(epoch, point)
         except Exception as error:

@@ -36,6 +36,7 @@ class ReplayTask:
     marks: Mapping[str, Marks] = field(default_factory=dict)  # by path, relative to root
     stops: Mapping[str, int] = field(default_factory=dict)  # feature -> line after which no epoch logs it any more
     sizes: Mapping[tuple[int, Point], int] = field(default_factory=dict)  # bytes of the checkpoints
+    opaque: Mapping[tuple[int, Point], frozenset[str]] = field(default_factory=dict)  # what they say they do not hold
     clocked: frozenset[str] = frozenset()  # variables that are different in every run
     leave: frozenset[int] = frozenset()  # epochs whose end is restored sooner than what comes after a stop has run
     folder: str = ""  # of the replay, which vanishes with it; `root` is in it
@@ -64,6 +65,7 @@ class ReplayTask:
             marks=marking.marks,
             stops=marking.stops,
             sizes={(c.epoch, c.point): c.bytes for c in checkpoints},
+            opaque={(c.epoch, c.point): c.opaque for c in checkpoints if c.opaque},
             clocked=marking.clocked,
             error=experiment.error,
             module=module if isinstance(module, str) else "",

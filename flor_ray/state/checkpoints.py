@@ -54,6 +54,7 @@ from flor_ray.state.selection import (
     LoopEntry,
     LoopFrame,
     is_atom_or_code,
+    shown_as,
 )
 from flor_ray.state.snapshots import Arenas, ArenaSlot, Snapshot, gather
 from flor_ray.state.structure import Parts, Structure, parts_of, structure_of
@@ -318,8 +319,9 @@ class Capturer:
 
     # restoring
 
-    def restore(self, state: LoadedState, slot: str) -> None:
-        """Put a state back into the living objects, places and random generators."""
+    def restore(self, state: LoadedState, slot: str, opaque: frozenset[str] = frozenset()) -> None:
+        """Put a state back into the living objects, places and random generators. `opaque` is what it does not hold and
+        nobody needs from it: that stays as it is."""
         entry = self._entries[slot]
         objects = self._objects(slot)
         structures = self._structures[slot]
@@ -341,7 +343,7 @@ class Capturer:
             if structure is not None:
                 structure.put_back()
             stateful.put_state(path, objects[path], saved)
-        self._refuse_what_changed(entry, body["places"])
+        self._refuse_what_changed(entry, body["places"], opaque)
         places = {place.key: place for place in entry.places}
         for key, values in body["places"].items():
             if values and key not in places:
@@ -352,7 +354,7 @@ class Capturer:
         else:
             pairs = [(saved, _found(entry.identities.get(key))) for key, saved in body["known"].items()]
             counterparts = {id(saved): living for saved, living in pairs if living is not None}
-        merger = Merger(self._refuse_attributes_that_changed, counterparts)
+        merger = Merger(lambda held, lost: self._refuse_attributes_that_changed(held, lost, opaque), counterparts)
         new: dict[str, dict[str, Any]] = {key: {} for key in places}
         for again in (False, True):  # first what stays the same object: it decides what stands for what
             for key, place in places.items():
@@ -392,22 +394,26 @@ class Capturer:
                 stale.append(name)  # better unbound than a wrong value
         place.write({n: v for n, v in values.items() if n not in current or current[n] is not v}, stale)
 
-    def _refuse_what_changed(self, entry: LoopEntry, saved: Mapping[str, Mapping[str, Any]]) -> None:
+    def _refuse_what_changed(
+        self, entry: LoopEntry, saved: Mapping[str, Mapping[str, Any]], opaque: frozenset[str]
+    ) -> None:
         """What is not in the checkpoint had not changed then: it must not have changed here in later epochs."""
         for (key, name), was in entry.prints.items():
             place_saved = saved.get(key)
             if (
                 place_saved is not None
                 and name not in place_saved
+                and shown_as(key, name, entry) not in opaque
                 and not unchanged(entry.values[key, name].get(), was)
             ):
                 raise _refusal(name)
 
-    def _refuse_attributes_that_changed(self, holder: Any, names: Iterable[str]) -> None:
+    def _refuse_attributes_that_changed(self, holder: Any, names: Iterable[str], opaque: frozenset[str]) -> None:
         _, prints = self.chooser.left_out.get(id(holder), (None, {}))
         for name in names:
-            if name in prints and not unchanged(vars(holder).get(name), prints[name]):
-                raise _refusal(f"{type(holder).__qualname__}.{name}")
+            shown = f"{type(holder).__qualname__}.{name}"
+            if shown not in opaque and name in prints and not unchanged(vars(holder).get(name), prints[name]):
+                raise _refusal(shown)
 
 
 def _is_whole(saved: Any) -> bool:

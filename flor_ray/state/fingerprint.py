@@ -6,14 +6,15 @@ A fingerprint covers all of a value, or there is none: "". What has none may hav
     arrays    all their bytes, on the device where they are
     pickle    all of what the walk cannot look into (a deque, a table), or of long containers: that is quicker
 
-A library's object that cannot be pickled, such as an open file, counts as itself only: what happens in it is told
-where the loop calls it. torch and numpy are looked up in `sys.modules`.
+What cannot be looked into at all, such as an open file or a pipe, counts as itself only, and the fingerprint says that
+there is such a thing (`hides`). torch and numpy are looked up in `sys.modules`.
 """
 
 from __future__ import annotations
 
 import pickle
 import sys
+import threading
 import types
 from typing import Any
 
@@ -34,6 +35,13 @@ _UNNAMED = (types.ModuleType, types.FunctionType, types.MethodType)  # pickle ma
 _SEEN_INTO = (object, list, dict, set, tuple, frozenset, types.SimpleNamespace)
 
 
+_HIDES = "~"  # ends the fingerprint of what holds something that nobody can look into
+_LOCKS = (type(threading.Lock()), type(threading.RLock()))
+_FUNCTIONS = frozenset(
+    {"tokenizers", "sentencepiece", "onnxruntime", "pyarrow"}
+)  # libraries whose objects do not change
+
+
 class _Unseen(Exception):
     """Part of a value could not be looked at."""
 
@@ -44,6 +52,7 @@ def fingerprint(value: Any) -> str:
     seen: set[int] = set()
     pending = [value]
     nodes = 0
+    hidden: list[Any] = []
     try:
         while pending:
             item = pending.pop()
@@ -60,14 +69,19 @@ def fingerprint(value: Any) -> str:
             if id(item) in seen or isinstance(item, _CODE):
                 continue
             seen.add(id(item))
-            pending += _parts(item, digest)
+            pending += _parts(item, digest, hidden)
     except _Unseen:
         return ""
-    return digest.hexdigest()
+    return digest.hexdigest() + _HIDES * bool(hidden)
+
+
+def hides(print_of_it: str) -> bool:
+    """Whether what has this fingerprint holds something that nobody can look into, and that may have changed."""
+    return print_of_it.endswith(_HIDES)
 
 
 def unchanged(value: Any, was: str) -> bool:
-    """Whether a value is surely as it was when this was its fingerprint."""
+    """Whether a value is surely as it was when this was its fingerprint, but for what this `hides`."""
     return bool(was) and fingerprint(value) == was
 
 
@@ -78,8 +92,9 @@ def _text(item: str | bytes, digest: Any) -> None:
         digest.update(str(hash(item)).encode())
 
 
-def _parts(item: Any, digest: Any) -> list[Any]:
-    """What is in a value and has to be looked at too; the rest goes into the digest here."""
+def _parts(item: Any, digest: Any, hidden: list[Any]) -> list[Any]:
+    """What is in a value and has to be looked at too; the rest goes into the digest here. What cannot be looked into is
+    added to `hidden`."""
     if memory.is_plain_array(item):
         _array(item, digest)
         return []
@@ -97,7 +112,9 @@ def _parts(item: Any, digest: Any) -> list[Any]:
     elif isinstance(item, list | tuple | set | frozenset):
         found = list(item)
     elif not _is_seen_into(type(item)):
-        digest.update(_pickled(item, otherwise=str(id(item))).encode())
+        text = _pickled(item)
+        digest.update((text or str(id(item))).encode())
+        hidden += [] if text or _stays_as_it_is(item) else [item]
         return []
     if len(found) > _LONG_ITEMS and (text := _pickled(item)):
         digest.update(text.encode())
@@ -146,13 +163,23 @@ class _Sink:
         return memoryview(data).nbytes
 
 
-def _pickled(value: Any, otherwise: str = "") -> str:
-    """The fingerprint of a value's pickle; `otherwise` if it has none."""
+def _stays_as_it_is(item: Any) -> bool:
+    """Whether an object that nobody can look into is known to hold no state, or to be read by key only."""
+    library = type(item).__module__.partition(".")[0]
+    if library == "h5py":
+        return getattr(getattr(item, "file", None), "mode", "") == "r"
+    if library == "lmdb":
+        return type(item).__name__ == "Environment" and bool(item.flags().get("readonly"))
+    return isinstance(item, _LOCKS) or library in _FUNCTIONS
+
+
+def _pickled(value: Any) -> str:
+    """The fingerprint of a value's pickle; "" if it has none."""
     digest = blake3.blake3()
     try:
         _Hashing(digest).dump(value)
     except Exception:  # noqa: BLE001 - pickling runs the user's code, which may raise anything
-        return otherwise
+        return ""
     return digest.hexdigest()
 
 

@@ -11,6 +11,7 @@ Before it stands another pickle, the table of its arrays; older releases wrote n
 
 from __future__ import annotations
 
+import functools
 import importlib
 import io
 import pickle
@@ -60,6 +61,15 @@ def pickles(value: object, findable: Findable, left_out: Mapping[int, Any], limi
     except Exception as error:  # noqa: BLE001 - pickling runs the user's code, which may raise anything
         return f"it cannot be pickled: {error}"
     return ""
+
+
+@functools.lru_cache(maxsize=4096)
+def keeps_no_state(kind: type) -> bool:
+    """Whether objects of a class are pickled as how to make or to reach them: environments that derive from EzPickle,
+    what lives in a manager's process or in an actor's."""
+    names = {(base.__module__.partition(".")[0], base.__name__) for base in kind.__mro__}
+    handles = {("multiprocessing", "BaseProxy"), ("ray", "ActorHandle")}
+    return any(name == "EzPickle" for _, name in names) or not names.isdisjoint(handles)
 
 
 def pickled(value: object, limit: int) -> bytes | None:
@@ -139,6 +149,9 @@ class StatePickler(pickle.Pickler):
         if torch is not None and isinstance(obj, torch.Generator):
             return stored_names.torch_generator, (str(obj.device), random_states.state_of(obj))
         left_out = self._left_out.get(id(obj))
+        kind: type = type(obj)
+        if keeps_no_state(kind):
+            raise pickle.PicklingError(f"a {kind.__name__} is pickled without its state")
         if left_out:
             reduced = obj.__reduce_ex__(5)
             state = {name: item for name, item in reduced[2].items() if name not in left_out}

@@ -4,7 +4,8 @@
     same      those of them that hold the object which they held when the loop began: it is filled in place
     lost      variables that have another value since, and are not kept: a restore leaves them unbound
     missing   what should be kept and cannot: too large, or not picklable
-    opaque    library objects that cannot be pickled, such as open files: what depends on them may differ
+    opaque    what cannot be pickled and has changed, or may have done so unseen, such as environments and open files: a
+              replay that takes something from it begins further back
 
 What is large and only handed to functions is kept once it has changed (`fingerprint`). An object of the user's
 that is too large may be kept without some of its attributes, as long as these do not change.
@@ -24,7 +25,7 @@ from typing import Any
 from flor_ray.analysis.loops import LoopNames
 from flor_ray.state import stateful
 from flor_ray.state.early_code import EarlyCode
-from flor_ray.state.fingerprint import fingerprint, unchanged
+from flor_ray.state.fingerprint import fingerprint, hides, unchanged
 from flor_ray.state.memory import Known
 from flor_ray.state.modes import Modes
 from flor_ray.state.pickling import Findable, own_items, pickles
@@ -103,6 +104,11 @@ class _Candidate:
         return self.place.binds(self.name)
 
     @property
+    def was(self) -> str:
+        """Its fingerprint when the loop began; "" if it has none."""
+        return self.entry.prints.get((self.place.key, self.name), "")
+
+    @property
     def is_same(self) -> bool:
         """Whether the name still holds the object that it held when the loop began."""
         key = (self.place.key, self.name)
@@ -147,11 +153,7 @@ class _Candidate:
     @property
     def shown(self) -> str:
         """Its name, as users are told it."""
-        return (
-            self.name
-            if self.in_frame
-            else f"{self.place.key}.{self.name}".replace(".<globals>", "").replace("__main__.", "")
-        )
+        return shown_as(self.place.key, self.name, self.entry)
 
 
 @dataclass(slots=True)
@@ -206,8 +208,7 @@ class Chooser:
 
     def _has_changed(self, candidate: _Candidate) -> bool:
         """Whether a value may have changed since the loop began."""
-        was = candidate.entry.prints.get((candidate.place.key, candidate.name), "")
-        return _is_consumed(candidate.value) or not unchanged(candidate.value, was)
+        return _is_consumed(candidate.value) or not unchanged(candidate.value, candidate.was)
 
     def _tell(self, candidate: _Candidate, has_changed: bool, findable: Findable, choice: Selection) -> None:
         """Note what is not kept, if its lack may make a difference."""
@@ -216,11 +217,13 @@ class Chooser:
             return
         is_called = candidate.is_called
         if not candidate.must_be_kept and self._is_librarys(value, findable):
-            if is_called or has_changed:
+            if is_called or has_changed or hides(candidate.was):
                 choice.opaque.add(candidate.shown)
         elif candidate.must_be_kept or has_changed or (is_called and self.is_users(type(value))):
             choice.missing.add(candidate.shown)
             choice.beyond |= not candidate.in_frame
+        elif hides(candidate.was):
+            choice.opaque.add(candidate.shown)
 
     def is_kept_anyway(self, entry: LoopEntry, place: ReachedPlace, name: str, value: Any, findable: Findable) -> bool:
         """Whether a value is kept whether it has changed or not, because that is cheap or because it surely changes."""
@@ -292,12 +295,14 @@ class Chooser:
                 continue  # lasting workers are told by themselves
             for name, was in prints.items():
                 value = vars(holder).get(name)
+                shown = f"{type(holder).__qualname__}.{name}"
                 if not _is_consumed(value) and unchanged(value, was):
+                    if hides(was):
+                        choice.opaque.add(shown)
                     continue
                 if not pickles(value, findable, self.names_left_out(), _STATE_BYTES):
                     self._returned.add((id(holder), name))  # it is state after all
                     continue
-                shown = f"{type(holder).__qualname__}.{name}"
                 if self._is_librarys(value, findable):
                     choice.opaque.add(shown)
                 else:
@@ -318,6 +323,13 @@ class Chooser:
     def can_keep(self, value: Any, findable: Findable) -> bool:
         """Whether what surely is state can be pickled, and is not too large."""
         return not pickles(value, findable, self.names_left_out(), _STATE_BYTES)
+
+
+def shown_as(place: str, name: str, entry: LoopEntry) -> str:
+    """A name of a place, as users are told it."""
+    return (
+        name if place == entry.places[0].key else f"{place}.{name}".replace(".<globals>", "").replace("__main__.", "")
+    )
 
 
 def is_atom_or_code(value: Any) -> bool:

@@ -115,7 +115,7 @@ class Snapshot:
     buffers: tuple[int, ...]
     captured: frozenset[str]
     uncaptured: frozenset[str]
-    opaque: frozenset[str]  # changed by method calls and not picklable: open files, progress bars, writers
+    opaque: frozenset[str]  # libraries' objects that cannot be pickled: environments, open files, progress bars
     seconds: float  # for which taking it held up the script
     beyond_frame: bool  # something is missing that is not a variable of the main loop's frame
 

@@ -78,6 +78,9 @@ GIVEN = [
     "(y := x).write(text)",
     "y = x or lib.make(); y.write(text)",
     "n = x.name",
+    "x.record()",
+    "n = x.elapsed_time(end)",
+    "with lib.cuda.stream(x): n += 1",
     "path = os.path.join(x.log_dir, 'a')",
     "progress = x; progress.update(loss)",
     "progress = x; progress.update()",
@@ -95,6 +98,10 @@ TAKEN = [
     "n += x.n",
     "n += len(x)",
     "n = x[0]",
+    "n = x.total",
+    "if x.mode == 'train': n += 1",
+    "y = {'a': x}; n = y.popitem()[1].get()",
+    "y = [x]; n = y.__getitem__(0).get()",
     "n = x['a'].value",
     "n = x.parts[0].value",
     "n = x + 1",
@@ -224,6 +231,7 @@ def test_what_is_not_known_to_leave_the_rest_as_it_is_is_taken(use: str) -> None
             "n = d['n']",
         ),
         ("obs = x.reset()", "n = net(obs)"),
+        ("class A:\n    def act(self, y): pass\nother = lib.make()", "n = other.act(x)"),
     ],
 )
 def test_it_is_followed_to_where_it_is_used(before: str, use: str) -> None:

@@ -111,11 +111,28 @@ def test_what_cannot_be_kept_is_told_while_recording(tmp_path: Path) -> None:
         "The main loop (train.py:5) has a position in enumerate(...): replays of this version run from "
         "the start instead of from checkpoints."
     ]
-    told = lab.record((CASES / "plain" / "csv_writer_told.py").read_text()).warnings
-    assert [text for text in told if "unclosed" not in text] == [
-        "'w' is used in the main loop and cannot be kept in a checkpoint: epochs that take something from it are "
-        "replayed from the start of the script. (One that is only written to, such as a log file, costs nothing.)"
+    told = lab.record((CASES / "plain" / "csv_writer.py").read_text()).warnings
+    assert [text for text in told if "unclosed" not in text] == []
+    told = lab.record((CASES / "plain" / "queue_told.py").read_text()).warnings
+    assert told == [
+        "'q' cannot be kept in a checkpoint, and the script takes something from it: epochs in which it does are "
+        "replayed from the start."
     ]
+
+
+def test_what_is_only_written_to_keeps_no_segment_from_starting_at_its_checkpoint(tmp_path: Path) -> None:
+    lab = StateLab(tmp_path)
+    text = (CASES.parent / "trust" / "only_written_to.py").read_text()
+    run = lab.record("".join(line for line in text.splitlines(True) if not line.startswith("#H ")))
+    ends = [c for c in run.checkpoints if c.point is Point.EPOCH_END and c.epoch]
+    assert all(c.opaque >= {"bar", "out", "done", "Journal.writer"} for c in ends)
+    assert [told for told in run.warnings if "unclosed" not in told] == []
+    (segment,) = lab.plan(run, text.replace("#H ", ""), ["first"], [5])
+    assert (segment.operator, segment.restore) == (Operator.DP_I, 4)
+    (segment,) = lab.plan(
+        run, text.replace("#H ", "").replace('"lines", journal.lines', '"lines", bar.n'), ["lines"], [5]
+    )
+    assert (segment.operator, segment.restore) == (Operator.DP_I, None)
 
 
 def test_real_processes_do_the_same(lab: Lab) -> None:

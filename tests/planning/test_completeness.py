@@ -87,6 +87,7 @@ def test_the_end_of_an_epoch_answers_only_what_does_not_come_to_it() -> None:
         texts = {"train.py": after}
         marked = marking("train.py", {"train.py": before}, texts, ["new"], {})
         assert marked.from_end.keys() == {"new"}
-        checked = marking_for(completeness(LISTED, "train.py", texts, 3), "train.py", texts, marked)
+        listed = [checkpoint(epoch, END, "x") for epoch in range(4)]
+        checked = marking_for(completeness(listed, "train.py", texts, 3), "train.py", texts, marked)
         assert checked.from_end.keys() == ({"new"} if answers else set())
     assert marking_for(Completeness(()), "train.py", {}, Marking()) == Marking()

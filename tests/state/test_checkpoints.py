@@ -9,6 +9,7 @@ import functools
 import io
 import math
 import random
+import socket
 import sys
 import threading
 import types
@@ -27,7 +28,7 @@ from flor_ray.errors import StoreError
 from flor_ray.records import GRADIENTS
 from flor_ray.state import selection
 from flor_ray.state.checkpoints import Capturer, LoadedState
-from flor_ray.state.fingerprint import checksum, fingerprint, unchanged
+from flor_ray.state.fingerprint import checksum, fingerprint, hides, unchanged
 from flor_ray.state.merge import Merger
 from flor_ray.state.selection import Chooser, LoopFrame
 from flor_ray.state.snapshots import Snapshot, SnapshotWriter
@@ -706,6 +707,28 @@ def test_what_nobody_can_look_at_may_have_changed() -> None:
     value = [[threading.Lock()] for _ in range(150_000)]
     assert fingerprint(value) == ""
     assert not unchanged(value, "")
+
+
+@pytest.mark.parametrize("hold", [lambda thing: thing, lambda thing: [{"a": thing}], lambda thing: Box(thing=thing)])
+def test_a_fingerprint_says_what_it_could_not_look_into(hold: Callable[[Any], Any]) -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        value = hold(near)
+        before = fingerprint(value)
+        far.send(b"x")
+        near.recv(1)
+        assert unchanged(value, before)
+        assert hides(before)
+    assert not any(hides(fingerprint(hold(thing))) for thing in (threading.Lock(), math.sin, 3, {"a": [None]}))
+
+
+def test_what_nobody_can_look_into_is_named_though_it_is_only_passed_on(
+    script: Callable[..., Script], tmp_path: Path
+) -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        snapshot = script("f(near)\nf(both)\nf(box)", near=near, both=[near, far], box=Box(far=far, n=1), f=None).take()
+    assert sets(snapshot.opaque, snapshot.uncaptured) == [{"near", "both", "Box.far"}, set()]
 
 
 def test_a_checksum_tells_words_that_changed_or_changed_places() -> None:

@@ -165,6 +165,12 @@ class Code:
         modules = self._imports_of(node)
         return bool(modules) and not any(self._is_ours(each) for each in modules)
 
+    def is_made_by_library(self, node: ast.expr) -> bool:
+        """Whether a name is only ever bound to what a library's function returns."""
+        values = [bound.value if isinstance(bound, Assigned) else None for bound in self.bindings(node)]
+        calls = [value for value in values if isinstance(value, ast.Call)]
+        return bool(calls) and len(calls) == len(values) and all(self.is_of_library(call.func) for call in calls)
+
     def is_of_module(self, node: ast.expr) -> bool:
         """Whether a chain begins with a module of the project."""
         return any(self._is_ours(each) for each in self._imports_of(node))

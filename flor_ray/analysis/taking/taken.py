@@ -60,8 +60,11 @@ def taken_from(opaque: Iterable[str], script: str, files: Texts) -> Mapping[str,
     """What is taken from each of these objects, which are named as a checkpoint names them. `files` are all files of
     the version by path, with the statements that are to run."""
     names = sorted(opaque)
-    code = Code(script, files) if names else None
-    return {name: _Following(code, name).taken() for name in names if code is not None}
+    try:
+        code = Code(script, files)
+        return {name: _Following(code, name).taken() for name in names}
+    except RecursionError:  # expressions may be nested deeply
+        return dict.fromkeys(names, Takings(_UNKNOWN, frozenset()))
 
 
 class _Following:
@@ -147,8 +150,8 @@ class _Following:
         is_called = isinstance(call, ast.Call) and call.func is around
         if kind is _StandsFor.HOLDER:
             if isinstance(call, ast.Call) and is_called and around.attr in words.HANDS_OUT:
-                is_one = around.attr in ("get", "pop", "popleft", "setdefault")
-                self._follow(call, _StandsFor.OBJECT if is_one else _StandsFor.HOLDER)
+                holds_all = around.attr in ("values", "items", "copy", "__iter__")
+                self._follow(call, _StandsFor.HOLDER if holds_all else _StandsFor.OBJECT)
             return  # its attributes are places of their own
         if isinstance(call, ast.Call) and is_called:
             self._method(around, call)
@@ -410,7 +413,7 @@ class _Following:
         if isinstance(node, ast.Starred) or any(each.value is node and each.arg is None for each in call.keywords):
             kind = _StandsFor.OBJECT  # what it holds is handed over
         found = [*self._code.run_by(call), *self._code.lambdas_of(call.func)]
-        seen = bool(found)
+        seen = bool(found) and not self._code.is_made_by_library(root_of(call.func))
         for one in found:
             if isinstance(one, ast.ClassDef):
                 seen = self._made(node, call, one, kind) and seen

@@ -22,16 +22,18 @@ WORKS = frozenset(
         "update", "close", "flush", "refresh", "clear", "display", "release", "acquire", "notify", "notify_all", "set",
         "start", "stop", "pause", "unpause", "join", "advance", "wait", "shutdown", "terminate", "kill", "commit",
         "rollback", "tick", "finish", "cancel", "task_done", "truncate", "seek", "fsync", "poll", "reset",
+        "record", "synchronize", "wait_event", "wait_stream",
     }
 )
 # Attributes that stay what they are while an object is used.
 SETTLED = frozenset(
     {
-        "name", "log_dir", "logdir", "mode", "encoding", "filename", "path", "url", "dir", "desc", "total", "id",
-        "run_id", "num_envs", "baseFilename", "project",
+        "name", "log_dir", "logdir", "encoding", "filename", "path", "url", "dir", "id", "run_id", "num_envs",
+        "baseFilename", "project",
     }
 )
-SETTLED_METHODS = frozenset({"get_logdir", "fileno", "isatty", "writable", "readable"})
+# `elapsed_time` measures a clock, which no replay can put back.
+SETTLED_METHODS = frozenset({"get_logdir", "fileno", "isatty", "writable", "readable", "elapsed_time"})
 # Parameters through which anybody's function is given a file to write to.
 FILES = frozenset({"file", "fp", "fileobj", "stream", "stdout", "stderr", "handlers"})
 # Functions that write what they are given to a file that they are given.
@@ -45,14 +47,16 @@ WRITERS = frozenset(
 WRAPPERS = frozenset(
     {
         "writer", "DictWriter", "StreamHandler", "TextIOWrapper", "BufferedWriter", "closing", "nullcontext",
-        "redirect_stdout", "redirect_stderr", "proxy", "ref",
+        "redirect_stdout", "redirect_stderr", "stream",
     }
 )
 # Builtins that look at an object, and not into it.
 LOOKS = frozenset({"isinstance", "issubclass", "callable", "hasattr", "id", "type"})
 # Builtins that hand on what is in a container.
 HANDS_ON = frozenset({"enumerate", "zip", "reversed", "list", "tuple", "iter", "next", "sorted", "dict", "set"})
-HANDS_OUT = frozenset({"values", "items", "copy", "get", "pop", "popleft", "setdefault"})  # so do these methods
+HANDS_OUT = frozenset(  # so do these methods
+    {"values", "items", "copy", "get", "pop", "popleft", "popitem", "setdefault", "__getitem__", "__iter__", "__next__"}
+)
 KEEPS = frozenset(
     {"append", "appendleft", "add", "insert", "extend", "push", "enter_context", "addHandler", "setdefault"}
 )
