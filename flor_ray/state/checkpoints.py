@@ -28,7 +28,7 @@ from flor_ray.errors import ReplayError, StoreError
 from flor_ray.records import GRADIENTS
 from flor_ray.state import frames, modes, random_states, stateful
 from flor_ray.state.comparing import StateDifference, first_difference
-from flor_ray.state.fingerprint import fingerprint, unchanged
+from flor_ray.state.fingerprint import fingerprint, fingerprint_of_all, hides, unchanged
 from flor_ray.state.identities import identities
 from flor_ray.state.memory import Known, is_plain_array, span_of
 from flor_ray.state.merge import Merger
@@ -42,7 +42,7 @@ from flor_ray.state.pickling import (
     references_to,
     resolver,
 )
-from flor_ray.state.reachable import ReachedPlace, reach
+from flor_ray.state.reachable import ReachedPlace, reach, remembered
 from flor_ray.state.selection import (
     ATOMS,
     CODE,
@@ -113,6 +113,12 @@ class Capturer:
         references = self._references(entry)
         names_and_values = (((place.key, n), v) for place in places for n, v in place.read().items())
         entry.modes = modes.modes()
+        entry.caches = self._caches_when_the_main_loop_began(scope.slot)
+        entry.caches |= {
+            path: fingerprint_of_all(remembered(cache))
+            for path, cache in reached.caches.items()
+            if path not in entry.caches
+        }
         entry.identities = identities(names_and_values, references, weakly=self.recording)
         known_prints = {}
         if scope.slot != "main" and (main := self._entries.get("main")) is not None:
@@ -123,6 +129,11 @@ class Capturer:
                     continue
                 if not self.chooser.is_kept_anyway(entry, place, name, value, references):
                     entry.prints[place.key, name] = known_prints.get(id(value)) or fingerprint(value)
+
+    def _caches_when_the_main_loop_began(self, slot: str) -> dict[str, str]:
+        """Fingerprints of the cached functions that a nested loop shares with it."""
+        main = self._entries.get("main")
+        return dict(main.caches) if slot != "main" and main is not None else {}
 
     def _listed(self) -> Iterator[ReachedPlace]:
         plain = {n: v for n, v in self.targets.items() if not stateful.is_anchor(v) and not isinstance(v, ATOMS)}
@@ -199,6 +210,11 @@ class Capturer:
         skeleton = pickler.close(self._known_arrays(entry, there))
         workers = {f"workers of {p}" for p, v in entry.reached.others.items() if stateful.has_lasting_workers(v)}
         missing = choice.missing | workers | lost
+        caches = {
+            path
+            for path, cache in entry.reached.caches.items()
+            if hides(was := entry.caches[path]) or not was or fingerprint_of_all(remembered(cache)) != was
+        }
         beyond_frame = choice.beyond or bool(workers | lost)
         beyond_frame |= bool(missing) and entry.scope.frame is not self._entries["main"].scope.frame
         if beyond_frame:
@@ -215,7 +231,7 @@ class Capturer:
             tuple(pickler.buffers),
             frozenset(captured),
             frozenset(missing),
-            frozenset(choice.opaque),
+            frozenset(choice.opaque | caches),
             time.perf_counter() - started,
             beyond_frame,
         )

@@ -20,6 +20,7 @@ import contextlib
 import dis
 import enum
 import functools
+import gc
 import types
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -46,11 +47,13 @@ class ReachedPlace:
 
 @dataclass(slots=True)
 class Reached:
-    """`code` holds functions and classes, `others` everything else that was met on the way; both by stable keys."""
+    """`code` holds functions and classes, `caches` functions of the user's that remember what they returned, `others`
+    everything else that was met on the way; all by stable keys."""
 
     places: list[ReachedPlace]
     code: dict[str, Any]
     others: dict[str, Any]
+    caches: dict[str, Any] = field(default_factory=dict)
 
 
 def reach(
@@ -67,7 +70,7 @@ def reach(
     for name, value in sorted(roots.items()):
         walk.add(name, value)
     walk.run()
-    return Reached(walk.places(), walk.code, walk.others)
+    return Reached(walk.places(), walk.code, walk.others, walk.caches)
 
 
 def attributes(value: Any) -> dict[str, Any]:
@@ -96,6 +99,17 @@ def slots(kind: type) -> dict[str, types.MemberDescriptorType]:
     return found
 
 
+def remembered(cache: Any) -> list[Any]:
+    """What a function that remembers what it returned has returned, and was given; in an order of its own."""
+    found: list[Any] = []
+    for part in gc.get_referents(cache):
+        if isinstance(part, dict) and part is not vars(cache):  # without a largest size; else its parts are listed
+            found += part.values()
+        elif part is not vars(cache):
+            found.append(part)
+    return sorted((each for each in found if type(each).__name__ != "_lru_list_elem"), key=id)
+
+
 class _Walk:
     def __init__(self, is_users: Callable[[Any], bool], inside: Callable[[Any], Mapping[str, Any]]) -> None:
         self._is_users, self._inside = is_users, inside
@@ -106,6 +120,7 @@ class _Walk:
         self._objects: dict[str, Any] = {}
         self.code: dict[str, Any] = {}
         self.others: dict[str, Any] = {}
+        self.caches: dict[str, Any] = {}
 
     def add(self, path: str, value: Any) -> None:
         if id(value) not in self._seen:
@@ -145,6 +160,8 @@ class _Walk:
             for name, item in value.keywords.items():
                 self._hold(f"{path}.{name}", item)
         elif isinstance(value, _LRU_CACHE | staticmethod | classmethod):
+            if isinstance(value, _LRU_CACHE) and self._is_users(value.__wrapped__):
+                self.caches[path] = value
             self.add(f"{path}.__wrapped__", value.__wrapped__)
         elif isinstance(value, property):
             for index, function in enumerate((value.fget, value.fset, value.fdel)):
