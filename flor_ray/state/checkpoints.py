@@ -30,7 +30,7 @@ from flor_ray.records import GRADIENTS
 from flor_ray.state import frames, modes, random_states, stateful
 from flor_ray.state.comparing import StateDifference, first_difference
 from flor_ray.state.early_code import EarlyCode
-from flor_ray.state.fingerprint import fingerprint, unchanged
+from flor_ray.state.fingerprint import fingerprint, fingerprint_of_all, hides, unchanged
 from flor_ray.state.identities import identities
 from flor_ray.state.memory import Known, is_plain_array, span_of
 from flor_ray.state.merge import Merger
@@ -44,7 +44,7 @@ from flor_ray.state.pickling import (
     references_to,
     resolver,
 )
-from flor_ray.state.reachable import ReachedPlace, reach
+from flor_ray.state.reachable import ReachedPlace, reach, remembered
 from flor_ray.state.selection import (
     ATOMS,
     CODE,
@@ -123,7 +123,12 @@ class Capturer:
         names_and_values = (((place.key, name), value) for place, name, value in known_names)
         entry.modes = modes.modes()
         entry.modules = set(sys.modules)
-        entry.misses = {name: function.cache_info().misses for name, function in reached.caches.items()}
+        entry.caches = self._caches_when_the_main_loop_began(scope.slot)
+        entry.caches |= {
+            path: fingerprint_of_all(remembered(cache))
+            for path, cache in reached.caches.items()
+            if path not in entry.caches
+        }
         entry.identities = identities(names_and_values, findable.references, weakly=self.recording)
         findable = self._findable(entry)
         known_prints = {}
@@ -135,6 +140,11 @@ class Capturer:
                     continue
                 if not self.chooser.is_kept_anyway(entry, place, name, value, findable):
                     entry.prints[place.key, name] = known_prints.get(id(value)) or fingerprint(value)
+
+    def _caches_when_the_main_loop_began(self, slot: str) -> dict[str, str]:
+        """Fingerprints of the cached functions that a nested loop shares with it."""
+        main = self._entries.get("main")
+        return dict(main.caches) if slot != "main" and main is not None else {}
 
     def _listed(self) -> Iterator[ReachedPlace]:
         plain = {n: v for n, v in self.targets.items() if not stateful.is_anchor(v) and not isinstance(v, ATOMS)}
@@ -266,9 +276,14 @@ class Capturer:
         )
         skeleton = pickler.close(self._known_arrays(entry, dict(there.values())))
         workers = {f"workers of {p}" for p, v in entry.reached.others.items() if stateful.has_lasting_workers(v)}
-        lost |= _changed_caches(entry) | self._late_modules(entry)
+        lost |= self._late_modules(entry)
         missing = choice.missing | workers | lost | unkept
         beyond_frame = choice.beyond or bool(workers | lost) or (bool(unkept) and slot != "main")
+        caches = {
+            path
+            for path, cache in entry.reached.caches.items()
+            if hides(was := entry.caches[path]) or not was or fingerprint_of_all(remembered(cache)) != was
+        }
         beyond_frame |= bool(missing) and entry.scope.frame is not self._entries["main"].scope.frame
         if pickler.met_graph or (not with_gradients and any(map(stateful.has_gradients, saved.values()))):
             missing.add(GRADIENTS)
@@ -281,7 +296,7 @@ class Capturer:
             tuple(pickler.buffers),
             frozenset(captured),
             frozenset(missing),
-            frozenset(choice.opaque),
+            frozenset(choice.opaque | caches),
             time.perf_counter() - started,
             beyond_frame,
         )
@@ -418,12 +433,6 @@ class Capturer:
 
 def _is_whole(saved: Any) -> bool:
     return isinstance(saved, dict) and "whole" in saved
-
-
-def _changed_caches(entry: LoopEntry) -> set[str]:
-    """What functools keeps of results cannot be read, and what a function does when it is called again may differ."""
-    caches = entry.reached.caches.items()
-    return {f"cache of {name}" for name, held in caches if held.cache_info().misses != entry.misses[name]}
 
 
 def _refuse_views_in_lists(entered: Mapping[Known, Callable[[], Any]]) -> None:

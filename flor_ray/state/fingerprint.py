@@ -16,6 +16,7 @@ import pickle
 import sys
 import threading
 import types
+from collections.abc import Iterable
 from typing import Any
 
 import blake3
@@ -73,6 +74,12 @@ def fingerprint(value: Any) -> str:
     except _Unseen:
         return ""
     return digest.hexdigest() + _HIDES * bool(hidden)
+
+
+def fingerprint_of_all(values: Iterable[Any]) -> str:
+    """That of several values, whoever holds them."""
+    prints = sorted(map(fingerprint, values), key=hides)  # if one hides something, the last one does
+    return " ".join(prints) if all(prints) else ""
 
 
 def hides(print_of_it: str) -> bool:

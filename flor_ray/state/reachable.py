@@ -22,6 +22,7 @@ import copyreg
 import dis
 import enum
 import functools
+import gc
 import logging
 import os
 import sys
@@ -59,12 +60,13 @@ class ReachedPlace:
 
 @dataclass(slots=True)
 class Reached:
-    """`code` holds functions and classes, `others` everything else that was met on the way; both by stable keys."""
+    """`code` holds functions and classes, `caches` functions of the user's that remember what they returned, `others`
+    everything else that was met on the way; all by stable keys."""
 
     places: list[ReachedPlace]
     code: dict[str, Any]
     others: dict[str, Any]
-    caches: dict[str, Any]  # functions whose results are kept by functools, by name
+    caches: dict[str, Any]
 
 
 def reach(
@@ -131,6 +133,17 @@ def is_python(kind: type) -> bool:
     return "__slots__" in held or "__dict__" in held or any(is_python(base) for base in kind.__bases__)
 
 
+def remembered(cache: Any) -> list[Any]:
+    """What a function that remembers what it returned has returned, and was given; in an order of its own."""
+    found: list[Any] = []
+    for part in gc.get_referents(cache):
+        if isinstance(part, dict) and part is not vars(cache):  # without a largest size; else its parts are listed
+            found += part.values()
+        elif part is not vars(cache):
+            found.append(part)
+    return sorted((each for each in found if type(each).__name__ != "_lru_list_elem"), key=id)
+
+
 class _Walk:
     def __init__(
         self,
@@ -187,7 +200,7 @@ class _Walk:
                 self._hold(f"{path}.{name}", item)
         elif isinstance(value, _LRU_CACHE | staticmethod | classmethod):
             if isinstance(value, _LRU_CACHE) and self._is_users(value.__wrapped__):
-                self.caches[value.__qualname__] = value
+                self.caches[path] = value
             self.add(f"{path}.__wrapped__", value.__wrapped__)
         elif isinstance(value, property):
             for index, function in enumerate((value.fget, value.fset, value.fdel)):

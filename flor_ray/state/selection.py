@@ -4,8 +4,8 @@
     same      those of them that hold the object which they held when the loop began: it is filled in place
     lost      variables that have another value since, and are not kept: a restore leaves them unbound
     missing   what should be kept and cannot: too large, or not picklable
-    opaque    what cannot be pickled and has changed, or may have done so unseen, such as environments and open files: a
-              replay that takes something from it begins further back
+    opaque    what cannot be pickled and has changed, or may have done so unseen, such as environments and open files,
+              and what a cached function has come to remember: a replay that takes something from it begins further back
 
 What is large and only handed to functions is kept once it has changed (`fingerprint`). An object of the user's
 that is too large may be kept without some of its attributes, as long as these do not change.
@@ -80,7 +80,7 @@ class LoopEntry:
     identities: Mapping[Known, Callable[[], Any]] = field(default_factory=dict)  # what was there, by where it was
     modes: Modes = field(default_factory=dict)  # of the process
     modules: set[str] = field(default_factory=set)  # that were imported
-    misses: dict[str, int] = field(default_factory=dict)  # of functions whose results are cached
+    caches: dict[str, str] = field(default_factory=dict)  # fingerprints of what cached functions remember
     prints: dict[tuple[str, str], str] = field(default_factory=dict)  # of what is not kept unless it changes
     kept: set[tuple[str, str]] = field(default_factory=set)  # found to fit into a checkpoint
 

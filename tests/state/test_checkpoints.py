@@ -731,6 +731,26 @@ def test_what_nobody_can_look_into_is_named_though_it_is_only_passed_on(
     assert sets(snapshot.opaque, snapshot.uncaptured) == [{"near", "both", "Box.far"}, set()]
 
 
+@functools.lru_cache(maxsize=4)
+def _cached(number: int) -> list[int]:
+    return [number]
+
+
+def test_what_a_cached_function_has_come_to_remember_is_named(script: Callable[..., Script]) -> None:
+    _cached.cache_clear()
+    _cached(1)
+    _cached(2)
+    running = script("f(1)", f=_cached)
+    _cached(1)
+    assert running.take().opaque == frozenset()
+    _cached(1).append(3)
+    assert running.take().opaque == {"f"}
+    _cached(1).pop()
+    assert running.take().opaque == frozenset()
+    _cached(3)
+    assert running.take().opaque == {"f"}
+
+
 def test_a_checksum_tells_words_that_changed_or_changed_places() -> None:
     words = torch.arange(2_500_000)
     before = checksum(words)
