@@ -11,14 +11,15 @@ their content, and what has come since by value. torch is never imported here.
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from flor_ray.errors import StoreError
 from flor_ray.state import stateful
-from flor_ray.state.selection import Holder
 
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
@@ -79,14 +80,14 @@ def structure_of(value: Any, weakly: bool) -> Structure | None:
 
 
 def _of_module(root: Any, weakly: bool) -> Structure:
-    held = {kind: [Holder(part, weakly) for part in found] for kind, found in parts_of(root).items()}
+    held = {kind: [_held(part, weakly) for part in found] for kind, found in parts_of(root).items()}
     form, objects = _module_form(root)
-    held_objects = [Holder(item, weakly) for item in objects]
-    hooked = [Holder(item, weakly) for item in _hooked(root)]
+    held_objects = [_held(item, weakly) for item in objects]
+    hooked = [_held(item, weakly) for item in _hooked(root)]
     first = [] if weakly else [(m, type(m), _registries(m), _unmade(m)) for m in root.modules()]
 
     def parts() -> Parts:
-        return {kind: [holder.get() for holder in holders] for kind, holders in held.items()}
+        return {kind: [get() for get in getters] for kind, getters in held.items()}
 
     def same() -> bool:
         now, items = _module_form(root)
@@ -187,8 +188,15 @@ def _hooks(module: Any) -> Iterator[tuple[str, dict[Any, Any]]]:
     yield from ((name, held[name]) for name in stateful.hook_registries() if isinstance(held.get(name), dict))
 
 
-def _are(items: Sequence[Any], held: Sequence[Holder]) -> bool:
-    return len(items) == len(held) and all(item is holder.get() for item, holder in zip(items, held, strict=True))
+def _held(value: Any, weakly: bool) -> Callable[[], Any]:
+    if weakly and value is not None:
+        with contextlib.suppress(TypeError):  # some cannot be referred to weakly
+            return weakref.ref(value)
+    return lambda: value
+
+
+def _are(items: Sequence[Any], held: Sequence[Callable[[], Any]]) -> bool:
+    return len(items) == len(held) and all(item is get() for item, get in zip(items, held, strict=True))
 
 
 def _tensor_hooks(tensor: Any) -> list[Any]:
@@ -226,7 +234,7 @@ def _unmade(module: Any) -> list[tuple[str, str]]:
 
 def _of_optimizer(optimizer: Any, weakly: bool) -> Structure:
     form, objects = _optimizer_form(optimizer)
-    held = [Holder(item, weakly) for item in objects]
+    held = [_held(item, weakly) for item in objects]
     first = [] if weakly else [(group, list(group["params"])) for group in optimizer.param_groups]
 
     def same() -> bool:
