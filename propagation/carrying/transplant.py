@@ -1,7 +1,8 @@
 """From a mapping to an edit or a refusal: which statements have to move, what they are called there, where they go.
 
 line --> statement --> unit           the statement, or the only-newer `if`/`with`/`for` around it
-                         |  needs     names that the older version lacks: their definitions come along
+                         |  needs     names that the older version lacks: their definitions come along, and calls
+                         |            that it makes without using their results get a name (unnamed.py)
                          |  place     placement.py
                          |  adapt     renames.py, and the older file's name for flor_ray
                          v

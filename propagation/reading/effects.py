@@ -135,7 +135,7 @@ class Effects:
             return words
         if not is_owned and _changes_in_place(name, is_method, in_function):
             return f"changes something in place (`{name}`)"
-        return "" if in_function else _taking_effect(call, own)
+        return self._taking_effect(call, own, in_function)
 
     def _recording_effect(self, call: Node, allowed: Set[int]) -> str:
         statement, function = call.statement(), self._flor[call.index]
@@ -154,11 +154,20 @@ class Effects:
         if target is None or target.kind not in ("attribute", "subscript"):
             return False
         root = root_of(target)
-        owner = self._names.owner(root) if root.kind == "identifier" else None
-        if owner is None or root.label == "self":
-            return False
-        bound = owner.bindings.get(root.label, ())
-        return owner is self._names.module or any(in_parameters(each) for each in bound)
+        return root.label != "self" and self._comes_from_outside(root)
+
+    def _comes_from_outside(self, identifier: Node) -> bool:
+        """Whether a variable of a function is a parameter, or the module's."""
+        owner = self._names.owner(identifier) if identifier.kind == "identifier" else None
+        bound = owner.bindings.get(identifier.label, ()) if owner is not None else ()
+        return owner is not None and (owner is self._names.module or any(in_parameters(each) for each in bound))
+
+    def _taking_effect(self, call: Node, own: Callable[[Node], bool], in_function: bool) -> str:
+        taken = _argument(call) if called_name(call) == "next" and call.children[0].kind != "attribute" else None
+        if taken is None or taken.kind != "identifier":
+            return ""
+        is_taken = self._comes_from_outside(taken) if in_function else not own(taken)
+        return "takes the next item of something (`next`)" if is_taken else ""
 
     def _local(self, function: Node) -> list[Node]:
         if function.kind == "identifier":
@@ -231,12 +240,6 @@ def _changes_in_place(name: str, is_method: bool, in_function: bool) -> bool:
     if name.endswith("_") and not name.startswith("_"):
         return not in_function or (is_method and not name.endswith("__"))
     return is_method and name in _TAKES and not in_function
-
-
-def _taking_effect(call: Node, own: Callable[[Node], bool]) -> str:
-    taken = _argument(call) if called_name(call) == "next" and call.children[0].kind != "attribute" else None
-    is_taken = taken is not None and taken.kind == "identifier" and not own(taken)
-    return "takes the next item of something (`next`)" if is_taken else ""
 
 
 def _owned(node: Node, own: Callable[[Node], bool]) -> bool:
