@@ -130,7 +130,7 @@ def start(given: Flags) -> Replayer:
             repository.root,
             experiment,
             listed,
-            Marking(_hindsight(before, texts), clocked=epoch_ends.clocked(texts.get(name, ""))),
+            Marking(_hindsight(before, texts), clocked=epoch_ends.clocked(name, texts)),
         ),
         first_call=first_call(experiment, before, texts),
         compares_entry=segments[0].operator is Operator.DP,

@@ -13,6 +13,7 @@ alarm costs replay time; a miss would cost a wrong value.
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Callable, Iterable, Iterator
 
 from flor_ray.analysis.clocks import CLOCKS, DATES
@@ -30,6 +31,7 @@ def features_that_depend(variables: Iterable[str], *sources: str) -> dict[str, s
     return {name[1:]: variable for name, variable in _reached(sources, variables).items() if name.startswith(">")}
 
 
+@functools.lru_cache(maxsize=2048)
 def read_from_the_clock(source: str) -> frozenset[str]:
     """Variables of `source` that depend on the time of day, or on how long something took."""
     reached = frozenset(_reached([source], CLOCKS | DATES)) - CLOCKS - DATES

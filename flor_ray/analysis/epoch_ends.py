@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -26,6 +27,7 @@ from flor_ray.analysis.source import Source, Texts
 from flor_ray.records import Stop
 
 _BUILTINS = frozenset(dir(builtins))
+_IMPORTS_A_CLOCK = re.compile(r"\b(import|from)\b.*\b(time|datetime)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Marking:
     marks: Mapping[str, Marks] = field(default_factory=dict)  # by path
     stops: Mapping[str, int] = field(default_factory=dict)  # feature -> line after which no epoch logs it any more
     from_end: Mapping[str, frozenset[str]] = field(default_factory=dict)  # feature -> variables it needs from there
-    clocked: frozenset[str] = frozenset()  # variables that depend on the time of day: another one in every run
+    clocked: frozenset[str] = frozenset()  # what depends on the time of day, and is another one in every run: `clocked`
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def marking(script: str, texts: Texts, files: Texts, names: Sequence[str], ends:
         },
         {name: stop.line for name, stop in stops.items()},
         answered.needs,
-        clocked(files.get(script, "")),
+        clocked(script, files),
     )
 
 
@@ -86,9 +88,14 @@ def words_at_end(script: str, files: Texts, marked: Marking) -> frozenset[str]:
     return _words(run, read_all(files))
 
 
-def clocked(text: str) -> frozenset[str]:
-    """Variables of a script that depend on the time of day."""
-    return frozenset(name for name in dependence.read_from_the_clock(text) if not name.startswith(">"))
+def clocked(script: str, files: Texts) -> frozenset[str]:
+    """Variables that depend on the time of day: those of the script, and `module.name` for those of the other files."""
+    found = set(dependence.read_from_the_clock(files.get(script, "")))
+    for path, text in files.items():
+        if path != script and _IMPORTS_A_CLOCK.search(text):
+            module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+            found |= {f"{module}.{name}" for name in dependence.read_from_the_clock(text)}
+    return frozenset(found)
 
 
 def _worth_leaving(source: Source, own: Own) -> frozenset[int]:

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from flor_ray.analysis.scopes import Scopes, scopes_of
-from flor_ray.analysis.source import Source, label_of, read
+from flor_ray.analysis.source import PROGRESS, Source, label_of, read
 from flor_ray.analysis.uses import NAMELESS, ReadOrder, Uses, loads, targets, words
 
 
@@ -44,8 +44,6 @@ class LoopNames:
 
 
 _UNREADABLE = "its source cannot be read"
-# Iterators around flor.loop that only show progress: they hold no position that the loop's body could see.
-_TRANSPARENT = ("tqdm", "trange", "track", "progress", "alive_it")
 
 
 def loop_names(text: str, line: int) -> LoopNames:
@@ -57,16 +55,16 @@ def loop_names(text: str, line: int) -> LoopNames:
     if source.tree is None:
         return LoopNames(unknown=_UNREADABLE)
     ours = _our_loops(source, line)
-    loop, scope, enclosing = _find_loop(source.tree, line)
+    loop, scope, enclosing = _find_loop(source, line, ours)
     held = None
-    if loop is None and (held := _held_iterator(source.tree, line, ours)) is not None:
-        loop, scope, enclosing = _find_loop(source.tree, held.used)
+    if loop is None and (held := _held_iterator(source, line, ours)) is not None:
+        loop, scope, enclosing = _find_loop(source, held.used, ours)
     if loop is None:
         return LoopNames(unknown="it is not written in the head of a `for` statement")
-    wrapped = _wrapper(loop.iter, held.name if held else None, ours)
+    wrapped = _wrapper(source, loop.iter, held.name if held else None, ours)
     return replace(
         _names_of(source, loop, scope, enclosing, ours),
-        wrapped=wrapped or (_wrapper(held.value, None, ours) if held else ""),
+        wrapped=wrapped or (_wrapper(source, held.value, None, ours) if held else ""),
         lines=range(loop.lineno, (loop.end_lineno or loop.lineno) + 1) if held else None,
     )
 
@@ -132,7 +130,7 @@ def _names_of(
     for statement in loop.body:
         uses.visit(statement)
     shared = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
-    ours = _names_of_our_iterators(tree, our_loops)
+    ours = _names_of_our_iterators(source, our_loops)
     bound = frozenset((uses.bound | shared) - ours)
     bound_first = set() if isinstance(loop, ast.While) else targets(loop.target)
     order = ReadOrder(_read_by_functions(scopes_of(tree), scope, loop))
@@ -222,9 +220,12 @@ def _following(scope: ast.AST, loop: ast.AST) -> Iterator[tuple[ast.AST, str, Se
 
 
 def _find_loop(
-    tree: ast.Module, line: int
+    source: Source, line: int, ours: Set[ast.AST]
 ) -> tuple[ast.For | ast.AsyncFor | None, ast.AST, ast.For | ast.AsyncFor | ast.While | None]:
-    """The innermost loop whose iterable spans `line`, the function or module it stands in, and a loop around it."""
+    """The innermost loop whose iterable spans `line`, the function or module it stands in, and a loop around it. It is
+    not that of `for x in [f(e) for e in flor.loop(...)]`, which begins when the epochs are over."""
+    tree = source.tree
+    assert tree is not None
     found: ast.For | ast.AsyncFor | None = None
     found_scope: ast.AST = tree
     found_around: ast.For | ast.AsyncFor | ast.While | None = None
@@ -237,6 +238,7 @@ def _find_loop(
             isinstance(node, ast.For | ast.AsyncFor)
             and node.lineno <= line <= (node.iter.end_lineno or node.iter.lineno)
             and (found is None or node.lineno >= found.lineno)
+            and (ours.isdisjoint(ast.walk(node.iter)) or _holds_loop(source, node.iter, None, ours))
         ):
             found, found_scope, found_around = node, scope, around
         inside = around or node if isinstance(node, ast.For | ast.AsyncFor | ast.While) else around
@@ -257,48 +259,53 @@ class _HeldIterator:
     used: int
 
 
-def _held_iterator(tree: ast.Module, line: int, ours: Set[ast.AST]) -> _HeldIterator | None:
-    for node in ast.walk(tree):
+def _held_iterator(source: Source, line: int, ours: Set[ast.AST]) -> _HeldIterator | None:
+    for node in source.nodes:
         if not isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) or node.value is None:
             continue
-        if not node.lineno <= line <= (node.end_lineno or node.lineno) or not _holds_loop(node.value, None, ours):
+        if not node.lineno <= line <= (node.end_lineno or node.lineno) or not _holds_loop(
+            source, node.value, None, ours
+        ):
             continue
         bound = node.targets if isinstance(node, ast.Assign) else [node.target]
         if len(bound) != 1 or not isinstance(name := bound[0], ast.Name):
             continue
         uses = [
             loop.lineno
-            for loop in ast.walk(tree)
+            for loop in source.nodes
             if isinstance(loop, ast.For) and loop.lineno >= line and name.id in loads(loop.iter)
         ]
         return _HeldIterator(name.id, node.value, min(uses)) if uses else None
     return None
 
 
-def _names_of_our_iterators(tree: ast.Module, ours: Set[ast.AST]) -> set[str]:
+def _names_of_our_iterators(source: Source, ours: Set[ast.AST]) -> set[str]:
     """Variables that hold flor.loop(...), or a progress bar around it: they are no state of the script."""
     found = set()
-    for node in ast.walk(tree):
+    for node in source.nodes:
         if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and node.value is not None:
-            around = isinstance(node.value, ast.Call) and _holds_loop(node.value, None, ours)
+            around = isinstance(node.value, ast.Call) and _holds_loop(source, node.value, None, ours)
             bound = node.targets if isinstance(node, ast.Assign) else [node.target]
             found |= {target.id for target in bound if around and isinstance(target, ast.Name)}
     return found
 
 
-def _wrapper(outer: ast.expr, held: str | None, ours: Set[ast.AST]) -> str:
+def _wrapper(source: Source, outer: ast.expr, held: str | None, ours: Set[ast.AST]) -> str:
     """What stands around flor.loop(...), or around the name that holds it, and does more than show progress."""
+    if isinstance(outer, ast.GeneratorExp):
+        return "generator"
     while isinstance(outer, ast.Call) and outer not in ours:
-        inner = next((argument for argument in outer.args if _holds_loop(argument, held, ours)), None)
+        inner = next((argument for argument in outer.args if _holds_loop(source, argument, held, ours)), None)
         name = ast.unparse(outer.func)
-        if inner is None or not any(word in name.lower() for word in _TRANSPARENT):
+        if inner is None or not any(word in name.lower() for word in PROGRESS):
             return name if inner is not None else ""
         outer = inner
     return ""
 
 
-def _holds_loop(node: ast.AST, held: str | None, ours: Set[ast.AST]) -> bool:
-    return any(n in ours or (held is not None and isinstance(n, ast.Name) and n.id == held) for n in ast.walk(node))
+def _holds_loop(source: Source, node: ast.AST, held: str | None, ours: Set[ast.AST]) -> bool:
+    parts = source.gone_through(node)
+    return any(n in ours or (held is not None and isinstance(n, ast.Name) and n.id == held) for n in parts)
 
 
 def _own_nodes(node: ast.AST) -> Iterable[ast.AST]:

@@ -82,6 +82,15 @@ class FlorCall:
         return next((each.value for each in keywords if each.arg == keyword), None)
 
 
+# Iterators around flor.loop that only show progress: they hold no position that the loop's body could see.
+PROGRESS = ("tqdm", "trange", "track", "progress", "alive_it")
+# Functions whose values are gone through while what they were given is.
+_LAZY = frozenset({"enumerate", "zip", "map", "filter", "iter", "islice", "chain", "takewhile", "dropwhile", "starmap"})
+_WHOLE = (ast.ListComp, ast.SetComp, ast.DictComp, ast.Lambda)  # at their end before they have a value, or not begun
+# Builtins that go through what they are given before they return.
+_AT_ONCE = frozenset({"list", "tuple", "set", "frozenset", "dict", "sorted", "sum", "min", "max", "any", "all"})
+
+
 class Source:
     """One text, parsed when that is first needed. All who read it share its tree: nobody may change it."""
 
@@ -135,7 +144,39 @@ class Source:
 
     def is_loop(self, node: ast.AST) -> bool:
         """Whether this is `for ... in flor.loop(...)`, with or without something around the call."""
-        return isinstance(node, ast.For) and any(self.calls_in(node.iter, "loop"))
+        return isinstance(node, ast.For) and any(self.loops_through(node.iter))
+
+    def loops_through(self, expression: ast.AST) -> Iterator[FlorCall]:
+        """Sure calls of flor.loop whose epochs run while somebody goes through the value of an expression. Nobody can
+        tell what a function makes of flor.loop(...) that is not known, or that this source defines."""
+        pending = [expression] if self._by_node else []
+        while pending:
+            node = pending.pop()
+            found = self._by_node.get(node)
+            if found is not None and found.function == "loop":
+                yield found
+            elif not isinstance(node, _WHOLE) and (not isinstance(node, ast.Call) or self._is_lazy(node)):
+                pending += ast.iter_child_nodes(node)
+
+    def _is_lazy(self, call: ast.Call) -> bool:
+        name = label_of(call.func)
+        if name in self.defines:
+            return False
+        return name in _LAZY or any(word in ast.unparse(call.func).lower() for word in PROGRESS)
+
+    def gone_through(self, expression: ast.AST) -> Iterator[ast.AST]:
+        """Parts of an expression, without those that are at their end before it has a value: `[f(x) for x in y]` and
+        `sorted(y)` have gone through y by then."""
+        pending = [expression]
+        while pending:
+            node = pending.pop()
+            if isinstance(node, _WHOLE):
+                continue
+            yield node
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _AT_ONCE:
+                pending += [] if self.is_builtin(node.func) else ast.iter_child_nodes(node)
+            else:
+                pending += ast.iter_child_nodes(node)
 
     def is_iteration(self, node: ast.AST) -> bool:
         """Whether this is `with flor.iteration(...):`."""

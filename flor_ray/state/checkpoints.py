@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import re
 import sys
 import time
 import types
@@ -304,7 +305,8 @@ class Capturer:
     # comparing
 
     def difference(self, state: LoadedState, slot: str, ignored: frozenset[str]) -> StateDifference | None:
-        """Where what is there now differs first from a state that was kept at this place. `ignored` are variables."""
+        """Where what is there now differs first from a state that was kept at this place. `ignored` are variables, and
+        `module.name` what functions and classes of other modules reach."""
         entry, objects = self._entries[slot], self._objects(slot)
         body = state.body(self._resolver(slot))
         for name, saved in body["rng"].items():
@@ -326,7 +328,8 @@ class Capturer:
         for place in entry.places:
             living_values = place.read()
             for name, saved in body["places"].get(place.key, {}).items():
-                if name in living_values and name not in ignored:
+                module = re.split(r"\.<|:", place.key)[0]
+                if name in living_values and name not in ignored and f"{module}.{name}" not in ignored:
                     found = first_difference(name, saved, living_values[name])
                     if found is not None:
                         return found

@@ -23,7 +23,7 @@ from flor_ray.propagation.placing.paragraphs import gap_of_comment, paragraph_si
 from flor_ray.propagation.placing.places import BlockGap, NoPlace, Surroundings, lines_of
 from flor_ray.propagation.placing.states import States
 from flor_ray.propagation.reading.calls import calls
-from flor_ray.propagation.reading.effects import called_name
+from flor_ray.propagation.reading.effects import called_name, functions_by_name
 from flor_ray.propagation.reading.program import Program
 from flor_ray.propagation.reading.tree import Node
 
@@ -71,6 +71,7 @@ class GapRules:
 
     def __init__(self, newer: Program, older: Program, mapping: Mapping, states: States) -> None:
         self._newer, self._older, self._mapping, self._states = newer, older, mapping, states
+        self._own = functions_by_name(older.tree).keys()
         self._quiet = {call.node.index for call in calls(older.names) if call.function == "log"}
 
     def choose(self, around: Surroundings, low: int, high: int, doubts: Sequence[Doubt]) -> BlockGap | NoPlace:
@@ -196,11 +197,17 @@ class GapRules:
         if any(node.label in reads for node in names.bound(statement)):
             return True
         for node in self._older.tree.subtree(statement):
-            calls_it = node.kind == "call" and node.index not in self._quiet and called_name(node) not in HARMLESS
+            calls_it = (
+                node.kind == "call" and node.index not in self._quiet and not self._is_harmless(called_name(node))
+            )
             sets_it = node.role == "left" and node.kind in ("subscript", "attribute")
             if (calls_it or sets_it) and any(each.label in reads for each in names.free(node)):
                 return True
         return False
+
+    def _is_harmless(self, name: str) -> bool:
+        """Whether a function of this name only tells. One that the file itself defines is not known by its name."""
+        return name in HARMLESS and name not in self._own
 
     def _line(self, node: Node) -> int:
         return self._older.tree.line(node.start)

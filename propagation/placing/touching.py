@@ -9,7 +9,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from flor_ray.propagation.placing.gaps import HARMLESS
-from flor_ray.propagation.reading.effects import MODES, TRAINING, called_name
+from flor_ray.propagation.reading.effects import MODES, TRAINING, called_name, functions_by_name
 from flor_ray.propagation.reading.names import Names
 from flor_ray.propagation.reading.tree import Node
 
@@ -36,6 +36,7 @@ class Touching:
 
     def __init__(self, names: Names) -> None:
         self._names = names
+        self._own = functions_by_name(names.tree).keys()  # are not known by their names
         self._known: dict[int, Touched] = {}
 
     def conflict(self, left: Node, right: Node) -> bool:
@@ -70,7 +71,7 @@ class Touching:
                     changes.add(_HIDDEN)
                 alone = node.parent is statement and statement.kind == "expression_statement"
                 function = node.children[0]
-                if alone and function.kind == "attribute" and name not in _REGISTERS:
+                if alone and function.kind == "attribute" and (name not in _REGISTERS or name in self._own):
                     root = function.children[0]
                     while root.children:
                         root = root.children[0]

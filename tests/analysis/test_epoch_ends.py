@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flor_ray.analysis.epoch_ends import marking
+from flor_ray.analysis.epoch_ends import clocked, marking
 from flor_ray.records import Stop
 
 SCRIPT = """\
@@ -144,3 +144,12 @@ def test_epochs_are_left_early_only_where_more_than_reading_follows() -> None:
         found = marking("train.py", texts, texts, ["x"], {"x": Stop("train.py", line)})
         assert found.stops == {"x": line}
         assert (found.marks["train.py"].stops == {line}) is worth
+
+
+def test_what_other_files_read_from_the_clock_is_known_by_its_module() -> None:
+    files = {
+        "train.py": "import time\nstarted = time.time()\nfor epoch in flor.loop('epoch', n):\n    loss = epoch\n",
+        "pkg/bar.py": "import time\nlast = time.time()\ndef show():\n    global last\n    last = time.time()\n",
+        "pkg/other.py": "last = 1\n",
+    }
+    assert clocked("train.py", files) == {"started", "pkg.bar.last", "pkg.bar.show"}

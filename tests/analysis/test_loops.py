@@ -275,3 +275,21 @@ def test_what_is_made_anew_before_it_is_changed_is_not_live() -> None:
     assert names("for i in loop(x):\n    d = {}\n    d[i] = 1\n    e[i] = 1\n").live == {"e"}
     assert names("for i in loop(x):\n    def f(n): return f(n - 1)\n    f(i)\n").live == set()
     assert names("for i in loop(x):\n    @f\n    def f(n): return n\n    f(i)\n").live == {"f"}
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        ("[f(e) for e in loop(x)]", False),
+        ("{f(e): e for e in loop(x)}", False),
+        ("sorted(loop(x))", False),
+        ("enumerate(list(loop(x)))", False),
+        ("(f(e) for e in loop(x))", True),
+        ("tqdm(loop(x))", True),
+    ],
+)
+def test_a_loop_whose_epochs_are_over_when_it_begins_is_not_the_main_loop(head: str, found: bool) -> None:
+    assert (names(f"for i in {head}:\n    a = 1\n").unknown == "") is found
+    assert (names(f"held = {head}\nfor i in held:\n    a = 1\n").unknown == "") is found
+    outer = f"for k in x:\n    for i in {head}:\n        a = 1\n"
+    assert (loop_names(outer, 2).unknown == "") is found

@@ -296,3 +296,22 @@ def test_what_a_program_calls_is_what_was_read(statements: list[str]) -> None:
 )
 def test_a_script_waits_for_checkpointing_only_if_it_may_call_it(text: str, calls_it: bool) -> None:
     assert source.calls_checkpointing(text) is calls_it
+
+
+@pytest.mark.parametrize(
+    ("head", "is_loop"),
+    [
+        ("flor.loop(x)", True),
+        ("enumerate(tqdm(flor.loop(x)))", True),
+        ("(f(e) for e in flor.loop(x))", True),
+        ("[f(e) for e in flor.loop(x)]", False),
+        ("np.array([f(e) for e in flor.loop(x)])", False),
+        ("list(flor.loop(x))", False),
+        ("collect(flor.loop(x))", False),  # it may have gone through all of it
+        ("track(flor.loop(x))", False),  # the one that is defined here
+    ],
+)
+def test_a_for_is_the_main_loop_where_the_epochs_surely_run_while_it_does(head: str, is_loop: bool) -> None:
+    parsed = source.read(f"import flor_ray as flor\ndef track(x): return list(x)\nfor e in {head}:\n    pass\n")
+    assert parsed.tree is not None
+    assert parsed.is_loop(parsed.tree.body[-1]) is is_loop

@@ -200,7 +200,7 @@ class StateLab:
             rng=self.objects.put(pickle.dumps(run.rng)),
             sizes={(c.epoch, c.point): c.bytes for c in run.checkpoints},
             opaque={(c.epoch, c.point): c.opaque for c in run.checkpoints},
-            clocked=epoch_ends.clocked(text),
+            clocked=epoch_ends.clocked("train.py", {"train.py": text}),
             stops=stops or {},
             leave=frozenset(range(1, run.experiment.epochs + 1)) if stops else frozenset(),
             marks={"train.py": marks},

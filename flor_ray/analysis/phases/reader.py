@@ -324,4 +324,4 @@ class _OutlineReader(Expressions):
         return bool(found)
 
     def _loops_in(self, node: ast.AST) -> list[ast.Call]:
-        return [call.node for call in self._source.calls_in(node, "loop")] if self._has_loops else []
+        return [call.node for call in self._source.loops_through(node)] if self._has_loops else []
