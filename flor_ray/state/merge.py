@@ -16,6 +16,7 @@ import enum
 import functools
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -94,6 +95,9 @@ class Merger:
             return self._rebuilt(living, saved)
         if isinstance(saved, types.MethodType | functools.partial):
             return self._rebound(living, saved)
+        if type(saved) is weakref.ref and (target := saved()) is not None:
+            merged = self.merge(None if living is None else living(), target)
+            return self._stands(saved, saved if merged is target else weakref.ref(merged))
         if living is not None and self._filled_at_once(living, saved):
             return self._stands(saved, living)
         if living is not None and not _has_parts(saved):

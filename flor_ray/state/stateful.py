@@ -114,12 +114,17 @@ def attribute_place(path: str, value: Any, is_users: bool) -> ReachedPlace | Non
 def _module_place(path: str, root: Any) -> ReachedPlace:
     """Attributes of all submodules, and buffers that are not in the state_dict, as `submodule.attribute`."""
     modules = dict(root.named_modules())
+    hooked: set[str] = set()  # those that have, or had, hooks
 
     def read() -> dict[str, Any]:
         found = {}
         for name, module in modules.items():
             library = type(module).__module__.partition(".")[0] == "torch"
             for attribute, item in vars(module).items():
+                if attribute in _HOOKS and (item or name in hooked):
+                    hooked.add(name)
+                    found[f"{name}.{attribute}"] = item
+                    continue
                 if attribute in _INTERNAL or attribute.endswith("_hooks") or "_hooks_" in attribute:
                     continue
                 if not library or isinstance(item, _ATOMS):
