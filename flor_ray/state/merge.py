@@ -94,6 +94,9 @@ class Merger:
             return self._referring(living, saved)
         if isinstance(saved, types.MethodType | functools.partial):
             return self._rebound(living, saved)
+        if type(saved) is weakref.ref and (target := saved()) is not None:
+            merged = self.merge(None if living is None else living(), target)
+            return self._stands(saved, saved if merged is target else weakref.ref(merged))
         if living is not None and self._filled_at_once(living, saved):
             return self._stands(saved, living)
         if living is not None and not _has_parts(saved):
