@@ -138,9 +138,8 @@ def users_code(root: Path) -> Callable[[Any], bool]:
             return False
         if name not in known:
             path = getattr(sys.modules.get(name), "__file__", None)
-            inside = path is not None and Path(path).resolve().is_relative_to(root)
-            libraries = path is not None and "site-packages" in Path(path).parts
-            known[name] = inside and not libraries
+            parts = frozenset(Path(path or "site-packages").parts)
+            known[name] = "site-packages" not in parts and Path(path or "").resolve().is_relative_to(root)
         return known[name]
 
     return test
