@@ -1,4 +1,3 @@
-# not in checkpoints: cache of drawn
 import functools
 import random
 

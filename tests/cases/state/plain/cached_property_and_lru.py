@@ -1,5 +1,3 @@
-# not in checkpoints: a
-# not in checkpoints: cache of pure
 import flor_ray as flor
 import functools
 class A:

@@ -1,4 +1,3 @@
-# not in checkpoints: cache of slow
 import flor_ray as flor
 import functools
 calls = 0

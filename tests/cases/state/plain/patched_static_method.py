@@ -1,4 +1,3 @@
-# not in checkpoints: Rule
 # not in checkpoints: __main__:Rule.<class>.scale
 import flor_ray as flor
 
