@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from flor_ray.environment import hardware
 from flor_ray.errors import FlorError, ReplayError, RestoreFailed, UsageError
@@ -80,7 +80,7 @@ class Replayer:
         self._observer = Observer(self._capturer.known, self._warn)
         self._files = files  # that the recorded run wrote; None: they are as they are
         if files is not None:
-            files.tell = self._warn
+            files.tell, files.lacks = self._warn, self._lacks
         self._marked = marked  # the script runs with marks in it
         self._moved = False  # the state is no longer what the prefix left
         self._states_compared = 0
@@ -395,10 +395,17 @@ class Replayer:
                     self._files.lay(epoch, point)
         except Exception as error:
             why = str(error) if isinstance(error, FlorError) else f"{type(error).__name__}: {error}"
-            failed = RestoreFailed(epoch, point, " ".join(why.split()))
-            self._channel.failed(failed)
-            raise failed from error
+            raise self._failed(epoch, point, " ".join(why.split())) from error
         self._moved = True
+
+    def _failed(self, epoch: int, point: Point, why: str) -> RestoreFailed:
+        """In a process of ours, this does not return."""
+        failed = RestoreFailed(epoch, point, why)
+        self._channel.failed(failed)
+        return failed
+
+    def _lacks(self, epoch: int, point: Point, why: str) -> NoReturn:
+        raise self._failed(epoch, point, why)
 
     @contextlib.contextmanager
     def _reading(self, point: Point, epoch: int) -> Iterator[None]:

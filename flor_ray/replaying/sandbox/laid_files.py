@@ -4,7 +4,8 @@
     a checkpoint is restored   what there was at that checkpoint
 
 Everything goes through the layers: the user's own files stay as they are. A file whose content was not kept is there
-all the same, since scripts look whether it is; who reads it before it is written again is told.
+all the same, since scripts look whether it is. If it is read before it is written again, the replay began too late, and
+begins further back; one that begins with the script is told.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ class LaidFiles:
         self, layers: Layers, files: Sequence[WrittenFile], newer: Sequence[str], get: Callable[[str], bytes]
     ) -> None:
         self.tell: Callable[[str], None] = lambda sentence: None
+        # what a checkpoint lacks: must not return
+        self.lacks: Callable[[int, Point, str], None] = lambda epoch, point, why: None
+        self._at = FROM_START, Point.EPOCH_END
         self._layers = layers
         self._files = files
         self._get = get
@@ -44,6 +48,7 @@ class LaidFiles:
     def lay(self, epoch: int = FROM_START, point: Point = Point.EPOCH_END) -> None:
         """Make the files what they were at a checkpoint; without one, what they were when the run began."""
         self._unknown.clear()
+        self._at = epoch, point
         states = [(file.path, state_at(file, epoch, point)) for file in self._files]
         # folders before what is in them, and what is gone from the inside out; older files first, as they were made
         there = [each for each in states if each[1].kept != ABSENT]
@@ -58,6 +63,8 @@ class LaidFiles:
         if unknown is None or how == "a":
             return
         if how == "r":
+            if self._at[0] != FROM_START:
+                self.lacks(*self._at, f"{unknown[0]} is read: {unknown[1]}")
             self.tell(f"{unknown[0]} was read and is not what it was in the recorded run: {unknown[1]}")
         del self._unknown[path]
 
