@@ -39,6 +39,7 @@ ERRORS = [kind for kind in every_error() if kind.__module__.startswith("flor_ray
 EXAMPLES = {
     "str": "é {0} %s",
     "float": 2.5,
+    "int": 3,
     "Iterable[str]": ("é", "b\nc"),
     "Segment": Segment("v" * 40, 1, 2, Operator.DP_I, restore=0),
     "Allowance": Allowance(9.0, None, ()),
