@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flor_ray.errors import UsageError
-from flor_ray.store.retention import parse_seconds
+from flor_ray.wording import parse_seconds
 
 Best = Literal["max", "min"]
 _WORDS = "end, coarse, newest, peak:NAME (where a feature is greatest) and peak:-NAME (where it is least)"
