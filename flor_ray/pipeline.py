@@ -9,15 +9,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import secrets
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from flor_ray import settings
 from flor_ray.environment import surroundings
 from flor_ray.environment.surroundings import Expected
 from flor_ray.errors import FlorWarning, StoreError, UsageError
@@ -40,6 +43,7 @@ from flor_ray.reports import replays, timelines
 from flor_ray.reports.forecasts import Basis
 from flor_ray.reports.plans import Explanation
 from flor_ray.reports.timelines import Timeline
+from flor_ray.settings import Loaded
 from flor_ray.store import live_replays
 from flor_ray.store.project import Project
 
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
     from flor_ray.replaying.job import VersionJob
 
 _ONE_WORKER = Terms()
+_ADDRESS = "RAY_ADDRESS"
 
 
 def prepare(
@@ -201,6 +206,8 @@ def jobs(prepared: Prepared, origin: str, limits: Limits = DEFAULT_LIMITS) -> di
     from flor_ray.replaying.job import VersionJob
 
     segments = [cost.segment for cost in prepared.costs]
+    tree = prepared.project.tree
+    versioned = frozenset(tree.working_paths())
     return {
         version: VersionJob(
             store_url=prepared.project.store.url,
@@ -210,7 +217,8 @@ def jobs(prepared: Prepared, origin: str, limits: Limits = DEFAULT_LIMITS) -> di
             patches=prepared.patched[version].files,
             marking=prepared.patched[version].marking,
             leave=prepared.scheduled.model.recorded[version].leave,
-            original_root=prepared.project.repository.root,
+            original_root=tree.root,
+            versioned=versioned,
             doubtful=prepared.doubtful.get(version, {}),
             compares_entry=any(s.version == version and s.operator is Operator.DP for s in segments),
             limits=limits,
@@ -263,7 +271,7 @@ def explain(
     workers: int | None = None,
     path: str = ".",
     store_url: str | None = None,
-    env: str = recorded_environments.CURRENT,
+    env: str | None = None,
     budget: float | str | None = None,
     deadline: float | str | None = None,
     first: str | Sequence[str] | None = None,
@@ -274,9 +282,18 @@ def explain(
     Print it; `to_frame()` is a DataFrame with a row per segment, `to_html()` a page, `tradeoff` what more or fewer
     workers would bring. `price` is that of an hour of one worker.
     """
-    terms = parse_terms(workers, budget, deadline, first, price)
-    project = Project.open(path, store_url)
-    return explained(prepare(project, _names(names), where, terms, env=env))
+    asked = settings.load(
+        path,
+        store=store_url,
+        workers=workers,
+        environment=env,
+        budget=budget,
+        deadline=deadline,
+        price=price,
+    )
+    with on_cluster(asked):
+        terms = terms_of(asked, first)
+        return explained(prepare(Project.of(asked, path), _names(names), where, terms, env=environment_of(asked)))
 
 
 def explained(prepared: Prepared) -> Explanation:
@@ -308,6 +325,38 @@ def parse_terms(
         raise UsageError(f"{price} is no price: give the cost of one worker-hour as a number of 0 or more.")
     order = None if first is None else parse_first(first)
     return Terms(workers or default_workers(), gpu_seconds, deadline_seconds, order, price)
+
+
+def terms_of(asked: Loaded, first: str | Sequence[str] | None = None) -> Terms:
+    """The terms that settings have."""
+    said = asked.settings
+    return parse_terms(said.workers, said.budget, said.deadline, first, said.price)
+
+
+def limits_of(asked: Loaded) -> Limits:
+    """The limits of a segment that settings have."""
+    return parse_limits(asked.settings.time_limit, asked.settings.memory_limit)
+
+
+def environment_of(asked: Loaded) -> str:
+    """Whether settings ask for the packages that are installed, or for the recorded ones."""
+    return asked.settings.environment or recorded_environments.CURRENT
+
+
+@contextlib.contextmanager
+def on_cluster(asked: Loaded) -> Iterator[None]:
+    """Meanwhile, the cluster that settings name is the one to join: Ray and all that looks for one read RAY_ADDRESS."""
+    before, address = os.environ.get(_ADDRESS), asked.settings.address
+    if address is not None:
+        os.environ[_ADDRESS] = address
+    try:
+        yield
+    finally:
+        if address is not None:
+            if before is None:
+                del os.environ[_ADDRESS]
+            else:
+                os.environ[_ADDRESS] = before
 
 
 def propagate(
@@ -344,13 +393,15 @@ def replay(
     store_url: str | None = None,
     time_limit: float | str | None = None,
     memory_limit: int | str | None = None,
-    env: str = recorded_environments.CURRENT,
+    env: str | None = None,
     budget: float | str | None = None,
     deadline: float | str | None = None,
     first: str | Sequence[str] | None = None,
     executor: str | None = None,
 ) -> pd.DataFrame:
     """Fill the missing values of `names`, wherever `where` holds, by replaying old versions.
+
+    What is not given is as flor.yaml and the environment have it (`flor-ray config`).
 
     Args:
         names: features that the newest code (or any version's) logs.
@@ -383,9 +434,21 @@ def replay(
     Warns:
         FlorWarning: for each version that was refused or failed, or that did not compute what was recorded.
     """
-    limits, terms = parse_limits(time_limit, memory_limit), parse_terms(workers, budget, deadline, first)
-    project = Project.open(path, store_url)
-    return _answered(prepare(project, _names(names), where, terms, again, env=env), limits, executor)
+    asked = settings.load(
+        path,
+        store=store_url,
+        workers=workers,
+        time_limit=time_limit,
+        memory_limit=memory_limit,
+        environment=env,
+        budget=budget,
+        deadline=deadline,
+    )
+    with on_cluster(asked):
+        limits, terms = limits_of(asked), terms_of(asked, first)
+        project = Project.of(asked, path)
+        prepared = prepare(project, _names(names), where, terms, again, env=environment_of(asked))
+        return _answered(prepared, limits, executor)
 
 
 def replay_all(
@@ -396,7 +459,7 @@ def replay_all(
     store_url: str | None = None,
     time_limit: float | str | None = None,
     memory_limit: int | str | None = None,
-    env: str = recorded_environments.CURRENT,
+    env: str | None = None,
     executor: str | None = None,
 ) -> pd.DataFrame:
     """Answer several queries in one replay: what two of them want runs once, and worker time is shared by weight.
@@ -410,9 +473,18 @@ def replay_all(
     """
     if not queries:
         raise UsageError("Give at least one query, as in flor.replay_all([flor.Query(['grad_norm'])]).")
-    limits = parse_limits(time_limit, memory_limit)
-    prepared = prepare_all(Project.open(path, store_url), queries, parse_terms(workers), again, env=env)
-    return _answered(prepared, limits, executor)
+    asked = settings.load(
+        path,
+        store=store_url,
+        workers=workers,
+        time_limit=time_limit,
+        memory_limit=memory_limit,
+        environment=env,
+    )
+    with on_cluster(asked):
+        limits, terms = limits_of(asked), terms_of(asked)
+        prepared = prepare_all(Project.of(asked, path), queries, terms, again, env=environment_of(asked))
+        return _answered(prepared, limits, executor)
 
 
 def _answered(prepared: Prepared, limits: Limits, executor: str | None) -> pd.DataFrame:

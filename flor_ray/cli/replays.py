@@ -73,8 +73,6 @@ def replay(
     question: Question,
     again: bool,
     yes: bool,
-    time_limit: str | None,
-    memory_limit: str | None,
     on_ray: bool | None,
 ) -> None:
     """Fill the missing values of features by replaying old versions.
@@ -96,10 +94,9 @@ def replay(
     """
     from flor_ray import pipeline, wording
     from flor_ray.cli import terminal
-    from flor_ray.replaying.limits import parse_limits
     from flor_ray.reports import replays
 
-    limits = parse_limits(time_limit, memory_limit)
+    limits = pipeline.limits_of(question.asked)
     prepared = question.prepared(again)
     click.echo(str(pipeline.explained(prepared)))
     if not prepared.is_empty:
