@@ -55,11 +55,21 @@ class Project:
             url = given.store or default_url(loaded.folder)
             if given.store is None and not os.path.isdir(url):
                 raise
-            store = Store(url)
-            tree = PlainFolder(loaded.folder, () if store.files.remote else (store.url,))
-            return cls(tree, store, given.project or _only_project(loaded.folder, store))
+            return cls._without_git(loaded.folder, Store(url), given.project)
         store = Store(given.store or default_url(repository.root))
         return cls(repository, store, given.project or _name(repository, store))
+
+    @classmethod
+    def _without_git(cls, folder: str, store: Store, name: str | None) -> Project:
+        is_folder = os.path.isabs(store.url)  # else a URL
+        if is_folder and not os.path.isdir(store.url):
+            raise UsageError(
+                f"{folder} is not inside a git repository, and there is no store at {store.url}. A relative folder in "
+                f"{settings.FILE} is meant from there, also in a copy such as a job's on a cluster: give the store's "
+                "whole path or URL."
+            )
+        tree = PlainFolder(folder, (store.url,) if is_folder else ())
+        return cls(tree, store, name or _only_project(folder, store))
 
     @property
     def repository(self) -> Repository:

@@ -119,8 +119,13 @@ def test_of_several_projects_none_is_guessed(package: Path) -> None:
 
 
 def test_an_empty_store_and_none_at_all_are_told_apart(package: Path) -> None:
-    with pytest.raises(UsageError, match=r"is not inside a git repository, and .*nothing holds no project\."):
-        Project.open(str(package), str(package / "nothing"))
+    (package.parent / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"is not inside a git repository, and .*/empty holds no project\. Record"):
+        Project.open(str(package), str(package.parent / "empty"))
+    (package / "flor.yaml").write_text("store: stores/here\nproject: six")
+    with pytest.raises(UsageError, match=r"there is no store at .*_ray_pkg_a8b1/stores/here\. A relative folder in"):
+        Project.open(str(package))
+    (package / "flor.yaml").unlink()
     with pytest.raises(NoRepository, match=r"git init.*name its store: `store:` in flor.yaml"):
         Project.open(str(package))
     assert record_of(package) == ["train.py"]
