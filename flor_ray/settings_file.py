@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -109,11 +110,11 @@ def _lines(node: Any, above: str, lines: dict[str, int]) -> list[tuple[int, str]
     """Note the line of each key, and answer those that stand there twice."""
     twice = []
     for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
-        path, line = f"{above}{name.value}", name.start_mark.line + 1
+        path, line = f"{above}{_word(name.value)}", name.start_mark.line + 1
         if path in lines:
             twice.append((line, f"{path} was set in line {lines[path]} already."))
         lines[path] = line
-        twice += _lines(value, f"{path}.", lines)
+        twice += [] if above else _lines(value, f"{path}.", lines)  # no setting is deeper
     return twice
 
 
@@ -121,7 +122,7 @@ def _mistakes(error: ValidationError, lines: Mapping[str, int]) -> list[tuple[in
     """Line and words of each mistake, one per key."""
     found: dict[str, str] = {}
     for one in error.errors(include_url=False):
-        words = [str(part) for part in one["loc"]]
+        words = [_word(part) for part in one["loc"]]
         path = next((".".join(words[:n]) for n in (2, 1) if ".".join(words[:n]) in lines), ".".join(words))
         if one["type"] in ("extra_forbidden", "invalid_key"):
             found[path] = _unknown(path)
@@ -143,9 +144,16 @@ def _unknown(path: str) -> str:
     return f"{path} is no setting. {hint}Settings are {', '.join(sorted(_BY_PATH))}."
 
 
+def _word(key: object) -> str:
+    """A key, as it can be printed."""
+    return key if isinstance(key, str) and key.isprintable() else _shown(key)
+
+
 def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    """A value, in short: a few aliases of YAML may stand for very much."""
+    short = reprlib.Repr()
+    short.maxstring, short.maxother, short.maxlevel = 60, 60, 2
+    return short.repr(value)
 
 
 def _where(error: Exception) -> str:

@@ -136,6 +136,9 @@ def test_the_nearest_file_counts_and_a_repository_ends_the_search(tmp_path: Path
         ("time_limit: 1h", f"line 1: time_limit is no setting. Did you mean limits.time? Settings are {ALL}."),
         ("limits: {tim: 1h}", f"line 1: limits.tim is no setting. Did you mean limits.time? Settings are {ALL}."),
         ("1: 2", f"line 1: 1 is no setting. Settings are {ALL}."),
+        ('"\\e[2J": 2', rf"line 1: '\x1b[2J' is no setting. Settings are {ALL}."),
+        ("? [a, b]\n: 2", "line 1, is no YAML that can be read: found unhashable key."),
+        ("project: &a [*a]", "line 1: project should be a text; it is [[[...]]]."),
         ("store: a\nbudget: 1h\nstore: b", "line 3: store was set in line 1 already."),
         ("limits: {time: 1h}\nlimits: {}", "line 2: limits was set in line 1 already."),
     ],
@@ -144,6 +147,15 @@ def test_a_mistake_is_told_with_its_line(tmp_path: Path, text: str, sentence: st
     with pytest.raises(UsageError) as caught:
         load(tmp_path, text)
     assert str(caught.value).startswith(f"{tmp_path}/flor.yaml, {sentence}")
+
+
+def test_a_few_aliases_that_stand_for_very_much_are_refused_at_once(tmp_path: Path) -> None:
+    lists = ["workers: &a0 [x, x]", *(f"workers{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12))]
+    maps = ["limits: &m0 {x: 1}", *(f"limits{n}: &m{n} {{a: *m{n - 1}, b: *m{n - 1}}}" for n in range(1, 40))]
+    for text in ("\n".join(lists), "\n".join(maps)):
+        with pytest.raises(UsageError) as caught:
+            load(tmp_path, text)
+        assert len(str(caught.value)) < 20_000
 
 
 def test_all_mistakes_are_told_in_the_order_of_their_lines(tmp_path: Path) -> None:
