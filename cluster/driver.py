@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from flor_ray.cluster.executors import Executor, WorkerCalibrated
 from flor_ray.cluster.ledger import Ledger
 from flor_ray.errors import FlorError, ReplayError
-from flor_ray.records import Outcome, Segment, SegmentReport
+from flor_ray.records import DEFAULT_LIMITS, Outcome, Segment, SegmentReport
 from flor_ray.replaying.job import VersionJob
 from flor_ray.scheduler.calibration import Calibration, CostModel
 from flor_ray.scheduler.dispatch import Dispatcher
@@ -64,12 +64,13 @@ class Driver:
         jobs: Mapping[str, VersionJob],
         executor: Executor,
         tell: Callable[[Progress], None] = lambda progress: None,
+        retries: int = DEFAULT_LIMITS.retries,
     ) -> None:
         self.model = model
         self.outcome = Outcome()
         self._costs = [cost for assignment in schedule.assignments for cost in assignment]
         self._workers = sum(1 for assignment in schedule.assignments if assignment)
-        self._dispatcher = Dispatcher(schedule, cutting)
+        self._dispatcher = Dispatcher(schedule, cutting, retries + 1)
         self._ledger = Ledger(self.outcome.stints)
         self._answered: set[Segment] = set()
         self._values = 0

@@ -190,7 +190,7 @@ def _replayed(
         executor = _executor(place(prepared, executor))
     project = prepared.project
     scheduled = prepared.scheduled
-    driver = Driver(prepared.schedule, scheduled.cutting, scheduled.model, versions, executor, tell)
+    driver = Driver(prepared.schedule, scheduled.cutting, scheduled.model, versions, executor, tell, limits.retries)
     complete = False
     try:
         with live_replays.replaying(project.store.files, project.name, origin, versions), executor:
@@ -335,7 +335,8 @@ def terms_of(asked: Loaded, first: str | Sequence[str] | None = None) -> Terms:
 
 def limits_of(asked: Loaded) -> Limits:
     """The limits of a segment that settings have."""
-    return parse_limits(asked.settings.time_limit, asked.settings.memory_limit)
+    said = asked.settings
+    return parse_limits(said.time_limit, said.memory_limit, said.retries)
 
 
 def environment_of(asked: Loaded) -> str:
@@ -398,6 +399,7 @@ def replay(
     deadline: float | str | None = None,
     first: str | Sequence[str] | None = None,
     executor: str | None = None,
+    retries: int | None = None,
 ) -> pd.DataFrame:
     """Fill the missing values of `names`, wherever `where` holds, by replaying old versions.
 
@@ -425,6 +427,7 @@ def replay(
             started here. "local" runs it on worker processes of this machine. None: on Ray, unless no cluster was named
             or runs here, and it should take less time (10 s) than starting one; a machine with GPUs always uses Ray,
             which gives each worker one, and so does what needs other packages (`env`). The values are the same.
+        retries: further attempts at a segment whose worker or process was killed; 2 by default.
 
     Returns:
         One row per replayed version: project, run, timestamp, version, seconds (of worker time), rows, compared
@@ -440,6 +443,7 @@ def replay(
         workers=workers,
         time_limit=time_limit,
         memory_limit=memory_limit,
+        retries=retries,
         environment=env,
         budget=budget,
         deadline=deadline,
@@ -461,6 +465,7 @@ def replay_all(
     memory_limit: int | str | None = None,
     env: str | None = None,
     executor: str | None = None,
+    retries: int | None = None,
 ) -> pd.DataFrame:
     """Answer several queries in one replay: what two of them want runs once, and worker time is shared by weight.
 
@@ -479,6 +484,7 @@ def replay_all(
         workers=workers,
         time_limit=time_limit,
         memory_limit=memory_limit,
+        retries=retries,
         environment=env,
     )
     with on_cluster(asked):

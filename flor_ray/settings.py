@@ -47,6 +47,12 @@ def _count(text: str) -> int:
     return number
 
 
+def _number(text: str) -> int:
+    if (number := int(text)) < 0:
+        raise ValueError("it is less than 0")
+    return number
+
+
 def _amount(text: str) -> float:
     number = float(text)
     if not (number >= 0 and math.isfinite(number)):
@@ -82,6 +88,7 @@ def _environment(text: str) -> str:
 
 TEXT = SettingKind("text", "a text", _text)
 COUNT = SettingKind("count", "a whole number of 1 or more", _count)
+NUMBER = SettingKind("number", "a whole number of 0 or more", _number)
 AMOUNT = SettingKind("amount", "a number of 0 or more", _amount)
 SPAN = SettingKind("span", "a span of time such as 90s, 10m or 2h, or a number of seconds", _span)
 SIZE = SettingKind("size", "a size such as 8GB, or a number of bytes", _size)
@@ -123,6 +130,7 @@ class Settings:
         "90 % of the machine's",
         key="limits.memory",
     )
+    retries: int | None = _setting(NUMBER, "Further attempts at a segment whose worker or process was killed.", "2")
     budget: float | str | None = _setting(
         SPAN, "Time of all workers together that one replay may spend; what fits into it is replayed.", "none"
     )
@@ -159,7 +167,7 @@ def _keys() -> tuple[Key, ...]:
 
 
 KEYS = _keys()
-_TAKEN_BACK = {key.name for key in KEYS if key.kind in (COUNT, AMOUNT, SPAN, SIZE)}
+_TAKEN_BACK = {key.name for key in KEYS if key.kind in (COUNT, NUMBER, AMOUNT, SPAN, SIZE)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ _NUMBER = Annotated[StrictInt | StrictFloat, Field(gt=0, allow_inf_nan=False)]
 _TYPES: Mapping[str, Any] = {
     settings.TEXT.name: _some_text(settings.TEXT),
     settings.COUNT.name: Annotated[StrictInt, Field(ge=1)],
+    settings.NUMBER.name: Annotated[StrictInt, Field(ge=0)],
     settings.AMOUNT.name: Annotated[StrictInt | StrictFloat, Field(ge=0, allow_inf_nan=False)],
     settings.SPAN.name: _some_text(settings.SPAN) | _NUMBER,
     settings.SIZE.name: _some_text(settings.SIZE) | Annotated[StrictInt, Field(gt=0)],

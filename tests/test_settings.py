@@ -113,6 +113,7 @@ def test_the_nearest_file_counts_and_a_repository_ends_the_search(tmp_path: Path
         ("\nworkers: true", "line 2: workers should be a whole number of 1 or more; it is True."),
         ("workers: '8'", "line 1: workers should be a whole number of 1 or more; it is '8'."),
         ("workers: 0", "line 1: workers should be a whole number of 1 or more; it is 0."),
+        ("retries: -1", "line 1: retries should be a whole number of 0 or more; it is -1."),
         ("price: -1", "line 1: price should be a number of 0 or more; it is -1."),
         ("price: .inf", "line 1: price should be a number of 0 or more; it is inf."),
         ("project: 7", "line 1: project should be a text; it is 7."),

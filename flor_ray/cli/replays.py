@@ -67,6 +67,12 @@ def explain(
     metavar="SIZE",
     help="End a segment whose processes hold more than this: 8GB; default: 90% of the machine.",
 )
+@click.option(
+    "--retries",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Further attempts at a segment whose worker or process was killed; default: 2.",
+)
 @executor_option
 @store_option
 def replay(

@@ -177,3 +177,13 @@ def test_the_command_line_says_what_is_no_limit(recorded: Lab) -> None:
         2,
         "Error: memory limit='much' is not a number of bytes. Write 4096, 500M or 2G.",
     )
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_segment_is_tried_again_as_often_as_it_may(recorded: Lab, retries: int) -> None:
+    kill = f"__import__('os').abort() if epoch + 1 == {BAD_EPOCH} else epoch"
+    recorded.write("train.py", f'{SCRIPT}    flor.log("value", {kill})\n')
+    outcome = pipeline.run(recorded.prepare(["value"], again=True), recorded.executor(), limits=Limits(retries=retries))
+    ((failed, why),) = outcome.failures
+    assert "was killed by SIGABRT" in why
+    assert sum(stint.segment == failed for stint in outcome.stints) == retries + 1
