@@ -36,7 +36,6 @@ from flor_ray.scheduler.problem import Cutting
 
 _TICK_SECONDS = 0.5  # how often progress is told while nothing happens
 _CORRECTIONS = 50  # of all estimates in one replay, beside those after the first reports
-_STRANDED_SECONDS = 300.0  # without any worker for so long, the replay is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +64,14 @@ class Driver:
         executor: Executor,
         tell: Callable[[Progress], None] = lambda progress: None,
         retries: int = DEFAULT_LIMITS.retries,
+        wait_seconds: float = 300.0,
     ) -> None:
         self.model = model
         self.outcome = Outcome()
         self._costs = [cost for assignment in schedule.assignments for cost in assignment]
         self._workers = sum(1 for assignment in schedule.assignments if assignment)
         self._dispatcher = Dispatcher(schedule, cutting, retries + 1)
+        self._wait_seconds = wait_seconds  # without any worker for so long, the replay is given up
         self._ledger = Ledger(self.outcome.stints)
         self._answered: set[Segment] = set()
         self._values = 0
@@ -94,9 +95,9 @@ class Driver:
                     last_event = self._now()
                 for event in [*events, *self._ledger.slow(self._now())]:
                     self._happens(event)
-                if self._dispatcher.stranded and self._now() - last_event > _STRANDED_SECONDS:
+                if self._dispatcher.stranded and self._now() - last_event > self._wait_seconds:
                     raise ReplayError(
-                        f"There has been no worker for {_STRANDED_SECONDS:.0f} s. Finished segments are kept; look at "
+                        f"There has been no worker for {self._wait_seconds:.0f} s. Finished segments are kept; look at "
                         "the cluster (`ray status`), then ask again for the rest."
                     )
                 self._tell(self._progress())

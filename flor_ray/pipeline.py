@@ -35,7 +35,7 @@ from flor_ray.planning import (
     segmenting,
 )
 from flor_ray.planning.replay_plan import Prepared
-from flor_ray.planning.terms import Query, Terms, parse_budget, parse_first
+from flor_ray.planning.terms import Query, Terms, parse_budget, parse_first, parse_wait
 from flor_ray.records import DEFAULT_LIMITS, Limits, Operator, Outcome
 from flor_ray.replaying.limits import parse_limits
 from flor_ray.replaying.results import origin_id
@@ -190,7 +190,16 @@ def _replayed(
         executor = _executor(place(prepared, executor))
     project = prepared.project
     scheduled = prepared.scheduled
-    driver = Driver(prepared.schedule, scheduled.cutting, scheduled.model, versions, executor, tell, limits.retries)
+    driver = Driver(
+        prepared.schedule,
+        scheduled.cutting,
+        scheduled.model,
+        versions,
+        executor,
+        tell,
+        retries=limits.retries,
+        wait_seconds=prepared.terms.wait_seconds,
+    )
     complete = False
     try:
         with live_replays.replaying(project.store.files, project.name, origin, versions), executor:
@@ -330,7 +339,8 @@ def parse_terms(
 def terms_of(asked: Loaded, first: str | Sequence[str] | None = None) -> Terms:
     """The terms that settings have."""
     said = asked.settings
-    return parse_terms(said.workers, said.budget, said.deadline, first, said.price)
+    terms = parse_terms(said.workers, said.budget, said.deadline, first, said.price)
+    return replace(terms, wait_seconds=parse_wait(said.wait))
 
 
 def limits_of(asked: Loaded) -> Limits:
@@ -400,6 +410,7 @@ def replay(
     first: str | Sequence[str] | None = None,
     executor: str | None = None,
     retries: int | None = None,
+    wait: float | str | None = None,
 ) -> pd.DataFrame:
     """Fill the missing values of `names`, wherever `where` holds, by replaying old versions.
 
@@ -428,6 +439,8 @@ def replay(
             or runs here, and it should take less time (10 s) than starting one; a machine with GPUs always uses Ray,
             which gives each worker one, and so does what needs other packages (`env`). The values are the same.
         retries: further attempts at a segment whose worker or process was killed; 2 by default.
+        wait: seconds, or a span, to wait while there is no worker, such as for nodes that a cluster starts; 5 min by
+            default.
 
     Returns:
         One row per replayed version: project, run, timestamp, version, seconds (of worker time), rows, compared
@@ -444,6 +457,7 @@ def replay(
         time_limit=time_limit,
         memory_limit=memory_limit,
         retries=retries,
+        wait=wait,
         environment=env,
         budget=budget,
         deadline=deadline,
@@ -466,6 +480,7 @@ def replay_all(
     env: str | None = None,
     executor: str | None = None,
     retries: int | None = None,
+    wait: float | str | None = None,
 ) -> pd.DataFrame:
     """Answer several queries in one replay: what two of them want runs once, and worker time is shared by weight.
 
@@ -485,6 +500,7 @@ def replay_all(
         time_limit=time_limit,
         memory_limit=memory_limit,
         retries=retries,
+        wait=wait,
         environment=env,
     )
     with on_cluster(asked):

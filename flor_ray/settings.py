@@ -131,6 +131,9 @@ class Settings:
         key="limits.memory",
     )
     retries: int | None = _setting(NUMBER, "Further attempts at a segment whose worker or process was killed.", "2")
+    wait: float | str | None = _setting(
+        SPAN, "Time that a replay waits while it has no worker, such as for nodes that a cluster starts.", "5m"
+    )
     budget: float | str | None = _setting(
         SPAN, "Time of all workers together that one replay may spend; what fits into it is replayed.", "none"
     )

@@ -73,6 +73,9 @@ def explain(
     metavar="N",
     help="Further attempts at a segment whose worker or process was killed; default: 2.",
 )
+@click.option(
+    "--wait", metavar="SPAN", help="Give up when there has been no worker for this long: 5m (the default), 1h."
+)
 @executor_option
 @store_option
 def replay(
