@@ -19,7 +19,6 @@ from flor_ray.errors import UsageError
 from flor_ray.settings import FILE, KEYS, SettingKind
 
 _BY_PATH = {key.path: key for key in KEYS}
-_GROUPS = {path.partition(".")[0] for path in _BY_PATH if "." in path}
 
 
 def _some_text(kind: SettingKind) -> Any:
@@ -97,7 +96,7 @@ def read(path: Path) -> dict[str, tuple[Any, int]]:
             mistakes = _mistakes(error, lines)
     if mistakes:
         told = [f"line {line}: {sentence}" for line, sentence in sorted(mistakes)]
-        raise UsageError(f"{path}, " + (told[0] if len(told) == 1 else "".join(f"\n  {one}" for one in told).lstrip()))
+        raise UsageError(f"{path}, " + "\n  ".join(told))
     found = {}
     for path_, key in _BY_PATH.items():
         group, _, name = path_.rpartition(".")
@@ -136,7 +135,9 @@ def _mistakes(error: ValidationError, lines: Mapping[str, int]) -> list[tuple[in
 
 
 def _unknown(path: str) -> str:
-    name = path.rpartition(".")[2]
+    group, _, name = path.rpartition(".")
+    if path in _BY_PATH:  # in one line
+        return f"{path} is written in two lines: `{group}:`, and `{name}:` below it, further in."
     close = difflib.get_close_matches(path, _BY_PATH, n=1) or difflib.get_close_matches(
         name, [known.rpartition(".")[2] for known in _BY_PATH], n=1
     )

@@ -136,6 +136,10 @@ def test_the_nearest_file_counts_and_a_repository_ends_the_search(tmp_path: Path
         ("time: 1h", f"line 1: time is no setting. Did you mean limits.time? Settings are {ALL}."),
         ("time_limit: 1h", f"line 1: time_limit is no setting. Did you mean limits.time? Settings are {ALL}."),
         ("limits: {tim: 1h}", f"line 1: limits.tim is no setting. Did you mean limits.time? Settings are {ALL}."),
+        (
+            "limits.time: 1h",
+            "line 1: limits.time is written in two lines: `limits:`, and `time:` below it, further in.",
+        ),
         ("1: 2", f"line 1: 1 is no setting. Settings are {ALL}."),
         ('"\\e[2J": 2', rf"line 1: '\x1b[2J' is no setting. Settings are {ALL}."),
         ("? [a, b]\n: 2", "line 1, is no YAML that can be read: found unhashable key."),
