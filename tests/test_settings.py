@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +17,8 @@ import jsonschema
 import pytest
 import yaml
 
-from flor_ray import settings, settings_file
+from flor_ray import pipeline, settings, settings_file
+from flor_ray.cluster import places
 from flor_ray.errors import UsageError
 from flor_ray.settings import KEYS, Loaded, Settings
 from tests.conftest import Lab, environment
@@ -220,6 +223,23 @@ def test_a_variable_is_checked_as_the_file_is(tmp_path: Path, variable: str, tex
 @pytest.mark.parametrize("text", ["90", "1.5", "90s", "2h"])
 def test_a_span_in_a_variable_may_be_a_number_of_seconds(tmp_path: Path, text: str) -> None:
     assert load(tmp_path, None, {"FLOR_RAY_BUDGET": text}).settings.budget == (float(text) if text[-1] < "a" else text)
+
+
+@pytest.mark.parametrize("before", [None, "there:1"])
+def test_the_cluster_that_is_named_is_the_one_to_join_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if before is not None:
+        monkeypatch.setenv("RAY_ADDRESS", before)
+    loaded = load(tmp_path, "address: here:2", os.environ)
+    with contextlib.suppress(KeyError), pipeline.on_cluster(loaded):  # also if it fails
+        assert os.environ["RAY_ADDRESS"] == (before or "here:2")
+        assert places.cluster_at_hand()
+        raise KeyError
+    assert os.environ.get("RAY_ADDRESS") == before
+    with pipeline.on_cluster(load(tmp_path, "", os.environ)):
+        assert os.environ.get("RAY_ADDRESS") == before
 
 
 def test_names_are_written_once_and_variables_are_no_others(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_job_replays_with_flor_yaml_and_writes_nothing_into_its_folder(package
     (package / "flor.yaml").write_text("store: ../store\nproject: six\nworkers: 1\n")
     (package / inner).mkdir(parents=True, exist_ok=True)
     before = record_of(package)
-    done = flor_ray(package / inner, "replay", "weight", "--yes", "--local")
+    done = flor_ray(package / inner, "replay", "weight", "--yes", "--local", PATH="/nowhere")  # nor is git installed
     assert (done.returncode, "Warning" in done.stderr) == (0, False), done.stderr
     assert "on 1 worker" in done.stdout
     assert answered(package / inner) == [["1", "0.5"], ["2", "0.25"], ["3", "0.125"]]
