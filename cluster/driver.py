@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from flor_ray.cluster.executors import Executor, WorkerCalibrated
 from flor_ray.cluster.ledger import Ledger
 from flor_ray.errors import FlorError, ReplayError
-from flor_ray.records import Outcome, Segment, SegmentReport
+from flor_ray.records import DEFAULT_LIMITS, Outcome, Segment, SegmentReport
 from flor_ray.replaying.job import VersionJob
 from flor_ray.scheduler.calibration import Calibration, CostModel
 from flor_ray.scheduler.dispatch import Dispatcher
@@ -37,7 +37,6 @@ from flor_ray.scheduler.remaining import TimeLeft, time_left
 
 _TICK_SECONDS = 0.5  # how often progress is told while nothing happens
 _CORRECTIONS = 50  # of all estimates in one replay, beside those after the first reports
-_STRANDED_SECONDS = 300.0  # without any worker for so long, the replay is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +66,15 @@ class Driver:
         executor: Executor,
         tell: Callable[[Progress], None] = lambda progress: None,
         way: str = "",
+        retries: int = DEFAULT_LIMITS.retries,
+        wait_seconds: float = 300.0,
     ) -> None:
         self.model = model
         self.outcome = Outcome()
         self._costs = [cost for assignment in schedule.assignments for cost in assignment]
         self._workers = sum(1 for assignment in schedule.assignments if assignment)
-        self._dispatcher = Dispatcher(schedule, cutting)
+        self._dispatcher = Dispatcher(schedule, cutting, retries + 1)
+        self._wait_seconds = wait_seconds  # without any worker for so long, the replay is given up
         self._ledger = Ledger(self.outcome.stints)
         self._answered: set[Segment] = set()
         self._values = 0
@@ -99,9 +101,9 @@ class Driver:
                     last_event = self._now()
                 for event in [*events, *self._ledger.slow(self._now())]:
                     self._happens(event)
-                if self._dispatcher.stranded and self._now() - last_event > _STRANDED_SECONDS:
+                if self._dispatcher.stranded and self._now() - last_event > self._wait_seconds:
                     raise ReplayError(
-                        f"There has been no worker for {_STRANDED_SECONDS:.0f} s. Finished segments are kept; look at "
+                        f"There has been no worker for {self._wait_seconds:.0f} s. Finished segments are kept; look at "
                         "the cluster (`ray status`), then ask again for the rest."
                     )
                 self._tell(self._progress())

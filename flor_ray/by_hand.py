@@ -51,7 +51,7 @@ class _ByHand:
         segments: Sequence[Segment],
         texts: Mapping[str, str],
     ) -> None:
-        self._repository, self._store, self._experiment = project.repository, project.store, experiment
+        self._root, self._store, self._experiment = project.tree.root, project.store, experiment
         self._checkpoints = checkpoints
         self._segments = list(segments)
         self._texts = texts
@@ -88,8 +88,7 @@ class _ByHand:
 
     def _evidence(self) -> Evidence:
         files = self._store.written_files(self._experiment.project, self._experiment.version)
-        root = self._repository.root
-        return results.evidence(self._experiment, self._checkpoints, self._texts, root, files, laid=False)
+        return results.evidence(self._experiment, self._checkpoints, self._texts, self._root, files, laid=False)
 
 
 def _say(sentence: str) -> None:
@@ -109,8 +108,8 @@ def start(given: Flags) -> Replayer:
         raise UsageError("--replay_flor replays a script; there is none in an interactive session.")
     script = Path(filename).resolve()
     project = Project.open(str(script.parent))
-    repository, store = project.repository, project.store
-    name = script.relative_to(repository.root).as_posix()
+    root, store = project.tree.root, project.store
+    name = script.relative_to(root).as_posix()
     runs = [e for e in store.experiments(project.name) if e.script == name and e.status is not Status.RUNNING]
     if not runs:
         raise NothingRecorded(project.name, store.url)
@@ -127,7 +126,7 @@ def start(given: Flags) -> Replayer:
     task = replace(
         ReplayTask.of(
             store.url,
-            repository.root,
+            root,
             experiment,
             listed,
             Marking(_hindsight(before, texts), clocked=epoch_ends.clocked(name, texts)),

@@ -59,7 +59,8 @@ class NoRepository(UsageError):
         self.path = path
         super().__init__(
             f"{path} is not inside a git repository, and flor_ray keeps every recorded version in git. "
-            "Run `git init` in your project's folder, then try again."
+            "Run `git init` in your project's folder, then try again. To ask for what is recorded elsewhere, name its "
+            "store: `store:` in flor.yaml, the environment variable FLOR_RAY_STORE, or --store."
         )
 
 

@@ -9,15 +9,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import secrets
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from flor_ray import settings
 from flor_ray.environment import surroundings
 from flor_ray.environment.surroundings import Expected
 from flor_ray.errors import FlorWarning, StoreError, UsageError
@@ -32,7 +35,7 @@ from flor_ray.planning import (
     segmenting,
 )
 from flor_ray.planning.replay_plan import Prepared
-from flor_ray.planning.terms import Query, Terms, parse_budget, parse_first
+from flor_ray.planning.terms import Query, Terms, parse_budget, parse_first, parse_wait
 from flor_ray.records import DEFAULT_LIMITS, Limits, Operator, Outcome
 from flor_ray.replaying.limits import parse_limits
 from flor_ray.replaying.results import origin_id
@@ -40,6 +43,7 @@ from flor_ray.reports import replays, timelines
 from flor_ray.reports.forecasts import Basis
 from flor_ray.reports.plans import Explanation
 from flor_ray.reports.timelines import Timeline
+from flor_ray.settings import Loaded
 from flor_ray.store import live_replays
 from flor_ray.store.project import Project
 
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
     from flor_ray.replaying.job import VersionJob
 
 _ONE_WORKER = Terms()
+_ADDRESS = "RAY_ADDRESS"
 
 
 def prepare(
@@ -190,7 +195,17 @@ def _replayed(
         executor, way = _executor(found), found.way
     project = prepared.project
     scheduled = prepared.scheduled
-    driver = Driver(prepared.schedule, scheduled.cutting, scheduled.model, versions, executor, tell, way)
+    driver = Driver(
+        prepared.schedule,
+        scheduled.cutting,
+        scheduled.model,
+        versions,
+        executor,
+        tell,
+        way,
+        retries=limits.retries,
+        wait_seconds=prepared.terms.wait_seconds,
+    )
     complete = False
     try:
         with live_replays.replaying(project.store.files, project.name, origin, versions), executor:
@@ -206,6 +221,8 @@ def jobs(prepared: Prepared, origin: str, limits: Limits = DEFAULT_LIMITS) -> di
     from flor_ray.replaying.job import VersionJob
 
     segments = [cost.segment for cost in prepared.costs]
+    tree = prepared.project.tree
+    versioned = frozenset(tree.working_paths())
     return {
         version: VersionJob(
             store_url=prepared.project.store.url,
@@ -215,7 +232,8 @@ def jobs(prepared: Prepared, origin: str, limits: Limits = DEFAULT_LIMITS) -> di
             patches=prepared.patched[version].files,
             marking=prepared.patched[version].marking,
             leave=prepared.scheduled.model.recorded[version].leave,
-            original_root=prepared.project.repository.root,
+            original_root=tree.root,
+            versioned=versioned,
             doubtful=prepared.doubtful.get(version, {}),
             compares_entry=any(s.version == version and s.operator is Operator.DP for s in segments),
             limits=limits,
@@ -268,7 +286,7 @@ def explain(
     workers: int | None = None,
     path: str = ".",
     store_url: str | None = None,
-    env: str = recorded_environments.CURRENT,
+    env: str | None = None,
     budget: float | str | None = None,
     deadline: float | str | None = None,
     first: str | Sequence[str] | None = None,
@@ -279,9 +297,18 @@ def explain(
     Print it; `to_frame()` is a DataFrame with a row per segment, `to_html()` a page, `tradeoff` what more or fewer
     workers would bring. `price` is that of an hour of one worker.
     """
-    terms = parse_terms(workers, budget, deadline, first, price)
-    project = Project.open(path, store_url)
-    return explained(prepare(project, _names(names), where, terms, env=env))
+    asked = settings.load(
+        path,
+        store=store_url,
+        workers=workers,
+        environment=env,
+        budget=budget,
+        deadline=deadline,
+        price=price,
+    )
+    with on_cluster(asked):
+        terms = terms_of(asked, first)
+        return explained(prepare(Project.of(asked, path), _names(names), where, terms, env=environment_of(asked)))
 
 
 def explained(prepared: Prepared, where: Place | None = None) -> Explanation:
@@ -326,6 +353,40 @@ def _way(deadline_seconds: float, executor: str | None) -> str:
     return places.choose(executor, 1, deadline_seconds).way
 
 
+def terms_of(asked: Loaded, first: str | Sequence[str] | None = None, executor: str | None = None) -> Terms:
+    """The terms that settings have."""
+    said = asked.settings
+    terms = parse_terms(said.workers, said.budget, said.deadline, first, said.price, executor)
+    return replace(terms, wait_seconds=parse_wait(said.wait))
+
+
+def limits_of(asked: Loaded) -> Limits:
+    """The limits of a segment that settings have."""
+    said = asked.settings
+    return parse_limits(said.time_limit, said.memory_limit, said.retries)
+
+
+def environment_of(asked: Loaded) -> str:
+    """Whether settings ask for the packages that are installed, or for the recorded ones."""
+    return asked.settings.environment or recorded_environments.CURRENT
+
+
+@contextlib.contextmanager
+def on_cluster(asked: Loaded) -> Iterator[None]:
+    """Meanwhile, the cluster that settings name is the one to join: Ray and all that looks for one read RAY_ADDRESS."""
+    before, address = os.environ.get(_ADDRESS), asked.settings.address
+    if address is not None:
+        os.environ[_ADDRESS] = address
+    try:
+        yield
+    finally:
+        if address is not None:
+            if before is None:
+                del os.environ[_ADDRESS]
+            else:
+                os.environ[_ADDRESS] = before
+
+
 def propagate(
     names: Sequence[str] | str,
     versions: Sequence[str] | str | None = None,
@@ -360,13 +421,17 @@ def replay(
     store_url: str | None = None,
     time_limit: float | str | None = None,
     memory_limit: int | str | None = None,
-    env: str = recorded_environments.CURRENT,
+    env: str | None = None,
     budget: float | str | None = None,
     deadline: float | str | None = None,
     first: str | Sequence[str] | None = None,
     executor: str | None = None,
+    retries: int | None = None,
+    wait: float | str | None = None,
 ) -> pd.DataFrame:
     """Fill the missing values of `names`, wherever `where` holds, by replaying old versions.
+
+    What is not given is as flor.yaml and the environment have it (`flor-ray config`).
 
     Args:
         names: features that the newest code (or any version's) logs.
@@ -390,6 +455,9 @@ def replay(
             started here. "local" runs it on worker processes of this machine. None: on Ray, unless no cluster was named
             or runs here, and it should take less time (10 s) than starting one; a machine with GPUs always uses Ray,
             which gives each worker one, and so does what needs other packages (`env`). The values are the same.
+        retries: further attempts at a segment whose worker or process was killed; 2 by default.
+        wait: seconds, or a span, to wait while there is no worker, such as for nodes that a cluster starts; 5 min by
+            default.
 
     Returns:
         One row per replayed version: project, run, timestamp, version, seconds (of worker time), rows, compared
@@ -399,12 +467,23 @@ def replay(
     Warns:
         FlorWarning: for each version that was refused or failed, or that did not compute what was recorded.
     """
-    limits, terms = (
-        parse_limits(time_limit, memory_limit),
-        parse_terms(workers, budget, deadline, first, executor=executor),
+    asked = settings.load(
+        path,
+        store=store_url,
+        workers=workers,
+        time_limit=time_limit,
+        memory_limit=memory_limit,
+        retries=retries,
+        wait=wait,
+        environment=env,
+        budget=budget,
+        deadline=deadline,
     )
-    project = Project.open(path, store_url)
-    return _answered(prepare(project, _names(names), where, terms, again, env=env), limits, executor)
+    with on_cluster(asked):
+        limits, terms = limits_of(asked), terms_of(asked, first, executor)
+        project = Project.of(asked, path)
+        prepared = prepare(project, _names(names), where, terms, again, env=environment_of(asked))
+        return _answered(prepared, limits, executor)
 
 
 def replay_all(
@@ -415,8 +494,10 @@ def replay_all(
     store_url: str | None = None,
     time_limit: float | str | None = None,
     memory_limit: int | str | None = None,
-    env: str = recorded_environments.CURRENT,
+    env: str | None = None,
     executor: str | None = None,
+    retries: int | None = None,
+    wait: float | str | None = None,
 ) -> pd.DataFrame:
     """Answer several queries in one replay: what two of them want runs once, and worker time is shared by weight.
 
@@ -429,11 +510,20 @@ def replay_all(
     """
     if not queries:
         raise UsageError("Give at least one query, as in flor.replay_all([flor.Query(['grad_norm'])]).")
-    limits = parse_limits(time_limit, memory_limit)
-    prepared = prepare_all(
-        Project.open(path, store_url), queries, parse_terms(workers, executor=executor), again, env=env
+    asked = settings.load(
+        path,
+        store=store_url,
+        workers=workers,
+        time_limit=time_limit,
+        memory_limit=memory_limit,
+        retries=retries,
+        wait=wait,
+        environment=env,
     )
-    return _answered(prepared, limits, executor)
+    with on_cluster(asked):
+        limits, terms = limits_of(asked), terms_of(asked, executor=executor)
+        prepared = prepare_all(Project.of(asked, path), queries, terms, again, env=environment_of(asked))
+        return _answered(prepared, limits, executor)
 
 
 def _answered(prepared: Prepared, limits: Limits, executor: str | None) -> pd.DataFrame:

@@ -356,10 +356,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the replay of one segment may take. More ends it, and nothing else."""
+    """What the replay of one segment may take. More of seconds or bytes ends it, and nothing else."""
 
     seconds: float | None = None  # wall clock, the script's set-up included; None: no limit
     memory_bytes: int | None = None  # of its process and those that this has started; None: 90 % of the machine's
+    retries: int = 2  # further attempts after its worker or process was killed
 
 
 DEFAULT_LIMITS = Limits()

@@ -1,10 +1,16 @@
-"""How numbers, spans of time, versions, segments and operators are said to people: one way for all messages. Pure."""
+"""How numbers, spans of time, versions, segments and operators are said to people, one way for all messages; and how
+spans and sizes are read that people write. Pure."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
+from flor_ray.errors import UsageError
 from flor_ray.records import Operator, Segment
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_POWERS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
 
 def duration(seconds: float) -> str:
@@ -72,3 +78,20 @@ def ended(text: str) -> str:
 def printable(text: str) -> str:
     r"""A text that can be encoded: what stands for bytes that are no UTF-8 becomes \udc.., as in Python's repr."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds of 1d, 12h, 30m, 2w, 90s or 0. Raises UsageError for anything else."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhdw])", text) or re.fullmatch(r"(0)()", text)
+    if found is None:
+        raise UsageError(f"{text!r} is not a time span. Write a number and its unit, as in 12h, 1d or 2w, or 0.")
+    return float(found[1]) * _SECONDS.get(found[2], 1.0)
+
+
+def parse_bytes(text: str, what: str, advice: str = "") -> int:
+    """Bytes that a text such as 4096, 500M, 2G or 1.5 GiB stands for; units are powers of 1024. Raises UsageError for
+    anything else: it names `what` the text is of."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    if found is None:
+        raise UsageError(f"{what}={text!r} is not a number of bytes. Write 4096, 500M or 2G{advice}.")
+    return int(float(found[1]) * (1 << _POWERS[found[2].upper()]))

@@ -17,7 +17,7 @@ for epoch in flor.loop("epoch", range(3)):
     flor.log("loss", 1 / (epoch + 1))
 """
 HINDSIGHT = SCRIPT.replace('    flor.log("loss"', '    flor.log("weight", state["weight"])\n    flor.log("loss"')
-HEAVY = ("fsspec", "git", "numpy", "pandas", "pyarrow", "ray", "rich", "torch", "tree_sitter")
+HEAVY = ("fsspec", "git", "numpy", "pandas", "pyarrow", "pydantic", "ray", "rich", "torch", "tree_sitter", "yaml")
 STORE = {"numpy", "pyarrow"}
 SOURCES = {"git", "tree_sitter"}
 
@@ -63,6 +63,7 @@ def test_help_imports_only_the_modules_of_the_command_line(lab: Lab) -> None:
     assert ours - noted == {
         "flor_ray.cli",
         "flor_ray.cli.commands",
+        "flor_ray.cli.configuration",
         "flor_ray.errors",
         "flor_ray.cli.options",
         "flor_ray.cli.replays",

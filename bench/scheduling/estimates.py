@@ -268,7 +268,8 @@ def _job(prepared: Prepared, version: str, model: CostModel) -> VersionJob:
         patches=patched.files,
         marking=patched.marking,
         leave=model.recorded[version].leave,
-        original_root=prepared.project.repository.root,
+        original_root=prepared.project.tree.root,
+        versioned=frozenset(prepared.project.tree.working_paths()),
     )
 
 

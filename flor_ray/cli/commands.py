@@ -1,4 +1,5 @@
-"""The command line, `flor-ray`. Its commands about replays and storage are in `replays` and `storage`.
+"""The command line, `flor-ray`. Its commands about replays, storage and settings are in `replays`, `storage` and
+`configuration`.
 
 What lives in these: words, questions, progress and exit statuses. What the commands do is in `flor_ray.pipeline`. With
 these modules only words are imported: each command imports what it needs when it runs, so that it answers at once.
@@ -37,9 +38,16 @@ def _about_storage() -> ModuleType:
     return storage
 
 
+def _about_settings() -> ModuleType:
+    from flor_ray.cli import configuration
+
+    return configuration
+
+
 _ELSEWHERE: dict[str, Callable[[], ModuleType]] = {
     **dict.fromkeys(("explain", "replay", "simulate", "timeline"), _about_replays),
     **dict.fromkeys(("gc", "storage"), _about_storage),
+    "config": _about_settings,
 }
 
 
@@ -74,6 +82,7 @@ def cli(context: click.Context) -> None:
       flor-ray dataframe grad_norm loss              read it
       flor-ray storage                               what the store holds
       flor-ray gc --keep last --dry-run              what could be deleted
+      flor-ray config                                the settings, and where each is from
     """
     if context.invoked_subcommand != run.name and isinstance(sys.stdout, io.TextIOWrapper):
         # Names of runs, arguments and values may stand for bytes that are no UTF-8. What a script prints is its own.

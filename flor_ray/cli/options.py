@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from flor_ray.planning.replay_plan import Prepared
+    from flor_ray.settings import Loaded
 
 where_option = click.option(
     "--where", metavar="QUERY", help='pandas query over features, e.g. "accuracy < 95 and epoch >= 3".'
@@ -30,7 +31,7 @@ executor_option = click.option(
     "here, and it should be done before one would be there.",
 )
 store_option = click.option(
-    "--store", metavar="URL", envvar="FLOR_RAY_STORE", help="Where the store is; default: .flor in the repository."
+    "--store", metavar="URL", help="Where the store is; default: that of flor.yaml, or .flor in the repository."
 )
 _QUESTION = (
     click.argument("names", nargs=-1, required=True, metavar="NAME..."),
@@ -38,10 +39,10 @@ _QUESTION = (
     workers_option,
     click.option(
         "--env",
+        "environment",
         type=click.Choice(["current", "recorded"]),
-        default="current",
-        show_default=True,
-        help="Replay with the packages that are installed, or with those that a version was recorded with.",
+        help="Replay with the packages that are installed (the default), or with those that a version was recorded "
+        "with.",
     ),
     click.option(
         "--budget", metavar="SPAN", help="Worker time to spend in all, such as 2h; what fits into it is replayed."
@@ -53,9 +54,7 @@ _QUESTION = (
         help="What is answered first: end, peak:NAME, peak:-NAME, coarse, newest; several with commas. With a limit, "
         "the default is each version's last epoch, then coarse to fine.",
     ),
-    click.option(
-        "--price", type=click.FloatRange(0), metavar="X", envvar="FLOR_RAY_PRICE", help="Cost of one worker-hour."
-    ),
+    click.option("--price", type=click.FloatRange(0), metavar="X", help="Cost of one worker-hour."),
 )
 
 
@@ -65,13 +64,8 @@ class Question:
 
     names: tuple[str, ...]
     where: str | None
-    workers: int | None
-    env: str
-    budget: str | None
-    deadline: str | None
     first: str | None
-    price: float | None
-    store: str | None
+    asked: Loaded  # its other options, and what settings have for those that were not given
 
     def prepared(self, again: bool = False, executor: str | None = None) -> Prepared:
         """The plan, with a progress bar while it is made. Raises FlorError for what cannot be asked so."""
@@ -79,22 +73,26 @@ class Question:
         from flor_ray.cli import progress
         from flor_ray.store.project import Project
 
-        terms = pipeline.parse_terms(self.workers, self.budget, self.deadline, self.first, self.price, executor)
-        project = Project.open(store_url=self.store)
+        terms = pipeline.terms_of(self.asked, self.first, executor)
+        project = Project.of(self.asked)
         with progress.counting() as tell:
-            return pipeline.prepare(project, self.names, self.where, terms, again, tell, self.env)
-
-
-_FIELDS = tuple(field.name for field in fields(Question))
+            env = pipeline.environment_of(self.asked)
+            return pipeline.prepare(project, self.names, self.where, terms, again, tell, env)
 
 
 def asks(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command that has `store_option` the other arguments of a Question, which becomes its first argument."""
+    """Gives a command that has `store_option` the other arguments of a Question, which becomes its first argument; so
+    do its own options for what is a setting."""
 
     @functools.wraps(command)
     def asked(**given: Any) -> None:
-        question = Question(**{name: given.pop(name) for name in _FIELDS})
-        command(question, **given)
+        from flor_ray import pipeline, settings
+
+        chosen = {key.name: given.pop(key.name) for key in settings.KEYS if key.name in given}
+        loaded = settings.load(**chosen)
+        question = Question(given.pop("names"), given.pop("where"), given.pop("first"), loaded)
+        with pipeline.on_cluster(loaded):
+            command(question, **given)
 
     found: Callable[..., None] = asked
     for option in reversed(_QUESTION):

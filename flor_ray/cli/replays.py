@@ -67,14 +67,21 @@ def explain(
     metavar="SIZE",
     help="End a segment whose processes hold more than this: 8GB; default: 90% of the machine.",
 )
+@click.option(
+    "--retries",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Further attempts at a segment whose worker or process was killed; default: 2.",
+)
+@click.option(
+    "--wait", metavar="SPAN", help="Give up when there has been no worker for this long: 5m (the default), 1h."
+)
 @executor_option
 @store_option
 def replay(
     question: Question,
     again: bool,
     yes: bool,
-    time_limit: str | None,
-    memory_limit: str | None,
     on_ray: bool | None,
 ) -> None:
     """Fill the missing values of features by replaying old versions.
@@ -96,10 +103,9 @@ def replay(
     """
     from flor_ray import pipeline, wording
     from flor_ray.cli import terminal
-    from flor_ray.replaying.limits import parse_limits
     from flor_ray.reports import replays
 
-    limits = parse_limits(time_limit, memory_limit)
+    limits = pipeline.limits_of(question.asked)
     wanted = None if on_ray is None else "ray" if on_ray else "local"
     prepared = question.prepared(again, wanted)
     place = pipeline.place(prepared, wanted)

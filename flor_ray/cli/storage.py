@@ -81,12 +81,13 @@ def gc(keeps: tuple[str, ...], grace: str, dry_run: bool, yes: bool, store: str 
       flor-ray gc --keep every:5 --keep newest:10      thin out what is older
       flor-ray gc --keep within:30d --keep "run:paper*" --yes
     """
+    from flor_ray import wording
     from flor_ray.cli import progress
     from flor_ray.reports import disk_space
     from flor_ray.store import collecting, retention
     from flor_ray.store.project import Project
 
-    rules, seconds = [retention.parse_rule(word) for word in keeps], retention.parse_seconds(grace)
+    rules, seconds = [retention.parse_rule(word) for word in keeps], wording.parse_seconds(grace)
     project = Project.open(store_url=store)
     project.experiments()  # says so if there are none
     with progress.counting() as tell:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flor_ray.analysis.source import Texts
-from flor_ray.errors import GitError, UnknownFeature, UnknownVersion, UsageError
+from flor_ray.errors import GitError, NoRepository, UnknownFeature, UnknownVersion, UsageError
 from flor_ray.patching import answers, donors, patching
 from flor_ray.patching.donors import Donor, Revision
 from flor_ray.patching.patching import CarryingWays, Fate, Finding, Patched
@@ -224,7 +224,7 @@ class _Carrier:
 
 def working_texts(project: Project) -> dict[str, str]:
     """The Python files of the working tree, as they are now."""
-    return {path: _text(data) for path, data in project.repository.working_sources().items()}
+    return {path: _text(data) for path, data in project.tree.working_sources().items()}
 
 
 def python_texts(
@@ -251,7 +251,7 @@ def python_texts(
 def _from_git(project: Project, experiment: Experiment) -> Mapping[str, SourceFile]:
     try:
         sources = project.repository.sources(experiment.version)
-    except GitError:
+    except (GitError, NoRepository):
         return {}
     if experiment.status is not Status.RUNNING:  # a run that has just begun is about to do it
         project.store.write_sources(project.name, experiment.version, experiment.parent, sources)

@@ -152,7 +152,7 @@ def with_completeness(
 
 def input_notes(project: Project, experiments: Mapping[str, Experiment], gaps: Sequence[Gap]) -> list[str]:
     """Input files that are not what they were when the versions were recorded that are to be replayed."""
-    comparer = inputs.Comparer(project.repository.root)
+    comparer = inputs.Comparer(project.tree.root)
     changes = {gap.version: comparer.changes(experiments[gap.version].environment) for gap in gaps}
     return describe_changes({v: list(map(str, found)) for v, found in changes.items() if found})
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flor_ray.errors import UsageError
-from flor_ray.store.retention import parse_seconds
+from flor_ray.wording import parse_seconds
 
 Best = Literal["max", "min"]
 _WORDS = "end, coarse, newest, peak:NAME (where a feature is greatest) and peak:-NAME (where it is least)"
@@ -70,6 +70,7 @@ class Terms:
     first: First | None = None  # None: what suits the schedule, or the end if there is a limit
     price_per_gpu_hour: float | None = None
     way: str = ""  # how workers are started (`Calibration.start`), which a deadline has to wait for; "": they are there
+    wait_seconds: float = 300.0  # without any worker for so long, the replay is given up
 
     @property
     def limited(self) -> bool:
@@ -104,6 +105,11 @@ def parse_budget(budget: float | str | None, deadline: float | str | None) -> tu
         UsageError: one of them is neither, or leaves no time.
     """
     return _seconds(budget, "budget", "of GPU time"), _seconds(deadline, "deadline", "from now")
+
+
+def parse_wait(wait: float | str | None) -> float:
+    """Seconds of a number of them, or of a span. Raises UsageError for what is neither, or no time."""
+    return Terms().wait_seconds if wait is None else _seconds(wait, "wait", "for workers") or 0.0
 
 
 def _seconds(given: float | str | None, name: str, meaning: str) -> float | None:

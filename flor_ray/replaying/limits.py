@@ -7,27 +7,28 @@ import time
 from flor_ray import processes
 from flor_ray.errors import UsageError
 from flor_ray.records import Limits
-from flor_ray.store.cache import parse_bytes
-from flor_ray.store.retention import parse_seconds
+from flor_ray.wording import parse_bytes, parse_seconds
 
 _LOOK_SECONDS = 0.5  # between two looks at the memory
 _LOOK_SHARE = 0.02  # of the time may go into looking: on a machine with many processes it is done less often
 _MACHINE_SHARE = 0.9  # of the machine's memory, where no limit is given: what the system needs is left to it
 
 
-def parse_limits(time_limit: float | str | None, memory_limit: int | str | None) -> Limits:
+def parse_limits(time_limit: float | str | None, memory_limit: int | str | None, retries: int | None = None) -> Limits:
     """Limits as users write them: seconds, or a span such as "10m"; bytes, or a size such as "8GB".
 
     Raises:
-        UsageError: one of them is neither, or is not more than zero.
+        UsageError: one of them is neither, or is not more than zero; or `retries` is less.
     """
     seconds = parse_seconds(time_limit) if isinstance(time_limit, str) else time_limit
-    size = parse_bytes(memory_limit, "memory limit", "") if isinstance(memory_limit, str) else memory_limit
+    size = parse_bytes(memory_limit, "memory limit") if isinstance(memory_limit, str) else memory_limit
     if seconds is not None and seconds <= 0:
         raise UsageError(f"A time limit of {time_limit} leaves no time at all. Write a number of seconds, or 10m.")
     if size is not None and size <= 0:
         raise UsageError(f"A memory limit of {memory_limit} leaves no memory at all. Write a number of bytes, or 8GB.")
-    return Limits(seconds, size)
+    if retries is not None and retries < 0:
+        raise UsageError(f"{retries} retries cannot be: give 0 or more.")
+    return Limits(seconds, size) if retries is None else Limits(seconds, size, retries)
 
 
 class Watch:

@@ -75,5 +75,5 @@ class VersionFolder:
         seen = inputs.seen(job.experiment.environment, self.written_files)
         made_since = None if seen is None else workspace.MadeSince(int(job.experiment.started * 1e9), seen)
         original = Path(job.original_root) if job.original_root else None
-        self.newer = workspace.materialise(self.root, files, original, made_since)
+        self.newer = workspace.materialise(self.root, files, original, job.versioned, made_since)
         return {name: data for name, (data, _) in files.items()}

@@ -2,7 +2,7 @@
 
     files   backend ── local, remote ── files ── cache, objects (S)
     tables  typed_values, columns ── fragments ── store (E, C, F, G) ── pivots
-    else    repository (the shadow branch), project, decisions ── pins, retention ── collecting
+    else    repository (the shadow branch), working_tree, project, decisions ── pins, retention ── collecting
 
 Files are only added, and become visible whole or not at all. What is read is never executed.
 """

@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import threading
 import time
 from collections.abc import Mapping
 
-from flor_ray.errors import UsageError
 from flor_ray.store.local import LocalFiles
+from flor_ray.wording import parse_bytes
 
 FOLDER_VARIABLE = "FLOR_RAY_CACHE"
 BYTES_VARIABLE = "FLOR_RAY_CACHE_BYTES"
@@ -30,7 +29,6 @@ VARIABLES = (FOLDER_VARIABLE, BYTES_VARIABLE)
 
 _DEFAULT_BYTES = 10 << 30
 _PROPAGATIONS_BYTES = 256 << 20  # some ten thousand answers of 5 to 20 KB
-_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _FILL = 0.9  # what eviction leaves, so that it is not due again with the next object
 _ABANDONED_SECONDS = 3600.0  # no write of one file takes that long
 _UNSEEN = 0.05  # of the limit may be added between two looks at the folder, by each process
@@ -96,14 +94,14 @@ def from_environment(variables: Mapping[str, str] = os.environ) -> ObjectCache |
     Raises:
         UsageError: the limit is not a number of bytes.
     """
-    limit = parse_bytes(variables.get(BYTES_VARIABLE) or str(_DEFAULT_BYTES))
+    limit = _limit_of(variables)
     folder = variables.get(FOLDER_VARIABLE) or default_folder(variables)
     return ObjectCache(os.path.abspath(os.path.expanduser(folder)), limit) if limit else None
 
 
 def of_propagations(variables: Mapping[str, str] = os.environ) -> ObjectCache | None:
     """Where answers of propagation are kept: beside the objects' folder, or in the one that the environment names."""
-    limit = min(parse_bytes(variables.get(BYTES_VARIABLE) or str(_DEFAULT_BYTES)), _PROPAGATIONS_BYTES)
+    limit = min(_limit_of(variables), _PROPAGATIONS_BYTES)
     named = variables.get(FOLDER_VARIABLE)
     folder = os.path.join(named or os.path.dirname(default_folder(variables)), "propagations")
     return ObjectCache(os.path.abspath(os.path.expanduser(folder)), limit) if limit else None
@@ -116,12 +114,9 @@ def default_folder(variables: Mapping[str, str]) -> str:
     return os.path.join(variables.get("XDG_CACHE_HOME") or "~/.cache", "flor_ray", "objects")
 
 
-def parse_bytes(text: str, what: str = BYTES_VARIABLE, advice: str = "; 0 switches the cache off") -> int:
-    """Bytes that a text such as 4096, 500M, 2G or 1.5 GiB stands for; units are powers of 1024."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
-    if found is None:
-        raise UsageError(f"{what}={text!r} is not a number of bytes. Write 4096, 500M or 2G{advice}.")
-    return int(float(found[1]) * (1 << _UNITS[found[2].upper()]))
+def _limit_of(variables: Mapping[str, str]) -> int:
+    text = variables.get(BYTES_VARIABLE) or str(_DEFAULT_BYTES)
+    return parse_bytes(text, BYTES_VARIABLE, "; 0 switches the cache off")
 
 
 def _path(key: str) -> str:

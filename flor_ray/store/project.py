@@ -1,38 +1,82 @@
-"""A git repository and the store of its recorded versions: where every question starts."""
+"""The user's code and the store of its recorded versions: where every question starts.
+
+name     `project` of the settings, else the git repository's name; without git, the store's only project
+store    `store` of the settings, else .flor in the repository's root, or in the folder where there is no git
+"""
 
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from flor_ray.errors import NothingRecorded
+from flor_ray import settings
+from flor_ray.errors import FlorWarning, NoRepository, NothingRecorded, UsageError
 from flor_ray.records import Experiment
+from flor_ray.settings import Loaded
 from flor_ray.store.repository import Repository
 from flor_ray.store.store import Store
+from flor_ray.store.working_tree import PlainFolder, WorkingTree
 
-STORE_VARIABLE = "FLOR_RAY_STORE"  # URL of the store; default: .flor in the repository's root
+_HOW_TO_NAME = f"`project:` in {settings.FILE}, or the environment variable FLOR_RAY_PROJECT"
+_MOST_NAMED = 10  # projects in an error
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A git repository and the store that holds its recorded versions."""
+    """The user's code, and the store that holds its recorded versions."""
 
-    repository: Repository
+    tree: WorkingTree
     store: Store
     name: str
 
     @classmethod
     def open(cls, path: str = ".", store_url: str | None = None) -> Project:
+        """The project that `path` is in, by its settings; errors are those of `of`."""
+        return cls.of(settings.load(path, store=store_url), path)
+
+    @classmethod
+    def of(cls, loaded: Loaded, path: str = ".") -> Project:
         """The project that `path` is in.
 
         Raises:
-            NoRepository: `path` is not in a git repository.
+            NoRepository: `path` is not in a git repository, and no store is there.
+            UsageError: nor is it said which of the store's projects is meant.
             StoreError: the store cannot be read.
+
+        Warns:
+            FlorWarning: the store's only project is taken.
         """
-        repository = Repository.open(path)
-        store = Store(store_url or url_for(repository.root))
-        return cls(repository, store, _name(repository, store))
+        given = loaded.settings
+        try:
+            repository = Repository.open(path)
+        except NoRepository:
+            url = given.store or default_url(loaded.folder)
+            if given.store is None and not os.path.isdir(url):
+                raise
+            return cls._without_git(loaded.folder, Store(url), given.project)
+        store = Store(given.store or default_url(repository.root))
+        return cls(repository, store, given.project or _name(repository, store))
+
+    @classmethod
+    def _without_git(cls, folder: str, store: Store, name: str | None) -> Project:
+        is_folder = os.path.isabs(store.url)  # else a URL
+        if is_folder and not os.path.isdir(store.url):
+            raise UsageError(
+                f"{folder} is not inside a git repository, and there is no store at {store.url}. A relative folder in "
+                f"{settings.FILE} is meant from there, also in a copy such as a job's on a cluster: give the store's "
+                "whole path or URL."
+            )
+        tree = PlainFolder(folder, (store.url,) if is_folder else ())
+        return cls(tree, store, name or _only_project(folder, store))
+
+    @property
+    def repository(self) -> Repository:
+        """Where versions are recorded. Raises NoRepository for a folder without git."""
+        if not isinstance(self.tree, Repository):
+            raise NoRepository(self.tree.root)
+        return self.tree
 
     def experiments(self) -> tuple[Experiment, ...]:
         """All recorded versions, oldest first. Raises NothingRecorded if there are none."""
@@ -50,11 +94,28 @@ def _name(repository: Repository, store: Store) -> str:
     return recorded[0] if len(recorded) == 1 else repository.name
 
 
-def url_for(root: str) -> str:
-    """URL of the store of the repository at `root`."""
-    return os.environ.get(STORE_VARIABLE) or default_url(root)
+def _only_project(folder: str, store: Store) -> str:
+    """The name of the store's only project."""
+    recorded = sorted(store.projects())
+    where = f"{folder} is not inside a git repository"
+    if not recorded:
+        raise UsageError(
+            f"{where}, and {store.url} holds no project. Record a run in a git repository with this store, or name "
+            f"another store: `store:` in {settings.FILE}, the environment variable FLOR_RAY_STORE, or --store."
+        )
+    if len(recorded) > 1:
+        listed = ", ".join(map(repr, recorded[:_MOST_NAMED])) + (", ..." if len(recorded) > _MOST_NAMED else "")
+        raise UsageError(
+            f"{where}, and {store.url} holds {len(recorded)} projects: {listed}. Say which is meant: {_HOW_TO_NAME}."
+        )
+    warnings.warn(
+        f"{where}: {recorded[0]!r} is taken, the only project in {store.url}. To be sure of that, set {_HOW_TO_NAME}.",
+        FlorWarning,
+        stacklevel=4,
+    )
+    return recorded[0]
 
 
 def default_url(root: str) -> str:
-    """Where the store is if nothing else is said: in the repository."""
+    """Where the store is if nothing else is said: in the project's folder."""
     return str(Path(root, ".flor"))

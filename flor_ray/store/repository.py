@@ -27,6 +27,7 @@ import blake3
 
 from flor_ray.errors import GitError, NoRepository
 from flor_ray.records import SourceFile
+from flor_ray.store.working_tree import read_working
 from flor_ray.wording import ended
 
 BRANCH = "flor.shadow"
@@ -353,12 +354,7 @@ class Repository:
 
     def working_sources(self, suffix: str = ".py") -> dict[str, bytes]:
         """Bytes on disk now of tracked and untracked, not ignored files whose names end with `suffix`, by path."""
-        found: dict[str, bytes] = {}
-        for name in self.working_paths():
-            full = os.path.join(self.root, name)
-            if name.endswith(suffix) and os.path.isfile(full) and os.access(full, os.R_OK):
-                found[name] = Path(full).read_bytes()
-        return found
+        return read_working(self.root, self.working_paths(), suffix)
 
     def working_paths(self) -> tuple[str, ...]:
         """Paths of tracked and untracked, not ignored files, also of repositories inside this one: what a version would

@@ -15,7 +15,6 @@ and replays are live, also if it is older than that but not older than what they
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -23,8 +22,8 @@ from typing import Protocol
 
 from flor_ray.errors import UsageError
 from flor_ray.records import Checkpoint, Point
+from flor_ray.wording import parse_seconds
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 RULES: Mapping[str, str] = {  # what a rule keeps, for the command line's help
     "last": "of each version, the entry of the main loop and its last checkpoint (what every rule keeps)",
     "every:N": "each N-th epoch; where epochs have no checkpoint, one in N at most",
@@ -128,14 +127,6 @@ def parse_rule(word: str) -> Rule:
         return Rule(kind, text=value)
     known = "; ".join(f"{rule}: {meaning}" for rule, meaning in RULES.items())
     raise UsageError(f"--keep {word} is not a rule. Rules, of which several may be given, are {known}.")
-
-
-def parse_seconds(text: str) -> float:
-    """Seconds of 1d, 12h, 30m, 2w, 90s or 0. Raises UsageError for anything else."""
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhdw])", text) or re.fullmatch(r"(0)()", text)
-    if found is None:
-        raise UsageError(f"{text!r} is not a time span. Write a number and its unit, as in 12h, 1d or 2w, or 0.")
-    return float(found[1]) * _UNITS.get(found[2], 1.0)
 
 
 # --- policy ---------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ for epoch in flor.loop("epoch", range(3)):
 
 
 def test_the_commands_are_these() -> None:
-    words = "dataframe demo explain gc propagate replay run simulate storage timeline versions"
+    words = "config dataframe demo explain gc propagate replay run simulate storage timeline versions"
     assert words.split() == COMMANDS
     assert [name for name in COMMANDS if cli.get_command(CONTEXT, name) is None] == []
 

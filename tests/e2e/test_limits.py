@@ -14,6 +14,7 @@ from flor_ray import pipeline
 from flor_ray.cluster.executors import ThreadExecutor
 from flor_ray.cluster.worker import Worker
 from flor_ray.errors import LimitExceeded, ProcessKilled, ReplayError, ScriptFailed
+from flor_ray.planning.terms import Terms
 from flor_ray.records import DEFAULT_LIMITS, Limits, Operator, Segment
 from flor_ray.replaying.job import VersionJob
 from tests.conftest import Lab
@@ -177,3 +178,29 @@ def test_the_command_line_says_what_is_no_limit(recorded: Lab) -> None:
         2,
         "Error: memory limit='much' is not a number of bytes. Write 4096, 500M or 2G.",
     )
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_segment_is_tried_again_as_often_as_it_may(recorded: Lab, retries: int) -> None:
+    kill = f"__import__('os').abort() if epoch + 1 == {BAD_EPOCH} else epoch"
+    recorded.write("train.py", f'{SCRIPT}    flor.log("value", {kill})\n')
+    outcome = pipeline.run(recorded.prepare(["value"], again=True), recorded.executor(), limits=Limits(retries=retries))
+    ((failed, why),) = outcome.failures
+    assert "was killed by SIGABRT" in why
+    assert sum(stint.segment == failed for stint in outcome.stints) == retries + 1
+
+
+class _NoWorkers(ThreadExecutor):
+    """Of a cluster whose nodes do not come."""
+
+    def start(self, workers: int, first: VersionJob | None) -> None:
+        pass
+
+
+def test_a_replay_waits_for_workers_as_long_as_it_may(recorded: Lab) -> None:
+    recorded.write("train.py", f'{SCRIPT}    flor.log("value", epoch)\n')
+    prepared = pipeline.prepare(recorded.project, ["value"], None, Terms(1, wait_seconds=1.0), again=True)
+    began = time.monotonic()
+    with pytest.raises(ReplayError, match=r"There has been no worker for 1 s\."):
+        pipeline.run(prepared, _NoWorkers())
+    assert 1 < time.monotonic() - began < 30

@@ -54,7 +54,7 @@ def test_blocks_are_of_known_kinds_and_are_run() -> None:
         str(page.relative_to(ROOT)): {language for language, _ in blocks(str(page.relative_to(ROOT)))}
         for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     }
-    assert set().union(*kinds.values()) == {"sh", "python", "text", "sql"}
+    assert set().union(*kinds.values()) == {"sh", "python", "text", "sql", "yaml"}
     assert {page for page, found in kinds.items() if found & {"sh", "python"}} == set(PAGES)
 
 

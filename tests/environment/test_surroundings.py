@@ -164,7 +164,7 @@ def test_installed_distributions_are_read_off_folder_names_and_the_first_folder_
 
 
 def test_the_distributions_of_this_process_are_those_that_it_imported() -> None:
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     found = imported_distributions()
     assert found["pyyaml"] == yaml.__version__  # its modules have another name

@@ -11,7 +11,8 @@ import pytest
 
 from flor_ray.errors import UsageError
 from flor_ray.store import cache
-from flor_ray.store.cache import ObjectCache, from_environment, parse_bytes
+from flor_ray.store.cache import ObjectCache, from_environment
+from flor_ray.wording import parse_bytes
 
 
 def key_of(number: int) -> str:
@@ -102,7 +103,7 @@ def test_a_dropped_object_is_gone(tmp_path: Path) -> None:
     ],
 )
 def test_limits_are_written_as_people_do(text: str, expected: int) -> None:
-    assert parse_bytes(text) == expected
+    assert parse_bytes(text, "limit") == expected
 
 
 @pytest.mark.parametrize("text", ["lots", "-1", "5X", "G", "1e9"])

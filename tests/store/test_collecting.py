@@ -36,8 +36,9 @@ from flor_ray.store import collecting, live_replays, manifests, retention, typed
 from flor_ray.store.collecting import Done
 from flor_ray.store.manifests import Manifest, Part
 from flor_ray.store.objects import GRACE_SECONDS
-from flor_ray.store.retention import parse_rule, parse_seconds
+from flor_ray.store.retention import parse_rule
 from flor_ray.store.store import Store
+from flor_ray.wording import parse_seconds
 
 A, B = "a" * 40, "b" * 40
 EPOCHS = 6

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from flor_ray.errors import UsageError
 from flor_ray.records import Checkpoint, Point
 from flor_ray.store import retention
-from flor_ray.store.retention import RULES, Place, Rule, StoredVersion, Sweep, choose, parse_rule, parse_seconds
+from flor_ray.store.retention import RULES, Place, Rule, StoredVersion, Sweep, choose, parse_rule
+from flor_ray.wording import parse_seconds
 
 END, EXIT = Point.EPOCH_END, Point.NESTED_EXIT
 DAY = 86400.0

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flor_ray.store.repository import SIZE_LIMIT_BYTES, Repository
+from flor_ray.store.repository import SIZE_LIMIT_BYTES
 
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize (\d+)\n")
 _MAX_LINKS_PER_FOLDER = 10_000  # a folder with more files becomes one link: quick to make
@@ -41,9 +41,11 @@ def materialise(
     root: Path,
     files: Mapping[str, tuple[bytes, str]],
     original_root: Path | None,
+    versioned: frozenset[str] = frozenset(),
     made_since: MadeSince | None = None,
 ) -> tuple[str, ...]:
-    """Write a version's files (path -> bytes, git mode) below `root`, and link what else the user's folder holds.
+    """Write a version's files (path -> bytes, git mode) below `root`, and link what else the user's folder holds, but
+    for the `versioned` files: versions hold them, and of others than theirs they had none.
 
     Answers the paths of the files there that were made since, which are left out.
     """
@@ -59,8 +61,7 @@ def materialise(
             path.chmod(0o755 if mode == "100755" else 0o644)
     if original_root is None or not original_root.is_dir():
         return ()
-    tracked = frozenset(Repository.open(str(original_root)).working_paths())
-    return tuple(_link_unversioned(root, original_root, tracked, made_since))
+    return tuple(_link_unversioned(root, original_root, versioned, made_since))
 
 
 def _target(name: str, target: str, original_root: Path | None) -> str:

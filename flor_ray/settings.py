@@ -1,0 +1,238 @@
+"""What a project's questions are asked with where nothing else is said: settings, of flor.yaml and other sources.
+
+    defaults  <  flor.yaml  <  environment variables  <  options of a command, arguments in Python
+
+`load` is the one place where these meet. In a variable or an option, `none` takes back a number, a span or a size that
+a weaker source sets. flor.yaml is found upward from where the project is looked for, up to the folder of the git
+repository. What a file may hold is drawn from `KEYS` by `settings_file`, which is imported where there is such a file:
+elsewhere, recording does not wait for it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from flor_ray.errors import UsageError
+from flor_ray.wording import parse_bytes, parse_seconds
+
+FILE = "flor.yaml"
+ENVIRONMENTS = ("current", "recorded")
+DEFAULT = "default"  # where a setting is from that nobody has set
+_NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingKind:
+    """What may stand for a setting."""
+
+    name: str
+    words: str
+    read: Callable[[str], object]  # a text, as an environment variable has it; UsageError or ValueError for no such
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it is empty")
+    return text
+
+
+def _count(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError("it is less than 1")
+    return number
+
+
+def _number(text: str) -> int:
+    if (number := int(text)) < 0:
+        raise ValueError("it is less than 0")
+    return number
+
+
+def _amount(text: str) -> float:
+    number = float(text)
+    if not (number >= 0 and math.isfinite(number)):
+        raise ValueError("it is less than 0, or endless")
+    return number
+
+
+def _span(text: str) -> float | str:
+    try:
+        return _seconds(float(text))
+    except ValueError:
+        _seconds(parse_seconds(text))
+        return text
+
+
+def _seconds(seconds: float) -> float:
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise UsageError("it leaves no time")
+    return seconds
+
+
+def _size(text: str) -> str:
+    if not parse_bytes(text, "size") > 0:
+        raise ValueError("it leaves no memory")
+    return text
+
+
+def _environment(text: str) -> str:
+    if text not in ENVIRONMENTS:
+        raise ValueError("it is neither")
+    return text
+
+
+TEXT = SettingKind("text", "a text", _text)
+COUNT = SettingKind("count", "a whole number of 1 or more", _count)
+NUMBER = SettingKind("number", "a whole number of 0 or more", _number)
+AMOUNT = SettingKind("amount", "a number of 0 or more", _amount)
+SPAN = SettingKind("span", "a span of time such as 90s, 10m or 2h, or a number of seconds", _span)
+SIZE = SettingKind("size", "a size such as 8GB, or a number of bytes", _size)
+ENVIRONMENT = SettingKind("environment", " or ".join(ENVIRONMENTS), _environment)
+
+
+def _setting(kind: SettingKind, meaning: str, default: str, key: str = "", variable: str = "") -> Any:
+    about = {"kind": kind, "meaning": meaning, "default": default, "key": key, "variable": variable}
+    return field(default=None, metadata=about)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A project's settings, as they were written; None: the default."""
+
+    store: str | None = _setting(
+        TEXT,
+        "URL or folder of the store; a relative folder in flor.yaml is meant from there.",
+        ".flor in the project's folder",
+    )
+    project: str | None = _setting(
+        TEXT,
+        "Name of the project in the store.",
+        "the git repository's name, or the store's only project",
+    )
+    address: str | None = _setting(
+        TEXT,
+        "Address of the Ray cluster's head node, as in 10.0.0.1:6379.",
+        "a cluster that runs here, or one that is started",
+        variable="RAY_ADDRESS",
+    )
+    workers: int | None = _setting(COUNT, "How many workers replay.", "one per GPU, or one per CPU")
+    time_limit: float | str | None = _setting(
+        SPAN, "Time that one segment may take, set-up included.", "none", key="limits.time"
+    )
+    memory_limit: int | str | None = _setting(
+        SIZE,
+        "Memory that the processes of one segment may hold together.",
+        "90 % of the machine's",
+        key="limits.memory",
+    )
+    retries: int | None = _setting(NUMBER, "Further attempts at a segment whose worker or process was killed.", "2")
+    wait: float | str | None = _setting(
+        SPAN, "Time that a replay waits while it has no worker, such as for nodes that a cluster starts.", "5m"
+    )
+    budget: float | str | None = _setting(
+        SPAN, "Time of all workers together that one replay may spend; what fits into it is replayed.", "none"
+    )
+    deadline: float | str | None = _setting(
+        SPAN, "Time in which one replay is to end; what fits into it is replayed.", "none"
+    )
+    price: float | None = _setting(AMOUNT, "Cost of one worker-hour, for estimates.", "none")
+    environment: str | None = _setting(
+        ENVIRONMENT,
+        "Packages to replay with: those that are installed, or those that a version was recorded with.",
+        ENVIRONMENTS[0],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A setting: how it is called in flor.yaml, in the environment and here, and what it means."""
+
+    name: str  # of the field of Settings, and of the argument in Python
+    path: str  # in flor.yaml: limits.time is `time` below `limits`
+    variable: str
+    kind: SettingKind
+    meaning: str
+    default: str  # in words
+
+
+def _keys() -> tuple[Key, ...]:
+    found = []
+    for one in fields(Settings):
+        about, variable = one.metadata, f"FLOR_RAY_{one.name.upper()}"
+        path, variable = about["key"] or one.name, about["variable"] or variable
+        found.append(Key(one.name, path, variable, about["kind"], about["meaning"], about["default"]))
+    return tuple(found)
+
+
+KEYS = _keys()
+_TAKEN_BACK = {key.name for key in KEYS if key.kind in (COUNT, NUMBER, AMOUNT, SPAN, SIZE)}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and where each is from."""
+
+    settings: Settings
+    folder: str  # that of flor.yaml, else the one where the project is looked for
+    file: str | None  # path of flor.yaml
+    origins: Mapping[str, str]  # by field of Settings: "flor.yaml, line 3", the name of a variable, or "given"
+
+    def origin(self, key: Key) -> str:
+        return self.origins.get(key.name, DEFAULT)
+
+
+def load(path: str = ".", variables: Mapping[str, str] = os.environ, **given: object) -> Loaded:
+    """The settings for a project that is looked for from `path` on. `given` are those that come with a question, by
+    field of Settings; None is not given.
+
+    Raises:
+        UsageError: flor.yaml cannot be read, or a setting is not what it should be; the message says where.
+    """
+    file = find(path)
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    if file is not None:
+        from flor_ray import settings_file
+
+        for name, (value, line) in settings_file.read(file).items():
+            values[name], origins[name] = value, f"{FILE}, line {line}"
+        if "store" in values:
+            values["store"] = _from(file.parent, values["store"])
+    for key in KEYS:
+        text = variables.get(key.variable, "").strip()
+        if text:
+            values[key.name], origins[key.name] = _read(key, text), key.variable
+    for name, value in given.items():
+        if value is not None:
+            values[name], origins[name] = None if value == _NONE and name in _TAKEN_BACK else value, "given"
+    folder = Path(path).absolute() if file is None else file.parent
+    return Loaded(Settings(**values), str(folder), None if file is None else str(file), origins)
+
+
+def find(path: str = ".") -> Path | None:
+    """flor.yaml in a folder or above it, not beyond the folder of a git repository."""
+    start = Path(path).absolute()
+    for folder in (start, *start.parents):
+        if os.path.lexists(folder / FILE):
+            return folder / FILE
+        if os.path.lexists(folder / ".git"):
+            break
+    return None
+
+
+def _from(folder: Path, store: str) -> str:
+    return store if "://" in store else os.path.abspath(folder / Path(store).expanduser())
+
+
+def _read(key: Key, text: str) -> object:
+    if text == _NONE and key.name in _TAKEN_BACK:
+        return None
+    try:
+        return key.kind.read(text)
+    except (UsageError, ValueError):
+        raise UsageError(f"{key.variable}={text!r}: {key.path} should be {key.kind.words}.") from None
