@@ -53,6 +53,7 @@ from flor_ray.store.fragments import (
 from flor_ray.store.log_files import END_BYTES, LogFile, Named, log_bytes
 from flor_ray.store.objects import Objects
 from flor_ray.store.segment_reports import KeptReport
+from flor_ray.store.typed_values import BLOB_TYPES
 
 T = TypeVar("T")
 
@@ -195,7 +196,8 @@ class Store:
         """Crashed runs with what C and F show of them, by version: epochs that ended, times, loops and arguments.
 
         The loops' names are not known, only that they were there. Values logged outside the main loop are taken for
-        arguments: flor.arg's are among them, and replay asks for no others.
+        arguments: flor.arg's are among them, and replay asks for no others. What lies in S can only be an argument's
+        default, since no text on a command line stands for it: then the replayed script has it itself.
         """
         if not crashed:
             return {}
@@ -218,14 +220,9 @@ class Store:
                 profile=replace(experiment.profile, epochs=times),
                 main_loop="epoch" if rows or last_logged else None,
                 nested_loop="step" if nested else None,
-                args={row["name"]: self._decoded(row) for row in reversed(outside)},
+                args={row["name"]: _decoded(row) for row in reversed(outside) if row["type"] not in BLOB_TYPES},
             )
         return rebuilt
-
-    def _decoded(self, row: Mapping[str, Any]) -> object:
-        return typed_values.decode(
-            records.Value(*(row[column] for column in typed_values.VALUE_COLUMNS)), self.objects.get
-        )
 
     # --- F ----------------------------------------------------------------------------------------------------------
 
@@ -550,6 +547,10 @@ def _place(path: str) -> tuple[str, str]:
     """The project and the version that a table's file belongs to."""
     _, project, name = path.split("/")[:3]
     return unquoted(project), unquoted(name.partition(".")[0])
+
+
+def _decoded(row: Mapping[str, Any]) -> object:
+    return typed_values.decode(records.Value(*(row[column] for column in typed_values.VALUE_COLUMNS)), str.encode)
 
 
 def _value(logged: records.Value) -> records.Value:

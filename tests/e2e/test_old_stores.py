@@ -71,7 +71,7 @@ def rows(lab: Lab, version: str, recorded: bool = True) -> list[list[Any]]:
     for row in store.logs(lab.project.name, versions=[version]).to_pylist():
         if (row["origin"] == "recorded") is recorded:
             stored = Value(row["type"], row["number"], row["integer"], row["text"])
-            like = as_json(row["type"], decode(stored, store.objects.get))
+            like = as_json(row["type"], decode(stored, store.objects.get, pickles=True))
             found.append([*(row[key] for key in ("level", "epoch", "step", "name", "iteration", "type")), like])
     return found
 
