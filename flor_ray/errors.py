@@ -9,6 +9,7 @@
     │   ├── BadArgument         a --kwargs value does not fit the default's type
     │   └── NothingRecorded     the store has no version of this project
     ├── StoreError              the store cannot be read or written
+    │   ├── Damaged             a file does not hold what it should
     │   ├── ObjectMissing       a blob that is referred to is not there
     │   └── ObjectCorrupt       a blob's bytes do not have the hash in its name
     ├── GitError                git refused what we asked of it
@@ -26,13 +27,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from flor_ray.redaction import shown
+
 
 class FlorError(Exception):
-    """Base of all errors that flor_ray raises on purpose."""
+    """Base of all errors that flor_ray raises on purpose. What it says has no secrets in it, and no escape codes."""
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 class FlorWarning(UserWarning):
     """Something the user should know about recorded or replayed values; nothing was lost."""
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 class UsageError(FlorError):
@@ -121,6 +130,10 @@ class StoreError(FlorError):
     """The store cannot be read or written."""
 
 
+class Damaged(StoreError):
+    """A file of the store does not hold what it should; other files are not concerned."""
+
+
 class ObjectMissing(StoreError):
     """The store refers to an object, by `key`, that it does not have."""
 
@@ -170,7 +183,7 @@ class ScriptFailed(ReplayError):
         super().__init__(message, output)
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return shown(str(self.args[0]))
 
 
 class LimitExceeded(ScriptFailed):

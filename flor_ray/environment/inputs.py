@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import site
+import stat
 import sys
 import sysconfig
 import tempfile
@@ -204,6 +205,8 @@ class Comparer:
         path = os.path.join(self._root, file.path)
         try:
             status = os.stat(path)
+            if not stat.S_ISREG(status.st_mode):  # to read a device or a pipe might never end
+                return Change(file.path)
             if (status.st_size, status.st_mtime_ns) == (file.bytes, file.mtime_ns):
                 return None
             if status.st_size != file.bytes:

@@ -43,6 +43,9 @@ _OF_THE_MACHINE = (
 )
 _OF_THE_MACHINE_PREFIXES = ("FLOR_RAY_", "RAY_", "SLURM_", "SSH_")
 
+_DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_VERSION = re.compile(r"[0-9]([A-Za-z0-9._!-]*[A-Za-z0-9])?")
+
 MODULE_KEY = "module"  # in an experiment's environment: its script was started as `python -m` with this name
 _PYTHON = "<python>"  # stands in a recorded sys.path for the interpreter's own folders
 
@@ -278,6 +281,9 @@ def requirements(recorded: Mapping[str, Any], lock: Mapping[str, str], here: Her
         now = here.distributions.get(name, "")
         public = version.removesuffix(LOCAL).partition("+")[0]
         if version == now:
+            continue
+        if not (_DISTRIBUTION.fullmatch(name) and _VERSION.fullmatch(public)):  # to pip it might be an option, or a URL
+            left_out.append(f"{name!r:.60} {public!r:.60} (no name and version of a package)")
             continue
         if version.endswith(LOCAL) or lock.get(name, "").endswith(LOCAL):
             left_out.append(f"{name} {public} (installed from a folder or a URL)")

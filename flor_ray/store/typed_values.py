@@ -26,7 +26,7 @@ from typing import Any
 from flor_ray import stored_names
 from flor_ray.errors import FlorWarning, StoreError
 from flor_ray.records import Value
-from flor_ray.store import not_loaded
+from flor_ray.store import checks, not_loaded
 from flor_ray.wording import printable
 
 FORMAT_VERSION = 2  # raise it when an older flor_ray would misread a store that this one wrote
@@ -323,7 +323,7 @@ def decode(value: Value, get: Callable[[str], bytes], pickles: bool = False) -> 
         raise StoreError(f"A value has the unknown type {value.type!r}; a newer flor_ray wrote it. Upgrade flor_ray.")
     try:
         return decoder(value)
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         seen = f"{type(error).__name__}: {error}"
         raise StoreError(f"A logged value of type {value.type} is damaged ({seen}).") from error
 
@@ -349,6 +349,9 @@ def decode_blob(kind: str, blob: bytes, pickles: bool = False) -> Any:
 def _load_npy(blob: bytes) -> Any:
     import numpy
 
+    from flor_ray.store import bounds  # imports pyarrow, which what is only recorded does not need here
+
+    bounds.expect_npy(blob)
     return numpy.load(io.BytesIO(blob), allow_pickle=False)
 
 
@@ -365,6 +368,9 @@ def _load_tensor(blob: bytes) -> Any:
 def _load_dataframe(blob: bytes) -> Any:
     import pandas
 
+    from flor_ray.store import bounds
+
+    bounds.parquet(blob)
     return pandas.read_parquet(io.BytesIO(blob))
 
 
@@ -376,7 +382,7 @@ _DECODERS: Mapping[str, Callable[[Value], Any]] = {
     "float": lambda value: value.number,
     "str": lambda value: value.text,
     "escaped": lambda value: (value.text or "").encode("ascii").decode("unicode_escape"),
-    "json": lambda value: json.loads(value.text or ""),
+    "json": lambda value: checks.parsed(value.text or ""),
     "repr": lambda value: value.text,
 }
 _BLOB_DECODERS: Mapping[str, Callable[[bytes], Any]] = {
