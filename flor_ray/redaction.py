@@ -40,7 +40,7 @@ _SHAPES = re.compile(
     r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",
     re.DOTALL,
 )
-_USER_IN_URL = re.compile(r"(?<=://)[^/@\s'\"]*:[^/@\s'\"]*@")
+_USER_IN_URL = re.compile(r"(?<=://)(?:[^/@\s'\"]*:[^/@\s'\"]*|[^/@:\s'\"]{12,})@")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9+/_.=-]{16,}")
 _PAIR = re.compile(r"""(?<![\w-])(-{0,2}["']?)([A-Za-z][\w.-]*)(["']?\s*(?:=|:(?!//))\s*["']?)([^\s"',;&)}\]]+)""")
 _IN_URL = re.compile(r"(?i)^(x-amz-(signature|credential|security-token)|sig|signature)$")

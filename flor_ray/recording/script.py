@@ -16,6 +16,7 @@ from typing import Any
 
 from flor_ray import processes
 from flor_ray.analysis.loops import LoopNames, iteration_names, loop_names
+from flor_ray.redaction import redacted
 
 
 class LoopSources:
@@ -95,7 +96,7 @@ def users_file(filename: str, root: Path) -> str | None:
 
 def error_line(error: BaseException) -> str:
     """How a run failed that ended with this error, in one line."""
-    return f"{type(error).__name__}: {error}".splitlines()[0][:500]
+    return redacted(f"{type(error).__name__}: {error}".splitlines()[0])[:500]
 
 
 def in_ray_worker() -> bool:

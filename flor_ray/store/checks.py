@@ -98,3 +98,5 @@ class _Environment:
     threads: int | None = None
     inputs: list[dict[str, Any]] | None = None
     main_loop_entries: int | None = None
+    hidden_argv: dict[str, tuple[str, str]] | None = None
+    hidden_args: dict[str, str] | None = None

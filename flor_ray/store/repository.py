@@ -27,6 +27,7 @@ import blake3
 
 from flor_ray.errors import GitError, NoRepository
 from flor_ray.records import SourceFile
+from flor_ray.redaction import VARIABLE, is_secret_file
 
 BRANCH = "flor.shadow"
 ASIDE_BRANCH = "flor.shadow.runs"  # while someone has BRANCH checked out, as the poster's workflow does
@@ -248,6 +249,9 @@ class Repository:
             return None  # deleted; update-index removes it
         if not stat.S_ISREG(status.st_mode):
             return None
+        if entry.tag == "?" and is_secret_file(entry.path):
+            why = f"such files hold secrets (commit it, or set {VARIABLE}=-{os.path.basename(entry.path)}, to keep it)"
+            return LeftOut(entry.path, status.st_size, "", why)
         if not os.access(full, os.R_OK):
             return LeftOut(entry.path, status.st_size, "", "it cannot be read")
         if status.st_size > limit:

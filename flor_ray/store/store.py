@@ -26,9 +26,10 @@ from typing import Any, TypeVar, cast
 import blake3
 import pyarrow as pa
 
-from flor_ray import records
+from flor_ray import records, redaction
 from flor_ray.errors import Damaged, FlorWarning, ObjectCorrupt, ObjectMissing, SourcesMissing, StoreError
 from flor_ray.records import (
+    HIDDEN_ARGS,
     Checkpoint,
     EpochTimes,
     Experiment,
@@ -237,13 +238,20 @@ class Store:
             outside = logs.filter(pc.is_null(logs["epoch"])).to_pylist()
             exits = any(row["point"] == Point.NESTED_EXIT.value for row in rows)
             nested = exits or pc.max(logs["step"]).as_py() is not None
+            texts = [(row["name"], row["text"] or "") for row in outside if row["type"] in ("str", "json")]
+            hidden = {name: redaction.variable_of(name) for name, text in texts if redaction.HIDDEN in text}
             known = replace(
                 experiment,
                 epochs=max([(last_logged or 1) - 1, *ended]),  # who logs in an epoch has ended the one before
                 profile=replace(experiment.profile, epochs=times),
                 main_loop="epoch" if rows or last_logged else None,
                 nested_loop="step" if nested else None,
-                args={row["name"]: _decoded(row) for row in reversed(outside) if row["type"] not in BLOB_TYPES},
+                args={
+                    row["name"]: _decoded(row)
+                    for row in reversed(outside)
+                    if row["type"] not in BLOB_TYPES and row["name"] not in hidden
+                },
+                environment={**experiment.environment, **({HIDDEN_ARGS: hidden} if hidden else {})},
             )
             try:
                 checks.expect_epochs(known)

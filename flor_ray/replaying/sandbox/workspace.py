@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from flor_ray.redaction import is_secret_file
 from flor_ray.store.repository import SIZE_LIMIT_BYTES, Repository
 
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize (\d+)\n")
@@ -120,7 +121,11 @@ def _link_unversioned(root: Path, original: Path, tracked: frozenset[str], made_
                 # A submodule that is not checked out, or what the version has no folder for, such as a link.
                 if name not in tracked and not (os.path.lexists(root / name) and not _is_folder(root / name)):
                     pending.append(Path(entry.path))
-            elif name in tracked and entry.stat(follow_symlinks=False).st_size <= SIZE_LIMIT_BYTES:
+            elif (
+                name in tracked
+                and entry.stat(follow_symlinks=False).st_size <= SIZE_LIMIT_BYTES
+                and not is_secret_file(name)
+            ):
                 continue  # part of versions: if it is not in this one, it was not there when it ran
             elif not (root / name).exists() and not (root / name).is_symlink():
                 status = entry.stat(follow_symlinks=False)
