@@ -22,7 +22,7 @@ from typing import Any
 
 from flor_ray import stored_names
 from flor_ray.errors import StoreError
-from flor_ray.state import memory, random_states, snapshots
+from flor_ray.state import expected_names, memory, random_states, snapshots
 from flor_ray.state.laying import LaidArrays
 from flor_ray.state.memory import ArrayForm, ArrayTable, Block, Known
 from flor_ray.store.objects import Objects
@@ -166,7 +166,10 @@ class _StateUnpickler(stored_names.StoredUnpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         found = super().find_class(module, name)
-        return self._found if found is stored_names.refer else found
+        if found is stored_names.refer:
+            return self._found
+        expected_names.expect(found, module, name)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
