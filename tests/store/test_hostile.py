@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -108,6 +109,24 @@ def text(where: str, data: bytes) -> Do:
         path = place / "store" / where.format(evil=EVIL)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+
+    return do
+
+
+def linked(where: str, target: str) -> Do:
+    def do(place: Path) -> None:
+        path = place / "store" / where.format(evil=EVIL)
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+
+    return do
+
+
+def piped(where: str) -> Do:
+    def do(place: Path) -> None:
+        path = place / "store" / where.format(evil=EVIL)
+        path.unlink()
+        os.mkfifo(path)
 
     return do
 
@@ -258,6 +277,10 @@ HOSTILE: dict[str, Do] = {
     "E speaks to the terminal": row({"run": RED, "error": RED, "args": {RED: RED}, "status": "failed"}),
     "E is called like an option": text("experiments/digits/--output=x.begin.json", b"{}"),
     "a heartbeat nests too deep": text(f"{OF_RUN}.beat.json", DEEP),
+    "E is a device": linked(f"{OF_RUN}.end.json", "/dev/zero"),
+    "E is a pipe": piped(f"{OF_RUN}.end.json"),
+    "F is a device": linked("log_records/digits/{evil}/recorded.000000000009-000000000009.parquet", "/dev/zero"),
+    "files.json is a device": linked(f"{OF_RUN}.files.json", "/dev/zero"),
     "files.json climbs": text(f"{OF_RUN}.files.json", b'[{"path": "../../x", "states": []}]'),
     "files.json nests too deep": text(f"{OF_RUN}.files.json", DEEP),
     "a pickle runs code": canary("pickle"),
