@@ -354,8 +354,7 @@ def for_replay(recorded: Mapping[str, Any], ours: Mapping[str, str], without_gpu
     """Variables of a replay process: a worker's own, with the recorded ones that change what a script computes."""
     variables = {k: v for k, v in ours.items() if not k.startswith("FLOR_RAY_") or k in cache.VARIABLES}
     variables.pop("OMP_NUM_THREADS", None)  # Ray sets it; sums over threads would come out differently
-    asked = {variable for variable, _ in (recorded.get(HIDDEN_ARGV) or {}).values()}
-    asked |= {*(recorded.get(HIDDEN_ARGS) or {}).values()}
+    asked = secrets_needed(recorded)
     for name in recorded.get("variables_absent") or ():
         if not _is_of_the_machine(name) and name not in asked:
             variables.pop(name, None)
@@ -373,6 +372,12 @@ def for_replay(recorded: Mapping[str, Any], ours: Mapping[str, str], without_gpu
         variables["CUDA_VISIBLE_DEVICES"] = ""
     variables["PYTHONUNBUFFERED"] = "1"
     return variables
+
+
+def secrets_needed(recorded: Mapping[str, Any]) -> frozenset[str]:
+    """Variables that a replay's environment must have: for what was secret in the run's command line and arguments."""
+    words = {variable for variable, _ in (recorded.get(HIDDEN_ARGV) or {}).values()}
+    return frozenset(words | {*(recorded.get(HIDDEN_ARGS) or {}).values()}) - {""}
 
 
 def _is_of_the_machine(name: str) -> bool:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flor_ray import pipeline
+from flor_ray.pipeline import explained
 from flor_ray.store import manifests
 from flor_ray.store.objects import Objects
 from tests.conftest import Lab
@@ -104,6 +105,7 @@ def test_a_replay_has_them_from_its_environment_or_says_which_it_needs(
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
     prepared = planted.prepare(["lengths"])
+    assert "need API_KEY, CLIENT_SECRET, FLOR_ARGV_3, HUB_TOKEN in their environment" in str(explained(prepared))
     outcome = pipeline.run(prepared, planted.executor())
     (failure,) = {why for _, why in outcome.failures}
     assert "Set API_KEY, FLOR_ARGV_3, HUB_TOKEN in the environment of the workers" in failure
