@@ -10,6 +10,7 @@
     │   ├── ClusterRefused      no Ray cluster can be joined at an address
     │   └── NothingRecorded     the store has no version of this project
     ├── StoreError              the store cannot be read or written
+    │   ├── Damaged             a file does not hold what it should
     │   ├── ObjectMissing       a blob that is referred to is not there
     │   └── ObjectCorrupt       a blob's bytes do not have the hash in its name
     ├── GitError                git refused what we asked of it
@@ -29,9 +30,15 @@ import difflib
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from flor_ray.redaction import shown
+
 
 class FlorError(Exception):
-    """Base of all errors that flor_ray raises on purpose. They travel between processes: type, text and attributes."""
+    """Base of all errors that flor_ray raises on purpose. They travel between processes: type, text and attributes.
+    What they say has no secrets in it, and no escape codes."""
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
     def __reduce__(self) -> tuple[Callable[..., FlorError], tuple[type[FlorError], tuple[object, ...], dict[str, Any]]]:
         return _travelled, (type(self), self.args, vars(self))
@@ -46,6 +53,9 @@ def _travelled(kind: type[FlorError], args: tuple[object, ...], attributes: dict
 
 class FlorWarning(UserWarning):
     """Something the user should know about recorded or replayed values; nothing was lost."""
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 class UsageError(FlorError):
@@ -153,6 +163,10 @@ class StoreError(FlorError):
     """The store cannot be read or written."""
 
 
+class Damaged(StoreError):
+    """A file of the store does not hold what it should; other files are not concerned."""
+
+
 class ObjectMissing(StoreError):
     """The store refers to an object, by `key`, that it does not have."""
 
@@ -202,7 +216,7 @@ class ScriptFailed(ReplayError):
         super().__init__(message, output)
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return shown(str(self.args[0]))
 
 
 class LimitExceeded(ScriptFailed):

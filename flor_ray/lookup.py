@@ -40,13 +40,17 @@ class LoggedValues:
 
 
 def answer(
-    names: Sequence[str], path: str = ".", store_url: str | None = None, level: str | None = None
+    names: Sequence[str],
+    path: str = ".",
+    store_url: str | None = None,
+    level: str | None = None,
+    pickles: str | None = None,
 ) -> LoggedValues:
     """The values of `names` (none: of all features), as `dataframe` has them, without pandas.
 
     Raises:
         UnknownFeature: a name was never logged, and no file logs it.
-        UsageError: there is no such level.
+        UsageError: there is no such level, or no such word for `pickles`.
     """
     from flor_ray.store import pivots
 
@@ -57,11 +61,17 @@ def answer(
     logged = project.store.logged(project.name, names or None, [experiment.version for experiment in experiments])
     if unknown := [name for name in names if name not in logged.names]:
         _expect_in_code(project, unknown, experiments, logged.names)
-    found = pivots.pivot(project.store, project.name, names, experiments, logged.rows, level=level)
+    found = pivots.pivot(project.store, project.name, names, experiments, logged.rows, level=level, pickles=pickles)
     return LoggedValues(found, *_judged(logged.reports, names)) if logged.reports else LoggedValues(found, {}, {})
 
 
-def dataframe(*names: str, path: str = ".", store_url: str | None = None, level: str | None = None) -> pd.DataFrame:
+def dataframe(
+    *names: str,
+    path: str = ".",
+    store_url: str | None = None,
+    level: str | None = None,
+    pickles: str | None = None,
+) -> pd.DataFrame:
     """Logged values as a pandas DataFrame, recorded and replayed ones alike; what is missing is NaN.
 
     One row per version, per (version, epoch) or per (version, epoch, step): the finest level at which any of `names`
@@ -75,13 +85,17 @@ def dataframe(*names: str, path: str = ".", store_url: str | None = None, level:
     `df.attrs["fidelity"]` says of each replayed version: verdict (exact, within tolerance, diverged or unverified),
     compared (recorded values and states that were computed again), and, if they differ, cause and the first mismatch.
 
+    A value that only pickles is shown as `<not loaded: type ...>`, since to load a pickle is to run what it says. Its
+    `data` are the bytes, and `load()` answers the object. `pickles="allow"` loads them all, and so does
+    FLOR_PICKLES=allow in the environment: for stores whose writers you trust.
+
     Raises:
         UnknownFeature: a name was never logged, and no file logs it.
-        UsageError: there is no such level.
+        UsageError: there is no such level, or `pickles` is neither "allow" nor "refuse".
     """
     from flor_ray.store import data_frames
 
-    found = answer(names, path, store_url, level)
+    found = answer(names, path, store_url, level, pickles)
     judgements, doubtful = found.judgements, found.doubtful
     result = data_frames.of(found.pivot)
     result.attrs["fidelity"] = {version: judgement.plain for version, judgement in sorted(judgements.items())}

@@ -82,6 +82,9 @@ GRADIENTS = "<gradients>"
 # What a run's environment says of the run itself: the call with which it began (file and line), and how often its main
 # loop was entered, if more than once.
 FIRST_CALL, ENTRIES = "first_call", "main_loop_entries"
+# And which of its words and arguments were secrets, with the variable of a replay's environment that has to hold each:
+# of a word also what stands before it; of an argument "" where it was the script's own default.
+HIDDEN_ARGV, HIDDEN_ARGS = "hidden_argv", "hidden_args"
 
 # What users' source calls us. Scripts that were written for FlorDB import `flor`, whose calls mean what ours do.
 PACKAGES = frozenset({"flor_ray", "flor"})

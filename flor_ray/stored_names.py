@@ -1,19 +1,21 @@
 """What pickles in a store call by a name of ours, and how such pickles are read.
 
-    checkpoints      `refer` and `torch_generator`, and what the script itself holds of flor_ray: self.report = flor.log
+    checkpoints      `refer`, `torch_generator` and `module`, and what the script itself holds of flor_ray: self.report = flor.log
     logged values    what of flor_ray is in an object that only pickles: flor.log("asked", flor.Query(...))
 
-A PART OF THE STORE'S FORMAT: the name of this module, those of `refer` and `torch_generator`, and what these two take.
+A PART OF THE STORE'S FORMAT: the name of this module, those of the three functions, and what they take.
 Stores hold them, so none of that may ever change or move; nor may errors and warnings leave `flor_ray.errors`. Public
 names are free to be defined elsewhere: they are looked up in the package, wherever they were when they were pickled.
 """
 
 from __future__ import annotations
 
+import importlib
 import io
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from types import ModuleType
 from typing import Any
 
 from flor_ray.errors import StoreError
@@ -33,6 +35,11 @@ def torch_generator(device: str, state: bytes) -> Any:
     generator = torch.Generator(device=device)
     generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
     return generator
+
+
+def module(name: str) -> ModuleType:
+    """The module of this name."""
+    return importlib.import_module(name)
 
 
 # By the module, below the package, that stores name because it was there before it came here.

@@ -151,7 +151,7 @@ class Lab:
                 row["epoch"],
                 row["step"],
                 row["iteration"],
-                decode(Value(row["type"], row["number"], row["integer"], row["text"]), store.objects.get),
+                decode(Value(row["type"], row["number"], row["integer"], row["text"]), store.objects.get, pickles=True),
             )
             for row in table.to_pylist()
         ]

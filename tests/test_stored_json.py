@@ -116,13 +116,13 @@ BARE = Experiment("digits", B, A, "train.py", "", 1000.0, None, Status.RUNNING)
 def test_a_run_is_written_and_read_as_ever(name: str, run: Experiment, read: Experiment) -> None:
     assert runs.to_json(run) == stored(name)
     # NaN is equal to nothing, and says its name.
-    assert repr(runs.from_json(stored(name), "it")) == repr(read)
+    assert repr(runs.from_json(stored(name), "it", "digits", run.version)) == repr(read)
 
 
 def test_a_run_of_the_first_release_has_no_import_seconds_and_one_of_a_later_one_more_fields() -> None:
     row = json.loads(stored("run_bare"))
     row["profile"] = {"setup_seconds": 2, "epochs": [[1, 0, 1.5, 0.25, "more"]], "suffix_seconds": 0.5}
-    found = runs.from_json(json.dumps({**row, "new": [1], "environment": {"x": {}}}).encode(), "it")
+    found = runs.from_json(json.dumps({**row, "new": [1], "environment": {"x": {}}}).encode(), "it", "digits", B)
     assert found == replace(BARE, profile=Profile(2.0, (EpochTimes(1, 0.0, 1.5, 0.25),), 0.5), environment={"x": {}})
 
 
@@ -134,12 +134,22 @@ def test_a_run_of_the_first_release_has_no_import_seconds_and_one_of_a_later_one
         ({"profile": {"epochs": [[1, 2.0]], "setup_seconds": 1.0, "suffix_seconds": 1.0}}, "inner_seconds"),
         ({"started": "now"}, "started"),
         ({"argv": "a b"}, "argv"),
+        ({"version": "-x"}, "version '-x'"),
+        ({"project": "other"}, "of 'other'"),
+        ({"epochs": 10**12}, "1000000000000 epochs"),
+        ({"epochs": -1}, "-1 epochs"),
+        ({"started": 1e300}, "in no year"),
+        ({"started": math.nan}, "in no year"),
+        ({"script": "/etc/passwd"}, "leads out of its folder"),
+        ({"script": "a/../../x.py"}, "leads out of its folder"),
+        ({"environment": {"variables": ["x"]}}, "variables"),
+        ({"environment": {"distributions": {"numpy": 1}}}, "distributions"),
     ],
 )
 def test_what_is_no_run_is_refused_with_the_field(change: Mapping[str, object], words: str) -> None:
     row = json.loads(stored("run_bare")) | change
     with pytest.raises(StoreError, match=rf"runs/x\.json does not hold a recorded run .*{words}.*Restore that file"):
-        runs.from_json(json.dumps(row).encode(), "runs/x.json")
+        runs.from_json(json.dumps(row).encode(), "runs/x.json", "digits", B)
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------

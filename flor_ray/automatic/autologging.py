@@ -27,6 +27,7 @@ from flor_ray.environment import late_patches
 from flor_ray.errors import FlorWarning
 from flor_ray.recording import flags, script, session
 from flor_ray.recording.recorder import Recorder
+from flor_ray.redaction import hide
 
 _LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
 
@@ -73,7 +74,7 @@ def _record(parameters: Mapping[str, object]) -> None:
         if repr(kept) != repr(value):
             recording = isinstance(chosen, Recorder)
             warnings.warn(
-                f"Hyper-parameter {name!r} is {value!r}, but {kept!r} was recorded "
+                f"Hyper-parameter {name!r} is {hide(name, value)!r}, but {hide(name, kept)!r} was recorded "
                 + ("before: a run has one value per name." if recording else "when this version ran."),
                 FlorWarning,
                 stacklevel=3,

@@ -21,6 +21,7 @@ import click
 
 from flor_ray import __version__
 from flor_ray.cli.options import store_option, workers_option
+from flor_ray.cli.saying import say
 from flor_ray.errors import FlorError, FlorWarning, UsageError
 
 _CAPTURE = "--capture"  # of `run`
@@ -124,7 +125,7 @@ def run(context: click.Context, words: tuple[str, ...]) -> None:
     ours, rest = _split_run(words)
     taken, unknown = flags.parse([word for word in ours if word != _CAPTURE])
     if not rest or rest[0] in ("-h", "--help"):
-        click.echo(context.get_help(), err=not rest)
+        say(context.get_help(), err=not rest)
         context.exit(0 if rest else 2)
     if unknown:
         raise UsageError(f"flor-ray run does not know {' '.join(unknown)}; arguments of the script come after it.")
@@ -206,7 +207,7 @@ def versions(verbose: bool, store: str | None) -> None:
     for experiment in experiments:
         place = project.name, experiment.version
         taken, skips = project.store.checkpoints(*place), project.store.skips(*place)
-        click.echo("\n" + replays.checkpointing(experiment, taken, skips, experiment.profile.epochs))
+        say("\n" + replays.checkpointing(experiment, taken, skips, experiment.profile.epochs))
 
 
 @cli.command(short_help="Print logged values as a table.")
@@ -238,11 +239,11 @@ def dataframe(names: tuple[str, ...], csv: str | None, level: str | None, store:
     if csv is not None:
         frame = lookup.dataframe(*names, store_url=store, level=level)
         terminal.write_csv(frame, csv)
-        click.echo(f"{len(frame)} rows written to {csv}.")
+        say(f"{len(frame)} rows written to {csv}.")
         return
     found = lookup.answer(names, store_url=store, level=level)
     for sentence in found.sentences:
-        click.echo(f"Warning: {sentence}", err=True)
+        say(f"Warning: {sentence}", err=True)
     terminal.print_pivot(found.pivot)
 
 
@@ -331,15 +332,15 @@ def _look(names: tuple[str, ...], prefixes: tuple[str, ...], diff: bool, as_json
     with progress.counting() as tell:
         found = statements.propagated(Project.open(store_url=store), names, words or None, tell)
     if as_json:
-        click.echo(json.dumps(placements.as_json(found, diff), indent=1))
+        say(json.dumps(placements.as_json(found, diff), indent=1))
     elif diff:
         terminal.print_diff(placements.diffs(found))
     else:
-        click.echo(placements.table(found, terminal.width()))
+        say(placements.table(found, terminal.width()))
         for sentence in placements.advice(found):
-            click.echo(sentence)
+            say(sentence)
     for note in found.notes:
-        click.echo(f"Note: {note}.", err=as_json or diff)
+        say(f"Note: {note}.", err=as_json or diff)
     if any(patched.refused for patched in found.patched.values()):
         raise SystemExit(1)
 
@@ -362,7 +363,7 @@ def _decide(
 
     project = Project.open(store_url=store)
     if line is None:
-        click.echo(placements.unpinned(statements.unpin(project, name, version)))
+        say(placements.unpinned(statements.unpin(project, name, version)))
         return
     with progress.counting() as tell:
         done = statements.pin(project, name, version, Pin(line, indent), file, statement, tell)
@@ -402,9 +403,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Our warnings are for the user, and need no file name and line."""
-    click.echo(
-        f"Warning: {message}" if issubclass(category, FlorWarning) else f"{category.__name__}: {message}", err=True
-    )
+    say(f"Warning: {message}" if issubclass(category, FlorWarning) else f"{category.__name__}: {message}", err=True)
 
 
 def main() -> None:
@@ -417,8 +416,8 @@ def main() -> None:
         error.show()
         raise SystemExit(error.exit_code) from None
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Stopped. What was finished is kept.", err=True)
+        say("Stopped. What was finished is kept.", err=True)
         raise SystemExit(130) from None
     except FlorError as error:
-        click.echo(f"Error: {error}", err=True)
+        say(f"Error: {error}", err=True)
         raise SystemExit(2 if isinstance(error, UsageError) else 1) from None

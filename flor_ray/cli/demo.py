@@ -9,9 +9,8 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
-import click
-
 from flor_ray import lookup, pipeline
+from flor_ray.cli.saying import say
 from flor_ray.cli.terminal import print_frame, run_with_progress
 from flor_ray.cluster.places import RAY, Place
 from flor_ray.errors import FlorError, UsageError
@@ -29,25 +28,25 @@ def tell(directory: Path | None, workers: int | None) -> None:
         UsageError: the folder is not empty, or scikit-learn is not installed.
         FlorError: something could not be recorded or replayed.
     """
-    place = record_all(directory, click.echo)
-    click.echo("\nThe last version logs two things that the others do not:\n")
+    place = record_all(directory, say)
+    say("\nThe last version logs two things that the others do not:\n")
     _show_table(place)
 
-    click.echo(f"\nflor.replay({list(_WANTED)}, 'cf_matrix.isna()')\n")
+    say(f"\nflor.replay({list(_WANTED)}, 'cf_matrix.isna()')\n")
     project = Project.open(str(place))
     prepared = pipeline.prepare(project, _WANTED, "cf_matrix.isna()", pipeline.parse_terms(workers))
-    click.echo(f"{pipeline.explained(prepared, Place(RAY))}\n")
+    say(f"{pipeline.explained(prepared, Place(RAY))}\n")
     outcome = run_with_progress(prepared, executor=RAY)  # as on a cluster, although it is over before Ray has started
     problems = replays.problems(prepared, outcome)
     for problem in problems:
-        click.echo(f"Warning: {problem}", err=True)
+        say(f"Warning: {problem}", err=True)
 
-    click.echo("\nThe same table:\n")
+    say("\nThe same table:\n")
     _show_table(place)
-    click.echo("\nTime per version:\n")
+    say("\nTime per version:\n")
     seconds = replays.summary(prepared, outcome)[["run", "timestamp", "version", "seconds", "outcome"]]
     print_frame(seconds.assign(version=seconds["version"].str[:8]))
-    click.echo(
+    say(
         f"\nAll of it is in {place}: change train.py, run it, ask for another column.\n"
         f"  cd {place}\n"
         "  flor-ray dataframe loss accuracy\n"

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-import click
+from flor_ray.cli.saying import say
 
 _PLAIN_SECONDS = 5.0  # between two plain lines: logs of batch jobs stay short
 
@@ -41,6 +41,6 @@ def _plain() -> Callable[[str, int, int], None]:
         nonlocal last
         if time.monotonic() - last >= _PLAIN_SECONDS:
             last = time.monotonic()
-            click.echo(f"{what}: {done} of {total}", err=True)
+            say(f"{what}: {done} of {total}", err=True)
 
     return tell

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from flor_ray.cli.options import Question, asks, executor_option, store_option, where_option
+from flor_ray.cli.saying import say
 from flor_ray.errors import UsageError
 
 _ASK_SECONDS = 60.0  # replays that should take longer are asked about first
@@ -40,19 +41,19 @@ def explain(
 
     prepared = question.prepared()
     explanation = pipeline.explained(prepared)
-    click.echo(str(explanation))
+    say(str(explanation))
     if tradeoff:
-        click.echo("")
-        click.echo(plans.tradeoff_text(explanation.tradeoff, prepared.workers, explanation.basis))
+        say("")
+        say(plans.tradeoff_text(explanation.tradeoff, prepared.workers, explanation.basis))
     if html is not None:
         html.write_text(explanation.to_html(), encoding="utf-8", errors="backslashreplace")
-        click.echo(f"The plan is in {html}.")
+        say(f"The plan is in {html}.")
     if csv is not None:
         from flor_ray.cli import terminal
 
         frame = explanation.to_frame()
         terminal.write_csv(frame, str(csv))
-        click.echo(f"{len(frame)} segments are in {csv}.")
+        say(f"{len(frame)} segments are in {csv}.")
 
 
 @click.command(short_help="Fill columns by replaying old versions.")
@@ -110,20 +111,20 @@ def replay(
     prepared = question.prepared(again, wanted)
     place = pipeline.place(prepared, wanted)
     explanation = pipeline.explained(prepared, place)
-    click.echo(str(explanation))
+    say(str(explanation))
     if not prepared.is_empty:
         seconds = explanation.totals.makespan_seconds if prepared.costs else 0.0
         if seconds > _ASK_SECONDS and not yes:
             click.confirm(f"Spend about {wording.duration(seconds)}?", abort=True)
         if place.why:
-            click.echo(place.why)
+            say(place.why)
         outcome = terminal.run_with_progress(prepared, limits, place.executor)
         frame = replays.summary(prepared, outcome)
         frame["version"] = frame["version"].str[:8]
-        click.echo("")
+        say("")
         terminal.print_frame(frame.drop(columns="project"))
         for sentence in replays.problems(prepared, outcome):
-            click.echo(f"Warning: {sentence}", err=True)
+            say(f"Warning: {sentence}", err=True)
         if outcome.failures:
             raise SystemExit(1)
     if prepared.refusals or prepared.skipped:
@@ -152,13 +153,13 @@ def timeline(replay: str | None, html: Path | None, listed: bool, store: str | N
     files = project.store.files
     if listed:
         found = timelines.every(files, project.name)
-        click.echo(text_tables.render(timeline_page.LISTING, timeline_page.listing(found), terminal.width()))
+        say(text_tables.render(timeline_page.LISTING, timeline_page.listing(found), terminal.width()))
         return
     one = timelines.find(files, project.name, replay or "")
-    click.echo(timeline_page.text(one, terminal.width()))
+    say(timeline_page.text(one, terminal.width()))
     if html is not None:
         html.write_text(timeline_page.page(one), encoding="utf-8", errors="backslashreplace")
-        click.echo(f"The chart is in {html}.")
+        say(f"The chart is in {html}.")
 
 
 @click.command(short_help="Say how long a replay would take on other numbers of workers.")
@@ -227,9 +228,9 @@ def simulate(
         failures_per_hour=failures,
     )
     found = simulations.simulated(simulations.of_prepared(prepared), numbers, world, seed)
-    click.echo(str(found))
+    say(str(found))
     if html is not None:
         row, stints = found.rows[-1], found.stints[max(numbers)]
         timeline = Timeline("simulated", names, stints, row.workers, row.lower_bound_seconds)
         html.write_text(timeline_page.page(timeline), encoding="utf-8", errors="backslashreplace")
-        click.echo(f"The chart of {row.workers} workers is in {html}.")
+        say(f"The chart of {row.workers} workers is in {html}.")

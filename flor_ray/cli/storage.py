@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from flor_ray.cli.options import store_option
+from flor_ray.cli.saying import say
 
 
 @click.command(short_help="Say how many bytes each version needs.")
@@ -34,9 +35,9 @@ def storage(as_json: bool, store: str | None) -> None:
         found = collecting.survey(project.store, tell)
     what = retention.storage(project.name, found.versions, found.infos)
     if as_json:
-        click.echo(json.dumps(disk_space.storage_json(what, found.damage), indent=1))
+        say(json.dumps(disk_space.storage_json(what, found.damage), indent=1))
     else:
-        click.echo(disk_space.storage(what, found.damage))
+        say(disk_space.storage(what, found.damage))
 
 
 @click.command(short_help="Delete checkpoints and objects that nobody needs.")
@@ -93,12 +94,12 @@ def gc(keeps: tuple[str, ...], grace: str, dry_run: bool, yes: bool, store: str 
     with progress.counting() as tell:
         found = collecting.survey(project.store, tell)
     plan = collecting.plan(found, project.name, rules, seconds)
-    click.echo(disk_space.plan(plan, grace))
+    say(disk_space.plan(plan, grace))
     if dry_run:
         return
     if not (plan.dropped or plan.sweep.keys):
         if count := collecting.sweep_unfinished(project.store):
-            click.echo(disk_space.unfinished(count))
+            say(disk_space.unfinished(count))
         return
     if not yes:
         click.confirm("Delete that? It cannot be undone.", abort=True)
@@ -107,6 +108,6 @@ def gc(keeps: tuple[str, ...], grace: str, dry_run: bool, yes: bool, store: str 
         with progress.counting() as tell:
             collecting.carry_out(project.store, project.name, plan, found, seconds, done, tell)
     except BaseException:
-        click.echo(disk_space.done(done, complete=False), err=True)
+        say(disk_space.done(done, complete=False), err=True)
         raise
-    click.echo(disk_space.done(done, complete=True))
+    say(disk_space.done(done, complete=True))

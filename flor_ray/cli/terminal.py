@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flor_ray.cli.saying import say
 from flor_ray.records import DEFAULT_LIMITS, Experiment, Limits, Outcome
+from flor_ray.redaction import plain
 from flor_ray.reports.text_tables import render
 from flor_ray.store.typed_values import text_of
 
@@ -95,7 +97,7 @@ def _standing(progress: ReplayProgress) -> str:
 
 def _plain_progress() -> Callable[[ReplayProgress], None]:
     told, told_at = -1, 0.0
-    drift = _Drift(click.echo)
+    drift = _Drift(say)
 
     def tell(progress: ReplayProgress) -> None:
         nonlocal told, told_at
@@ -103,7 +105,7 @@ def _plain_progress() -> Callable[[ReplayProgress], None]:
         patience = _PLAIN_SECONDS if progress.answered != told else _QUIET_SECONDS
         if told < 0 or (ends and told != progress.answered) or now - told_at >= patience:
             told, told_at = progress.answered, now
-            click.echo(f"Replaying: {progress.answered} of {progress.wanted} rows, {_standing(progress)}")
+            say(f"Replaying: {progress.answered} of {progress.wanted} rows, {_standing(progress)}")
         drift.tell(progress)
 
     return tell
@@ -124,7 +126,7 @@ def print_pivot(pivot: Pivot) -> None:
         rows.append([*row[:project], *row[project + 1 :]])
     _print_table([*columns[:project], *columns[project + 1 :]], rows)
     if pivot.length > len(rows):
-        click.echo(f"... and {pivot.length - len(rows)} more rows; --csv FILE writes all of them.")
+        say(f"... and {pivot.length - len(rows)} more rows; --csv FILE writes all of them.")
 
 
 def write_csv(frame: pd.DataFrame, path: str) -> None:
@@ -164,7 +166,7 @@ def print_versions(experiments: Sequence[Experiment]) -> None:
 
 def _print_table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     cells = [[_cell(value) for value in row] for row in rows]
-    click.echo(render(columns, cells, width(), whole=("version", "timestamp")))
+    say(render(columns, cells, width(), whole=("version", "timestamp")))
 
 
 def print_diff(text: str) -> None:
@@ -179,7 +181,7 @@ def print_diff(text: str) -> None:
     for line in text.split("\n"):
         style = next((style for start, style in _DIFF_STYLES if line.startswith(start)), "")
         shown = line.encode("utf-8", "surrogateescape").decode("utf-8", "replace").rstrip("\r")
-        console.print(Text(shown, style=style))
+        console.print(Text(plain(shown), style=style))
 
 
 def width() -> int:

@@ -23,6 +23,8 @@ from typing import Any
 from flor_ray import processes
 from flor_ray.analysis.source import read
 from flor_ray.environment.packages import LOCAL, imported_distributions, installed, lock_text, versions_of_modules
+from flor_ray.records import HIDDEN_ARGS, HIDDEN_ARGV
+from flor_ray.redaction import hide
 from flor_ray.store import cache
 
 # Variables that change what is computed, or where libraries look. Others are recorded if the run's own code reads them.
@@ -33,6 +35,7 @@ _PREFIXES = (
 )
 _NAMES = frozenset({"TZ", "LANG", "LANGUAGE"})
 _SECRET_NAME = re.compile(r"KEY|TOKEN(?!IZER)|SECRET|PASSW|PASSPHRASE|CREDENTIAL|AUTH|PRIVATE|COOKIE", re.IGNORECASE)
+
 _SECRET_VALUE = re.compile(r"://[^/@\s]+@")  # a user and a password in a URL
 
 # These belong to a machine, or to the launcher of a distributed run: a replay has its own.
@@ -41,7 +44,20 @@ _OF_THE_MACHINE = (
     *("HOSTNAME", "TMPDIR", "TMP", "TEMP", "VIRTUAL_ENV", "DISPLAY", "LD_LIBRARY_PATH", "PYTHONPATH"),
     *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
 )
-_OF_THE_MACHINE_PREFIXES = ("FLOR_RAY_", "RAY_", "SLURM_", "SSH_")
+_OF_THE_MACHINE_PREFIXES = ("FLOR_", "RAY_", "SLURM_", "SSH_")
+# No record says what of these a replay has: which servers it trusts, and which code its programs load.
+_NEVER_LAID = (
+    *("AWS_", "AZURE_", "GOOGLE_", "LD_", "DYLD_", "GIT_", "PIP_", "UV_", "SSL_", "BASH_", "REQUESTS_", "CURL_"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+)
+# These change which code runs in a process, or tell who may command the cluster: no replay has them.
+_DANGEROUS = re.compile(
+    r"LD_(PRELOAD|AUDIT)|DYLD_INSERT_LIBRARIES|BASH_ENV|ENV|BASH_FUNC_.*|PROMPT_COMMAND"
+    r"|PYTHON(STARTUP|INSPECT|BREAKPOINT)|RAY_AUTH_TOKEN(_PATH)?"
+)
+
+_DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_VERSION = re.compile(r"[0-9]([A-Za-z0-9._!-]*[A-Za-z0-9])?")
 
 MODULE_KEY = "module"  # in an experiment's environment: its script was started as `python -m` with this name
 _PYTHON = "<python>"  # stands in a recorded sys.path for the interpreter's own folders
@@ -112,12 +128,16 @@ def recorded_variables(variables: Mapping[str, str], read: Iterable[str]) -> dic
     """
     read = {name for name in read if not name.startswith(_OF_THE_MACHINE_PREFIXES)}
     wanted = {name for name in variables if name in read or name in _NAMES or name.startswith(_PREFIXES)}
-    secret = {name for name in wanted if _SECRET_NAME.search(name) or _SECRET_VALUE.search(variables[name])}
+    secret = {name for name in wanted if _is_secret(name, variables[name])}
     return {
         "variables": {name: variables[name] for name in sorted(wanted - secret)},
         "variables_left_out": sorted(secret),
         "variables_absent": sorted(read - variables.keys()),
     }
+
+
+def _is_secret(name: str, text: str) -> bool:
+    return bool(_SECRET_NAME.search(name) or _SECRET_VALUE.search(text)) or hide(name, text) != text
 
 
 def variables_read(text: str) -> frozenset[str]:
@@ -279,6 +299,9 @@ def requirements(recorded: Mapping[str, Any], lock: Mapping[str, str], here: Her
         public = version.removesuffix(LOCAL).partition("+")[0]
         if version == now:
             continue
+        if not (_DISTRIBUTION.fullmatch(name) and _VERSION.fullmatch(public)):  # to pip it might be an option, or a URL
+            left_out.append(f"{name!r:.60} {public!r:.60} (no name and version of a package)")
+            continue
         if version.endswith(LOCAL) or lock.get(name, "").endswith(LOCAL):
             left_out.append(f"{name} {public} (installed from a folder or a URL)")
         elif public == now.removesuffix(LOCAL).partition("+")[0]:
@@ -331,11 +354,13 @@ def for_replay(recorded: Mapping[str, Any], ours: Mapping[str, str], without_gpu
     """Variables of a replay process: a worker's own, with the recorded ones that change what a script computes."""
     variables = {k: v for k, v in ours.items() if not k.startswith("FLOR_RAY_") or k in cache.VARIABLES}
     variables.pop("OMP_NUM_THREADS", None)  # Ray sets it; sums over threads would come out differently
+    asked = secrets_needed(recorded)
     for name in recorded.get("variables_absent") or ():
-        if not _is_of_the_machine(name):
+        if not _is_of_the_machine(name) and name not in asked:
             variables.pop(name, None)
     taken = recorded.get("variables") or {}
     variables |= {name: str(value) for name, value in taken.items() if not _is_of_the_machine(name)}
+    variables = {name: value for name, value in variables.items() if not _DANGEROUS.fullmatch(name)}
     threads = recorded.get("threads")
     if isinstance(threads, int):
         variables.setdefault("OMP_NUM_THREADS", str(threads))
@@ -349,8 +374,16 @@ def for_replay(recorded: Mapping[str, Any], ours: Mapping[str, str], without_gpu
     return variables
 
 
+def secrets_needed(recorded: Mapping[str, Any]) -> frozenset[str]:
+    """Variables that a replay's environment must have: for what was secret in the run's command line and arguments."""
+    words = {variable for variable, _ in (recorded.get(HIDDEN_ARGV) or {}).values()}
+    return frozenset(words | {*(recorded.get(HIDDEN_ARGS) or {}).values()}) - {""}
+
+
 def _is_of_the_machine(name: str) -> bool:
-    return name in _OF_THE_MACHINE or name.startswith(_OF_THE_MACHINE_PREFIXES)
+    if name.startswith("PYTHON"):
+        return name != "PYTHONHASHSEED"
+    return name in _OF_THE_MACHINE or name.startswith((*_OF_THE_MACHINE_PREFIXES, *_NEVER_LAID))
 
 
 # --- this machine ---------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from dataclasses import replace
 from flor_ray.analysis import dependence
 from flor_ray.analysis.source import Texts
 from flor_ray.environment import file_states, inputs
-from flor_ray.errors import BadWhere
+from flor_ray.errors import BadWhere, Damaged
 from flor_ray.patching.patching import Patched, narrowed
 from flor_ray.planning.completeness import Completeness, completeness, marking_for
 from flor_ray.planning.missing import Request
@@ -116,7 +116,12 @@ def usable_checkpoints(
     notes = []
     for version in sorted(versions):
         listed = project.store.checkpoints(project.name, version)
-        files = project.store.written_files(project.name, version)
+        try:
+            files = project.store.written_files(project.name, version)
+        except Damaged as error:  # its replay, which has to lay these files, fails with the same words
+            notes.append(f"version {version[:8]}: {error}")
+            usable[version] = ()
+            continue
         usable[version] = tuple(_with_files(c, files) for c in listed if project.store.objects.exists(c.key))
         lost = sorted({c.epoch for c in listed} - {c.epoch for c in usable[version]})
         if lost:

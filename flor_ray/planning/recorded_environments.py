@@ -6,6 +6,7 @@ they compare theirs with what is expected here, and warn.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from flor_ray.environment.surroundings import (
     expected,
     imported,
     requirements,
+    secrets_needed,
 )
 from flor_ray.errors import UsageError
 from flor_ray.records import Experiment
@@ -59,6 +61,7 @@ def choose(
             *_left_out_notes(wanted),
             *_unknown_notes([v for v in wanted if not imported(experiments[v].environment)]),
             *_other_notes(found),
+            *_secret_notes({v: secrets_needed(experiments[v].environment).difference(os.environ) for v in chosen}),
         ),
         packages,
         {v: expected(experiments[v].environment, packages.get(v, ()), here) for v in chosen},
@@ -153,6 +156,19 @@ def _other_notes(found: Mapping[str, Sequence[EnvironmentDifference]]) -> list[s
                 "values may differ"
             )
     return notes
+
+
+def _secret_notes(lacking: Mapping[str, frozenset[str]]) -> list[str]:
+    """One note for the versions whose workers need the same variables, which this process does not have."""
+    groups: dict[frozenset[str], list[str]] = {}
+    for version, names in lacking.items():
+        if names:
+            groups.setdefault(names, []).append(version)
+    return [
+        f"{wording.some_versions(versions)}: started with secrets, which are not recorded; the workers need "
+        f"{', '.join(sorted(names))} in their environment"
+        for names, versions in groups.items()
+    ]
 
 
 def _were(versions: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from flor_ray.analysis.source import read
+from flor_ray.redaction import redacted
 from flor_ray.wording import printable
 
 _MOST = 500  # characters of an error
@@ -105,7 +106,8 @@ def described(error: BaseException) -> str | None:
         text = str(error)
     except Exception as second:  # noqa: BLE001 - any user's class may raise anything
         text = f"its text cannot be had ({type(second).__name__})"
-    return printable(f"{type(error).__name__}: {text}".removesuffix(": ").splitlines()[0][:_MOST])
+    line = f"{type(error).__name__}: {text}".removesuffix(": ").splitlines()[0]
+    return printable(redacted(line)[:_MOST])
 
 
 def _is_good(code: object) -> bool:

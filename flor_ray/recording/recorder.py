@@ -25,6 +25,7 @@ from statistics import median
 from types import FrameType
 from typing import Any, TypeVar
 
+from flor_ray import redaction
 from flor_ray.analysis.source import calls_checkpointing
 from flor_ray.environment import import_seconds, opened
 from flor_ray.environment.inputs import InputFiles
@@ -37,7 +38,18 @@ from flor_ray.recording.endings import ScriptEnding
 from flor_ray.recording.journal import Journal, PendingCheckpoint
 from flor_ray.recording.names import KeptNames
 from flor_ray.recording.session import CheckpointOptions
-from flor_ray.records import ENTRIES, FIRST_CALL, EpochTimes, Experiment, Level, LogRecord, Profile, Status
+from flor_ray.records import (
+    ENTRIES,
+    FIRST_CALL,
+    HIDDEN_ARGS,
+    HIDDEN_ARGV,
+    EpochTimes,
+    Experiment,
+    Level,
+    LogRecord,
+    Profile,
+    Status,
+)
 from flor_ray.state import random_states
 from flor_ray.state.checkpoints import Capturer
 from flor_ray.state.frames import HeldLoops
@@ -75,6 +87,7 @@ class Recorder:
         self._root = root
         self._pid = os.getpid()
         self._args: dict[str, object] = {}
+        self._hidden_args: dict[str, str] = {}  # those with secrets, and the variable that a replay looks for; "": none
         self._held: list[PendingCheckpoint] = []  # taken when a loop was left early: kept only if the script goes on
         self._held_epoch: EpochTimes | None = None
         self._epochs: list[EpochTimes] = []
@@ -111,7 +124,7 @@ class Recorder:
         repository, store = project.repository, project.store
         root = Path(repository.root)
         name = path.relative_to(root).as_posix() if path is not None and path.is_relative_to(root) else ""
-        run = printable(flags.current().run)
+        run = redaction.redacted(printable(flags.current().run))
         with opened.paused():
             commit = repository.commit_shadow(f"flor: {run or name or 'interactive'}")
         for note in commit.notes:
@@ -136,6 +149,14 @@ class Recorder:
             )
         if frame is not None and (module := script.module_name(frame)):
             environment[MODULE_KEY] = module
+        argv, hidden = redaction.command_line(sys.argv[1:])
+        if hidden:
+            environment[HIDDEN_ARGV] = hidden
+            names = ", ".join(variable for variable, _ in hidden.values())
+            _warn(
+                "The command line has secrets, which are not recorded. A replay takes them from its environment: "
+                f"{names}."
+            )
         cwd = Path(opened.folder_at_start() or ".").resolve()
         experiment = Experiment(
             project=project.name,
@@ -146,7 +167,7 @@ class Recorder:
             started=time.time(),
             ended=None,
             status=Status.RUNNING,
-            argv=tuple(sys.argv[1:]),
+            argv=argv,
             cwd=cwd.relative_to(root).as_posix() if cwd.is_relative_to(root) else str(cwd),
             environment=environment,
         )
@@ -173,7 +194,10 @@ class Recorder:
                 value = default if text is None else flags.convert(name, text, default)
                 self._args[kept] = value
                 iteration = self._context.count_outside(kept)  # also in a loop, an argument belongs to the whole run
-                encoded = typed_values.encode(value)
+                recorded = redaction.hide(kept, value)
+                if recorded is not value:  # by default it is what the script itself makes, in a replay too
+                    self._hidden_args[kept] = "" if text is None else redaction.variable_of(kept)
+                encoded = typed_values.encode(recorded)
                 self._journal.log(LogRecord(Level.DATA_PREP, None, None, kept, iteration, encoded, time.time()))
             return self._args[kept]
 
@@ -421,17 +445,19 @@ class Recorder:
     def _ended(self, suffix_seconds: float) -> Experiment:
         """This run, as if it ended now."""
         steps = median(self._steps or [0])
-        entered = {ENTRIES: self._entries} if self._entries > 1 else {}
+        more: dict[str, object] = {ENTRIES: self._entries} if self._entries > 1 else {}
+        if self._hidden_args:
+            more[HIDDEN_ARGS] = dict(self._hidden_args)
         return replace(
             self.experiment,
             ended=time.time(),
             status=Status.FINISHED if self._error is None else Status.FAILED,
-            args=self._args,
+            args={name: value for name, value in self._args.items() if name not in self._hidden_args},
             main_loop=self._main_name,
             nested_loop=self._nested_name,
             epochs=len(self._epochs),
             profile=Profile(self._setup_seconds, tuple(self._epochs), suffix_seconds, self._import_seconds, steps),
-            environment=dict(self.experiment.environment) | self._surroundings.at_end() | entered,
+            environment=dict(self.experiment.environment) | self._surroundings.at_end() | more,
             error=self._error,
         )
 

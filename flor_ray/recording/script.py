@@ -18,6 +18,7 @@ from typing import Any
 from flor_ray import processes
 from flor_ray.analysis.loops import LoopNames, as_recorded, iteration_names, loop_names
 from flor_ray.analysis.marks import without_inserted
+from flor_ray.redaction import redacted
 
 
 class LoopSources:
@@ -105,7 +106,7 @@ def users_file(filename: str, root: Path) -> str | None:
 
 def error_line(error: BaseException) -> str:
     """How a run failed that ended with this error, in one line."""
-    return f"{type(error).__name__}: {error}".splitlines()[0][:500]
+    return redacted(f"{type(error).__name__}: {error}".splitlines()[0])[:500]
 
 
 def in_ray_worker() -> bool:

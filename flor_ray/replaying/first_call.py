@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ast
 import os
-import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ from types import FrameType
 from flor_ray.analysis.source import read
 from flor_ray.recording import script as scripts
 from flor_ray.replaying.task import ReplayTask
-from flor_ray.state import random_states
+from flor_ray.state import expected_names, random_states
 from flor_ray.store.objects import Objects
 
 
@@ -74,7 +73,7 @@ class FirstCall:
         self.is_made = True
         if self._rng is None:
             return
-        recorded = pickle.loads(objects.get(self._rng))
+        recorded = expected_names.random_state(objects.get(self._rng))
         current = random_states.global_state()
         fresh = random_states.undrawn(recorded) & random_states.undrawn(current)  # another seed, and no harm done yet
         same = random_states.same_global_state(recorded, {name: current[name] for name in current.keys() - fresh})

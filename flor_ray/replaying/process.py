@@ -26,6 +26,7 @@ from flor_ray.errors import ReplayError, RestoreFailed
 from flor_ray.recording import script as scripts
 from flor_ray.recording import session
 from flor_ray.records import Segment
+from flor_ray.redaction import restored
 from flor_ray.replaying import marked_code
 from flor_ray.replaying.claims import Claims
 from flor_ray.replaying.replayer import Replayer
@@ -104,7 +105,7 @@ def run_script(task: ReplayTask, channel: Channel, started: float) -> None:
     laid.lay()
     script = Path(task.root, task.script)
     os.chdir(Path(task.root, task.cwd))
-    sys.argv = [str(script) if task.module else os.path.relpath(script), *task.argv]
+    sys.argv = [str(script) if task.module else os.path.relpath(script), *_command_line(task)]
     sys.path[0] = os.getcwd() if task.module else str(script.parent)
     sys.path[:] = replayed_path(sys.path, task.sys_path, Path(task.root))
     waits = calls_checkpointing(script.read_text(errors="replace"))
@@ -121,6 +122,17 @@ def run_script(task: ReplayTask, channel: Channel, started: float) -> None:
         if not replayer.may_end_with(error):
             raise
     replayer.script_ended()
+
+
+def _command_line(task: ReplayTask) -> list[str]:
+    """The words that followed the script's name, with the secrets that this process's environment has."""
+    words, lacking = restored(task.argv, task.hidden_argv, os.environ)
+    if lacking:
+        raise ReplayError(
+            f"This version was started with secrets in its command line ({' '.join(task.argv)}), which are not "
+            f"recorded. Set {', '.join(lacking)} in the environment of the workers, and replay it again."
+        )
+    return words
 
 
 def _kept(files: Files) -> list[str]:

@@ -22,11 +22,13 @@ from typing import Any, NoReturn, TypeVar
 
 from flor_ray.environment import hardware
 from flor_ray.errors import FlorError, ReplayError, RestoreFailed, UsageError
+from flor_ray.recording import flags
 from flor_ray.recording import script as scripts
 from flor_ray.recording.context import Context, Role
 from flor_ray.recording.names import KeptNames
 from flor_ray.recording.session import CheckpointOptions
 from flor_ray.records import LogRecord, Mismatch, Operator, Point, Segment, Variant
+from flor_ray.redaction import redacted
 from flor_ray.replaying import marked_code
 from flor_ray.replaying.first_call import FirstCall
 from flor_ray.replaying.guard import Observer
@@ -98,6 +100,8 @@ class Replayer:
     def arg(self, name: str, default: object) -> Any:
         self._begin_call()
         kept = self._names.of(name)
+        if kept is not None and kept in self._task.hidden_args:
+            return self._hidden_arg(kept, default)
         if kept is None or kept not in self._task.args:
             return default
         self._context.count_outside(kept)
@@ -105,6 +109,19 @@ class Replayer:
         if value == runs.recorded_form(default):  # it is what the default was, whose type JSON need not know
             return default
         return tuple(value) if isinstance(default, tuple) and isinstance(value, list) else value
+
+    def _hidden_arg(self, name: str, default: object) -> Any:
+        """An argument whose value was a secret: what the script itself makes of it, or what the environment holds."""
+        self._context.count_outside(name)
+        variable = self._task.hidden_args[name]
+        if not variable:
+            return default
+        if variable not in os.environ:
+            raise ReplayError(
+                f"This version was started with --kwargs {name}=..., a secret that is not recorded. "
+                f"Set {variable} in the environment of the workers, and replay it again."
+            )
+        return flags.convert(name, os.environ[variable], default)
 
     def log(self, name: str, value: T) -> T:
         self._begin_call()
@@ -470,7 +487,7 @@ class Replayer:
     def may_end_with(self, error: BaseException) -> bool:
         """Whether the script has come to where the recorded run ended, with this error."""
         is_last = self._segment is not None and self._segment.suffix
-        return is_last and scripts.error_line(error) == self._task.error
+        return is_last and scripts.error_line(error) == redacted(self._task.error or "")
 
     def script_ended(self) -> None:
         """The script has run to its end: what is still open is what runs to the end."""

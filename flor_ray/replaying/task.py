@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from flor_ray.analysis.epoch_ends import Marking
 from flor_ray.analysis.marks import Marks, line_now
 from flor_ray.environment.surroundings import MODULE_KEY
 from flor_ray.errors import RestoreFailed
-from flor_ray.records import FIRST_CALL, Checkpoint, Experiment, Point, Segment, WrittenFile
+from flor_ray.records import FIRST_CALL, HIDDEN_ARGS, HIDDEN_ARGV, Checkpoint, Experiment, Point, Segment, WrittenFile
 from flor_ray.replaying.results import SegmentResult
 
 T = TypeVar("T")
@@ -42,6 +42,8 @@ class ReplayTask:
     folder: str = ""  # of the replay, which vanishes with it; `root` is in it
     files: tuple[WrittenFile, ...] = ()  # that the recorded run wrote
     newer: tuple[str, ...] = ()  # files that were made since, relative to root
+    hidden_argv: Mapping[str, Sequence[str]] = field(default_factory=dict)  # as `redaction.command_line`
+    hidden_args: Mapping[str, str] = field(default_factory=dict)  # and the variable that each has to come from
     module: str = ""  # under which the script runs as `python -m` does; "": as a file
     claims: str | None = None  # file by which a segment's rest can be taken away; see flor_ray.replaying.claims
 
@@ -69,7 +71,13 @@ class ReplayTask:
             clocked=marking.clocked,
             error=experiment.error,
             module=module if isinstance(module, str) else "",
+            hidden_argv=_mapping(experiment.environment.get(HIDDEN_ARGV)),
+            hidden_args=_mapping(experiment.environment.get(HIDDEN_ARGS)),
         )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def first_call(experiment: Experiment, before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, int] | None:

@@ -14,9 +14,15 @@ from flor_ray.environment.surroundings import for_replay, path_of
 from flor_ray.replaying.job import VersionJob
 from flor_ray.replaying.sandbox import overlay, workspace
 from flor_ray.replaying.task import first_call
+from flor_ray.store.fragments import quote
 from flor_ray.store.store import Store
 
 _MODULES = ("*.py", "*/__init__.py")
+
+
+def _folder_name(project: str) -> str:
+    """A project's name, where that is one of a folder."""
+    return project if "/" not in project and "\0" not in project and project not in ("", ".", "..") else quote(project)
 
 
 class VersionFolder:
@@ -27,7 +33,7 @@ class VersionFolder:
         self.written_files = store.written_files(job.experiment.project, job.experiment.version)
         self.newer: tuple[str, ...] = ()  # files of the user's that are not there because they are newer than the run
         self.path = Path(tempfile.mkdtemp(prefix=f"flor-{job.experiment.version[:8]}-"))
-        self.root = overlay.workspace_in(self.path, job.original_root or job.experiment.project)
+        self.root = overlay.workspace_in(self.path, job.original_root or _folder_name(job.experiment.project))
         try:
             self._files = self._materialise(store)
         except BaseException:

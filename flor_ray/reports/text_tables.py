@@ -6,6 +6,8 @@ import itertools
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 
+from flor_ray.redaction import shown
+
 _WIDTH = 118  # where there is no terminal
 _GAP = "   "  # between columns
 _LEAST = 8  # no column is made narrower
@@ -17,7 +19,7 @@ def render(
     """A table with its columns side by side. Where they need more than `width`, texts of the widest ones go on in the
     next line, but for the columns that `whole` names; what cannot be made narrow enough is wider."""
     names = list(columns)
-    cells = [names, *map(list, rows)]
+    cells = [[shown(cell) for cell in row] for row in (names, *rows)]
     sizes = [list(map(_size, row)) for row in cells]
     widths = [max(column) for column in zip(*sizes, strict=True)]
     gaps = len(_GAP) * (len(widths) - 1)

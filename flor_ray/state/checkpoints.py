@@ -28,7 +28,7 @@ import numpy as np
 
 from flor_ray.errors import StoreError
 from flor_ray.records import GRADIENTS
-from flor_ray.state import frames, modes, random_states, stateful
+from flor_ray.state import expected_names, frames, modes, random_states, stateful
 from flor_ray.state.comparing import StateDifference, first_difference
 from flor_ray.state.early_code import EarlyCode
 from flor_ray.state.fingerprint import fingerprint, fingerprint_of_all, hides, unchanged
@@ -311,7 +311,7 @@ class Capturer:
         body = state.body(self._resolver(slot))
         for name, saved in body["rng"].items():
             now = random_states.global_state().get(name)
-            if now is not None and pickle.dumps(pickle.loads(saved)) != pickle.dumps(now):
+            if now is not None and pickle.dumps(expected_names.random_state(saved)) != pickle.dumps(now):
                 return StateDifference(f"the random state of {name}", "a state", "another one")
         owned = stateful.owned_parameters(objects.values())
         for path, saved in body["objects"].items():
@@ -389,7 +389,9 @@ class Capturer:
         for key, place in places.items():
             if key in body["places"]:
                 self._put(entry, place, new[key], set(body.get("lost", {}).get(key, ())))
-        random_states.set_global_state({name: pickle.loads(state) for name, state in body["rng"].items()})
+        random_states.set_global_state(
+            {name: expected_names.random_state(state) for name, state in body["rng"].items()}
+        )
         if "modes" in body:  # older releases kept none
             modes.put(entry.modes, body["modes"])
 

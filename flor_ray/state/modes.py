@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flor_ray.errors import StoreError
+from flor_ray.redaction import hide
 
 Modes = dict[str, Any]
 _UNREADABLE = object()
@@ -375,5 +376,10 @@ def _refuse_inference_mode(held: bool) -> None:
 
 
 def cannot_be_put(changed: Modes) -> set[str]:
-    """Those of some changes that cannot be put back."""
-    return {name for name in changed if name == "inference mode"}
+    """Those of some changes that cannot be put back, or are secrets that a checkpoint must not hold."""
+    refused = {name for name in changed if name == "inference mode"}
+    if "environment" in changed:
+        held = changed["environment"]
+        variables = held[0] if isinstance(held, tuple) else held
+        refused |= {"environment" for name, text in variables.items() if hide(name, text) != text}
+    return refused

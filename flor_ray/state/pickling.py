@@ -12,7 +12,6 @@ Before it stands another pickle, the table of its arrays; older releases wrote n
 from __future__ import annotations
 
 import functools
-import importlib
 import io
 import pickle
 import sys
@@ -24,7 +23,7 @@ from typing import Any
 
 from flor_ray import stored_names
 from flor_ray.errors import StoreError
-from flor_ray.state import memory, random_states, snapshots
+from flor_ray.state import expected_names, memory, random_states, snapshots
 from flor_ray.state.laying import LaidArrays
 from flor_ray.state.memory import ArrayForm, ArrayTable, Block, Known
 from flor_ray.store.objects import Objects
@@ -133,7 +132,7 @@ class StatePickler(pickle.Pickler):
             if self._findable.is_late(obj):
                 raise pickle.PicklingError(f"{obj.__name__} was made in the loop")
             is_module = isinstance(obj, types.ModuleType) and sys.modules.get(obj.__name__) is obj
-            return (importlib.import_module, (obj.__name__,)) if is_module else NotImplemented
+            return (stored_names.module, (obj.__name__,)) if is_module else NotImplemented
         if id(obj) in self._findable.there:
             self.met.add(id(obj))
         if memory.is_plain_array(obj):
@@ -208,7 +207,10 @@ class _StateUnpickler(stored_names.StoredUnpickler):
             raise StoreError(
                 f"The checkpoint holds {module}.{name}, which this version does not have when its loop begins."
             ) from error
-        return self._found if found is stored_names.refer else found
+        if found is stored_names.refer:
+            return self._found
+        expected_names.expect(found, module, name)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

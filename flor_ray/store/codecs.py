@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from flor_ray.errors import StoreError
+from flor_ray.store import bounds
 
 RAW = ""  # as it is
 _WORTH = 0.7  # compress where a sample shrinks below this: zstd reads back at 1-2 GB/s, so less gain is not worth it
@@ -53,6 +54,7 @@ def decode(data: memoryview | bytes, codec: str, size: int) -> memoryview | byte
         return data
     itemsize = _itemsize(codec)
     try:
+        bounds.expect_decompressed(size, len(data))
         plain = pa.Codec("zstd").decompress(pa.py_buffer(data), decompressed_size=size)
         return _unshuffle(plain, itemsize)
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -82,7 +82,8 @@ def survey(store: Store, tell: Tell = nobody, known: Mapping[str, tuple[str, ...
     infos = store.objects.infos()  # first: an object that comes later cannot be taken for one that nobody needs
     replays = live_replays.live(store.files, now)
     replayed = {(replay.project, version) for replay in replays for version in replay.versions}
-    experiments = {(e.project, e.version): e for project in store.projects() for e in store.experiments(project, now)}
+    runs = [run for project in store.projects() for run in store.experiments(project, now, whole=True)]
+    experiments = {(run.project, run.version): run for run in runs}
     log_bytes, logged, mirrored = store.sizes("log_records"), store.blob_keys(), store.source_keys()
     places = sorted({*experiments, *log_bytes, *logged, *mirrored, *store.sizes("checkpoints")})
     checkpoints = _checkpoints(store, places, tell)
@@ -129,7 +130,8 @@ def _checkpoints(
 ) -> dict[tuple[str, str], tuple[Checkpoint, ...]]:
     found: dict[tuple[str, str], tuple[Checkpoint, ...]] = {}
     for batch in _batches(places, _MANIFESTS):
-        found.update(zip(batch, store.files.each(lambda place: store.checkpoints(*place), batch), strict=True))
+        read = store.files.each(lambda place: store.checkpoints(place[0], place[1], whole=True), batch)
+        found.update(zip(batch, read, strict=True))
         tell("Reading checkpoint lists", len(found), len(places))
     return found
 

@@ -18,17 +18,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from flor_ray.errors import FlorWarning, StoreError
+from flor_ray.errors import Damaged, FlorWarning
+from flor_ray.store import checks
 from flor_ray.store.files import Files
 from flor_ray.store.fragments import quote, unquoted
 
 T = TypeVar("T")
 
 _SUFFIX = ".json"
-
-
-class Damaged(StoreError):
-    """A file does not hold what its folder is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +109,7 @@ class Decisions(Generic[T]):
 
     def _parsed(self, name: str, data: bytes, where: str) -> T:
         try:
-            return self.from_plain(json.loads(data), name)
+            return self.from_plain(checks.parsed(data), name)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise Damaged(f"{where} is not {self.noun} ({type(error).__name__}: {error}). {self.advice}") from error
 

@@ -25,9 +25,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flor_ray.errors import StoreError
+from flor_ray.errors import Damaged
 from flor_ray.records import Checkpoint, EpochTimes, LogRecord, Point, Skip, Value
-from flor_ray.store import columns
+from flor_ray.store import bounds, columns
 from flor_ray.store.columns import SYMBOL
 
 LOG_FILE_SCHEMA = pa.schema(
@@ -89,9 +89,11 @@ NO_LOGS = columns.table_of_rows([], LOG_FILE_SCHEMA)  # `empty_table` would impo
 # column, which takes several times as long as reading a small one does, and makes no small file smaller.
 _SMALL_BYTES = 1 << 18
 _TIMES = ("head_seconds", "inner_seconds", "tail_seconds")
+_OF_CHECKPOINTS = ("filename", "line", "bytes", "seconds", "captured", "uncaptured", "opaque")
 _POINT_ORDER = {Point.NESTED_EXIT: 0, Point.EPOCH_END: 1}
 _RANGE = re.compile(r"(\d{12,})-(\d{12,})")
 _SUFFIX = ".parquet"
+_MOST_ORDINAL = 1 << 48  # of epochs, steps and iterations: sums of them stay integers
 
 
 # --- names ----------------------------------------------------------------------------------------------------------
@@ -190,9 +192,12 @@ def to_bytes(table: pa.Table) -> bytes:
 
 
 def from_bytes(data: bytes, schema: pa.Schema, where: str) -> pa.Table:
-    """Raises StoreError, naming `where`, unless it is a whole Parquet file with these columns."""
+    """Raises Damaged, naming `where`, unless it is a whole Parquet file with these columns."""
     try:
-        return conforming(pq.ParquetFile(pa.BufferReader(data)).read(columns=schema.names, use_threads=False), schema)
+        table = conforming(bounds.parquet(data).read(columns=schema.names, use_threads=False), schema)
+        if schema is CHECKPOINT_FILE_SCHEMA:
+            expect_checkpoint_rows(table)
+        return table
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise corrupt(where, error) from error
 
@@ -203,9 +208,9 @@ def conforming(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return table if table.schema == schema else table.cast(schema)
 
 
-def corrupt(where: str, error: Exception) -> StoreError:
-    """The StoreError for a file at `where` that cannot be read."""
-    return StoreError(
+def corrupt(where: str, error: Exception) -> Damaged:
+    """The error for a file at `where` that cannot be read."""
+    return Damaged(
         f"{where} is not a whole Parquet file of flor_ray ({type(error).__name__}: {error}). Restore it from a backup, "
         "or delete it: its rows are lost then, and a replay can compute them again."
     )
@@ -332,6 +337,31 @@ def skip_table(skips: Iterable[Skip]) -> pa.Table:
         row |= {"epoch": skip.epoch, "point": Point.EPOCH_END.value, "why": skip.why}
         rows.append(row | {name: getattr(skip.times, name) for name in _TIMES})
     return columns.table_of_rows(rows, CHECKPOINT_FILE_SCHEMA)
+
+
+def expect_log_rows(table: pa.Table) -> None:
+    """Rows of F must have what all have, in ranges that are there. Raises ValueError."""
+    for name in ("level", "name", "iteration", "type"):
+        if name in table.column_names and table[name].null_count:
+            raise ValueError(f"a row has no {name}")
+    for name, least in (("epoch", 1), ("step", 0), ("iteration", 0)):
+        if name not in table.column_names:
+            continue
+        for chunk in table[name].chunks:
+            numbers = columns.integers_of(chunk, least)
+            if len(numbers) and not least <= int(numbers.min()) <= int(numbers.max()) < _MOST_ORDINAL:
+                raise ValueError(f"a row has an impossible {name}")
+
+
+def expect_checkpoint_rows(table: pa.Table) -> None:
+    """Rows of C must be of an epoch and a point that there are. Raises ValueError."""
+    points = {point.value for point in Point}
+    for row in table.to_pylist():
+        if row["point"] not in points or not isinstance(row["epoch"], int) or not 0 <= row["epoch"] < _MOST_ORDINAL:
+            raise ValueError(f"there is no point {row['point']!r:.40} of an epoch {row['epoch']}")
+        told = _OF_CHECKPOINTS if row["key"] else _TIMES if row["key"] is None else ()
+        if lacking := [name for name in told if row[name] is None]:
+            raise ValueError(f"the row of epoch {row['epoch']} has no {lacking[0]}")
 
 
 def checkpoint_rows(tables: Iterable[pa.Table]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from flor_ray import processes
 from flor_ray.errors import StoreError
-from flor_ray.store import typed_json
+from flor_ray.store import checks, typed_json
 from flor_ray.store.files import Files
 from flor_ray.store.fragments import quote, unquoted
 
@@ -82,7 +82,7 @@ def live(files: Files, now: float) -> tuple[Replay, ...]:
 
 def _read(path: str, data: bytes, now: float, where: str) -> tuple[Replay, bool]:
     try:
-        mark = typed_json.from_plain(json.loads(data), _Mark)
+        mark = typed_json.from_plain(checks.parsed(data), _Mark)
         _, project, name = path.split("/")
         replay = Replay(unquoted(project), name.removesuffix(".json"), frozenset(mark.versions), mark.started, where)
     except ValueError as error:

@@ -51,11 +51,11 @@ class LocalFiles:
         return True
 
     def read(self, path: str) -> bytes:
-        with open(os.path.join(self._root, path), "rb") as file:
+        with open(os.path.join(self._root, path), "rb", opener=_regular) as file:
             return file.read()
 
     def read_end(self, path: str, most: int) -> bytes:
-        with open(os.path.join(self._root, path), "rb") as file:
+        with open(os.path.join(self._root, path), "rb", opener=_regular) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - most))
             return file.read()
 
@@ -119,6 +119,8 @@ class LocalFiles:
                     path = f"{folder}/{entry.name}" if folder else entry.name
                     if entry.is_dir(follow_symlinks=False):
                         pending.append(path)
+                    elif not _is_file(entry):
+                        continue
                     elif entry.name.startswith(_TEMPORARY) == temporary and path != _IGNORE_FILE:
                         found[path] = entry
         return found
@@ -149,6 +151,21 @@ class LocalFiles:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether this is a file, or leads to one: no device and no pipe."""
+    return os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file(follow_symlinks=False)
+
+
+def _regular(path: str, flags: int) -> int:
+    """Open a file for reading. A device or a pipe, which might be read for ever, is none."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # a folder is refused by who opens it
+        return descriptor
+    os.close(descriptor)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 
 def write_new(path: str, data: Data) -> None:

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flor_ray.records import SegmentReport
-from flor_ray.store import columns, segment_reports
-from flor_ray.store.fragments import LOG_FILE_SCHEMA, NO_LOGS, conforming, corrupt, only, to_bytes
+from flor_ray.store import bounds, checks, columns, segment_reports
+from flor_ray.store.fragments import LOG_FILE_SCHEMA, NO_LOGS, conforming, corrupt, expect_log_rows, only, to_bytes
 from flor_ray.store.typed_values import BLOB_TYPES
 
 _NAMES = b"flor_names"
@@ -51,14 +51,14 @@ class LogFile:
     """A file of F, of which only the metadata was read so far. `where` is its place, for messages.
 
     `data` is all of it; or, where `whole` reads all of it, its last bytes, which are where a Parquet file has its
-    metadata. Everything raises StoreError, naming the place, unless it is a whole Parquet file with these columns.
+    metadata. Everything raises Damaged, naming the place, unless it is a whole Parquet file with these columns.
     """
 
     def __init__(self, data: bytes, where: str, whole: Callable[[], bytes] | None = None) -> None:
         self._where, self._whole = where, whole
         if whole is not None and not _holds_metadata(data):
             data, self._whole = whole(), None
-        self._file = self._open(data)
+        self._file = self._open(data, is_whole=self._whole is None)
         self._metadata: Mapping[bytes, bytes] = self._file.metadata.metadata or {}
 
     @cached_property
@@ -67,7 +67,7 @@ class LogFile:
         if _NAMES not in self._metadata:
             return _names_in(self._read(_DESCRIBING))
         try:
-            found = json.loads(self._metadata[_NAMES])
+            found = checks.parsed(self._metadata[_NAMES])
             return {name: Named(frozenset(levels), frozenset(types)) for name, (levels, types) in found.items()}
         except (ValueError, TypeError, AttributeError) as error:
             raise corrupt(self._where, error) from error
@@ -75,7 +75,7 @@ class LogFile:
     def report(self, version: str) -> SegmentReport:
         """How the replayed segment of this version went whose file this is."""
         try:
-            return segment_reports.from_plain(json.loads(self._metadata[_REPORT]), version)
+            return segment_reports.from_plain(checks.parsed(self._metadata[_REPORT]), version)
         except (ValueError, KeyError, TypeError) as error:
             raise corrupt(self._where, error) from error
 
@@ -96,17 +96,19 @@ class LogFile:
         kinds, texts = table["type"].to_pylist(), table["text"].to_pylist()
         return {text for kind, text in zip(kinds, texts, strict=True) if kind in BLOB_TYPES}
 
-    def _open(self, data: bytes) -> pq.ParquetFile:
+    def _open(self, data: bytes, is_whole: bool) -> pq.ParquetFile:
         try:
-            return pq.ParquetFile(pa.BufferReader(data))
+            return bounds.parquet(data) if is_whole else pq.ParquetFile(pa.BufferReader(data))
         except (pa.ArrowException, OSError, ValueError) as error:
             raise corrupt(self._where, error) from error
 
     def _read(self, columns: pa.Schema) -> pa.Table:
         if self._whole is not None:
-            self._file, self._whole = self._open(self._whole()), None
+            self._file, self._whole = self._open(self._whole(), is_whole=True), None
         try:
-            return conforming(self._file.read(columns=columns.names, use_threads=False), columns)
+            table = conforming(self._file.read(columns=columns.names, use_threads=False), columns)
+            expect_log_rows(table)
+            return table
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise corrupt(self._where, error) from error
 

@@ -11,12 +11,10 @@ one's that held the same bytes. So a checkpoint of a small model is one object, 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from flor_ray.errors import StoreError
-from flor_ray.store import codecs
+from flor_ray.store import checks, codecs, typed_json
 
 _MAGIC = b"flor2 "
 _HEAD_CODEC = "zstd1"
@@ -66,12 +64,25 @@ def from_bytes(data: bytes, key: str) -> Manifest:
         StoreError: that is no manifest.
     """
     content, skeleton, start = _head(data, key)
-    keys: Sequence[str] = content["keys"]
-    parts = (Part(keys[index], *rest) for index, *rest in content["parts"])
-    return Manifest(skeleton, tuple(part.placed(key, start) for part in parts), tuple(content["buffers"]))
+    keys, buffers = content.keys, content.buffers
+    parts = []
+    for index, offset, length, codec, size in content.parts:
+        if not (0 <= index < len(keys) and offset >= 0 and length >= 0 and size >= 0):
+            raise _no_manifest(key, f"a part of {length} bytes at {offset} of object {index}")
+        parts.append(Part(keys[index], offset, length, codec, size))
+    if not all(0 <= buffer < len(parts) for buffer in buffers):
+        raise _no_manifest(key, f"it has {len(parts)} parts, and other ones are buffers")
+    return Manifest(skeleton, tuple(part.placed(key, start) for part in parts), buffers)
 
 
-def _head(data: bytes, key: str) -> tuple[dict[str, Any], bytes, int]:
+@dataclass(frozen=True, slots=True)
+class _Header:
+    keys: tuple[str, ...]
+    parts: tuple[tuple[int, int, int, str, int], ...]  # index of the key, then as `Part` has them
+    buffers: tuple[int, ...]
+
+
+def _head(data: bytes, key: str) -> tuple[_Header, bytes, int]:
     """The header, the pickle, and where the pack begins."""
     try:
         lead, _, _ = data[:64].partition(b"\n")
@@ -80,14 +91,18 @@ def _head(data: bytes, key: str) -> tuple[dict[str, Any], bytes, int]:
         length, size = (int(number) for number in lead.removeprefix(_MAGIC).split())
         start = len(lead) + 1 + length
         header, _, skeleton = bytes(codecs.decode(data[len(lead) + 1 : start], _HEAD_CODEC, size)).partition(b"\n")
-        return json.loads(header), skeleton, start
+        return typed_json.from_plain(checks.parsed(header), _Header), skeleton, start
     except (ValueError, StoreError) as error:
-        raise StoreError(
-            f"Object {key[:12]} is not the manifest of a checkpoint ({error}). It may be one of an early flor_ray: "
-            "record the version again."
-        ) from error
+        raise _no_manifest(key, str(error)) from error
+
+
+def _no_manifest(key: str, why: str) -> StoreError:
+    return StoreError(
+        f"Object {key[:12]} is not the manifest of a checkpoint ({why}). It may be one of an early flor_ray: "
+        "record the version again."
+    )
 
 
 def references(data: bytes) -> frozenset[str]:
     """Keys of the other objects that the checkpoint with this manifest needs. Raises StoreError if it is none."""
-    return frozenset(_head(data, "")[0]["keys"]) - {""}
+    return frozenset(_head(data, "")[0].keys) - {""}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import blake3
 
-from flor_ray.errors import ObjectCorrupt, ObjectMissing
+from flor_ray.errors import ObjectCorrupt, ObjectMissing, StoreError
 from flor_ray.store import cache
 from flor_ray.store.files import Data, FileInfo, Files
 
 _FOLDER = "objects"
+_KEY_CHARACTERS = 64
+_KEY = re.compile(rf"[0-9a-f]{{{_KEY_CHARACTERS}}}")
 
 # Garbage collection leaves alone what is younger than this, referred to or not: a run stores objects first and what
 # refers to them later. An object is never reused when it is older than half of it, so that whoever is told its key has
@@ -71,6 +74,8 @@ class Objects:
 
     def get(self, key: str) -> bytes:
         """Raises ObjectMissing, or ObjectCorrupt where the bytes do not have the hash in their name."""
+        if not _KEY.fullmatch(key):  # keys come out of files of the store: this one might lead out of it
+            raise ObjectMissing(key[:_KEY_CHARACTERS], self._files.url)
         if self._cache is None:
             return self._fetch(key)
         data = self._cache.get(key)
@@ -101,6 +106,18 @@ class Objects:
         """
         keys = list(dict.fromkeys(keys))
         return dict(zip(keys, self._files.each(self.get, keys), strict=True))
+
+    def get_each(self, keys: Iterable[str]) -> dict[str, bytes | StoreError]:
+        """As `get_many`; for an object that is not there, or is not what was put, the error that says so."""
+
+        def one(key: str) -> bytes | StoreError:
+            try:
+                return self.get(key)
+            except (ObjectMissing, ObjectCorrupt) as error:
+                return error
+
+        keys = list(dict.fromkeys(keys))
+        return dict(zip(keys, self._files.each(one, keys), strict=True))
 
     def exists(self, key: str) -> bool:
         return self._files.exists(_path(key))

@@ -16,6 +16,7 @@ No pandas here: who only prints a table need not import it. `data_frames` makes 
 from __future__ import annotations
 
 import datetime
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -24,11 +25,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from flor_ray.errors import FlorWarning, StoreError
 from flor_ray.records import Experiment, Value
-from flor_ray.store import typed_values
+from flor_ray.store import not_loaded, typed_values
 from flor_ray.store.columns import codes_of, floats_of, integers, integers_of
 from flor_ray.store.fragments import combine
+from flor_ray.store.not_loaded import PICKLES_VARIABLE, NotLoaded
 from flor_ray.store.store import Store
+from flor_ray.wording import counted
 
 Integers = npt.NDArray[np.int64]
 Table = Any  # of pyarrow, which is not imported here
@@ -91,6 +95,7 @@ def pivot(
     logs: Table | None = None,
     least_depth: int = 0,
     level: str | None = None,
+    pickles: str | None = None,
 ) -> Pivot:
     """The values of `names` (none: of every recorded name) in the given experiments, in their order.
 
@@ -102,14 +107,16 @@ def pivot(
         least_depth: 1 for a row per epoch, 2 for a row per step, whatever was logged.
         level: one of LEVELS, for the rows of that level. Only its values count; of names that were logged at coarser
             levels only, those, repeated as ever.
+        pickles: "allow" or "refuse", as `not_loaded.allowed` has it.
     """
+    may_unpickle = not_loaded.allowed(pickles)
     if logs is None:
         logs = store.logs(project, names or None, [experiment.version for experiment in experiments])
     records = _Records.of(logs, experiments)
     if level is not None:
         least_depth = LEVELS.index(level)
         records = records.at(least_depth)
-    return _of(store, records, project, names or None, experiments, least_depth)
+    return _of(store, records, project, names or None, experiments, least_depth, may_unpickle)
 
 
 def features_of(columns: Collection[str], features: Collection[str]) -> set[str]:
@@ -377,6 +384,7 @@ def _of(
     names: Sequence[str] | None,
     experiments: Sequence[Experiment],
     least_depth: int,
+    pickles: bool = False,
 ) -> Pivot:
     depth = max(records.finest, least_depth)
     rows = _rows(records, experiments, depth)
@@ -387,7 +395,7 @@ def _of(
         coarser = [(f"{name}_{LEVELS[depth]}", sources.of(name, depth)) for depth in records.coarser(name)]
         for column, source in [*coarser, (name, sources.of(name))]:
             taken = column in columns or (column != name and column in wanted)
-            columns[f"{column}_logged" if taken else column] = _typed(store, records, source)
+            columns[f"{column}_logged" if taken else column] = _typed(store, records, source, name, pickles)
     return Pivot(columns, len(rows))
 
 
@@ -411,7 +419,7 @@ def _integers(values: Integers, missing: npt.NDArray[np.bool_]) -> Column:
     return Column(Kind.NUMBER, np.where(missing, 0, values), missing)
 
 
-def _typed(store: Store, records: _Records, source: Integers) -> Column:
+def _typed(store: Store, records: _Records, source: Integers, name: str, pickles: bool) -> Column:
     """A column with the narrowest type that holds all its values."""
     there = source >= 0
     used = source[there]
@@ -439,17 +447,45 @@ def _typed(store: Store, records: _Records, source: Integers) -> Column:
         texts = np.full(len(source), None, object)
         texts[there] = records.texts(plain)
         return Column(Kind.TEXT, texts, ~there)
-    return _objects(store, records, source)
+    return _objects(store, records, source, name, pickles)
 
 
-def _objects(store: Store, records: _Records, source: Integers) -> Column:
-    """Decoded values; NaN where there is none, None where None was logged."""
+def _objects(store: Store, records: _Records, source: Integers, name: str, pickles: bool) -> Column:
+    """Decoded values; NaN where there is none, None where None was logged, NotLoaded for what was not read."""
     used = np.unique(source[source >= 0])
     values = records.values(used)
-    blobs = store.objects.get_many(v.text or "" for v in values if v.type in typed_values.BLOB_TYPES)
+    blobs = store.objects.get_each(v.text or "" for v in values if v.type in typed_values.BLOB_TYPES)
     decoded = np.empty(len(used), object)
     for index, value in enumerate(values):
-        decoded[index] = typed_values.decode(value, blobs.__getitem__)
+        decoded[index] = _decoded(value, blobs, pickles)
+    _tell(name, [value for value in decoded if isinstance(value, NotLoaded)])
     column = np.full(len(source), np.nan, object)
     column[source >= 0] = decoded[np.searchsorted(used, source[source >= 0])]
     return Column(Kind.OBJECT, column)
+
+
+def _decoded(value: Value, blobs: Mapping[str, bytes | StoreError], pickles: bool) -> object:
+    def get(key: str) -> bytes:
+        found = blobs[key]
+        if isinstance(found, StoreError):
+            raise found
+        return found
+
+    try:
+        return typed_values.decode(value, get, pickles)
+    except StoreError as error:
+        return NotLoaded(value.type, why=str(error))
+
+
+def _tell(name: str, values: Sequence[NotLoaded]) -> None:
+    pickled = [value for value in values if not value.why]
+    if pickled:
+        warnings.warn(
+            f"{counted(len(pickled), 'value')} of {name} {'is' if len(pickled) == 1 else 'are'} pickled and shown as "
+            f"{pickled[0]}: to load a pickle is to run what it says. Where you trust all who can write the store, set "
+            f"{PICKLES_VARIABLE}=allow, or call `load()` of a value.",
+            FlorWarning,
+            stacklevel=2,
+        )
+    for why in dict.fromkeys(value.why for value in values if value.why):
+        warnings.warn(f"A value of {name} cannot be shown: {why}", FlorWarning, stacklevel=2)

@@ -27,6 +27,7 @@ import blake3
 
 from flor_ray.errors import GitError, NoRepository
 from flor_ray.records import SourceFile
+from flor_ray.redaction import VARIABLE, is_secret_file
 from flor_ray.store.working_tree import read_working
 from flor_ray.wording import ended
 
@@ -250,6 +251,9 @@ class Repository:
             return None  # deleted; update-index removes it
         if not stat.S_ISREG(status.st_mode):
             return None
+        if entry.tag == "?" and is_secret_file(entry.path):
+            why = f"such files hold secrets (commit it, or set {VARIABLE}=-{os.path.basename(entry.path)}, to keep it)"
+            return LeftOut(entry.path, status.st_size, "", why)
         if not os.access(full, os.R_OK):
             return LeftOut(entry.path, status.st_size, "", "it cannot be read")
         if status.st_size > limit:

@@ -9,9 +9,9 @@ from dataclasses import fields, replace
 from typing import Any
 
 from flor_ray import processes
-from flor_ray.errors import StoreError
+from flor_ray.errors import Damaged
 from flor_ray.records import EpochTimes, Experiment
-from flor_ray.store import typed_json, typed_values
+from flor_ray.store import checks, typed_json, typed_values
 
 HEARTBEAT_LIMIT_SECONDS = 90.0  # a run of another host that was silent for longer is taken for dead
 
@@ -26,14 +26,16 @@ def to_json(experiment: Experiment) -> bytes:
     return json.dumps(row, default=_plain, indent=1).encode()
 
 
-def from_json(data: bytes, where: str) -> Experiment:
-    """Raises StoreError, naming `where`, if that is not a row of E."""
+def from_json(data: bytes, where: str, project: str, version: str) -> Experiment:
+    """Raises Damaged, naming `where`, if that is not a row of E which a run of this version can have written."""
     try:
-        row: dict[str, Any] = json.loads(data)
+        row: dict[str, Any] = checks.parsed(data)
         times = [typed_json.from_row(each, EpochTimes) for each in row["profile"]["epochs"]]
-        return typed_json.from_plain({**row, "profile": {**row["profile"], "epochs": times}}, Experiment)
+        found = typed_json.from_plain({**row, "profile": {**row["profile"], "epochs": times}}, Experiment)
+        checks.expect_run(found, project, version)
+        return found
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(
+        raise Damaged(
             f"{where} does not hold a recorded run ({type(error).__name__}: {error}). Restore that file from a backup, "
             "or delete it to forget the run."
         ) from error

@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
@@ -25,9 +26,10 @@ from typing import Any, TypeVar, cast
 import blake3
 import pyarrow as pa
 
-from flor_ray import records
-from flor_ray.errors import SourcesMissing, StoreError
+from flor_ray import records, redaction
+from flor_ray.errors import Damaged, FlorWarning, ObjectCorrupt, ObjectMissing, SourcesMissing, StoreError
 from flor_ray.records import (
+    HIDDEN_ARGS,
     Checkpoint,
     EpochTimes,
     Experiment,
@@ -39,7 +41,7 @@ from flor_ray.records import (
     Status,
     WrittenFile,
 )
-from flor_ray.store import columns, fragments, runs, segment_reports, typed_json, typed_values
+from flor_ray.store import checks, columns, fragments, runs, segment_reports, typed_json, typed_values
 from flor_ray.store.files import Files
 from flor_ray.store.fragments import (
     CHECKPOINT_FILE_SCHEMA,
@@ -53,6 +55,7 @@ from flor_ray.store.fragments import (
 from flor_ray.store.log_files import END_BYTES, LogFile, Named, log_bytes
 from flor_ray.store.objects import Objects
 from flor_ray.store.segment_reports import KeptReport
+from flor_ray.store.typed_values import BLOB_TYPES
 
 T = TypeVar("T")
 
@@ -96,7 +99,7 @@ class Store:
             return False
         where = self._where(_FORMAT_FILE)
         try:
-            described = json.loads(data)
+            described = checks.parsed(data)
             found, create_only = described["format"], described.get("create_only")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(
@@ -151,17 +154,27 @@ class Store:
         """Those of a run; none if it was recorded without."""
         path = _run_path(project, version, "files")
         try:
-            return typed_json.from_plain(json.loads(self.files.read(path)), tuple[WrittenFile, ...])
+            found = typed_json.from_plain(checks.parsed(self.files.read(path)), tuple[WrittenFile, ...])
+            for file in found:
+                checks.expect_written(file.path)
+            return found
         except FileNotFoundError:
             return ()
         except ValueError as error:
-            raise StoreError(f"{self._where(path)} does not hold what files a run has written: {error}") from error
+            raise Damaged(f"{self._where(path)} does not hold what files a run has written: {error}") from error
 
     def projects(self) -> tuple[str, ...]:
         return tuple(sorted({unquoted(path.split("/")[1]) for path in self.files.list("experiments")}))
 
-    def experiments(self, project: str, now: float | None = None) -> tuple[Experiment, ...]:
-        """All runs of a project, by (started, version). Those that never said how they ended are running or crashed."""
+    def experiments(self, project: str, now: float | None = None, whole: bool = False) -> tuple[Experiment, ...]:
+        """All runs of a project, by (started, version). Those that never said how they ended are running or crashed.
+
+        Raises:
+            StoreError: the store cannot be read; or, for `whole`, a file of it does not hold what it should.
+
+        Warns:
+            FlorWarning: such a file is left out.
+        """
         folder = f"experiments/{quote(project)}"
         now = time.time() if now is None else now
 
@@ -175,57 +188,79 @@ class Store:
         rows, beats = _retried(read)
         found = []
         for path, data in rows.items():
-            experiment = runs.from_json(data, self._where(path))
-            beat = self._last_beat(_sibling(path, "beat"), beats)
+            try:
+                experiment = runs.from_json(data, self._where(path), *_place(path))
+            except Damaged as error:
+                _leave_out(error, whole)
+                continue
+            beat = self._last_beat(_sibling(path, "beat"), beats, whole)
             if path.endswith(".begin.json") and runs.has_crashed(experiment, beat, now):
                 experiment = replace(experiment, status=Status.CRASHED)
             found.append(experiment)
-        rebuilt = self._rebuild(project, [e for e in found if e.status is Status.CRASHED])
-        return tuple(sorted((rebuilt.get(e.version, e) for e in found), key=lambda e: (e.started, e.version)))
+        rebuilt = self._rebuild(project, [e for e in found if e.status is Status.CRASHED], whole)
+        known = (rebuilt.get(e.version, e) for e in found)
+        return tuple(sorted((e for e in known if e is not None), key=lambda e: (e.started, e.version)))
 
-    def _last_beat(self, path: str, beats: Mapping[str, bytes]) -> float | None:
+    def _last_beat(self, path: str, beats: Mapping[str, bytes], whole: bool) -> float | None:
         if path not in beats:
             return None
         try:
-            return float(json.loads(beats[path])["now"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{self._where(path)} is not a heartbeat ({error}). Delete it.") from error
+            return float(checks.parsed(beats[path])["now"])
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            _leave_out(Damaged(f"{self._where(path)} is not a heartbeat ({error}). Delete it."), whole)
+            return None
 
-    def _rebuild(self, project: str, crashed: Sequence[Experiment]) -> dict[str, Experiment]:
-        """Crashed runs with what C and F show of them, by version: epochs that ended, times, loops and arguments.
+    def _rebuild(self, project: str, crashed: Sequence[Experiment], whole: bool) -> dict[str, Experiment | None]:
+        """Crashed runs with what C and F show of them, by version: epochs that ended, times, loops and arguments. None
+        stands for one whose files are damaged.
 
         The loops' names are not known, only that they were there. Values logged outside the main loop are taken for
-        arguments: flor.arg's are among them, and replay asks for no others.
+        arguments: flor.arg's are among them, and replay asks for no others. What lies in S can only be an argument's
+        default, since no text on a command line stands for it: then the replayed script has it itself.
         """
         if not crashed:
             return {}
         import pyarrow.compute as pc  # 60 ms that others need not pay
 
-        rebuilt = {}
+        rebuilt: dict[str, Experiment | None] = {}
         for experiment in crashed:
-            rows = self._checkpoint_rows(project, experiment.version)
+            try:  # without some of its arguments it would be another run
+                rows = self._checkpoint_rows(project, experiment.version, whole=whole)
+                logs = self.logged(project, None, [experiment.version], whole=True).rows
+            except Damaged as error:
+                _leave_out(error, whole)
+                rebuilt[experiment.version] = None
+                continue
             times = fragments.times_of(rows)
-            logs = self.logs(project, versions=[experiment.version])
             logs = logs.filter(pc.equal(logs["origin"].cast(pa.string()), RECORDED))
             last_logged = pc.max(logs["epoch"]).as_py()
             ended = [row["epoch"] for row in rows if row["point"] == Point.EPOCH_END.value]
             outside = logs.filter(pc.is_null(logs["epoch"])).to_pylist()
             exits = any(row["point"] == Point.NESTED_EXIT.value for row in rows)
             nested = exits or pc.max(logs["step"]).as_py() is not None
-            rebuilt[experiment.version] = replace(
+            texts = [(row["name"], row["text"] or "") for row in outside if row["type"] in ("str", "json")]
+            hidden = {name: redaction.variable_of(name) for name, text in texts if redaction.HIDDEN in text}
+            known = replace(
                 experiment,
                 epochs=max([(last_logged or 1) - 1, *ended]),  # who logs in an epoch has ended the one before
                 profile=replace(experiment.profile, epochs=times),
                 main_loop="epoch" if rows or last_logged else None,
                 nested_loop="step" if nested else None,
-                args={row["name"]: self._decoded(row) for row in reversed(outside)},
+                args={
+                    row["name"]: _decoded(row)
+                    for row in reversed(outside)
+                    if row["type"] not in BLOB_TYPES and row["name"] not in hidden
+                },
+                environment={**experiment.environment, **({HIDDEN_ARGS: hidden} if hidden else {})},
             )
+            try:
+                checks.expect_epochs(known)
+                rebuilt[experiment.version] = known
+            except ValueError as error:
+                where = self._where(_run_path(project, experiment.version, "begin"))
+                _leave_out(Damaged(f"{where} is of a run whose log and checkpoints make no sense: {error}."), whole)
+                rebuilt[experiment.version] = None
         return rebuilt
-
-    def _decoded(self, row: Mapping[str, Any]) -> object:
-        return typed_values.decode(
-            records.Value(*(row[column] for column in typed_values.VALUE_COLUMNS)), self.objects.get
-        )
 
     # --- F ----------------------------------------------------------------------------------------------------------
 
@@ -275,15 +310,26 @@ class Store:
         return self.logged(project, names, versions).rows
 
     def logged(
-        self, project: str, names: Iterable[str] | None = None, versions: Iterable[str] | None = None
+        self,
+        project: str,
+        names: Iterable[str] | None = None,
+        versions: Iterable[str] | None = None,
+        whole: bool = False,
     ) -> LoggedName:
-        """What was logged: rows as `logs` has them, all names, and reports; each file is read once for them all."""
+        """What was logged: rows as `logs` has them, all names, and reports; each file is read once for them all.
+
+        Raises:
+            StoreError: the store cannot be read; or, for `whole`, a file of it does not hold what it should.
+
+        Warns:
+            FlorWarning: such a file is left out.
+        """
         wanted = None if names is None else frozenset(names)
 
         def parts(fragment: Fragment, file: LogFile) -> tuple[pa.Table, Iterable[str], KeptReport | None]:
             return file.rows(wanted), file.names, self._report(fragment, file)
 
-        found = self._each_log_file(project, versions, parts, with_rows=True)
+        found = self._each_log_file(project, versions, parts, with_rows=True, whole=whole)
         rows = fragments.placed(project, [f for f, _ in found], [table for _, (table, _, _) in found], wanted)
         known = frozenset(name for _, (_, of_file, _) in found for name in of_file)
         return LoggedName(rows, known, _in_order((f, report) for f, (_, _, report) in found))
@@ -312,6 +358,7 @@ class Store:
         versions: Iterable[str] | None,
         do: Callable[[Fragment, LogFile], T],
         with_rows: bool = False,
+        whole: bool = False,
     ) -> list[tuple[Fragment, T]]:
         """`do` of each visible file of a project's (or some versions') F, in order of precedence. Unless `with_rows`
         says that these are most likely wanted, only the ends of files are read at first."""
@@ -322,10 +369,12 @@ class Store:
             found = [f for f in self._fragments(folder) if only is None or f.folder.rpartition("/")[2] in only]
             chosen = fragments.visible(found)
 
-            def one(fragment: Fragment) -> T:
-                return do(fragment, self._log_file(fragment.path, with_rows))
+            def one(fragment: Fragment) -> tuple[Fragment, T]:
+                return fragment, do(fragment, self._log_file(fragment.path, with_rows))
 
-            return list(zip(chosen, self.files.each(one, chosen), strict=True))
+            return (
+                list(self.files.each(one, chosen)) if whole else _undamaged(self.files.each(_or_damaged(one), chosen))
+            )
 
         return _retried(read)
 
@@ -374,7 +423,7 @@ class Store:
         def merge() -> None:
             paths = self.files.list(folder)
             if len(paths) > 1:
-                rows = self._checkpoint_rows(project, version, paths)
+                rows = self._checkpoint_rows(project, version, paths, whole=True)
                 data = fragments.to_bytes(columns.table_of_rows(rows, CHECKPOINT_FILE_SCHEMA))
                 whole = f"{folder}/merged-{blake3.blake3(data).hexdigest()[:16]}.parquet"
                 self._write(whole, data)
@@ -382,9 +431,16 @@ class Store:
 
         _retried(merge)
 
-    def checkpoints(self, project: str, version: str) -> tuple[Checkpoint, ...]:
-        """By epoch; within one, the nested loop's exit before the epoch's end."""
-        rows = self._checkpoint_rows(project, version)
+    def checkpoints(self, project: str, version: str, whole: bool = False) -> tuple[Checkpoint, ...]:
+        """By epoch; within one, the nested loop's exit before the epoch's end.
+
+        Raises:
+            StoreError: the store cannot be read; or, for `whole`, a file of it does not hold what it should.
+
+        Warns:
+            FlorWarning: such a file is left out.
+        """
+        rows = self._checkpoint_rows(project, version, whole=whole)
         return tuple(fragments.checkpoint_of(row, version) for row in rows if row["key"])
 
     def skips(self, project: str, version: str) -> tuple[Skip, ...]:
@@ -393,11 +449,17 @@ class Store:
         times = fragments.times_of(rows)
         return tuple(Skip(row["epoch"], row["why"], own) for row, own in zip(rows, times, strict=True))
 
-    def _checkpoint_rows(self, project: str, version: str, paths: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    def _checkpoint_rows(
+        self, project: str, version: str, paths: Sequence[str] | None = None, whole: bool = False
+    ) -> list[dict[str, Any]]:
+        def table(path: str) -> pa.Table:
+            return self._read(path, CHECKPOINT_FILE_SCHEMA)
+
         def read() -> list[dict[str, Any]]:
             found = self.files.list(_folder("checkpoints", project, version)) if paths is None else paths
-            tables = self.files.each(lambda path: self._read(path, CHECKPOINT_FILE_SCHEMA), found)
-            return fragments.checkpoint_rows(tables)
+            if whole:
+                return fragments.checkpoint_rows(self.files.each(table, found))
+            return fragments.checkpoint_rows(_undamaged(self.files.each(_or_damaged(table), found)))
 
         return read() if paths is not None else _retried(read)
 
@@ -464,43 +526,51 @@ class Store:
         """
         path = _source_path(project, version)
         try:
-            rows = self._read(path, SOURCE_FILE_SCHEMA).to_pylist()
+            rows = self._source_rows(version, path)
         except FileNotFoundError:
             raise SourcesMissing(version, self._where(path)) from None
-        blobs = self.objects.get_many(row["key"] for row in rows)
-        return {
-            row["filename"].decode("utf-8", "surrogateescape"): SourceFile(blobs[row["key"]], row["mode"], row["oid"])
-            for row in rows
-        }
+        return _source_files(rows, self.objects.get_many(row["key"] for row in rows))
+
+    def _source_rows(self, version: str, path: str) -> list[dict[str, Any]]:
+        """Rows of G, whose paths are those of files that can lie side by side in a folder."""
+        rows: list[dict[str, Any]] = self._read(path, SOURCE_FILE_SCHEMA).to_pylist()
+        try:
+            checks.expect_files((_filename(row), row["mode"]) for row in rows)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise fragments.corrupt(self._where(path), error) from error
+        return rows
 
     def sources_of(self, project: str, versions: Iterable[str], suffix: str = "") -> dict[str, dict[str, SourceFile]]:
         """Files of several versions whose paths end with `suffix`; equal ones are read once. Versions that are not
         mirrored are left out.
 
-        Raises:
-            StoreError: a file of them is missing or corrupt.
+        Warns:
+            FlorWarning: a version whose files are damaged or gone is left out.
         """
 
-        def rows(version: str) -> list[dict[str, Any]] | None:
+        def rows(version: str) -> list[dict[str, Any]] | Damaged | None:
             try:
-                found = self._read(_source_path(project, version), SOURCE_FILE_SCHEMA).to_pylist()
+                found = self._source_rows(version, _source_path(project, version))
             except FileNotFoundError:
                 return None
+            except Damaged as error:
+                return error
             return [row for row in found if row["filename"].endswith(suffix.encode())]
 
         versions = list(versions)
         manifests = dict(zip(versions, self.files.each(rows, versions), strict=True))
-        blobs = self.objects.get_many(row["key"] for found in manifests.values() for row in found or ())
-        return {
-            version: {
-                row["filename"].decode("utf-8", "surrogateescape"): SourceFile(
-                    blobs[row["key"]], row["mode"], row["oid"]
-                )
-                for row in found
-            }
-            for version, found in manifests.items()
-            if found is not None
-        }
+        listed = [found for found in manifests.values() if isinstance(found, list)]
+        blobs = self.objects.get_each(row["key"] for found in listed for row in found)
+        sources = {}
+        for version, found in manifests.items():
+            if isinstance(found, list):
+                try:
+                    sources[version] = _source_files(found, blobs)
+                except (ObjectMissing, ObjectCorrupt) as error:
+                    _leave_out(Damaged(f"A source file of version {version[:8]} cannot be read: {error}"))
+            elif found is not None:
+                _leave_out(found)
+        return sources
 
     # --- what is kept -----------------------------------------------------------------------------------------------
 
@@ -552,6 +622,26 @@ def _place(path: str) -> tuple[str, str]:
     return unquoted(project), unquoted(name.partition(".")[0])
 
 
+def _filename(row: Mapping[str, Any]) -> str:
+    name: str = row["filename"].decode("utf-8", "surrogateescape")
+    return name
+
+
+def _source_files(rows: Iterable[Mapping[str, Any]], blobs: Mapping[str, bytes | StoreError]) -> dict[str, SourceFile]:
+    """Files by path. Raises the error of a file that could not be read."""
+    found = {}
+    for row in rows:
+        data = blobs[row["key"]]
+        if isinstance(data, StoreError):
+            raise data
+        found[_filename(row)] = SourceFile(data, row["mode"], row["oid"])
+    return found
+
+
+def _decoded(row: Mapping[str, Any]) -> object:
+    return typed_values.decode(records.Value(*(row[column] for column in typed_values.VALUE_COLUMNS)), str.encode)
+
+
 def _value(logged: records.Value) -> records.Value:
     return logged.arrived() if isinstance(logged, typed_values.Deferred) else logged
 
@@ -571,6 +661,35 @@ def _folder(table: str, project: str, version: str) -> str:
 
 def _source_path(project: str, version: str) -> str:
     return f"{_folder('source_code', project, version)}.parquet"
+
+
+def _or_damaged(do: Callable[[Any], T]) -> Callable[[Any], T | Damaged]:
+    """`do`, which answers with the error where a file does not hold what it should."""
+
+    def tried(item: Any) -> T | Damaged:
+        try:
+            return do(item)
+        except Damaged as error:
+            return error
+
+    return tried
+
+
+def _undamaged(found: Iterable[T | Damaged]) -> list[T]:
+    """What could be read; of the rest the user is told."""
+    kept: list[T] = []
+    for each in found:
+        if isinstance(each, Damaged):
+            _leave_out(each)
+        else:
+            kept.append(each)
+    return kept
+
+
+def _leave_out(error: Damaged, never: bool = False) -> None:
+    if never:
+        raise error
+    warnings.warn(f"{error} It is left out.", FlorWarning, stacklevel=3)
 
 
 def _retried(read: Callable[[], T]) -> T:

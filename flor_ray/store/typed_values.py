@@ -7,9 +7,9 @@
 bytes come back equal (tuples as lists). Other values come back as:
 
     array, tensor   numpy array (bfloat16 and float8 widened to float32; their dtype is kept in the blob)
-    dataframe       DataFrame
+    dataframe       DataFrame; one that only pickles, like any other pickle
     image           PNG bytes
-    pickle          the object; its class must be importable
+    pickle          `NotLoaded`, which stands for it; the object, if pickles are allowed and its class is importable
     repr            text, for what cannot even be pickled (a FlorWarning says so once per type)
 """
 
@@ -26,6 +26,7 @@ from typing import Any
 from flor_ray import stored_names
 from flor_ray.errors import FlorWarning, StoreError
 from flor_ray.records import Value
+from flor_ray.store import checks, not_loaded
 from flor_ray.wording import printable
 
 FORMAT_VERSION = 2  # raise it when an older flor_ray would misread a store that this one wrote
@@ -33,6 +34,7 @@ _OLDEST_FORMAT = 2  # that this one reads
 
 VALUE_COLUMNS = ("type", "number", "integer", "text")
 
+_PARQUET = b"PAR1"
 BLOB_TYPES = frozenset({"bytes", "array", "tensor", "dataframe", "image", "pickle"})
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
@@ -306,29 +308,37 @@ def text_of(value: object, say: Callable[[object], str] = repr) -> str:
 # --- decode ---------------------------------------------------------------------------------------------------------
 
 
-def decode(value: Value, get: Callable[[str], bytes]) -> Any:
-    """The object that `encode` was given; `get` reads a blob from S by its key.
+def decode(value: Value, get: Callable[[str], bytes], pickles: bool = False) -> Any:
+    """The object that `encode` was given; `get` reads a blob from S by its key. Unless `pickles`, nothing is unpickled,
+    and a NotLoaded stands for what only a pickle holds.
 
     Raises:
         StoreError: the value's type is unknown, or its blob does not hold what it should.
     """
     if value.type in BLOB_TYPES:
         blob = value.blob if value.blob is not None else get(value.text or "")
-        return decode_blob(value.type, blob)
+        return decode_blob(value.type, blob, pickles)
     decoder = _DECODERS.get(value.type)
     if decoder is None:
         raise StoreError(f"A value has the unknown type {value.type!r}; a newer flor_ray wrote it. Upgrade flor_ray.")
-    return decoder(value)
+    try:
+        return decoder(value)
+    except (ValueError, TypeError) as error:
+        seen = f"{type(error).__name__}: {error}"
+        raise StoreError(f"A logged value of type {value.type} is damaged ({seen}).") from error
 
 
-def decode_blob(kind: str, blob: bytes) -> Any:
-    """A value of one of BLOB_TYPES from its bytes.
+def decode_blob(kind: str, blob: bytes, pickles: bool = False) -> Any:
+    """A value of one of BLOB_TYPES from its bytes; see `decode`.
 
     Raises:
         StoreError: it cannot be read here.
     """
+    is_pickle = kind == "pickle" or (kind == "dataframe" and not blob.startswith(_PARQUET))
+    if is_pickle and not pickles:
+        return not_loaded.pickled(blob)
     try:
-        return _BLOB_DECODERS[kind](blob)
+        return stored_names.loads(blob) if is_pickle else _BLOB_DECODERS[kind](blob)
     except Exception as error:
         raise StoreError(
             f"A logged value of type {kind} cannot be read back ({type(error).__name__}: {error}). If it needs a "
@@ -339,6 +349,9 @@ def decode_blob(kind: str, blob: bytes) -> Any:
 def _load_npy(blob: bytes) -> Any:
     import numpy
 
+    from flor_ray.store import bounds  # imports pyarrow, which what is only recorded does not need here
+
+    bounds.expect_npy(blob)
     return numpy.load(io.BytesIO(blob), allow_pickle=False)
 
 
@@ -353,10 +366,11 @@ def _load_tensor(blob: bytes) -> Any:
 
 
 def _load_dataframe(blob: bytes) -> Any:
-    if not blob.startswith(b"PAR1"):
-        return stored_names.loads(blob)
     import pandas
 
+    from flor_ray.store import bounds
+
+    bounds.parquet(blob)
     return pandas.read_parquet(io.BytesIO(blob))
 
 
@@ -368,7 +382,7 @@ _DECODERS: Mapping[str, Callable[[Value], Any]] = {
     "float": lambda value: value.number,
     "str": lambda value: value.text,
     "escaped": lambda value: (value.text or "").encode("ascii").decode("unicode_escape"),
-    "json": lambda value: json.loads(value.text or ""),
+    "json": lambda value: checks.parsed(value.text or ""),
     "repr": lambda value: value.text,
 }
 _BLOB_DECODERS: Mapping[str, Callable[[bytes], Any]] = {
@@ -377,5 +391,4 @@ _BLOB_DECODERS: Mapping[str, Callable[[bytes], Any]] = {
     "tensor": _load_tensor,
     "dataframe": _load_dataframe,
     "image": bytes,
-    "pickle": stored_names.loads,
 }

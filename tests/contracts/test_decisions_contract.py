@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from flor_ray.errors import FlorWarning, StoreError
+from flor_ray.errors import Damaged, FlorWarning, StoreError
 from flor_ray.store import typed_json
-from flor_ray.store.decisions import Damaged, Decisions
+from flor_ray.store.decisions import Decisions
 from flor_ray.store.files import Files
 
 WORDS: Decisions[str] = Decisions(

@@ -72,7 +72,7 @@ def rows(lab: Lab, version: str, recorded: bool = True) -> list[list[Any]]:
     for row in store.logs(lab.project.name, versions=[version]).to_pylist():
         if (row["origin"] == "recorded") is recorded:
             stored = Value(row["type"], row["number"], row["integer"], row["text"])
-            like = as_json(row["type"], decode(stored, store.objects.get))
+            like = as_json(row["type"], decode(stored, store.objects.get, pickles=True))
             found.append([*(row[key] for key in ("level", "epoch", "step", "name", "iteration", "type")), like])
     return found
 
@@ -164,7 +164,7 @@ def test_its_pins_calibrations_timelines_and_reports_are_read(old: Lab) -> None:
     assert as_plain([asdict(pin) for pin in pins.kept(files, name)]) == EXPECTED["pins"]
     kept = {kind: as_plain(asdict(found)) for kind, found in calibrations.kept(files).items()}
     learned_since = as_plain(asdict(Calibration()))
-    for kind, expected in EXPECTED["calibrations"].items():  # what later releases learn too is what they assume at first
+    for kind, expected in EXPECTED["calibrations"].items():  # what later releases learn too is first assumed
         assert kept.pop(kind) == learned_since | expected
     assert not kept
     assert as_plain([asdict(timeline) for timeline in timelines.every(files, name)]) == EXPECTED["timelines"]

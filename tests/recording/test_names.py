@@ -86,7 +86,7 @@ def test_no_name_and_no_value_costs_another_one_and_all_can_be_read(lab: Lab) ->
     (run,) = lab.experiments()
     assert (run.run, run.args["lr"], run.main_loop) == ("r\\udce9", "\udce9", "7")
     for command in (["versions"], ["versions", "--verbose"], ["dataframe"], ["dataframe", "--csv", "all.csv"]):
-        shown = lab.run([sys.executable, "-m", "flor_ray.cli", *command], lab.root, utf8)
+        shown = lab.run([sys.executable, "-m", "flor_ray.cli", *command], lab.root, utf8 | {"FLOR_PICKLES": "allow"})
         assert shown.stderr == ""
     assert "r\\udce9" in (lab.root / "all.csv").read_text()
     assert len(lab.frame("value")) == 24

@@ -72,7 +72,7 @@ def test_so_is_what_is_inside_of_it() -> None:
 
 @pytest.mark.parametrize("kind", ["pickle", "dataframe"])
 def test_logged_values_that_were_pickled_are_read_so(kind: str) -> None:
-    asked = typed_values.decode_blob(kind, naming("gone", "Query", ["grad_norm"], "epoch >= 2"))
+    asked = typed_values.decode_blob(kind, naming("gone", "Query", ["grad_norm"], "epoch >= 2"), pickles=True)
     assert asked == flor.Query(["grad_norm"], "epoch >= 2")
 
 
@@ -87,7 +87,7 @@ def test_what_this_release_does_not_have_is_named() -> None:
         with pytest.raises(StoreError, match=rf"names flor_ray\.{inside}\.{name}, which .* Upgrade flor_ray"):
             stored_names.loads(naming(inside, name))
     with pytest.raises(StoreError, match=r"of type pickle cannot be read back .*names flor_ray\.gone\.thing"):
-        typed_values.decode_blob("pickle", naming("gone", "thing"))
+        typed_values.decode_blob("pickle", naming("gone", "thing"), pickles=True)
 
 
 def test_names_of_others_are_looked_up_as_ever() -> None:

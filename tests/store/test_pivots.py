@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flor_ray.errors import BadWhere, ObjectMissing
+from flor_ray.errors import BadWhere, FlorWarning
 from flor_ray.records import Experiment, Level, LogRecord, Operator, Segment, SegmentReport, Status
 from flor_ray.store import pivots, typed_values
 from flor_ray.store.data_frames import dataframe, dimensions, of, referenced_columns, select
+from flor_ray.store.not_loaded import NotLoaded
 from flor_ray.store.store import Store
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
@@ -234,8 +235,9 @@ def test_arrays_come_back_as_arrays_and_a_lost_one_is_named(project: Project) ->
     assert math.isnan(column[2])
     key = project.store.logs("digits")["text"][0].as_py()
     project.store.objects.delete(key)
-    with pytest.raises(ObjectMissing, match=key):
-        project.pivot("cf")
+    with pytest.warns(FlorWarning, match=key):
+        column = project.pivot("cf")["cf"]
+    assert [isinstance(value, NotLoaded) for value in column] == [True, False, False]
 
 
 # --- where ----------------------------------------------------------------------------------------------------------

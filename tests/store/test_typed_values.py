@@ -45,7 +45,7 @@ def round_trip(value: object) -> Any:
     stored = encode(value)
     if stored.type in typed_values.BLOB_TYPES:
         assert stored.blob is not None
-        return decode(Value(stored.type, text="key"), {"key": stored.blob}.__getitem__)
+        return decode(Value(stored.type, text="key"), {"key": stored.blob}.__getitem__, pickles=True)
     assert stored.blob is None
     return decode(stored, no_blob)
 
@@ -309,7 +309,7 @@ def test_a_blob_that_is_missing_or_broken_is_a_store_error() -> None:
     with pytest.raises(StoreError, match="of type array cannot be read back"):
         decode(Value("array", text="abc"), lambda key: b"garbage")
     with pytest.raises(StoreError, match="make that importable here"):
-        decode(Value("pickle", text="abc"), lambda key: b"cno_such_module\nThing\n.")
+        decode(Value("pickle", text="abc"), lambda key: b"cno_such_module\nThing\n.", pickles=True)
 
 
 def test_a_type_of_the_future_is_a_store_error() -> None:

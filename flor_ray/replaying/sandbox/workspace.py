@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from flor_ray.redaction import is_secret_file
 from flor_ray.store.repository import SIZE_LIMIT_BYTES
 
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize (\d+)\n")
@@ -47,21 +48,30 @@ def materialise(
     """Write a version's files (path -> bytes, git mode) below `root`, and link what else the user's folder holds, but
     for the `versioned` files: versions hold them, and of others than theirs they had none.
 
+    Links come after all files, so that nothing is written through one. `Store.sources` has looked at the paths.
+
     Answers the paths of the files there that were made since, which are left out.
     """
+    links: dict[Path, str] = {}
     for name, (data, mode) in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if mode == "120000":
-            path.symlink_to(_target(name, os.fsdecode(data), original_root))
+            links[path] = _target(name, os.fsdecode(data), original_root)
         elif (original := _behind_pointer(name, data, original_root)) is not None:
-            path.symlink_to(original)
+            links[path] = str(original)
         else:
             path.write_bytes(data)
             path.chmod(0o755 if mode == "100755" else 0o644)
+    for path, target in links.items():
+        path.symlink_to(target)
     if original_root is None or not original_root.is_dir():
         return ()
     return tuple(_link_unversioned(root, original_root, versioned, made_since))
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _target(name: str, target: str, original_root: Path | None) -> str:
@@ -109,9 +119,14 @@ def _link_unversioned(root: Path, original: Path, tracked: frozenset[str], made_
             if entry.name in _NEVER_LINKED:
                 continue
             if entry.is_dir(follow_symlinks=False):
-                if name not in tracked:  # else a submodule that is not checked out
+                # A submodule that is not checked out, or what the version has no folder for, such as a link.
+                if name not in tracked and not (os.path.lexists(root / name) and not _is_folder(root / name)):
                     pending.append(Path(entry.path))
-            elif name in tracked and entry.stat(follow_symlinks=False).st_size <= SIZE_LIMIT_BYTES:
+            elif (
+                name in tracked
+                and entry.stat(follow_symlinks=False).st_size <= SIZE_LIMIT_BYTES
+                and not is_secret_file(name)
+            ):
                 continue  # part of versions: if it is not in this one, it was not there when it ran
             elif not (root / name).exists() and not (root / name).is_symlink():
                 status = entry.stat(follow_symlinks=False)
