@@ -1,6 +1,6 @@
 """What pickles in a store call by a name of ours, and how such pickles are read.
 
-    checkpoints      `refer`, `torch_generator` and `module`, and what the script itself holds of flor_ray: self.report = flor.log
+    checkpoints      the three functions, and what the script itself holds of flor_ray: self.report = flor.log
     logged values    what of flor_ray is in an object that only pickles: flor.log("asked", flor.Query(...))
 
 A PART OF THE STORE'S FORMAT: the name of this module, those of the three functions, and what they take.
