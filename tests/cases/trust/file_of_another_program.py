@@ -1,6 +1,6 @@
 # file_of_another_program
-# Expected: a warning that names steps.txt: another program wrote it, and the run itself did not read it.
-# Conditions: {"files": {".gitignore": "steps.txt\n"}, "where": ["epoch == 4"], "warned": true}
+# Expected: from further back, where the other program writes it again: the run itself did not read it, so it was not kept.
+# Conditions: {"files": {".gitignore": "steps.txt\n"}, "where": ["epoch == 4"]}
 net = nn.Linear(4, 1)
 opt = torch.optim.SGD(net.parameters(), lr=0.05)
 with open("steps.txt", "w") as file:
