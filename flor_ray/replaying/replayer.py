@@ -410,6 +410,8 @@ class Replayer:
                 self._capturer.restore(state, "main" if scope is None else scope.slot, opaque)
                 if self._files is not None:
                     self._files.lay(epoch, point)
+        except ReplayError:  # the script has not made what it made when recorded, and would not from further back
+            raise
         except Exception as error:
             why = str(error) if isinstance(error, FlorError) else f"{type(error).__name__}: {error}"
             raise self._failed(epoch, point, " ".join(why.split())) from error

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from flor_ray.errors import StoreError
+from flor_ray.errors import ReplayError, StoreError
 from flor_ray.records import GRADIENTS
 from flor_ray.state import expected_names, frames, modes, random_states, stateful
 from flor_ray.state.comparing import StateDifference, first_difference
@@ -349,7 +349,7 @@ class Capturer:
         arrays.move_known()
         for path, saved in body["objects"].items():
             if path not in objects:
-                raise StoreError(
+                raise ReplayError(
                     f"The checkpoint holds {path.rpartition(':')[2]!r}, which this version does not have, or does not "
                     "list in checkpointing(...), when its main loop begins."
                 )

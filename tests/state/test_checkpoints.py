@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from flor_ray.analysis.loops import LoopNames, loop_names
-from flor_ray.errors import StoreError
+from flor_ray.errors import ReplayError, StoreError
 from flor_ray.records import GRADIENTS
 from flor_ray.state import selection
 from flor_ray.state.checkpoints import Capturer, LoadedState
@@ -592,7 +592,7 @@ def test_listed_objects_without_state_dict_are_put_back_in_place_or_refused(scri
 def test_a_listed_object_that_is_not_there_any_more_is_one_clear_error(script: Callable[..., Script]) -> None:
     net = nn.Linear(1, 1)
     snapshot = script("f(net)", {"model": net}, net=net, f=None).take()
-    with pytest.raises(StoreError, match="The checkpoint holds 'model', which this version does not have"):
+    with pytest.raises(ReplayError, match="The checkpoint holds 'model', which this version does not have"):
         script("f(net)", net=net, f=None).restore(snapshot)
 
 
