@@ -61,8 +61,9 @@ def _script(step: str, before: str = "", imports: str = "") -> str:
 PLANTED = (
     Planted(
         "state of a C library",
-        "libc",
-        _script("rate = 1 / (1 + libc.rand() % 9)", before="libc = ctypes.CDLL(None)", imports="import ctypes"),
+        "weight",
+        # no variable has the library, or a replay would begin with the script
+        _script("rate = 1 / (1 + ctypes.CDLL(None).rand() % 9)", imports="import ctypes"),
     ),
     Planted(
         "changed data file",

@@ -80,4 +80,5 @@ def test_a_planted_divergence_is_detected(tmp_path: Path, index: int) -> None:
         noticed = planted.notice(planted.PLANTED[index], bench_repository(tmp_path / "project", worker))
     finally:
         worker.close()
-    assert noticed.is_detected
+    assert noticed.is_detected, noticed.told
+    assert noticed.is_named, noticed.told
