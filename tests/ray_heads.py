@@ -73,9 +73,14 @@ class RayHead:
     def submit(self, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
         """What `ray job submit --working-dir . -- COMMAND` says, to the job's end."""
         submit = [*RAY, "job", "submit", f"--address={self.dashboard}", "--working-dir=.", "--", *command]
-        return subprocess.run(
-            submit, cwd=folder, env=self.environment, capture_output=True, text=True, timeout=200, check=False
-        )
+        deadline = time.monotonic() + 90
+        while True:  # the node's agent, which runs jobs, comes a little after the dashboard
+            done = subprocess.run(
+                submit, cwd=folder, env=self.environment, capture_output=True, text=True, timeout=200, check=False
+            )
+            if "No available agent to submit job" not in done.stderr or time.monotonic() > deadline:
+                return done
+            time.sleep(2)
 
 
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
