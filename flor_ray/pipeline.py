@@ -453,7 +453,7 @@ def replay(
             first, and "end" if there is a limit.
         executor: "ray" runs it on the Ray cluster: that of RAY_ADDRESS, one that runs on this machine, or one that is
             started here. "local" runs it on worker processes of this machine. None: on Ray, unless no cluster was named
-            or runs here, and it should take less time (10 s) than starting one; a machine with GPUs always uses Ray,
+            or runs here, and it should take less time than starting one; a machine with GPUs always uses Ray,
             which gives each worker one, and so does what needs other packages (`env`). The values are the same.
         retries: further attempts at a segment whose worker or process was killed; 2 by default.
         wait: seconds, or a span, to wait while there is no worker, such as for nodes that a cluster starts; 5 min by

@@ -91,7 +91,7 @@ def replay(
     same command then goes on with the rest. So it does after a --budget.
 
     It runs on the Ray cluster that RAY_ADDRESS names, on one that runs here, or on one that it starts. Where there is
-    none yet and the replay should be over before one is there (10 s), worker processes of this machine run it instead.
+    none yet and the replay should be over before one is there, worker processes of this machine run it instead.
 
     \b
     Examples:
