@@ -205,10 +205,12 @@ def close_servers() -> None:
 
 
 def environment(**variables: str) -> dict[str, str]:
+    """This process's, without what tests or a ray.init in it (RAY_AUTH_MODE) have set, and with these variables."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("FLOR_RAY_", "RANK", "LOCAL_RANK")) and name not in ("COLUMNS", "LINES")
+        if not name.startswith(("FLOR_RAY_", "RANK", "LOCAL_RANK"))
+        and name not in ("COLUMNS", "LINES", "RAY_AUTH_MODE")
     }
     kept |= {name: os.environ[name] for name in (cache.FOLDER_VARIABLE,) if name in os.environ}
     # How often checkpoints are taken must not depend on how busy the machine is.

@@ -26,15 +26,18 @@ class RayHead:
 
     def __enter__(self) -> RayHead:
         self._folder = Path(tempfile.mkdtemp(prefix="flor-"))  # a short path: sockets of Ray's are in it
-        port, dashboard = _free_port(), _free_port()
+        port, dashboard, agent, clients = (_free_port() for _ in range(4))
         self.address, self.dashboard = f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}"
         folder = str(self._folder)
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
         self.environment = environment(**token, TMPDIR=folder, RAY_TMPDIR=folder)
         command = [*RAY, "start", "--head", "--block", "--num-cpus=2", "--node-ip-address=127.0.0.1"]
+        # Ray's usual ports may be another cluster's: without its own, the agent that runs jobs would be none.
+        ports = [f"--port={port}", f"--dashboard-port={dashboard}"]
+        ports += [f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={clients}"]
         with open(self._folder / "head.log", "wb") as log:
             self._process = subprocess.Popen(
-                [*command, f"--port={port}", f"--dashboard-port={dashboard}"],
+                [*command, *ports],
                 env=self.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
