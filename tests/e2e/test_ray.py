@@ -214,7 +214,8 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on_with_the_res
     import ray
 
     root = copy(recorded, tmp_path)
-    variables = environment(RAY_ADDRESS=ray.get_runtime_context().gcs_address, PYTHONUNBUFFERED="1")
+    mode = {name: value for name, value in os.environ.items() if name == "RAY_AUTH_MODE"}  # as ray.init has set it
+    variables = environment(**mode, RAY_ADDRESS=ray.get_runtime_context().gcs_address, PYTHONUNBUFFERED="1")
     command = [sys.executable, "-m", "flor_ray.cli", "replay", "before", "--workers", "1", "--yes"]
     process = subprocess.Popen(
         command, cwd=root, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
