@@ -142,7 +142,7 @@ class WrittenFiles:
     def at(self, epoch: int, point: str) -> None:
         """A checkpoint is taken now: what the files are belongs to it."""
         with self._lock:
-            for path in self._raw & self._lives.keys() & _held_now(self._raw):
+            for path in _held_now(self._raw & self._lives.keys()):
                 life = self._look(path)
                 if not life.lost:
                     why = "a descriptor or a mapping of it is open, which no checkpoint can hold"

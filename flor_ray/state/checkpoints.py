@@ -115,7 +115,8 @@ class Capturer:
         values = {
             (place.key, name): Holder(value, self.recording) for place in places for name, value in place.read().items()
         }
-        entry = LoopEntry(scope, reached, places, anchors, values, EarlyCode(self.chooser.is_users))
+        before = next((entry.code for entry in reversed(self._entries.values())), None)
+        entry = LoopEntry(scope, reached, places, anchors, values, EarlyCode(self.chooser.is_users, before))
         self._entries[scope.slot] = entry
         structures = ((path, structure_of(value, weakly=self.recording)) for path, value in objects.items())
         self._structures[scope.slot] = {path: found for path, found in structures if found is not None}

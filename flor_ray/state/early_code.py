@@ -16,23 +16,32 @@ from typing import Any
 
 
 class EarlyCode:
-    """What there is now. `is_users` tells whether a function, class or module is the user's."""
+    """What there is now. `is_users` tells whether a function, class or module is the user's, and `before` what there
+    was when another loop began: thousands of modules are not asked again whose they are."""
 
-    def __init__(self, is_users: Callable[[Any], bool]) -> None:
+    def __init__(self, is_users: Callable[[Any], bool], before: EarlyCode | None = None) -> None:
         self._is_users = is_users
-        modules: list[Any] = list(sys.modules.values())
-        self._modules = {id(module) for module in modules}  # none of them ever goes away
+        self._modules: list[Any] = list(sys.modules.values())  # held, so that no other one gets a number of theirs
+        self._numbers = set(map(id, self._modules))
         self._code: dict[int, weakref.ref[Any]] = {}
-        for module in modules:
-            if isinstance(module, types.ModuleType) and is_users(module):  # some put other things there
-                self._look_into(module)
+        self._users: list[types.ModuleType] = []
+        known: set[int] = set()
+        if before is not None:
+            self._users = [module for module in before._users if id(module) in self._numbers]
+            known = before._numbers
+        if new := self._numbers - known:
+            others = (module for module in self._modules if id(module) in new)
+            # Some put other things there.
+            self._users += (m for m in others if isinstance(m, types.ModuleType) and is_users(m))
+        for module in self._users:
+            self._look_into(module)
 
     def is_late(self, code: Any) -> bool:
         """Whether the user's function, class or module was not there, or not to be found by its name."""
         if not self._is_users(code):
             return False
         if isinstance(code, types.ModuleType):
-            return id(code) not in self._modules
+            return id(code) not in self._numbers
         known = self._code.get(id(code))
         return known is None or known() is not code
 

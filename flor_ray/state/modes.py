@@ -189,11 +189,14 @@ def _umask() -> int:
     return now
 
 
+_handler = getattr(signal.getsignal, "__wrapped__", signal.getsignal)  # an enum is made of each number otherwise
+
+
 def _signal_handlers() -> dict[int, Any]:
     """Those that can be set again: a handler that is None is not Python's, and that of SIGCHLD is torch's as soon as a
     loader has workers."""
     numbers = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}
-    return {int(n): held for n in sorted(numbers) if (held := signal.getsignal(n)) is not None}
+    return {int(n): held for n in sorted(numbers) if (held := _handler(n)) is not None}
 
 
 def _set_signal_handlers(wanted: Mapping[int, Any]) -> None:

@@ -50,3 +50,21 @@ def test_code_that_is_gone_is_not_taken_for_what_took_its_place_in_memory(module
     for _ in range(100):
         exec("def function(): pass", vars(module))
         assert code.is_late(module.function)
+
+
+def test_a_loop_that_begins_later_finds_what_is_there_then(
+    module: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, gone = EarlyCode(is_users), module.Outer
+    exec(TEXT, vars(module))
+    monkeypatch.setitem(sys.modules, "users.more", more := types.ModuleType("users"))
+    exec("def another(): pass", vars(more))
+    again = EarlyCode(is_users, first)
+    early = [module.function, module.Outer, module.Outer.Inner, module, more, more.another]
+    assert [each for each in early if again.is_late(each)] == []
+    assert again.is_late(gone)
+    monkeypatch.delitem(sys.modules, "users.more")
+    third = EarlyCode(is_users, again)
+    assert third.is_late(more)
+    assert third.is_late(more.another)
+    assert not third.is_late(module.function)

@@ -7,7 +7,7 @@ checkpoint must lead to the recorded values in all later epochs, with the nested
 
 Each example records and replays inside this process (tests.e2e.state_lab). To run many, with other seeds each time:
 
-    FLOR_RAY_EXAMPLES=1000 python -m pytest tests/test_loop_state.py --timeout 3600
+    FLOR_RAY_EXAMPLES=1000 python -m pytest tests/state/test_loop_state.py --timeout 3600
 """
 
 from __future__ import annotations
@@ -283,6 +283,7 @@ def programs(draw: st.DrawFn) -> Program:
     return Program(tuple(variables), tuple(statements), scope, nested)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("ignore")
 @settings(
     max_examples=int(_MANY) if _MANY else 25,
