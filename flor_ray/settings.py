@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -23,6 +24,7 @@ from flor_ray.wording import parse_bytes, parse_seconds
 FILE = "flor.yaml"
 ENVIRONMENTS = ("current", "recorded")
 DEFAULT = "default"  # where a setting is from that nobody has set
+VARIABLE_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _NONE = "none"
 
 
@@ -86,6 +88,14 @@ def _environment(text: str) -> str:
     return text
 
 
+def _names(text: str) -> tuple[str, ...]:
+    """Names of variables, with commas between."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names or not all(re.fullmatch(VARIABLE_NAME, name) for name in names):
+        raise ValueError("one of them is no name")
+    return names
+
+
 TEXT = SettingKind("text", "a text", _text)
 COUNT = SettingKind("count", "a whole number of 1 or more", _count)
 NUMBER = SettingKind("number", "a whole number of 0 or more", _number)
@@ -93,6 +103,7 @@ AMOUNT = SettingKind("amount", "a number of 0 or more", _amount)
 SPAN = SettingKind("span", "a span of time such as 90s, 10m or 2h, or a number of seconds", _span)
 SIZE = SettingKind("size", "a size such as 8GB, or a number of bytes", _size)
 ENVIRONMENT = SettingKind("environment", " or ".join(ENVIRONMENTS), _environment)
+NAMES = SettingKind("names", "a list of names of environment variables, never of their values", _names)
 
 
 def _setting(kind: SettingKind, meaning: str, default: str, key: str = "", variable: str = "") -> Any:
@@ -146,6 +157,11 @@ class Settings:
         "Packages to replay with: those that are installed, or those that a version was recorded with.",
         ENVIRONMENTS[0],
     )
+    secrets: tuple[str, ...] | None = _setting(
+        NAMES,
+        "Names of the environment variables with secrets that replayed scripts may see, such as AWS_SECRET_ACCESS_KEY.",
+        "none",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +186,7 @@ def _keys() -> tuple[Key, ...]:
 
 
 KEYS = _keys()
-_TAKEN_BACK = {key.name for key in KEYS if key.kind in (COUNT, NUMBER, AMOUNT, SPAN, SIZE)}
+_TAKEN_BACK = {key.name for key in KEYS if key.kind in (COUNT, NUMBER, AMOUNT, SPAN, SIZE, NAMES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,4 +251,5 @@ def _read(key: Key, text: str) -> object:
     try:
         return key.kind.read(text)
     except (UsageError, ValueError):
-        raise UsageError(f"{key.variable}={text!r}: {key.path} should be {key.kind.words}.") from None
+        seen = "..." if key.kind is NAMES else repr(text)  # values of secrets may stand there
+        raise UsageError(f"{key.variable}={seen}: {key.path} should be {key.kind.words}.") from None

@@ -42,6 +42,9 @@ _TYPES: Mapping[str, Any] = {
     settings.SPAN.name: _some_text(settings.SPAN) | _NUMBER,
     settings.SIZE.name: _some_text(settings.SIZE) | Annotated[StrictInt, Field(gt=0)],
     settings.ENVIRONMENT.name: Literal[settings.ENVIRONMENTS],
+    settings.NAMES.name: Annotated[
+        tuple[Annotated[StrictStr, Field(pattern=f"^{settings.VARIABLE_NAME}$")], ...], Field(min_length=1)
+    ],
 }
 
 
@@ -127,7 +130,9 @@ def _mistakes(error: ValidationError, lines: Mapping[str, int]) -> list[tuple[in
         if one["type"] in ("extra_forbidden", "invalid_key"):
             found[path] = _unknown(path)
         elif path in _BY_PATH:
-            found[path] = f"{path} should be {_BY_PATH[path].kind.words}; it is {_shown(one['input'])}."
+            kind = _BY_PATH[path].kind
+            seen = "what it holds is not shown here" if kind is settings.NAMES else f"it is {_shown(one['input'])}"
+            found[path] = f"{path} should be {kind.words}; {seen}."
         else:
             members = ", ".join(each for each in _BY_PATH if each.startswith(f"{path}."))
             found[path] = f"{path} should hold settings of its own ({members}); it is {_shown(one['input'])}."

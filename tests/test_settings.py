@@ -121,6 +121,16 @@ def test_the_nearest_file_counts_and_a_repository_ends_the_search(tmp_path: Path
         ("price: .inf", "line 1: price should be a number of 0 or more; it is inf."),
         ("project: 7", "line 1: project should be a text; it is 7."),
         ("store: ''", "line 1: store should be a text; it is ''."),
+        (
+            "secrets: [KEY, sk-1]",
+            "line 1: secrets should be a list of names of environment variables, never of their values; what it holds "
+            "is not shown here.",
+        ),
+        (
+            "secrets: KEY",
+            "line 1: secrets should be a list of names of environment variables, never of their values; what it holds "
+            "is not shown here.",
+        ),
         ("environment: then", "line 1: environment should be current or recorded; it is 'then'."),
         (
             "budget: 2 hours",
@@ -218,6 +228,14 @@ def test_a_file_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
 def test_a_variable_is_checked_as_the_file_is(tmp_path: Path, variable: str, text: str, expected: str) -> None:
     with pytest.raises(UsageError, match=re.escape(f"{variable}={text!r}: {expected}")):
         load(tmp_path, None, {variable: text})
+
+
+def test_names_of_secrets_are_a_list_in_the_file_and_have_commas_in_a_variable(tmp_path: Path) -> None:
+    assert load(tmp_path, "secrets: [A_KEY, b]").settings.secrets == ("A_KEY", "b")
+    assert load(tmp_path, None, {"FLOR_RAY_SECRETS": "C, D,"}).settings.secrets == ("C", "D")
+    assert load(tmp_path, None, {"FLOR_RAY_SECRETS": "none"}).settings.secrets is None
+    with pytest.raises(UsageError, match=r"FLOR_RAY_SECRETS=\.\.\.: secrets should be a list of names"):
+        load(tmp_path, None, {"FLOR_RAY_SECRETS": "sk-word"})
 
 
 @pytest.mark.parametrize("text", ["90", "1.5", "90s", "2h"])
