@@ -251,5 +251,5 @@ def _read(key: Key, text: str) -> object:
     try:
         return key.kind.read(text)
     except (UsageError, ValueError):
-        seen = "..." if key.kind is NAMES else repr(text)  # values of secrets may stand there
-        raise UsageError(f"{key.variable}={seen}: {key.path} should be {key.kind.words}.") from None
+        seen = "" if key.kind is NAMES else f"={text!r}"  # values of secrets may stand there
+        raise UsageError(f"{key.variable}{seen}: {key.path} should be {key.kind.words}.") from None
