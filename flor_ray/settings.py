@@ -251,5 +251,6 @@ def _read(key: Key, text: str) -> object:
     try:
         return key.kind.read(text)
     except (UsageError, ValueError):
-        seen = "" if key.kind is NAMES else f"={text!r}"  # values of secrets may stand there
-        raise UsageError(f"{key.variable}{seen}: {key.path} should be {key.kind.words}.") from None
+        # Values of secrets may stand where their names should.
+        what = key.variable if key.kind is NAMES else f"{key.variable}={text!r}: {key.path}"
+        raise UsageError(f"{what} should be {key.kind.words}.") from None
