@@ -26,5 +26,6 @@ class VersionJob:
     limits: Limits = DEFAULT_LIMITS  # of each segment
     marking: Marking = field(default_factory=Marking)
     leave: frozenset[int] = frozenset()  # epochs that may be left early although the next one follows
+    secrets: tuple[str, ...] = ()  # variables that the script may see, though they hold secrets
     packages: tuple[str, ...] = ()  # to be installed for it, in an environment of its own: toolz==0.11.0
     expected: Expected = field(default_factory=Expected)  # where the driver thinks that it runs

@@ -30,6 +30,7 @@ class Project:
     tree: WorkingTree
     store: Store
     name: str
+    pickles: str | None = None  # whether readers load pickled values, as `store.not_loaded.allowed` has it
 
     @classmethod
     def open(cls, path: str = ".", store_url: str | None = None) -> Project:
@@ -55,12 +56,12 @@ class Project:
             url = given.store or default_url(loaded.folder)
             if given.store is None and not os.path.isdir(url):
                 raise
-            return cls._without_git(loaded.folder, Store(url), given.project)
+            return cls._without_git(loaded.folder, Store(url), given.project, given.pickles)
         store = Store(given.store or default_url(repository.root))
-        return cls(repository, store, given.project or _name(repository, store))
+        return cls(repository, store, given.project or _name(repository, store), given.pickles)
 
     @classmethod
-    def _without_git(cls, folder: str, store: Store, name: str | None) -> Project:
+    def _without_git(cls, folder: str, store: Store, name: str | None, pickles: str | None) -> Project:
         is_folder = os.path.isabs(store.url)  # else a URL
         if is_folder and not os.path.isdir(store.url):
             raise UsageError(
@@ -69,7 +70,7 @@ class Project:
                 "whole path or URL."
             )
         tree = PlainFolder(folder, (store.url,) if is_folder else ())
-        return cls(tree, store, name or _only_project(folder, store))
+        return cls(tree, store, name or _only_project(folder, store), pickles)
 
     @property
     def repository(self) -> Repository:
