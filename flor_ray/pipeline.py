@@ -39,6 +39,7 @@ from flor_ray.planning.terms import Query, Terms, parse_budget, parse_first, par
 from flor_ray.records import ANY_SHAPE, DEFAULT_LIMITS, Limits, Operator, Outcome, WorkerShape
 from flor_ray.replaying.limits import parse_limits
 from flor_ray.replaying.results import origin_id
+from flor_ray.replaying.sandbox.workspace import places_outside
 from flor_ray.reports import replays, timelines
 from flor_ray.reports.forecasts import Basis
 from flor_ray.reports.plans import Explanation
@@ -225,6 +226,7 @@ def jobs(prepared: Prepared, origin: str, limits: Limits = DEFAULT_LIMITS) -> di
     segments = [cost.segment for cost in prepared.costs]
     tree = prepared.project.tree
     versioned = frozenset(tree.working_paths())
+    outside = places_outside(tree.root, versioned)
     return {
         version: VersionJob(
             store_url=prepared.project.store.url,
@@ -236,6 +238,7 @@ def jobs(prepared: Prepared, origin: str, limits: Limits = DEFAULT_LIMITS) -> di
             leave=prepared.scheduled.model.recorded[version].leave,
             original_root=tree.root,
             versioned=versioned,
+            places=outside,
             doubtful=prepared.doubtful.get(version, {}),
             compares_entry=any(s.version == version and s.operator is Operator.DP for s in segments),
             limits=limits,

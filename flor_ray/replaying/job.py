@@ -21,6 +21,7 @@ class VersionJob:
     patches: Mapping[str, str] = field(default_factory=dict)  # path -> source with the statements propagated
     original_root: str = ""  # the user's folder, "" where it is not at hand
     versioned: frozenset[str] = frozenset()  # files there that versions hold: one that this version lacks was not there
+    places: frozenset[str] = frozenset()  # outside, to which links in the user's folder lead
     doubtful: Mapping[str, str] = field(default_factory=dict)  # feature -> variable that no checkpoint could keep
     compares_entry: bool = False  # values from before the main loop are wanted
     limits: Limits = DEFAULT_LIMITS  # of each segment

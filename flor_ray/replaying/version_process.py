@@ -8,7 +8,7 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
@@ -78,6 +78,8 @@ class VersionProcess:
         self._warnings = _surprises(job.expected)  # told with the first segment
         self.recorded = RecordedValues.read(store, job.experiment.project, job.experiment.version)
         self._folder = VersionFolder(job, store)
+        self._unmade = _unmade_links(self._folder.made.unmade)
+        self._warnings += self._unmade
         self._output = self._folder.path / "output.txt"
         try:
             self._start(servers.prepared(self._folder.preload(without_gpu)))
@@ -123,7 +125,7 @@ class VersionProcess:
         if isinstance(answer, RestoreFailed):
             raise answer
         if isinstance(answer, ScriptError):
-            message, output = self._failure(answer.message)
+            message, output = self._failure("\n".join([answer.message, *(f"Note: {one}." for one in self._unmade)]))
             raise ScriptFailed(message, f"{answer.trace}{output}")
         assert isinstance(answer, SegmentResult)  # the other end is ours
         warnings, self._warnings = (*self._warnings, *answer.warnings), ()
@@ -165,7 +167,7 @@ class VersionProcess:
             ReplayTask.of(job.store_url, root, job.experiment, job.checkpoints, job.marking),
             folder=str(self._folder.path),
             files=self._folder.written_files,
-            newer=self._folder.newer,
+            newer=self._folder.made.newer,
             original_root=job.original_root or root,
             first_call=self._folder.first_call,
             compares_entry=job.compares_entry,
@@ -185,6 +187,15 @@ class VersionProcess:
         except OSError:  # the script has removed it
             text = ""
         return (f"{sentence}\nIts last output:\n{text}" if text else sentence), text
+
+
+def _unmade_links(unmade: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(
+        f"its link {name!r} leads out of the version's folder, to {target!r:.200}, and was not made here: who "
+        "writes the store could let it lead anywhere. Where that place is meant, have a link to it in your project's "
+        "folder, and replay again"
+        for name, target in sorted(unmade.items())
+    )
 
 
 def _surprises(expected: Expected) -> tuple[str, ...]:
