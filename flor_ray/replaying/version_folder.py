@@ -56,7 +56,8 @@ class VersionFolder:
         roots = [(self.root if path.is_relative_to(self.root) else folder, path) for folder, path in at_hand]
         paths = {*self._files, *(path.relative_to(root).as_posix() for root, path in roots)}
         sources = {p: data for p, data in self._files.items() if p.endswith(".py")}
-        return preload(sources, experiment.script, paths, for_replay(experiment.environment, os.environ, without_gpu))
+        variables = for_replay(experiment.environment, os.environ, without_gpu, self._job.secrets)
+        return preload(sources, experiment.script, paths, variables)
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
