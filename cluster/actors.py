@@ -1,4 +1,4 @@
-"""Workers as Ray actors: one whole GPU each, or one CPU slot where the cluster has no GPU.
+"""Workers as Ray actors: one whole GPU each, or one CPU slot where the cluster has no GPU, or what their shape says.
 
 One segment in flight per actor, and `ray.wait` over all of them. Short questions go beside it, in a thread of their
 own: how far it is, and where it shall end. An actor that dies is replaced by a new one; its segment goes back to the
@@ -25,12 +25,13 @@ from typing import Any, Self
 import ray
 from ray.exceptions import RayError, RuntimeEnvSetupError
 
-from flor_ray.cluster import addresses
+from flor_ray.cluster import addresses, room
 from flor_ray.cluster.executors import MAX_REPLACEMENTS, WorkerCalibrated, calibrated, failure
 from flor_ray.cluster.ray_failures import RayFailure, meaning, why_unbuildable, words
+from flor_ray.cluster.room import NodeResources
 from flor_ray.cluster.worker import Worker
-from flor_ray.errors import ClusterRefused, FlorError, ReplayError, UsageError
-from flor_ray.records import Segment, SegmentReport
+from flor_ray.errors import ClusterRefused, FlorError, ReplayError
+from flor_ray.records import ANY_SHAPE, Segment, SegmentReport, WorkerShape
 from flor_ray.replaying.job import VersionJob
 from flor_ray.scheduler.calibration import Calibration
 from flor_ray.scheduler.messages import (
@@ -170,19 +171,41 @@ def _check_alive(address: str, found_here: bool) -> None:
         ) from None
 
 
-def slots() -> tuple[int, bool]:
-    """How many workers the cluster has room for, and whether each of them has a GPU."""
+def slots(shape: WorkerShape = ANY_SHAPE, workers: int | None = None) -> int:
+    """How many workers of this shape the cluster has room for; `workers` are asked for.
+
+    Raises:
+        UsageError: it has none, or for fewer.
+    """
+    return _fitting(shape, workers)[1]
+
+
+def _fitting(shape: WorkerShape, workers: int | None) -> tuple[WorkerShape, int]:
+    """The shape, complete; and how many of it there is room for."""
     connect()
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    gpus = int(resources.get("GPU", 0))
-    return (gpus, True) if gpus else (max(1, int(resources.get("CPU", 1))), False)
+    nodes = alive_nodes()
+    made = room.completed(shape, nodes)
+    if shape == ANY_SHAPE and not room.room(made, nodes):
+        return made, 1  # a cluster may start a node for it
+    return made, room.check(made, nodes, workers)
+
+
+def alive_nodes() -> list[NodeResources]:
+    """The cluster's nodes. Their order is that of their names."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    found = [
+        NodeResources(one["NodeManagerHostname"], one["Resources"], one.get("Labels", {}).get(room.TYPE_LABEL, ""))
+        for one in nodes
+        if one["Alive"]
+    ]
+    return sorted(found, key=lambda node: node.name)
 
 
 class RayExecutor:
     """Workers on the Ray cluster that this process is connected to, or on one that it starts."""
 
-    def __init__(self) -> None:
-        self._with_gpu = False
+    def __init__(self, shape: WorkerShape = ANY_SHAPE) -> None:
+        self._shape = shape
         self._actors: dict[str, Any] = {}
         self._packages: dict[str, tuple[str, ...]] = {}  # of each worker's actor, besides what is installed anyway
         self._unbuildable: dict[tuple[str, ...], str] = {}  # packages -> why there is no environment with them
@@ -204,13 +227,7 @@ class RayExecutor:
 
     def start(self, workers: int, first: VersionJob | None) -> None:
         self._first = first
-        available, self._with_gpu = slots()
-        if workers > available:
-            kind = "GPUs" if self._with_gpu else "CPU slots"
-            raise UsageError(
-                f"{workers} workers were asked for, but the cluster has {available} {kind}. Ask for at most that "
-                "many, or add machines."
-            )
+        self._shape, _ = _fitting(self._shape, workers)
         for _ in range(workers):
             self._start_actor(replacements=0)
 
@@ -322,13 +339,13 @@ class RayExecutor:
     def _create_actor(self, worker: str, packages: tuple[str, ...]) -> None:
         decorate: Any = ray.remote  # whose overloads do not know all options
         remote_class = decorate(concurrency_groups={_BESIDE: 1})(_ReplayActor)
-        options: dict[str, Any] = {"num_gpus": 1} if self._with_gpu else {"num_cpus": 1}
+        options = _options(self._shape)
         if packages:
             options["runtime_env"] = {
                 "pip": {"packages": list(packages), "pip_install_options": _INSTALL_OPTIONS},
                 "config": {"setup_timeout_seconds": _INSTALL_SECONDS},
             }
-        self._actors[worker] = remote_class.options(**options).remote(without_gpu=not self._with_gpu)
+        self._actors[worker] = remote_class.options(**options).remote(without_gpu=not self._shape.gpus)
         self._packages[worker] = packages
 
     def _close_actor(self, worker: str) -> None:
@@ -398,6 +415,16 @@ class RayExecutor:
         self.pids.pop(worker, None)
         self._unbuildable[packages] = why_unbuildable(packages, error)
         return SegmentFailed(worker, segment, self._unbuildable[packages], retryable=False)
+
+
+def _options(shape: WorkerShape) -> dict[str, Any]:
+    """Those of Ray for an actor of this shape, which is complete."""
+    found: dict[str, Any] = {"num_gpus": shape.gpus, "num_cpus": shape.cpus, "memory": shape.memory_bytes}
+    if len(shape.accelerators) == 1:
+        found["accelerator_type"] = shape.accelerators[0]
+    elif shape.accelerators:
+        found["label_selector"] = {room.TYPE_LABEL: f"in({','.join(shape.accelerators)})"}
+    return {name: value for name, value in found.items() if value}
 
 
 def _replay_failed(error: RayError) -> ReplayError:

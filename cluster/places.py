@@ -11,11 +11,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flor_ray.cluster import addresses
+from flor_ray import processes
+from flor_ray.cluster import addresses, room
+from flor_ray.cluster.room import NodeResources
 from flor_ray.errors import UsageError
+from flor_ray.records import ANY_SHAPE, WorkerShape
 
 RAY, LOCAL = "ray", "local"
 NEW_RAY = "new ray"  # a cluster that is started for a replay
@@ -38,14 +41,31 @@ def gpus_here() -> int:
     return len(list(_GPUS.iterdir())) if _GPUS.is_dir() else 0
 
 
-def expected_slots(wanted: str | None = None) -> int:
-    """How many workers there will be room for: one per GPU, or one per CPU where there is none. Asks the cluster that
-    is at hand, or else looks at this machine. `wanted` as in `choose`."""
+def expected_slots(wanted: str | None = None, shape: WorkerShape = ANY_SHAPE, workers: int | None = None) -> int:
+    """How many workers there will be: `workers`, or as many as there is room for, one per GPU, or one per CPU where
+    there is none, if their shape says nothing else. Asks the cluster that is at hand, or else looks at this machine.
+    `wanted` as in `choose`; local workers have no shape.
+
+    Raises:
+        UsageError: there is no room for workers of this shape, or for so many of them.
+    """
     if wanted != LOCAL and cluster_at_hand():
         from flor_ray.cluster import actors
 
-        return actors.slots()[0]
-    return gpus_here() or os.cpu_count() or 1
+        found = actors.slots(shape, workers)
+    elif wanted != LOCAL and shape != ANY_SHAPE:
+        here = this_machine()
+        shape = room.completed(replace(shape, accelerators=()), [here])  # whose types are Ray's words
+        found = room.check(shape, [here], workers, "this machine")
+    else:
+        found = gpus_here() or os.cpu_count() or 1
+    return found if workers is None else workers
+
+
+def this_machine() -> NodeResources:
+    """What Ray would have here, were it started."""
+    counts = {room.GPU: gpus_here(), room.CPU: os.cpu_count() or 1, room.MEMORY: processes.machine_bytes()}
+    return NodeResources("this machine", counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +82,12 @@ class Place:
 
 
 def choose(
-    wanted: str | None, workers: int, seconds: float, packages: Collection[str] = (), ray_start_seconds: float = 10.0
+    wanted: str | None,
+    workers: int,
+    seconds: float,
+    packages: Collection[str] = (),
+    ray_start_seconds: float = 10.0,
+    shape: WorkerShape = ANY_SHAPE,
 ) -> Place:
     """Where a replay runs that should take so many seconds on so many workers.
 
@@ -70,6 +95,7 @@ def choose(
         wanted: "ray" or "local", as the user asks for; None: see the module.
         packages: that have to be installed for it.
         ray_start_seconds: that starting Ray takes at least, so that what runs without it is surely over by then.
+        shape: what each worker gets; who asks for local ones has none of it.
 
     Raises:
         UsageError: `wanted` is something else, or "local" for what this machine's processes cannot do.
@@ -83,6 +109,8 @@ def choose(
         return Place(wanted)
     if cluster_at_hand():
         return Place(RAY)
+    if shape.gpus or shape.accelerators:
+        unable = "each worker is to have GPUs, which only Ray gives"
     if unable or seconds >= ray_start_seconds:
         return Place(RAY, f"Starting Ray on this machine: {unable}." if unable else "")
     processes = f"{workers} worker process{'' if workers == 1 else 'es'}"

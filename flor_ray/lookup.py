@@ -61,7 +61,8 @@ def answer(
     logged = project.store.logged(project.name, names or None, [experiment.version for experiment in experiments])
     if unknown := [name for name in names if name not in logged.names]:
         _expect_in_code(project, unknown, experiments, logged.names)
-    found = pivots.pivot(project.store, project.name, names, experiments, logged.rows, level=level, pickles=pickles)
+    allowed = project.pickles if pickles is None else pickles
+    found = pivots.pivot(project.store, project.name, names, experiments, logged.rows, level=level, pickles=allowed)
     return LoggedValues(found, *_judged(logged.reports, names)) if logged.reports else LoggedValues(found, {}, {})
 
 
@@ -86,8 +87,8 @@ def dataframe(
     compared (recorded values and states that were computed again), and, if they differ, cause and the first mismatch.
 
     A value that only pickles is shown as `<not loaded: type ...>`, since to load a pickle is to run what it says. Its
-    `data` are the bytes, and `load()` answers the object. `pickles="allow"` loads them all, and so does
-    FLOR_PICKLES=allow in the environment: for stores whose writers you trust.
+    `data` are the bytes, and `load()` answers the object. `pickles="allow"` loads them all, and so do
+    `pickles: allow` in flor.yaml and FLOR_PICKLES=allow in the environment: for stores whose writers you trust.
 
     Raises:
         UnknownFeature: a name was never logged, and no file logs it.

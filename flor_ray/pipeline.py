@@ -36,9 +36,10 @@ from flor_ray.planning import (
 )
 from flor_ray.planning.replay_plan import Prepared
 from flor_ray.planning.terms import Query, Terms, parse_budget, parse_first, parse_wait
-from flor_ray.records import DEFAULT_LIMITS, Limits, Operator, Outcome
+from flor_ray.records import ANY_SHAPE, DEFAULT_LIMITS, Limits, Operator, Outcome, WorkerShape
 from flor_ray.replaying.limits import parse_limits
 from flor_ray.replaying.results import origin_id
+from flor_ray.replaying.sandbox.workspace import places_outside
 from flor_ray.reports import replays, timelines
 from flor_ray.reports.forecasts import Basis
 from flor_ray.reports.plans import Explanation
@@ -46,6 +47,7 @@ from flor_ray.reports.timelines import Timeline
 from flor_ray.settings import Loaded
 from flor_ray.store import live_replays
 from flor_ray.store.project import Project
+from flor_ray.wording import parse_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,7 +154,8 @@ def place(prepared: Prepared, wanted: str | None = None) -> Place:
     schedule = prepared.schedule
     workers = sum(1 for assignment in schedule.assignments if assignment)
     new_ray = prepared.scheduled.model.start(places.NEW_RAY)
-    return places.choose(wanted, workers, schedule.makespan_seconds, packages, max(1.0, new_ray.value - new_ray.spread))
+    soonest = max(1.0, new_ray.value - new_ray.spread)
+    return places.choose(wanted, workers, schedule.makespan_seconds, packages, soonest, prepared.terms.shape)
 
 
 def run(
@@ -192,7 +195,7 @@ def _replayed(
     way = ""
     if executor is None or isinstance(executor, str):
         found = place(prepared, executor)
-        executor, way = _executor(found), found.way
+        executor, way = _executor(found, prepared.terms.shape), found.way
     project = prepared.project
     scheduled = prepared.scheduled
     driver = Driver(
@@ -223,6 +226,7 @@ def jobs(prepared: Prepared, origin: str, limits: Limits = DEFAULT_LIMITS) -> di
     segments = [cost.segment for cost in prepared.costs]
     tree = prepared.project.tree
     versioned = frozenset(tree.working_paths())
+    outside = places_outside(tree.root, versioned)
     return {
         version: VersionJob(
             store_url=prepared.project.store.url,
@@ -234,24 +238,26 @@ def jobs(prepared: Prepared, origin: str, limits: Limits = DEFAULT_LIMITS) -> di
             leave=prepared.scheduled.model.recorded[version].leave,
             original_root=tree.root,
             versioned=versioned,
+            places=outside,
             doubtful=prepared.doubtful.get(version, {}),
             compares_entry=any(s.version == version and s.operator is Operator.DP for s in segments),
             limits=limits,
             packages=prepared.environments.packages.get(version, ()),
             expected=prepared.environments.expected.get(version, Expected()),
+            secrets=prepared.terms.secrets,
         )
         for version in {segment.version for segment in segments}
     }
 
 
-def _executor(place: Place) -> Executor:
+def _executor(place: Place, shape: WorkerShape) -> Executor:
     if place.executor == "local":
         from flor_ray.cluster.local import LocalExecutor
 
         return LocalExecutor()
     from flor_ray.cluster.actors import RayExecutor
 
-    return RayExecutor()
+    return RayExecutor(shape)
 
 
 def _keep(prepared: Prepared, origin: str, driver: Driver, complete: bool) -> None:
@@ -336,6 +342,7 @@ def parse_terms(
     first: str | Sequence[str] | None = None,
     price: float | None = None,
     executor: str | None = None,
+    shape: WorkerShape = ANY_SHAPE,
 ) -> Terms:
     """Terms from what users write, as `replay` has it. Raises UsageError for what none of them can be."""
     gpu_seconds, deadline_seconds = parse_budget(budget, deadline)
@@ -343,7 +350,9 @@ def parse_terms(
         raise UsageError(f"{price} is no price: give the cost of one worker-hour as a number of 0 or more.")
     order = None if first is None else parse_first(first)
     way = _way(deadline_seconds, executor) if deadline_seconds is not None else ""
-    return Terms(workers or default_workers(executor), gpu_seconds, deadline_seconds, order, price, way)
+    if workers is None or shape != ANY_SHAPE:  # which a cluster may have no room for
+        workers = default_workers(executor, shape, workers)
+    return Terms(workers, gpu_seconds, deadline_seconds, order, price, way, shape=shape)
 
 
 def _way(deadline_seconds: float, executor: str | None) -> str:
@@ -356,8 +365,10 @@ def _way(deadline_seconds: float, executor: str | None) -> str:
 def terms_of(asked: Loaded, first: str | Sequence[str] | None = None, executor: str | None = None) -> Terms:
     """The terms that settings have."""
     said = asked.settings
-    terms = parse_terms(said.workers, said.budget, said.deadline, first, said.price, executor)
-    return replace(terms, wait_seconds=parse_wait(said.wait))
+    memory = parse_bytes(said.memory, "memory") if isinstance(said.memory, str) else said.memory
+    shape = WorkerShape(said.gpus, said.cpus, memory, said.accelerators or ())
+    terms = parse_terms(said.workers, said.budget, said.deadline, first, said.price, executor, shape)
+    return replace(terms, wait_seconds=parse_wait(said.wait), secrets=said.secrets or ())
 
 
 def limits_of(asked: Loaded) -> Limits:
@@ -543,8 +554,13 @@ def _names(names: Sequence[str] | str) -> tuple[str, ...]:
     return found
 
 
-def default_workers(executor: str | None = None) -> int:
-    """One per GPU of the cluster, or one per CPU where it has none; "local" workers: one per CPU of this machine."""
+def default_workers(executor: str | None = None, shape: WorkerShape = ANY_SHAPE, wanted: int | None = None) -> int:
+    """As many as are `wanted`, or else as there is room for: one per GPU of the cluster, or one per CPU where it has
+    none, unless their shape says otherwise; "local" workers: one per CPU of this machine.
+
+    Raises:
+        UsageError: there is no room for workers of this shape, or for so many.
+    """
     from flor_ray.cluster import places
 
-    return places.expected_slots(executor)
+    return wanted if wanted is not None and executor == places.LOCAL else places.expected_slots(executor, shape, wanted)

@@ -370,6 +370,19 @@ DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerShape:
+    """What each worker gets of a Ray cluster."""
+
+    gpus: float | None = None  # 0.5: two workers share one; None: one, or none where the cluster has no GPU
+    cpus: float | None = None  # None: one, or with a GPU none that would be counted
+    memory_bytes: int | None = None  # that Ray counts; None: none
+    accelerators: tuple[str, ...] = ()  # types of GPU, as Ray calls them, of which its GPUs are one; (): any
+
+
+ANY_SHAPE = WorkerShape()
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentCost:
     """Estimated seconds of a segment. Set-up is paid once per (version, worker), the rest per segment.
 

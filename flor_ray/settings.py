@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -23,6 +24,9 @@ from flor_ray.wording import parse_bytes, parse_seconds
 FILE = "flor.yaml"
 ENVIRONMENTS = ("current", "recorded")
 DEFAULT = "default"  # where a setting is from that nobody has set
+PICKLES = ("refuse", "allow")
+TYPE_NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"  # what Ray takes as the value of a label
+VARIABLE_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _NONE = "none"
 
 
@@ -60,6 +64,23 @@ def _amount(text: str) -> float:
     return number
 
 
+def _some(text: str) -> float:
+    number = float(text)
+    if not (number > 0 and math.isfinite(number)):
+        raise ValueError("it is nothing, or endless")
+    return _whole_or_part(number)
+
+
+def _share(text: str) -> float:
+    return _whole_or_part(_amount(text))
+
+
+def _whole_or_part(number: float) -> float:
+    if number > 1 and number % 1:
+        raise ValueError("it is more than 1, and not whole")
+    return number
+
+
 def _span(text: str) -> float | str:
     try:
         return _seconds(float(text))
@@ -86,6 +107,29 @@ def _environment(text: str) -> str:
     return text
 
 
+def _pickles(text: str) -> str:
+    if text not in PICKLES:
+        raise ValueError("it is neither")
+    return text
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names of variables, with commas between."""
+    return _listed(text, VARIABLE_NAME)
+
+
+def _types(text: str) -> tuple[str, ...]:
+    """Types of accelerators, with commas between."""
+    return _listed(text, TYPE_NAME)
+
+
+def _listed(text: str, form: str) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not words or not all(re.fullmatch(form, word) for word in words):
+        raise ValueError("one of them is no name")
+    return words
+
+
 TEXT = SettingKind("text", "a text", _text)
 COUNT = SettingKind("count", "a whole number of 1 or more", _count)
 NUMBER = SettingKind("number", "a whole number of 0 or more", _number)
@@ -93,6 +137,11 @@ AMOUNT = SettingKind("amount", "a number of 0 or more", _amount)
 SPAN = SettingKind("span", "a span of time such as 90s, 10m or 2h, or a number of seconds", _span)
 SIZE = SettingKind("size", "a size such as 8GB, or a number of bytes", _size)
 ENVIRONMENT = SettingKind("environment", " or ".join(ENVIRONMENTS), _environment)
+PICKLE = SettingKind("pickles", " or ".join(PICKLES), _pickles)
+SHARE = SettingKind("share", "a whole number of 0 or more, or a part of 1 such as 0.5", _share)
+SOME = SettingKind("some", "a whole number of 1 or more, or a part of 1 such as 0.5", _some)
+TYPES = SettingKind("types", "a list of types as Ray calls them, such as A100", _types)
+NAMES = SettingKind("names", "a list of names of environment variables, never of their values", _names)
 
 
 def _setting(kind: SettingKind, meaning: str, default: str, key: str = "", variable: str = "") -> Any:
@@ -121,6 +170,20 @@ class Settings:
         variable="RAY_ADDRESS",
     )
     workers: int | None = _setting(COUNT, "How many workers replay.", "one per GPU, or one per CPU")
+    gpus: float | None = _setting(
+        SHARE,
+        "GPUs that each worker on a cluster gets; with 0.5, two workers share one.",
+        "1, or 0 where the cluster has none",
+    )
+    cpus: float | None = _setting(
+        SOME, "CPUs that each worker on a cluster gets.", "1, or with a GPU none that are counted"
+    )
+    memory: int | str | None = _setting(
+        SIZE, "Memory that each worker on a cluster gets, as Ray counts it; it ends nothing.", "none that is counted"
+    )
+    accelerators: tuple[str, ...] | None = _setting(
+        TYPES, "Types of GPU, as Ray calls them, of which a worker's is one.", "any"
+    )
     time_limit: float | str | None = _setting(
         SPAN, "Time that one segment may take, set-up included.", "none", key="limits.time"
     )
@@ -146,6 +209,17 @@ class Settings:
         "Packages to replay with: those that are installed, or those that a version was recorded with.",
         ENVIRONMENTS[0],
     )
+    pickles: str | None = _setting(
+        PICKLE,
+        "Whether readers load logged values that are pickled: for a store whose writers are trusted.",
+        PICKLES[0],
+        variable="FLOR_PICKLES",
+    )
+    secrets: tuple[str, ...] | None = _setting(
+        NAMES,
+        "Names of the environment variables with secrets that replayed scripts may see, such as AWS_SECRET_ACCESS_KEY.",
+        "none",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +244,7 @@ def _keys() -> tuple[Key, ...]:
 
 
 KEYS = _keys()
-_TAKEN_BACK = {key.name for key in KEYS if key.kind in (COUNT, NUMBER, AMOUNT, SPAN, SIZE)}
+_TAKEN_BACK = {key.name for key in KEYS if key.kind in (COUNT, NUMBER, AMOUNT, SPAN, SIZE, SHARE, SOME, TYPES, NAMES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +281,12 @@ def load(path: str = ".", variables: Mapping[str, str] = os.environ, **given: ob
         text = variables.get(key.variable, "").strip()
         if text:
             values[key.name], origins[key.name] = _read(key, text), key.variable
+    kinds = {key.name: key.kind for key in KEYS}
     for name, value in given.items():
         if value is not None:
             values[name], origins[name] = None if value == _NONE and name in _TAKEN_BACK else value, "given"
+            if kinds[name] is SHARE and not _reads(SHARE, f"{value}"):
+                raise UsageError(f"{name} should be {SHARE.words}; it is {value}.")
     folder = Path(path).absolute() if file is None else file.parent
     return Loaded(Settings(**values), str(folder), None if file is None else str(file), origins)
 
@@ -229,10 +306,20 @@ def _from(folder: Path, store: str) -> str:
     return store if "://" in store else os.path.abspath(folder / Path(store).expanduser())
 
 
+def _reads(kind: SettingKind, text: str) -> bool:
+    try:
+        kind.read(text)
+    except (UsageError, ValueError):
+        return False
+    return True
+
+
 def _read(key: Key, text: str) -> object:
     if text == _NONE and key.name in _TAKEN_BACK:
         return None
     try:
         return key.kind.read(text)
     except (UsageError, ValueError):
-        raise UsageError(f"{key.variable}={text!r}: {key.path} should be {key.kind.words}.") from None
+        # Values of secrets may stand where their names should.
+        what = key.variable if key.kind is NAMES else f"{key.variable}={text!r}: {key.path}"
+        raise UsageError(f"{what} should be {key.kind.words}.") from None

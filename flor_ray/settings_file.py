@@ -33,6 +33,11 @@ def _some_text(kind: SettingKind) -> Any:
     return Annotated[StrictStr, AfterValidator(read_as)]
 
 
+def _list_of(form: str) -> Any:
+    """One word of a form, or more."""
+    return Annotated[tuple[Annotated[StrictStr, Field(pattern=f"^{form}$")], ...], Field(min_length=1)]
+
+
 _NUMBER = Annotated[StrictInt | StrictFloat, Field(gt=0, allow_inf_nan=False)]
 _TYPES: Mapping[str, Any] = {
     settings.TEXT.name: _some_text(settings.TEXT),
@@ -42,6 +47,11 @@ _TYPES: Mapping[str, Any] = {
     settings.SPAN.name: _some_text(settings.SPAN) | _NUMBER,
     settings.SIZE.name: _some_text(settings.SIZE) | Annotated[StrictInt, Field(gt=0)],
     settings.ENVIRONMENT.name: Literal[settings.ENVIRONMENTS],
+    settings.PICKLE.name: Literal[settings.PICKLES],
+    settings.SHARE.name: Annotated[StrictInt, Field(ge=0)] | Annotated[StrictFloat, Field(ge=0, le=1)],
+    settings.SOME.name: Annotated[StrictInt, Field(ge=1)] | Annotated[StrictFloat, Field(gt=0, le=1)],
+    settings.TYPES.name: _list_of(settings.TYPE_NAME),
+    settings.NAMES.name: _list_of(settings.VARIABLE_NAME),
 }
 
 
@@ -127,7 +137,9 @@ def _mistakes(error: ValidationError, lines: Mapping[str, int]) -> list[tuple[in
         if one["type"] in ("extra_forbidden", "invalid_key"):
             found[path] = _unknown(path)
         elif path in _BY_PATH:
-            found[path] = f"{path} should be {_BY_PATH[path].kind.words}; it is {_shown(one['input'])}."
+            kind = _BY_PATH[path].kind
+            seen = "what it holds is not shown here" if kind is settings.NAMES else f"it is {_shown(one['input'])}"
+            found[path] = f"{path} should be {kind.words}; {seen}."
         else:
             members = ", ".join(each for each in _BY_PATH if each.startswith(f"{path}."))
             found[path] = f"{path} should hold settings of its own ({members}); it is {_shown(one['input'])}."

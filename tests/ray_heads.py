@@ -22,7 +22,11 @@ _STOP_SECONDS = 20.0
 
 
 class RayHead:
-    """From `with` to the end of its block. `environment` is what a user has who may join it."""
+    """From `with` to the end of its block. `environment` is what a user has who may join it. `options` are
+    further ones of `ray start`."""
+
+    def __init__(self, *options: str) -> None:
+        self._options = options
 
     def __enter__(self) -> RayHead:
         self._folder = Path(tempfile.mkdtemp(prefix="flor-"))  # a short path: sockets of Ray's are in it
@@ -37,7 +41,7 @@ class RayHead:
         ports += [f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={clients}"]
         with open(self._folder / "head.log", "wb") as log:
             self._process = subprocess.Popen(
-                [*command, *ports],
+                [*command, *ports, *self._options],
                 env=self.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,

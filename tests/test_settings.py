@@ -19,7 +19,7 @@ import yaml
 
 from flor_ray import pipeline, settings, settings_file
 from flor_ray.cluster import places
-from flor_ray.errors import UsageError
+from flor_ray.errors import FlorWarning, UsageError
 from flor_ray.settings import KEYS, Loaded, Settings
 from tests.conftest import Lab, environment
 
@@ -121,6 +121,24 @@ def test_the_nearest_file_counts_and_a_repository_ends_the_search(tmp_path: Path
         ("price: .inf", "line 1: price should be a number of 0 or more; it is inf."),
         ("project: 7", "line 1: project should be a text; it is 7."),
         ("store: ''", "line 1: store should be a text; it is ''."),
+        (
+            "secrets: [KEY, sk-1]",
+            "line 1: secrets should be a list of names of environment variables, never of their values; what it holds "
+            "is not shown here.",
+        ),
+        (
+            "secrets: KEY",
+            "line 1: secrets should be a list of names of environment variables, never of their values; what it holds "
+            "is not shown here.",
+        ),
+        (
+            "gpus: 1.5",
+            "line 1: gpus should be a whole number of 0 or more, or a part of 1 such as 0.5; it is 1.5.",
+        ),
+        ("cpus: 0", "line 1: cpus should be a whole number of 1 or more, or a part of 1 such as 0.5; it is 0."),
+        ("accelerators: A100", "line 1: accelerators should be a list of types as Ray calls them, such as A100; it is"),
+        ("accelerators: ['in(A)']", "line 1: accelerators should be a list of types as Ray calls them, such as A100;"),
+        ("pickles: yes", "line 1: pickles should be refuse or allow; it is True."),
         ("environment: then", "line 1: environment should be current or recorded; it is 'then'."),
         (
             "budget: 2 hours",
@@ -212,12 +230,29 @@ def test_a_file_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
         ("FLOR_RAY_PRICE", "nan", "price should be a number of 0 or more."),
         ("FLOR_RAY_TIME_LIMIT", "0", "limits.time should be a span of time such as 90s, 10m or 2h, or a number of"),
         ("FLOR_RAY_MEMORY_LIMIT", "8 XB", "limits.memory should be a size such as 8GB, or a number of bytes."),
+        ("FLOR_RAY_GPUS", "1.5", "gpus should be a whole number of 0 or more, or a part of 1 such as 0.5."),
+        ("FLOR_RAY_CPUS", "0", "cpus should be a whole number of 1 or more, or a part of 1 such as 0.5."),
+        ("FLOR_RAY_MEMORY", "8 XB", "memory should be a size such as 8GB, or a number of bytes."),
+        (
+            "FLOR_RAY_ACCELERATORS",
+            "A100,x y",
+            "accelerators should be a list of types as Ray calls them, such as A100.",
+        ),
+        ("FLOR_PICKLES", "yes", "pickles should be refuse or allow."),
         ("FLOR_RAY_ENVIRONMENT", "then", "environment should be current or recorded."),
     ],
 )
 def test_a_variable_is_checked_as_the_file_is(tmp_path: Path, variable: str, text: str, expected: str) -> None:
     with pytest.raises(UsageError, match=re.escape(f"{variable}={text!r}: {expected}")):
         load(tmp_path, None, {variable: text})
+
+
+def test_names_of_secrets_are_a_list_in_the_file_and_have_commas_in_a_variable(tmp_path: Path) -> None:
+    assert load(tmp_path, "secrets: [A_KEY, b]").settings.secrets == ("A_KEY", "b")
+    assert load(tmp_path, None, {"FLOR_RAY_SECRETS": "C, D,"}).settings.secrets == ("C", "D")
+    assert load(tmp_path, None, {"FLOR_RAY_SECRETS": "none"}).settings.secrets is None
+    with pytest.raises(UsageError, match="FLOR_RAY_SECRETS should be a list of names"):
+        load(tmp_path, None, {"FLOR_RAY_SECRETS": "sk-word"})
 
 
 @pytest.mark.parametrize("text", ["90", "1.5", "90s", "2h"])
@@ -278,6 +313,24 @@ def test_config_shows_each_value_and_where_it_is_from(tmp_path: Path) -> None:
     (line,) = [number for number, said in enumerate(text.splitlines(), 1) if said.startswith("project: digits ")]
     assert rows["project"] == ["digits", f"flor.yaml, line {line}"]
     assert json.loads(flor_ray(tmp_path, "config", "--schema").stdout) == settings_file.schema()
+
+
+@pytest.mark.parametrize("url", ["sftp://me:word-of-mine@host/flor", "s3://bucket/flor?secret_access_key=word-of-mine"])
+def test_keys_in_the_url_of_the_store_are_never_shown(tmp_path: Path, url: str) -> None:
+    (tmp_path / "flor.yaml").write_text(f"store: {url}\nproject: p\n")
+    for command in (["config"], ["versions"], ["replay", "loss"], ["storage"]):
+        done = flor_ray(tmp_path, *command, AWS_ENDPOINT_URL="http://127.0.0.1:9", AWS_ACCESS_KEY_ID="x", COLUMNS="150")
+        assert "word-of-mine" not in done.stdout + done.stderr
+        assert "***" in done.stdout + done.stderr
+
+
+def test_pickled_values_are_loaded_where_the_file_allows_it(lab: Lab) -> None:
+    lab.record_forked(SCRIPT.replace('"loss", epoch', '"loss", type(sys)("made")'))
+    with pytest.warns(FlorWarning, match="pickled and shown as"):
+        assert "<not loaded" in repr(lab.frame("loss")["loss"][0])
+    lab.write("flor.yaml", "pickles: allow\n")
+    assert lab.frame("loss")["loss"][0].__name__ == "made"
+    assert "<not loaded" in lab.cli("dataframe", "loss", FLOR_PICKLES="refuse").stdout
 
 
 def test_a_broken_file_ends_each_command_with_one_sentence(tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import click
 
+from flor_ray.cli.saying import say
+from flor_ray.redaction import shown
+
 
 @click.command(short_help="Show each setting, and where it is from.")
 @click.option("--schema", is_flag=True, help="Print a JSON Schema of flor.yaml, for editors.")
@@ -35,11 +38,11 @@ def config(schema: bool) -> None:
         (key.path, _told(getattr(loaded.settings, key.name), key.default), loaded.origin(key), key.variable)
         for key in settings.KEYS
     ]
-    click.echo(loaded.file or f"There is no {settings.FILE} here.")
-    click.echo("")
-    click.echo(text_tables.render(("setting", "value", "from", "variable"), rows, terminal.width()))
+    say(loaded.file or f"There is no {settings.FILE} here.")
+    say("")
+    say(text_tables.render(("setting", "value", "from", "variable"), rows, terminal.width()))
 
 
 def _told(value: object, default: str) -> str:
-    text = f"({default})" if value is None else str(value)
-    return text if text.isprintable() else repr(text)
+    text = f"({default})" if value is None else ", ".join(value) if isinstance(value, tuple) else str(value)
+    return shown(text)  # before the table is laid out: a store's URL may have keys in it

@@ -54,6 +54,7 @@ _QUESTION = (
         help="What is answered first: end, peak:NAME, peak:-NAME, coarse, newest; several with commas. With a limit, "
         "the default is each version's last epoch, then coarse to fine.",
     ),
+    click.option("--gpus", type=float, metavar="X", help="GPUs of each worker on a cluster; 0.5: two share one."),
     click.option("--price", type=click.FloatRange(0), metavar="X", help="Cost of one worker-hour."),
 )
 

@@ -14,7 +14,7 @@ import re
 import socket
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -47,14 +47,32 @@ _OF_THE_MACHINE = (
 _OF_THE_MACHINE_PREFIXES = ("FLOR_", "RAY_", "SLURM_", "SSH_")
 # No record says what of these a replay has: which servers it trusts, and which code its programs load.
 _NEVER_LAID = (
-    *("AWS_", "AZURE_", "GOOGLE_", "LD_", "DYLD_", "GIT_", "PIP_", "UV_", "SSL_", "BASH_", "REQUESTS_", "CURL_"),
+    *(
+        "AWS_",
+        "AZURE_",
+        "GOOGLE_",
+        "GCLOUD_",
+        "CLOUDSDK_",
+        "FSSPEC_",
+        "LD_",
+        "DYLD_",
+        "GIT_",
+        "PIP_",
+        "UV_",
+        "SSL_",
+        "BASH_",
+        "REQUESTS_",
+        "CURL_",
+    ),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
 )
-# These change which code runs in a process, or tell who may command the cluster: no replay has them.
+# These change which code runs in a process: no replay has them.
 _DANGEROUS = re.compile(
     r"LD_(PRELOAD|AUDIT)|DYLD_INSERT_LIBRARIES|BASH_ENV|ENV|BASH_FUNC_.*|PROMPT_COMMAND"
-    r"|PYTHON(STARTUP|INSPECT|BREAKPOINT)|RAY_AUTH_TOKEN(_PATH)?"
+    r"|PYTHON(STARTUP|INSPECT|BREAKPOINT)"
 )
+# These open the store and the cloud, or tell who may command the cluster: a replay has those that are allowed by name.
+_ACCOUNTS = re.compile(r"(AWS|AZURE|GOOGLE|GCLOUD|CLOUDSDK|FSSPEC)_.*|RAY_AUTH_.*")
 
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION = re.compile(r"[0-9]([A-Za-z0-9._!-]*[A-Za-z0-9])?")
@@ -350,8 +368,11 @@ def path_of(recorded: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(recorded.get("sys_path") or ())
 
 
-def for_replay(recorded: Mapping[str, Any], ours: Mapping[str, str], without_gpu: bool) -> dict[str, str]:
-    """Variables of a replay process: a worker's own, with the recorded ones that change what a script computes."""
+def for_replay(
+    recorded: Mapping[str, Any], ours: Mapping[str, str], without_gpu: bool, secrets: Collection[str] = ()
+) -> dict[str, str]:
+    """Variables of a replay process: a worker's own, with the recorded ones that change what a script computes. Those
+    of accounts are not among them, but for the `secrets`, which the user allows by name."""
     variables = {k: v for k, v in ours.items() if not k.startswith("FLOR_RAY_") or k in cache.VARIABLES}
     variables.pop("OMP_NUM_THREADS", None)  # Ray sets it; sums over threads would come out differently
     asked = secrets_needed(recorded)
@@ -360,7 +381,8 @@ def for_replay(recorded: Mapping[str, Any], ours: Mapping[str, str], without_gpu
             variables.pop(name, None)
     taken = recorded.get("variables") or {}
     variables |= {name: str(value) for name, value in taken.items() if not _is_of_the_machine(name)}
-    variables = {name: value for name, value in variables.items() if not _DANGEROUS.fullmatch(name)}
+    withheld = of_accounts(variables).keys() - set(secrets)
+    variables = {k: v for k, v in variables.items() if k not in withheld and not _DANGEROUS.fullmatch(k)}
     threads = recorded.get("threads")
     if isinstance(threads, int):
         variables.setdefault("OMP_NUM_THREADS", str(threads))
@@ -372,6 +394,17 @@ def for_replay(recorded: Mapping[str, Any], ours: Mapping[str, str], without_gpu
         variables["CUDA_VISIBLE_DEVICES"] = ""
     variables["PYTHONUNBUFFERED"] = "1"
     return variables
+
+
+def of_accounts(variables: Mapping[str, str]) -> dict[str, str]:
+    """Those by which a process gets at the store, the cloud and the cluster."""
+    return {name: value for name, value in variables.items() if _ACCOUNTS.fullmatch(name)}
+
+
+def accounts_missed(recorded: Mapping[str, Any], secrets: Collection[str]) -> list[str]:
+    """Variables of accounts that a run's own code read, and that its replays do not have."""
+    read = {*(recorded.get("variables") or {}), *(recorded.get("variables_left_out") or ())}
+    return sorted(name for name in read - set(secrets) if _ACCOUNTS.fullmatch(name))
 
 
 def secrets_needed(recorded: Mapping[str, Any]) -> frozenset[str]:

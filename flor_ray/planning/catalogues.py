@@ -40,7 +40,7 @@ def select(
         known = [*pivots.DIMENSIONS, *sorted(recorded | set(names))]
         raise BadWhere(where, f"there is no column {sorted(unknown)[0]!r}", known)
     shown = sorted(pivots.features_of(columns, recorded))
-    dimensions = data_frames.dimensions(project.store, project.name, experiments, shown, names)
+    dimensions = data_frames.dimensions(project.store, project.name, experiments, shown, names, project.pickles)
     notes = []
     for name in sorted((columns - set(pivots.DIMENSIONS) - set(data_frames.CONSTANTS)) & set(dimensions.columns)):
         lacking = dimensions.loc[dimensions[name].isna(), "version"].nunique()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flor_ray.errors import UsageError
+from flor_ray.records import ANY_SHAPE, WorkerShape
 from flor_ray.wording import parse_seconds
 
 Best = Literal["max", "min"]
@@ -71,6 +72,8 @@ class Terms:
     price_per_gpu_hour: float | None = None
     way: str = ""  # how workers are started (`Calibration.start`), which a deadline has to wait for; "": they are there
     wait_seconds: float = 300.0  # without any worker for so long, the replay is given up
+    shape: WorkerShape = ANY_SHAPE
+    secrets: tuple[str, ...] = ()  # variables that replayed scripts may see, though they hold secrets
 
     @property
     def limited(self) -> bool:

@@ -21,10 +21,12 @@ class VersionJob:
     patches: Mapping[str, str] = field(default_factory=dict)  # path -> source with the statements propagated
     original_root: str = ""  # the user's folder, "" where it is not at hand
     versioned: frozenset[str] = frozenset()  # files there that versions hold: one that this version lacks was not there
+    places: frozenset[str] = frozenset()  # outside, to which links in the user's folder lead
     doubtful: Mapping[str, str] = field(default_factory=dict)  # feature -> variable that no checkpoint could keep
     compares_entry: bool = False  # values from before the main loop are wanted
     limits: Limits = DEFAULT_LIMITS  # of each segment
     marking: Marking = field(default_factory=Marking)
     leave: frozenset[int] = frozenset()  # epochs that may be left early although the next one follows
+    secrets: tuple[str, ...] = ()  # variables that the script may see, though they hold secrets
     packages: tuple[str, ...] = ()  # to be installed for it, in an environment of its own: toolz==0.11.0
     expected: Expected = field(default_factory=Expected)  # where the driver thinks that it runs

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
@@ -34,6 +34,7 @@ from flor_ray.replaying.results import SegmentResult
 from flor_ray.replaying.sandbox import overlay
 from flor_ray.replaying.sandbox.laid_files import LaidFiles
 from flor_ray.replaying.task import Channel, ReplayTask
+from flor_ray.settings import FILE
 from flor_ray.store import cache
 from flor_ray.store.files import Files
 from flor_ray.store.objects import Objects
@@ -98,7 +99,8 @@ def serve(connection: Connection) -> None:
 
 def run_script(task: ReplayTask, channel: Channel, started: float) -> None:
     """Run a version's script under a Replayer. Most often this does not return: the process ends with its segments."""
-    files = Files(task.store_url)
+    files = Files(task.store_url, account=task.account)
+    task = replace(task, account={})  # not for the script
     objects = Objects(files)
     installed = overlay.install(Path(task.root), Path(task.original_root), _kept(files), Path(task.folder))
     laid = LaidFiles(installed.layers, task.files, task.newer, objects.get)
@@ -130,7 +132,8 @@ def _command_line(task: ReplayTask) -> list[str]:
     if lacking:
         raise ReplayError(
             f"This version was started with secrets in its command line ({' '.join(task.argv)}), which are not "
-            f"recorded. Set {', '.join(lacking)} in the environment of the workers, and replay it again."
+            f"recorded. Set {', '.join(lacking)} in the environment of the workers, and replay it again. (Variables of "
+            f"accounts, such as AWS_*, have to be named under `secrets` in {FILE} too.)"
         )
     return words
 

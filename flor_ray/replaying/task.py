@@ -45,6 +45,7 @@ class ReplayTask:
     hidden_argv: Mapping[str, Sequence[str]] = field(default_factory=dict)  # as `redaction.command_line`
     hidden_args: Mapping[str, str] = field(default_factory=dict)  # and the variable that each has to come from
     module: str = ""  # under which the script runs as `python -m` does; "": as a file
+    account: Mapping[str, str] = field(default_factory=dict)  # variables by which the store is reached
     claims: str | None = None  # file by which a segment's rest can be taken away; see flor_ray.replaying.claims
 
     @classmethod

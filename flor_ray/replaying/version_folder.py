@@ -13,6 +13,7 @@ from flor_ray.environment import inputs
 from flor_ray.environment.surroundings import for_replay, path_of
 from flor_ray.replaying.job import VersionJob
 from flor_ray.replaying.sandbox import overlay, workspace
+from flor_ray.replaying.sandbox.workspace import Materialised
 from flor_ray.replaying.task import first_call
 from flor_ray.store.fragments import quote
 from flor_ray.store.store import Store
@@ -31,7 +32,7 @@ class VersionFolder:
     def __init__(self, job: VersionJob, store: Store) -> None:
         self._job = job
         self.written_files = store.written_files(job.experiment.project, job.experiment.version)
-        self.newer: tuple[str, ...] = ()  # files of the user's that are not there because they are newer than the run
+        self.made = Materialised()
         self.path = Path(tempfile.mkdtemp(prefix=f"flor-{job.experiment.version[:8]}-"))
         self.root = overlay.workspace_in(self.path, job.original_root or _folder_name(job.experiment.project))
         try:
@@ -55,7 +56,8 @@ class VersionFolder:
         roots = [(self.root if path.is_relative_to(self.root) else folder, path) for folder, path in at_hand]
         paths = {*self._files, *(path.relative_to(root).as_posix() for root, path in roots)}
         sources = {p: data for p, data in self._files.items() if p.endswith(".py")}
-        return preload(sources, experiment.script, paths, for_replay(experiment.environment, os.environ, without_gpu))
+        variables = for_replay(experiment.environment, os.environ, without_gpu, self._job.secrets)
+        return preload(sources, experiment.script, paths, variables)
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -81,5 +83,5 @@ class VersionFolder:
         seen = inputs.seen(job.experiment.environment, self.written_files)
         made_since = None if seen is None else workspace.MadeSince(int(job.experiment.started * 1e9), seen)
         original = Path(job.original_root) if job.original_root else None
-        self.newer = workspace.materialise(self.root, files, original, job.versioned, made_since)
+        self.made = workspace.materialise(self.root, files, original, job.versioned, made_since, job.places)
         return {name: data for name, (data, _) in files.items()}

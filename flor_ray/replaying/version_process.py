@@ -6,15 +6,16 @@ import contextlib
 import functools
 import os
 import platform
+import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from flor_ray.analysis.early_imports import Preload
 from flor_ray.environment.packages import installed
-from flor_ray.environment.surroundings import Expected, path_of
+from flor_ray.environment.surroundings import Expected, accounts_missed, of_accounts, path_of
 from flor_ray.errors import Cancelled, LimitExceeded, ProcessKilled, ReplayError, RestoreFailed, ScriptFailed
 from flor_ray.records import Segment
 from flor_ray.replaying import results
@@ -27,11 +28,13 @@ from flor_ray.replaying.results import SegmentResult
 from flor_ray.replaying.task import ReplayTask
 from flor_ray.replaying.version_folder import VersionFolder
 from flor_ray.replaying.warm import WarmServer, describe_status
+from flor_ray.settings import FILE
 from flor_ray.store.store import Store
 
 _OUTPUT_BYTES = 4000  # of a failing script's output that go into the error
 _EXIT_SECONDS = 5.0  # for a replay process to leave by itself once it has nothing to do
 _POLL_SECONDS = 0.25  # between two looks whether a segment keeps its limits
+_ABOUT_KEYS = re.compile(r"credential|access.?denied|forbidden|unauthorized", re.IGNORECASE)
 _MAX_SERVERS = 2  # that a worker keeps: each holds the libraries of an environment in memory
 
 
@@ -78,6 +81,10 @@ class VersionProcess:
         self._warnings = _surprises(job.expected)  # told with the first segment
         self.recorded = RecordedValues.read(store, job.experiment.project, job.experiment.version)
         self._folder = VersionFolder(job, store)
+        self._unmade = _unmade_links(self._folder.made.unmade)
+        self._warnings += self._unmade
+        missed = accounts_missed(job.experiment.environment, job.secrets)
+        self._warnings += (_withheld(missed, "the run read {}"),) if missed else ()
         self._output = self._folder.path / "output.txt"
         try:
             self._start(servers.prepared(self._folder.preload(without_gpu)))
@@ -123,7 +130,8 @@ class VersionProcess:
         if isinstance(answer, RestoreFailed):
             raise answer
         if isinstance(answer, ScriptError):
-            message, output = self._failure(answer.message)
+            notes = [f"Note: {one}." for one in (*self._unmade, *self._hints(answer))]
+            message, output = self._failure("\n".join([answer.message, *notes]))
             raise ScriptFailed(message, f"{answer.trace}{output}")
         assert isinstance(answer, SegmentResult)  # the other end is ours
         warnings, self._warnings = (*self._warnings, *answer.warnings), ()
@@ -165,14 +173,22 @@ class VersionProcess:
             ReplayTask.of(job.store_url, root, job.experiment, job.checkpoints, job.marking),
             folder=str(self._folder.path),
             files=self._folder.written_files,
-            newer=self._folder.newer,
+            newer=self._folder.made.newer,
             original_root=job.original_root or root,
             first_call=self._folder.first_call,
             compares_entry=job.compares_entry,
             sys_path=path_of(job.experiment.environment),
             leave=job.leave,
             claims=self._claims,
+            account=of_accounts(os.environ) if "://" in job.store_url else {},
         )
+
+    def _hints(self, error: ScriptError) -> tuple[str, ...]:
+        """What the script may have lacked, if it failed for want of it."""
+        withheld = of_accounts(os.environ).keys() - {*self.job.secrets}
+        said = f"{error.message}\n{error.trace}"
+        found = sorted(withheld if _ABOUT_KEYS.search(said) else {name for name in withheld if name in said})
+        return (_withheld(found, "this worker has {}"),) if found else ()
 
     def _failure(self, sentence: str) -> tuple[str, str]:
         """A message that ends with the segment's last output, or the last of all if it has none; and that output."""
@@ -185,6 +201,23 @@ class VersionProcess:
         except OSError:  # the script has removed it
             text = ""
         return (f"{sentence}\nIts last output:\n{text}" if text else sentence), text
+
+
+def _withheld(names: Sequence[str], sentence: str) -> str:
+    listed = ", ".join(names)
+    return (
+        f"{sentence.format(listed)}, which scripts do not get when they are replayed: name what they need under "
+        f"`secrets` in {FILE}"
+    )
+
+
+def _unmade_links(unmade: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(
+        f"its link {name!r} leads out of the version's folder, to {target!r:.200}, and was not made here: who "
+        "writes the store could let it lead anywhere. Where that place is meant, have a link to it in your project's "
+        "folder, and replay again"
+        for name, target in sorted(unmade.items())
+    )
 
 
 def _surprises(expected: Expected) -> tuple[str, ...]:

@@ -56,15 +56,16 @@ def dimensions(
     experiments: Sequence[Experiment],
     names: Sequence[str] = (),
     virtual: Sequence[str] = (),
+    pickles: str | None = None,
 ) -> pd.DataFrame:
     """What a `where` is evaluated on: a row per (version, epoch), or per (version, epoch, step) if one of `names` was
-    logged in a nested loop.
+    logged in a nested loop. `pickles` as in `pivots.pivot`.
 
     Epochs are 1 to n; a version without any has one row. `virtual` names that no row has are columns of NaN.
     """
     wanted = [name for name in dict.fromkeys(names) if name not in DIMENSIONS]
     if wanted:
-        frame = of(pivots.pivot(store, project, wanted, experiments, least_depth=1))
+        frame = of(pivots.pivot(store, project, wanted, experiments, least_depth=1, pickles=pickles))
     else:
         frame = of(pivots.places(store, project, experiments))
     for name in virtual:

@@ -14,8 +14,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import types
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,15 +37,18 @@ _REMOTE_THREADS = 16  # requests in flight: enough to hide 20 ms round trips, fe
 class Files:
     """Files below one fsspec URL (a local folder, file://, memory://, s3://bucket/prefix, ...), by relative path.
 
-    Every operation raises StoreError, with advice, where the store refuses or cannot be reached.
+    Every operation raises StoreError, with advice, where the store refuses or cannot be reached. `account` has
+    variables that this process's environment lacks, and by which the store's server is reached.
     """
 
-    def __init__(self, url: str, create_only: bool | None = None) -> None:
+    def __init__(
+        self, url: str, create_only: bool | None = None, account: Mapping[str, str] = types.MappingProxyType({})
+    ) -> None:
         local = _local_root(url)
         self.url = local or url.rstrip("/")
         self._warned = False
         try:
-            self._backend: Backend = LocalFiles(local) if local is not None else open_remote(self.url)
+            self._backend: Backend = LocalFiles(local) if local is not None else open_remote(self.url, account)
         except (ValueError, ImportError) as error:
             raise StoreError(
                 f"{url!r} is not the URL of a store: {ended(str(error))} Use a folder, or a URL such as s3://bucket/prefix."

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flor_ray import settings
-from flor_ray.errors import FlorWarning, NoRepository, NothingRecorded, UsageError
+from flor_ray.errors import FlorWarning, GitError, NoRepository, NothingRecorded, UsageError
 from flor_ray.records import Experiment
 from flor_ray.settings import Loaded
-from flor_ray.store.repository import Repository
+from flor_ray.store.repository import Repository, is_installed
 from flor_ray.store.store import Store
 from flor_ray.store.working_tree import PlainFolder, WorkingTree
 
 _HOW_TO_NAME = f"`project:` in {settings.FILE}, or the environment variable FLOR_RAY_PROJECT"
+_NO_GIT = "git is not installed here"
 _MOST_NAMED = 10  # projects in an error
 
 
@@ -30,6 +31,7 @@ class Project:
     tree: WorkingTree
     store: Store
     name: str
+    pickles: str | None = None  # whether readers load pickled values, as `store.not_loaded.allowed` has it
 
     @classmethod
     def open(cls, path: str = ".", store_url: str | None = None) -> Project:
@@ -55,28 +57,30 @@ class Project:
             url = given.store or default_url(loaded.folder)
             if given.store is None and not os.path.isdir(url):
                 raise
-            return cls._without_git(loaded.folder, Store(url), given.project)
+            return cls._without_git(loaded.folder, Store(url), given.project, given.pickles)
         store = Store(given.store or default_url(repository.root))
-        return cls(repository, store, given.project or _name(repository, store))
+        tree = repository if is_installed() else PlainFolder(repository.root, _apart(store), _NO_GIT)
+        return cls(tree, store, given.project or _name(repository, store), given.pickles)
 
     @classmethod
-    def _without_git(cls, folder: str, store: Store, name: str | None) -> Project:
-        is_folder = os.path.isabs(store.url)  # else a URL
-        if is_folder and not os.path.isdir(store.url):
+    def _without_git(cls, folder: str, store: Store, name: str | None, pickles: str | None) -> Project:
+        if _apart(store) and not os.path.isdir(store.url):
             raise UsageError(
                 f"{folder} is not inside a git repository, and there is no store at {store.url}. A relative folder in "
                 f"{settings.FILE} is meant from there, also in a copy such as a job's on a cluster: give the store's "
                 "whole path or URL."
             )
-        tree = PlainFolder(folder, (store.url,) if is_folder else ())
-        return cls(tree, store, name or _only_project(folder, store))
+        return cls(PlainFolder(folder, _apart(store)), store, name or _only_project(folder, store), pickles)
 
     @property
     def repository(self) -> Repository:
-        """Where versions are recorded. Raises NoRepository for a folder without git."""
-        if not isinstance(self.tree, Repository):
-            raise NoRepository(self.tree.root)
-        return self.tree
+        """Where versions are recorded. Raises NoRepository for a folder without git, GitError where git is not
+        installed."""
+        if isinstance(self.tree, Repository):
+            return self.tree
+        if isinstance(self.tree, PlainFolder) and self.tree.why_plain:
+            raise GitError(f"git cannot be run: {self.tree.why_plain}. Install git, and have it on PATH.")
+        raise NoRepository(self.tree.root)
 
     def experiments(self) -> tuple[Experiment, ...]:
         """All recorded versions, oldest first. Raises NothingRecorded if there are none."""
@@ -84,6 +88,11 @@ class Project:
         if not found:
             raise NothingRecorded(self.name, self.store.url, self.store.projects())
         return found
+
+
+def _apart(store: Store) -> tuple[str, ...]:
+    """A store's folder; () for one with a URL."""
+    return (store.url,) if os.path.isabs(store.url) else ()
 
 
 def _name(repository: Repository, store: Store) -> str:

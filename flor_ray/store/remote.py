@@ -15,8 +15,9 @@ import os
 import socket
 import threading
 import time
+import types
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,18 +47,24 @@ _MODIFIED = ("LastModified", "last_modified", "mtime", "updated", "modified", "c
 _CREATING = threading.Lock()
 
 
-def open_remote(url: str) -> RemoteFiles:
-    """The `Backend` of a URL. Raises ValueError or ImportError if fsspec has no file system for it."""
-    return S3Files(url) if url.startswith(_S3) else RemoteFiles(url)
+def open_remote(url: str, account: Mapping[str, str] = types.MappingProxyType({})) -> RemoteFiles:
+    """The `Backend` of a URL; `account` as in `Files`. Raises ValueError or ImportError if fsspec has no file system
+    for it."""
+    return S3Files(url, account) if url.startswith(_S3) else RemoteFiles(url, account)
 
 
 class RemoteFiles:
     """Any fsspec file system. Its clients must not cross a fork, so they are made again in a child process."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, account: Mapping[str, str] = types.MappingProxyType({})) -> None:
         self._url = url
+        self._account = account
         self.create_only: bool | None = True if url.startswith("memory:") else None
-        self._connect()
+        self._reconnect()
+
+    def _reconnect(self) -> None:
+        with _lent(self._account):
+            self._connect()
 
     def _connect(self) -> None:
         import fsspec.core  # local stores never need it
@@ -72,7 +79,7 @@ class RemoteFiles:
     @property
     def _fs(self) -> Any:
         if self._pid != os.getpid():
-            self._connect()
+            self._reconnect()
         return self._system
 
     def write(self, path: str, data: Data) -> None:
@@ -209,6 +216,8 @@ class S3Files(RemoteFiles):
     def _connect(self) -> None:
         super()._connect()
         self._system.retries = 1  # see _TRIES; our options make the instance ours alone
+        if self._account:
+            self._system.connect()  # now: it takes its keys from the environment when it first needs them
 
     def _put(self, path: str, data: Data, mode: str) -> None:
         if memoryview(data).nbytes >= 2 * PART_BYTES:
@@ -255,6 +264,21 @@ class _Slices:
 
     def __getitem__(self, part: slice) -> bytes:
         return bytes(self._bytes[part])
+
+
+@contextlib.contextmanager
+def _lent(variables: Mapping[str, str]) -> Iterator[None]:
+    """Meanwhile, this process's environment has these variables too."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @functools.cache

@@ -89,6 +89,11 @@ class _IndexLine:
     path: str
 
 
+def is_installed() -> bool:
+    """Whether git can be run, found out without running it."""
+    return shutil.which(os.environ.get("GIT_PYTHON_GIT_EXECUTABLE") or "git") is not None
+
+
 class Repository:
     """A git repository with a working tree. Open one with `open`."""
 

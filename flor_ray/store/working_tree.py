@@ -8,9 +8,12 @@ share one.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
+
+from flor_ray.errors import FlorWarning
 
 _CODE = ".py"
 _NO_CODE = {"__pycache__", "node_modules", "site-packages"}
@@ -36,13 +39,24 @@ class WorkingTree(Protocol):
 
 class PlainFolder:
     """A folder without git. Of it a version would hold the Python files below, but for those in hidden folders, in
-    virtual environments and in the folders `apart`, such as a store."""
+    virtual environments and in the folders `apart`, such as a store. `why_plain`: it has a repository, and this is why
+    that is not used; told when the files are first asked for."""
 
-    def __init__(self, root: str, apart: Iterable[str] = ()) -> None:
+    def __init__(self, root: str, apart: Iterable[str] = (), why_plain: str = "") -> None:
         self.root = os.path.realpath(root)
+        self.why_plain = why_plain
         self._apart = {os.path.realpath(path) for path in apart}
+        self._is_told = False
 
     def working_paths(self) -> tuple[str, ...]:
+        if self.why_plain and not self._is_told:
+            self._is_told = True
+            warnings.warn(
+                f"{self.why_plain}, so of {self.root} the Python files are taken as today's code, those that git "
+                "ignores among them. Install git to be sure.",
+                FlorWarning,
+                stacklevel=2,
+            )
         return tuple(sorted(self._paths(self.root)))
 
     def working_sources(self, suffix: str = _CODE) -> dict[str, bytes]:

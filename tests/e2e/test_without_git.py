@@ -138,3 +138,24 @@ def test_a_script_is_not_recorded_without_git(package: Path) -> None:
     assert done.returncode == 1
     assert "NoRepository: " in done.stderr.splitlines()[-1]
     assert record_of(package) == ["flor.yaml", "train.py"]
+
+
+def test_a_repository_where_git_is_not_installed_is_asked_as_a_folder_without_one(
+    recorded: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(recorded / "six", tmp_path / "six")
+    shutil.copytree(recorded / "store", tmp_path / "store")
+    (tmp_path / "six/train.py").write_text(HINDSIGHT)
+    (tmp_path / "bin").mkdir()
+    variables = {"PATH": str(tmp_path / "bin"), "FLOR_RAY_STORE": str(tmp_path / "store")}
+    assert "git" not in flor_ray(tmp_path / "six", "versions", **variables).stderr  # which needs none
+    done = flor_ray(tmp_path / "six", "replay", "weight", "--yes", "--local", **variables)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Warning: git is not installed here, so of ") == 1
+    lines = flor_ray(tmp_path / "six", "dataframe", "weight", **variables).stdout.splitlines()[2:]
+    assert [line.split()[-2:] for line in lines] == [["1", "0.5"], ["2", "0.25"], ["3", "0.125"]]
+    command = [sys.executable, "train.py"]
+    done = subprocess.run(
+        command, cwd=tmp_path / "six", env=environment(**variables), capture_output=True, text=True, check=False
+    )
+    assert "GitError: git cannot be run: git is not installed here." in done.stderr.splitlines()[-1]

@@ -16,6 +16,7 @@ from flor_ray.environment.surroundings import (
     Expected,
     Here,
     Requirements,
+    accounts_missed,
     differences,
     expected,
     for_replay,
@@ -114,6 +115,26 @@ def test_a_replay_has_the_recorded_variables_and_those_of_its_machine() -> None:
         "PYTHONUNBUFFERED": "1",
     }
     assert for_replay({}, {"CUDA_VISIBLE_DEVICES": "0"}, without_gpu=True)["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_variables_of_accounts_reach_no_replay_unless_they_are_named_and_those_that_run_code_never_do() -> None:
+    ours = dict.fromkeys(
+        ("AWS_ACCESS_KEY_ID", "AWS_REGION", "GOOGLE_APPLICATION_CREDENTIALS", "FSSPEC_S3_KEY", "RAY_AUTH_TOKEN"), "a"
+    )
+    dangerous = dict.fromkeys(("LD_PRELOAD", "BASH_ENV", "BASH_FUNC_x%%", "PYTHONSTARTUP"), "b")
+    plain = {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
+    assert for_replay({}, ours | dangerous, without_gpu=False) == plain
+    named = (*ours, *dangerous, "NOT_THERE")
+    assert for_replay({}, ours | dangerous, without_gpu=False, secrets=named) == plain | ours
+    recorded = {"variables": dict.fromkeys([*ours, *dangerous], "c")}  # a record gives none of them
+    assert for_replay(recorded, ours | dangerous, without_gpu=False) == plain
+    assert for_replay(recorded, {}, without_gpu=False, secrets=named) == plain
+
+
+def test_variables_of_accounts_that_a_run_read_and_its_replay_lacks_are_known() -> None:
+    recorded = {"variables": {"AWS_REGION": "a", "LANG": "b"}, "variables_left_out": ["AWS_SESSION_TOKEN", "HF_TOKEN"]}
+    assert accounts_missed(recorded, ()) == ["AWS_REGION", "AWS_SESSION_TOKEN"]
+    assert accounts_missed(recorded, ["AWS_REGION", "AWS_SESSION_TOKEN"]) == accounts_missed({}, ()) == []
 
 
 # --- sys.path

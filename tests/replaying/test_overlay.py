@@ -441,7 +441,8 @@ from flor_ray.replaying.sandbox import overlay, workspace
 folder, original = map(Path, sys.argv[1:])
 root = overlay.workspace_in(folder, str(original))
 root.mkdir(parents=True)
-workspace.materialise(root, {"link": (b"../data", "120000"), "inner/up": (b"../../data/x.txt", "120000")}, original)
+links = {"link": (b"../data", "120000"), "inner/up": (b"../../data/x.txt", "120000")}
+workspace.materialise(root, links, original, places=[str(original.parent / "data")])
 installed = overlay.install(root, original, [], folder)
 os.chdir(root)
 paths = ("../data/x.txt", os.path.abspath("../data/x.txt"), "link/x.txt", "inner/up")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,53 @@ def test_a_versions_files_are_written_and_the_rest_is_copied_or_linked(original:
     assert (root / "other/code.py").read_text() == "2\n"
     assert not (root / ".git").exists()
     assert not (root / "other/.git").exists()
+
+
+# Links of a version. The user's own folder has `data`, which is versioned, and `ignored`; both lead out of it.
+LINKS = {
+    "same": "train.py",
+    "folder/up": "../train.py",
+    "dangling": "nowhere",
+    "data": "../data",
+    "renamed": "../data/set",
+    "elsewhere": "{above}/data",
+    "into": "data/x.txt",
+    "own": "{above}/project/train.py",
+    "ignored": "{above}/ignored",
+}
+EVIL = {
+    "absolute": "/etc",
+    "above": "..",
+    "far": "../../..",
+    "beside": "../data-2",
+    "past": "data/../../etc",
+    "dot": ".",
+    "tricky": "dot/..",
+    "trickier": "data/..",
+    "deep/around": "../dot/../..",
+}
+
+
+@pytest.mark.parametrize("is_at_hand", [True, False])
+def test_links_out_of_a_version_are_made_only_where_the_user_has_such_a_link(tmp_path: Path, is_at_hand: bool) -> None:
+    user = tmp_path / "project"
+    user.mkdir()
+    for name in ("data", "ignored"):
+        (tmp_path / name).mkdir()
+        (user / name).symlink_to(f"{tmp_path}/{name}")
+    places = workspace.places_outside(str(user), {"data", "train.py", "gone"})
+    assert places == {str(tmp_path / "data")}
+    if not is_at_hand:  # another machine
+        shutil.rmtree(user)
+    root = tmp_path / "replay/project"
+    root.mkdir(parents=True)
+    links = {name: target.format(above=tmp_path) for name, target in (LINKS | EVIL).items()}
+    files = {"train.py": (b"1", "100644"), **{name: (target.encode(), "120000") for name, target in links.items()}}
+    found = workspace.materialise(root, files, user, places=places)
+    expected = EVIL.keys() - {"dot"} | (set() if is_at_hand else {"ignored"})
+    assert found.unmade.keys() == expected
+    assert not any((root / name).is_symlink() for name in expected)
+    assert all((root / name).is_symlink() for name in links.keys() - expected)
 
 
 def test_a_pointer_of_git_lfs_becomes_the_file_that_it_stands_for(original: Path, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flor_ray.redaction import is_secret_file
@@ -38,19 +38,28 @@ class MadeSince:
         return status.st_mtime_ns > self.began_ns and name not in self.opened and not is_code
 
 
+@dataclass(frozen=True, slots=True)
+class Materialised:
+    """What of a version's folder is not as it was; paths are relative to the root."""
+
+    newer: tuple[str, ...] = ()  # files of the user's that were made since, and are left out
+    unmade: Mapping[str, str] = field(default_factory=dict)  # links that lead out of the folder -> where to
+
+
 def materialise(
     root: Path,
     files: Mapping[str, tuple[bytes, str]],
     original_root: Path | None,
     versioned: frozenset[str] = frozenset(),
     made_since: MadeSince | None = None,
-) -> tuple[str, ...]:
+    places: Collection[str] = (),
+) -> Materialised:
     """Write a version's files (path -> bytes, git mode) below `root`, and link what else the user's folder holds, but
     for the `versioned` files: versions hold them, and of others than theirs they had none.
 
-    Links come after all files, so that nothing is written through one. `Store.sources` has looked at the paths.
-
-    Answers the paths of the files there that were made since, which are left out.
+    Links come after all files, so that nothing is written through one. `Store.sources` has looked at the paths. One
+    that leads out of the folder is made if the user's own folder has the same, or if it leads to one of the `places`
+    outside or below.
     """
     links: dict[Path, str] = {}
     for name, (data, mode) in files.items():
@@ -63,11 +72,50 @@ def materialise(
         else:
             path.write_bytes(data)
             path.chmod(0o755 if mode == "100755" else 0o644)
-    for path, target in links.items():
-        path.symlink_to(target)
+    trusted = places if original_root is None else [*places, str(original_root)]
+    unmade = _make_links(root, links, original_root, trusted)
     if original_root is None or not original_root.is_dir():
-        return ()
-    return tuple(_link_unversioned(root, original_root, versioned, made_since))
+        return Materialised((), unmade)
+    return Materialised(tuple(_link_unversioned(root, original_root, versioned, made_since)), unmade)
+
+
+def places_outside(root: str, names: Collection[str]) -> frozenset[str]:
+    """Where links out of a folder of the user's lead to; `names` are files and links in it."""
+    links = {name: os.readlink(path) for name in names if os.path.islink(path := os.path.join(root, name))}
+    outside = {os.path.normpath(os.path.join(root, os.path.dirname(name), target)) for name, target in links.items()}
+    return frozenset(place for place in outside if not _is_below(place, [root]))
+
+
+def _make_links(
+    root: Path, links: Mapping[Path, str], original_root: Path | None, places: Collection[str]
+) -> dict[str, str]:
+    """Make a version's links, and answer those that are not made: where they lead, the user does not say."""
+    unmade: dict[str, str] = {}
+    inside = []
+    for path, target in links.items():
+        name = path.relative_to(root).as_posix()
+        place = os.path.normpath(path.parent / target)
+        if _is_below(place, [root]):
+            inside.append((path, name, place))
+        elif not (_is_below(place, places) or _has_link(original_root, name, target)):
+            unmade[name] = target
+            continue
+        path.symlink_to(target)
+    for path, name, place in inside:  # `a/..` leads elsewhere where `a` is a link itself
+        if os.path.realpath(path) != os.path.realpath(place):
+            unmade[name] = os.readlink(path)
+            path.unlink()
+    return unmade
+
+
+def _is_below(place: str, folders: Collection[str | Path]) -> bool:
+    return any(Path(place).is_relative_to(folder) for folder in folders)
+
+
+def _has_link(original_root: Path | None, name: str, target: str) -> bool:
+    """Whether the user's folder, if it is at hand, has this link too."""
+    found = None if original_root is None else original_root / name
+    return found is not None and found.is_symlink() and _target(name, os.readlink(found), original_root) == target
 
 
 def _is_folder(path: Path) -> bool:
