@@ -34,6 +34,7 @@ def _some_text(kind: SettingKind) -> Any:
 
 
 _NUMBER = Annotated[StrictInt | StrictFloat, Field(gt=0, allow_inf_nan=False)]
+_WORDS = Annotated[StrictStr, Field(min_length=1)]
 _TYPES: Mapping[str, Any] = {
     settings.TEXT.name: _some_text(settings.TEXT),
     settings.COUNT.name: Annotated[StrictInt, Field(ge=1)],
@@ -42,6 +43,7 @@ _TYPES: Mapping[str, Any] = {
     settings.SPAN.name: _some_text(settings.SPAN) | _NUMBER,
     settings.SIZE.name: _some_text(settings.SIZE) | Annotated[StrictInt, Field(gt=0)],
     settings.ENVIRONMENT.name: Literal[settings.ENVIRONMENTS],
+    settings.MAP.name: dict[_WORDS, _WORDS],
 }
 
 
@@ -126,6 +128,9 @@ def _mistakes(error: ValidationError, lines: Mapping[str, int]) -> list[tuple[in
         path = next((".".join(words[:n]) for n in (2, 1) if ".".join(words[:n]) in lines), ".".join(words))
         if one["type"] in ("extra_forbidden", "invalid_key"):
             found[path] = _unknown(path)
+        elif words[0] in _BY_PATH and len(words) > 1 and _BY_PATH[words[0]].kind is settings.MAP:
+            wanted = _BY_PATH[words[0]].kind.words
+            found[path] = f"{words[0]} should be {wanted}; {words[1]} has {_shown(one['input'])}."
         elif path in _BY_PATH:
             found[path] = f"{path} should be {_BY_PATH[path].kind.words}; it is {_shown(one['input'])}."
         else:

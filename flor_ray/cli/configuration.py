@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 
@@ -41,5 +43,7 @@ def config(schema: bool) -> None:
 
 
 def _told(value: object, default: str) -> str:
+    if isinstance(value, Mapping):
+        value = ", ".join(f"{path} -> {place}" for path, place in value.items())
     text = f"({default})" if value is None else str(value)
     return text if text.isprintable() else repr(text)

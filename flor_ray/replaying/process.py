@@ -100,7 +100,7 @@ def run_script(task: ReplayTask, channel: Channel, started: float) -> None:
     """Run a version's script under a Replayer. Most often this does not return: the process ends with its segments."""
     files = Files(task.store_url)
     objects = Objects(files)
-    installed = overlay.install(Path(task.root), Path(task.original_root), _kept(files), Path(task.folder))
+    installed = overlay.install(Path(task.root), Path(task.original_root), _kept(files), Path(task.folder), task.data)
     laid = LaidFiles(installed.layers, task.files, task.newer, objects.get)
     laid.lay()
     script = Path(task.root, task.script)

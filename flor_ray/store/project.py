@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flor_ray import settings
@@ -30,6 +31,7 @@ class Project:
     tree: WorkingTree
     store: Store
     name: str
+    data: Mapping[str, str] = field(default_factory=dict)  # recorded path -> where it is on a worker's machine
 
     @classmethod
     def open(cls, path: str = ".", store_url: str | None = None) -> Project:
@@ -55,9 +57,9 @@ class Project:
             url = given.store or default_url(loaded.folder)
             if given.store is None and not os.path.isdir(url):
                 raise
-            return cls._without_git(loaded.folder, Store(url), given.project)
+            return replace(cls._without_git(loaded.folder, Store(url), given.project), data=given.data or {})
         store = Store(given.store or default_url(repository.root))
-        return cls(repository, store, given.project or _name(repository, store))
+        return cls(repository, store, given.project or _name(repository, store), given.data or {})
 
     @classmethod
     def _without_git(cls, folder: str, store: Store, name: str | None) -> Project:
