@@ -29,10 +29,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flor_ray.records import LackingFile
 from flor_ray.redaction import shown
+
+if TYPE_CHECKING:
+    from flor_ray.records import LackingFile
 
 
 class FlorError(Exception):

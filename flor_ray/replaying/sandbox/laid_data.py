@@ -39,7 +39,8 @@ def lay(located: Iterable[LocatedFile], folder: Path, root: Path, original: str)
     Answers also the files for which there is no room: something of the version's is in the way.
     """
     laying = _Laying(os.path.realpath(folder), os.path.realpath(root), os.path.realpath(original))
-    left = [one for one in located if one.place and not all(laying.put(one, path) for path in one.asked)]
+    folders_first = sorted(located, key=lambda one: -one.shared)
+    left = [one for one in folders_first if one.place and not all(laying.put(one, path) for path in one.asked)]
     return laying.laid, left
 
 
@@ -60,7 +61,12 @@ class _Laying:
             return True
         for count in range(one.shared - 1, 0, -1):
             folder, place = _without(found, count), _without(one.place, count)
-            if os.path.isdir(place) and not os.path.lexists(folder) and not os.path.lexists(self._upper(folder)):
+            if (
+                folder
+                and os.path.isdir(place)
+                and not os.path.lexists(folder)
+                and not os.path.lexists(self._upper(folder))
+            ):
                 if not self._make(self._upper(folder)):
                     return False
                 self.laid.folders[folder] = place
