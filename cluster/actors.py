@@ -17,13 +17,15 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import ray
 from ray.exceptions import RayError, RuntimeEnvSetupError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from flor_ray.cluster import addresses, room
 from flor_ray.cluster.executors import MAX_REPLACEMENTS, WorkerCalibrated, calibrated, failure
@@ -194,7 +196,12 @@ def alive_nodes() -> list[NodeResources]:
     """The cluster's nodes. Their order is that of their names."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     found = [
-        NodeResources(one["NodeManagerHostname"], one["Resources"], one.get("Labels", {}).get(room.TYPE_LABEL, ""))
+        NodeResources(
+            one["NodeManagerHostname"],
+            one["Resources"],
+            one.get("Labels", {}).get(room.TYPE_LABEL, ""),
+            one["NodeID"],
+        )
         for one in nodes
         if one["Alive"]
     ]
@@ -219,6 +226,7 @@ class RayExecutor:
         self._asked: dict[str, float] = {}  # worker -> when it was asked last how far it is
         self._told: dict[str, tuple[Segment, int]] = {}  # worker -> how far it said it was
         self._nodes: dict[str, str] = {}  # worker -> its node
+        self._tried: Counter[str] = Counter()  # how often a worker was started on a node for its data
         self._looked = 0.0  # when it was last seen which nodes are drained
         self._closing: list[Any] = []
         self._retired: set[str] = set()
@@ -237,7 +245,9 @@ class RayExecutor:
             return
         if self._packages.get(worker) != job.packages:
             self._close_actor(worker)
-            self._create_actor(worker, job.packages)
+            node = self._nodes.get(worker)  # the dispatcher counts on its data
+            strategy = None if node is None else NodeAffinitySchedulingStrategy(node, soft=True)
+            self._create_actor(worker, job.packages, strategy)
         self._in_flight[self._actors[worker].run.remote(job, segment)] = (worker, segment)
         self._asked[worker] = time.monotonic()
 
@@ -260,6 +270,26 @@ class RayExecutor:
         if worker in self._actors:
             self._retired.add(worker)
             self._closing.append(self._actors[worker].close.remote())
+
+    def elsewhere(self, nodes: Collection[str], count: int) -> bool:
+        if any(segment is None for _, segment in self._in_flight.values()):
+            return True  # they may be elsewhere
+        free = [node for node, slots in self._free_slots(nodes) for _ in range(slots)][:count]
+        for node in free:
+            self._start_actor(replacements=0, node=node)
+        self._tried.update(set(free))
+        return bool(free)
+
+    def _free_slots(self, apart: Collection[str]) -> list[tuple[str, int]]:
+        """Nodes but these, and how many workers each has room for beside ours; most of it first. Other users of the
+        cluster may be in the way: then it takes a while."""
+        for worker in [w for w in self._retired if w in self._actors and self._nodes.get(w) not in apart]:
+            self._close_actor(worker)
+        taken = Counter(self._nodes[worker] for worker in self._actors if worker in self._nodes)
+        passed = {*apart, *draining_nodes(), *(node for node, times in self._tried.items() if times > MAX_REPLACEMENTS)}
+        slots = {node.id: room.room(self._shape, [node]) for node in alive_nodes() if node.id not in passed}
+        found = [(node, count - taken[node]) for node, count in slots.items() if count > taken[node]]
+        return sorted(found, key=lambda each: -each[1])
 
     def wait(self, timeout_seconds: float) -> list[Event | WorkerCalibrated]:
         if self._failed:
@@ -330,16 +360,21 @@ class RayExecutor:
     ) -> None:
         self.close()
 
-    def _start_actor(self, replacements: int) -> None:
+    def _start_actor(self, replacements: int, node: str | None = None) -> None:
         worker = f"worker-{next(self._numbers)}"
         self._replacements[worker] = replacements
-        self._create_actor(worker, ())
+        strategy = None if node is None else NodeAffinitySchedulingStrategy(node, soft=False)
+        self._create_actor(worker, (), strategy)
         self._in_flight[self._actors[worker].ready.remote(self._first)] = (worker, None)
 
-    def _create_actor(self, worker: str, packages: tuple[str, ...]) -> None:
+    def _create_actor(
+        self, worker: str, packages: tuple[str, ...], strategy: NodeAffinitySchedulingStrategy | None = None
+    ) -> None:
         decorate: Any = ray.remote  # whose overloads do not know all options
         remote_class = decorate(concurrency_groups={_BESIDE: 1})(_ReplayActor)
         options = _options(self._shape)
+        if strategy is not None:
+            options["scheduling_strategy"] = strategy
         if packages:
             options["runtime_env"] = {
                 "pip": {"packages": list(packages), "pip_install_options": _INSTALL_OPTIONS},
@@ -372,7 +407,7 @@ class RayExecutor:
         self._proven.add(self._packages[worker])
         if segment is None:
             self.pids[worker], self._nodes[worker] = answer.pid, answer.node
-            return [WorkerJoined(worker, answer.kind)]
+            return [WorkerJoined(worker, answer.kind, node=answer.node)]
         if isinstance(answer, Exception):
             return [failure(worker, segment, answer)]
         return [SegmentDone(worker, answer)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flor_ray.cluster.executors import Executor, WorkerCalibrated
 from flor_ray.cluster.ledger import Ledger
@@ -25,8 +25,10 @@ from flor_ray.scheduler.messages import (
     Event,
     GiveUp,
     Instruction,
+    NoOtherNode,
     Retire,
     Run,
+    Seek,
     SegmentDone,
     Shorten,
     WorkerJoined,
@@ -83,6 +85,7 @@ class Driver:
         self._jobs, self._executor, self._tell, self._way = jobs, executor, tell, way
         self.expected = model.expected(schedule, way)
         self._joined: dict[str, float] = {}  # when each worker has joined
+        self._sought: Seek | None = None  # no worker that is there has that data, and others are starting
         self._zero = time.monotonic()
 
     def carry_out(self) -> Outcome:
@@ -101,6 +104,7 @@ class Driver:
                     last_event = self._now()
                 for event in [*events, *self._ledger.slow(self._now())]:
                     self._happens(event)
+                self._look_elsewhere(self._now() - last_event > self._wait_seconds)
                 if self._dispatcher.stranded and self._now() - last_event > self._wait_seconds:
                     raise ReplayError(
                         f"There has been no worker for {self._wait_seconds:.0f} s. Finished segments are kept; look at "
@@ -120,6 +124,7 @@ class Driver:
             return
         if isinstance(event, WorkerJoined):
             self._joined[event.worker] = now
+            self._sought = None
             self._calibrate(event)
         twice = isinstance(event, SegmentDone) and event.report.segment in self._answered
         self._ledger.happens(event, now, twice)
@@ -127,6 +132,15 @@ class Driver:
             self._answered.add(event.report.segment)
             self._learn(event.worker, event.report, now)
         self._perform(self._dispatcher.handle(event, now), now)
+
+    def _look_elsewhere(self, in_vain: bool) -> None:
+        """See to workers on other nodes; where there are none, the dispatcher may want others for another version."""
+        while (sought := self._sought) is not None:
+            if not in_vain and self._executor.elsewhere(sought.nodes, sought.count):
+                return
+            self._sought = None
+            now = self._now()
+            self._perform(self._dispatcher.handle(NoOtherNode(sought.version), now), now)
 
     def _learn(self, worker: str, report: SegmentReport, now: float) -> None:
         """From a segment that is done; the first ones say most."""
@@ -165,13 +179,18 @@ class Driver:
             match instruction:
                 case Run(worker=worker, segment=segment):
                     self._ledger.begins(instruction, now)
-                    self._executor.submit(worker, self._jobs[segment.version], segment)
+                    job = self._jobs[segment.version]
+                    self._executor.submit(worker, replace(job, as_it_is=instruction.as_it_is), segment)
                 case Shorten(worker=worker, segment=segment, last=last):
                     self._executor.shorten(worker, segment, last)
                 case Cancel(worker=worker, segment=segment):
                     self._executor.cancel(worker, segment)
-                case GiveUp(segment=segment, error=error):
+                case GiveUp(segment=segment, error=error, lacking=lacking):
                     self.outcome.failures.append((segment, error))
+                    if lacking:
+                        self.outcome.lacking[segment] = lacking
+                case Seek():
+                    self._sought = instruction
                 case Retire(worker=worker):
                     self._executor.retire(worker)
 

@@ -2,9 +2,9 @@
 
     driver ── submit, shorten, cancel, retire ──> executor ── events (flor_ray.scheduler.messages) ──> driver
 
-An executor promises: one segment at a time per worker; for each submitted segment exactly one of done, failed,
-cancelled or the worker's loss; for each `shorten` one answer, or the worker's loss; `wait` returns as soon as there is
-an event; after `close` nothing of it runs. `flor_ray.cluster.actors` keeps this contract on Ray, and
+An executor promises: one segment at a time per worker; for each submitted segment exactly one of done, failed, not
+here, cancelled or the worker's loss; for each `shorten` one answer, or the worker's loss; `wait` returns as soon as
+there is an event; after `close` nothing of it runs. `flor_ray.cluster.actors` keeps this contract on Ray, and
 `flor_ray.cluster.local` with processes of this machine.
 """
 
@@ -13,13 +13,13 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
 from flor_ray.cluster.worker import Worker
-from flor_ray.errors import Cancelled, FlorError, ProcessKilled, UsageError
+from flor_ray.errors import Cancelled, FlorError, NotOnThisNode, ProcessKilled, UsageError
 from flor_ray.records import Segment
 from flor_ray.replaying.job import VersionJob
 from flor_ray.replaying.version_process import WarmServers
@@ -30,6 +30,7 @@ from flor_ray.scheduler.messages import (
     SegmentCancelled,
     SegmentDone,
     SegmentFailed,
+    SegmentNotHere,
     SegmentShortened,
     WorkerJoined,
 )
@@ -67,6 +68,10 @@ class Executor(Protocol):
     def retire(self, worker: str) -> None:
         """The worker is not needed any more."""
 
+    def elsewhere(self, nodes: Collection[str], count: int) -> bool:
+        """Begin to start up to so many workers more, on machines other than these, unless some are starting anyway.
+        False: nobody is starting, and there is no other machine to start one on."""
+
     def wait(self, timeout_seconds: float) -> list[Event | WorkerCalibrated]:
         """Events since the last call; [] if there was none within the time. How far segments are is told now and
         then."""
@@ -81,10 +86,12 @@ class Executor(Protocol):
     ) -> None: ...
 
 
-def failure(worker: str, segment: Segment, error: BaseException) -> SegmentFailed | SegmentCancelled:
+def failure(worker: str, segment: Segment, error: BaseException) -> SegmentFailed | SegmentNotHere | SegmentCancelled:
     """The event for a segment that raised: a lost process is worth another attempt, a failing script is not."""
     if isinstance(error, Cancelled):
         return SegmentCancelled(worker, segment)
+    if isinstance(error, NotOnThisNode):
+        return SegmentNotHere(worker, segment, error.lacking)
     message = str(error) if isinstance(error, FlorError) else f"{type(error).__name__}: {error}"
     return SegmentFailed(worker, segment, message, retryable=isinstance(error, ProcessKilled))
 
@@ -147,13 +154,16 @@ class ThreadExecutor:
     def retire(self, worker: str) -> None:
         self._inboxes[worker].put(None)
 
+    def elsewhere(self, nodes: Collection[str], count: int) -> bool:
+        return False
+
     def wait(self, timeout_seconds: float) -> list[Event | WorkerCalibrated]:
         try:
             events = [self._events.get(timeout=timeout_seconds)]
         except queue.Empty:
             return self._epochs()
         for event in events:
-            if isinstance(event, SegmentDone | SegmentFailed | SegmentCancelled):
+            if isinstance(event, SegmentDone | SegmentFailed | SegmentNotHere | SegmentCancelled):
                 self._running.pop(event.worker, None)
         return [*self._epochs(), *events]
 

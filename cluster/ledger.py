@@ -12,6 +12,7 @@ from flor_ray.scheduler.messages import (
     SegmentCancelled,
     SegmentDone,
     SegmentFailed,
+    SegmentNotHere,
     SegmentShortened,
     SegmentSlow,
     WorkerJoined,
@@ -49,6 +50,8 @@ class Ledger:
                     running.segment = replace(segment, last=last)
             case SegmentDone(worker=worker, report=report):
                 self._ends(worker, Ending.CANCELLED if twice else Ending.DONE, now, report)
+            case SegmentNotHere(worker=worker):
+                self._running.pop(worker, None)  # nothing of it has run
             case SegmentFailed(worker=worker):
                 self._ends(worker, Ending.FAILED, now)
             case SegmentCancelled(worker=worker):

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -121,6 +122,9 @@ class LocalExecutor:
         if (process := self._processes.pop(worker, None)) is not None:
             process.send(_RetireRequest())
             self._leaving.append(process)
+
+    def elsewhere(self, nodes: Collection[str], count: int) -> bool:
+        return False
 
     def wait(self, timeout_seconds: float) -> list[Told]:
         by_connection = {process.connection: name for name, process in self._processes.items()}

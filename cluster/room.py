@@ -26,6 +26,7 @@ class NodeResources:
     name: str
     resources: Mapping[str, float]
     type_label: str = ""  # of its GPUs, where it says so
+    id: str = ""  # Ray's
 
     def types(self) -> frozenset[str]:
         """Types of GPU by its resources, which Ray fills by itself and users may."""

@@ -19,6 +19,7 @@ from flor_ray.errors import ReplayError, RestoreFailed
 from flor_ray.records import Operator, Segment, SegmentReport
 from flor_ray.replaying import further_back, measuring, results
 from flor_ray.replaying.claims import Claims
+from flor_ray.replaying.data import DataFinder
 from flor_ray.replaying.fidelity import RecordedValues
 from flor_ray.replaying.further_back import LostStates
 from flor_ray.replaying.job import VersionJob
@@ -46,6 +47,7 @@ class Worker:
         self._running: Segment | None = None
         self._cancelled = False
         self._start_seconds = 0.0  # of imports that no report has told yet
+        self._data = DataFinder()
         self._lost: dict[tuple[str, str], LostStates] = {}  # by replay and version
 
     def warm(self, job: VersionJob) -> None:
@@ -72,6 +74,7 @@ class Worker:
         Raises:
             ScriptFailed: the script raised, exceeded a limit, or did not behave as when it was recorded.
             ProcessKilled: its process was killed; running it again may succeed.
+            NotOnThisNode: this machine lacks data that the version read; nothing has run.
             RestoreFailed: a state could not be put back, and nothing before it leads there.
             Cancelled: `cancel` was called before it was done.
             StoreError: the version's files or the checkpoint cannot be read.
@@ -163,6 +166,7 @@ class Worker:
         self._end_process()
         if self._owns_servers:
             self._servers.close()
+        self._data.close()
         self._claims.close()
         self._claims_folder.cleanup()
 
@@ -182,5 +186,5 @@ class Worker:
             self._end_process()
         if self._process is None:
             claims = str(self._claims.path)
-            self._process = VersionProcess(job, store, self._servers, self._without_gpu, claims)
+            self._process = VersionProcess(job, store, self._servers, self._without_gpu, claims, self._data)
         return self._process

@@ -18,6 +18,7 @@
         ├── ScriptFailed        the user's script raised; carries its last output
         │   └── LimitExceeded   it took more time or memory than it was allowed to
         ├── RestoreFailed       a recorded state cannot be put back; what comes before it may lead there
+        ├── NotOnThisNode       a worker's machine lacks files that the version read
         └── ProcessKilled       the process that ran it was killed
 
 A message says what was seen, what was expected and what to do next. A refusal to propagate is a returned value
@@ -28,9 +29,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flor_ray.redaction import shown
+
+if TYPE_CHECKING:
+    from flor_ray.records import LackingFile
 
 
 class FlorError(Exception):
@@ -238,6 +242,15 @@ class RestoreFailed(ReplayError):
 
 class Cancelled(ReplayError):
     """A worker was told to leave the segment that it ran; nothing of it was written."""
+
+
+class NotOnThisNode(ReplayError):
+    """The worker's machine lacks files that the version's run read. Nothing has run; another machine may have them."""
+
+    def __init__(self, version: str, lacking: tuple[LackingFile, ...]) -> None:
+        self.version, self.lacking = version, lacking
+        files = ", ".join(file.path for file in lacking)
+        super().__init__(f"Version {version[:8]} cannot be replayed on this machine, which lacks {files}.")
 
 
 class ProcessKilled(ReplayError):

@@ -15,7 +15,7 @@ import os
 import secrets
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -242,6 +242,7 @@ def jobs(prepared: Prepared, origin: str, limits: Limits = DEFAULT_LIMITS) -> di
             doubtful=prepared.doubtful.get(version, {}),
             compares_entry=any(s.version == version and s.operator is Operator.DP for s in segments),
             limits=limits,
+            data=prepared.project.data,
             packages=prepared.environments.packages.get(version, ()),
             expected=prepared.environments.expected.get(version, Expected()),
             secrets=prepared.terms.secrets,
@@ -297,6 +298,7 @@ def explain(
     deadline: float | str | None = None,
     first: str | Sequence[str] | None = None,
     price: float | None = None,
+    data: Mapping[str, str] | None = None,
 ) -> Explanation:
     """What `replay` with these arguments would run, and what it should take. Runs nothing.
 
@@ -311,6 +313,7 @@ def explain(
         budget=budget,
         deadline=deadline,
         price=price,
+        data=data,
     )
     with on_cluster(asked):
         terms = terms_of(asked, first)
@@ -439,6 +442,7 @@ def replay(
     executor: str | None = None,
     retries: int | None = None,
     wait: float | str | None = None,
+    data: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Fill the missing values of `names`, wherever `where` holds, by replaying old versions.
 
@@ -469,6 +473,8 @@ def replay(
         retries: further attempts at a segment whose worker or process was killed; 2 by default.
         wait: seconds, or a span, to wait while there is no worker, such as for nodes that a cluster starts; 5 min by
             default.
+        data: where data that runs have read are on the workers' machines: for a recorded path, or a folder above it, a
+            path or a URL there.
 
     Returns:
         One row per replayed version: project, run, timestamp, version, seconds (of worker time), rows, compared
@@ -489,6 +495,7 @@ def replay(
         environment=env,
         budget=budget,
         deadline=deadline,
+        data=data,
     )
     with on_cluster(asked):
         limits, terms = limits_of(asked), terms_of(asked, first, executor)
@@ -509,6 +516,7 @@ def replay_all(
     executor: str | None = None,
     retries: int | None = None,
     wait: float | str | None = None,
+    data: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Answer several queries in one replay: what two of them want runs once, and worker time is shared by weight.
 
@@ -530,6 +538,7 @@ def replay_all(
         retries=retries,
         wait=wait,
         environment=env,
+        data=data,
     )
     with on_cluster(asked):
         limits, terms = limits_of(asked), terms_of(asked, executor=executor)

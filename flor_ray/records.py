@@ -438,6 +438,20 @@ class SegmentReport:
     further_back: bool = False  # it began further back than it says: a state could not be put back
 
 
+@dataclass(frozen=True, slots=True)
+class LackingFile:
+    """A file that a version's run read, and that a node does not have as it was read then."""
+
+    path: str  # as it was recorded
+    differs: bool = False  # another one is there
+    optional: bool = False  # of a cache or of settings, which libraries fill or do without
+
+    @property
+    def passable(self) -> bool:
+        """Whether the version can run without it: with another one, or with a warning."""
+        return self.differs or self.optional
+
+
 class Ending(StrEnum):
     """How a worker's time with a segment ended."""
 
@@ -470,3 +484,4 @@ class Outcome:
     failures: list[tuple[Segment, str]] = field(default_factory=list)
     stints: list[Stint] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what the user should know of the replay as a whole
+    lacking: dict[Segment, tuple[LackingFile, ...]] = field(default_factory=dict)  # of failures: what no node has

@@ -130,6 +130,16 @@ def _listed(text: str, form: str) -> tuple[str, ...]:
     return words
 
 
+def _map(text: str) -> dict[str, str]:
+    found = {}
+    for pair in text.split(","):
+        path, equals, place = (part.strip() for part in pair.partition("="))
+        if not (path and equals and place):
+            raise ValueError("it is no pair")
+        found[path] = place
+    return found
+
+
 TEXT = SettingKind("text", "a text", _text)
 COUNT = SettingKind("count", "a whole number of 1 or more", _count)
 NUMBER = SettingKind("number", "a whole number of 0 or more", _number)
@@ -142,6 +152,7 @@ SHARE = SettingKind("share", "a whole number of 0 or more, or a part of 1 such a
 SOME = SettingKind("some", "a whole number of 1 or more, or a part of 1 such as 0.5", _some)
 TYPES = SettingKind("types", "a list of types as Ray calls them, such as A100", _types)
 NAMES = SettingKind("names", "a list of names of environment variables, never of their values", _names)
+MAP = SettingKind("map", "pairs of a recorded path and where it is, as in data=/mnt/data", _map)
 
 
 def _setting(kind: SettingKind, meaning: str, default: str, key: str = "", variable: str = "") -> Any:
@@ -204,6 +215,12 @@ class Settings:
         SPAN, "Time in which one replay is to end; what fits into it is replayed.", "none"
     )
     price: float | None = _setting(AMOUNT, "Cost of one worker-hour, for estimates.", "none")
+    data: Mapping[str, str] | None = _setting(
+        MAP,
+        "Where data that runs have read are on the workers' machines: for a recorded path, or a folder above it, a "
+        "path or a URL there; or none, where the script does without.",
+        "where they were recorded",
+    )
     environment: str | None = _setting(
         ENVIRONMENT,
         "Packages to replay with: those that are installed, or those that a version was recorded with.",
@@ -244,7 +261,9 @@ def _keys() -> tuple[Key, ...]:
 
 
 KEYS = _keys()
-_TAKEN_BACK = {key.name for key in KEYS if key.kind in (COUNT, NUMBER, AMOUNT, SPAN, SIZE, SHARE, SOME, TYPES, NAMES)}
+_TAKEN_BACK = {
+    key.name for key in KEYS if key.kind in (COUNT, NUMBER, AMOUNT, SPAN, SIZE, SHARE, SOME, TYPES, NAMES, MAP)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,16 +296,22 @@ def load(path: str = ".", variables: Mapping[str, str] = os.environ, **given: ob
             values[name], origins[name] = value, f"{FILE}, line {line}"
         if "store" in values:
             values["store"] = _from(file.parent, values["store"])
+        if "data" in values:
+            values["data"] = _places(file.parent, values["data"])
     for key in KEYS:
         text = variables.get(key.variable, "").strip()
         if text:
             values[key.name], origins[key.name] = _read(key, text), key.variable
+            if key.kind is MAP and values[key.name] is not None:
+                values[key.name] = _places(Path(), values[key.name])
     kinds = {key.name: key.kind for key in KEYS}
     for name, value in given.items():
         if value is not None:
             values[name], origins[name] = None if value == _NONE and name in _TAKEN_BACK else value, "given"
             if kinds[name] is SHARE and not _reads(SHARE, f"{value}"):
                 raise UsageError(f"{name} should be {SHARE.words}; it is {value}.")
+            if isinstance(value, Mapping):
+                values[name] = _places(Path(), value)
     folder = Path(path).absolute() if file is None else file.parent
     return Loaded(Settings(**values), str(folder), None if file is None else str(file), origins)
 
@@ -312,6 +337,14 @@ def _reads(kind: SettingKind, text: str) -> bool:
     except (UsageError, ValueError):
         return False
     return True
+
+
+def _places(folder: Path, data: Mapping[str, str]) -> dict[str, str]:
+    """A data map whose relative places are meant from a folder; `~` is the home of whoever looks there."""
+    return {
+        path: place if place == _NONE or "://" in place or place.startswith("~") else os.path.abspath(folder / place)
+        for path, place in data.items()
+    }
 
 
 def _read(key: Key, text: str) -> object:

@@ -39,6 +39,7 @@ def _list_of(form: str) -> Any:
 
 
 _NUMBER = Annotated[StrictInt | StrictFloat, Field(gt=0, allow_inf_nan=False)]
+_WORDS = Annotated[StrictStr, Field(min_length=1)]
 _TYPES: Mapping[str, Any] = {
     settings.TEXT.name: _some_text(settings.TEXT),
     settings.COUNT.name: Annotated[StrictInt, Field(ge=1)],
@@ -52,6 +53,7 @@ _TYPES: Mapping[str, Any] = {
     settings.SOME.name: Annotated[StrictInt, Field(ge=1)] | Annotated[StrictFloat, Field(gt=0, le=1)],
     settings.TYPES.name: _list_of(settings.TYPE_NAME),
     settings.NAMES.name: _list_of(settings.VARIABLE_NAME),
+    settings.MAP.name: dict[_WORDS, _WORDS],
 }
 
 
@@ -136,6 +138,9 @@ def _mistakes(error: ValidationError, lines: Mapping[str, int]) -> list[tuple[in
         path = next((".".join(words[:n]) for n in (2, 1) if ".".join(words[:n]) in lines), ".".join(words))
         if one["type"] in ("extra_forbidden", "invalid_key"):
             found[path] = _unknown(path)
+        elif words[0] in _BY_PATH and len(words) > 1 and _BY_PATH[words[0]].kind is settings.MAP:
+            wanted = _BY_PATH[words[0]].kind.words
+            found[path] = f"{words[0]} should be {wanted}; {words[1]} has {_shown(one['input'])}."
         elif path in _BY_PATH:
             kind = _BY_PATH[path].kind
             seen = "what it holds is not shown here" if kind is settings.NAMES else f"it is {_shown(one['input'])}"

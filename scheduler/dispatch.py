@@ -12,11 +12,14 @@ to idle ones, and gives up on what keeps failing.
     SegmentSlow        bad      IDLE     BUSY            LEAVING  DRAINING        RETIRED  LOST
     SegmentDone        bad      bad      IDLE            next     RETIRED         bad      bad
     SegmentFailed      bad      bad      IDLE, again     next     RETIRED, again  bad      bad
+    SegmentNotHere     bad      bad      IDLE, others    next     RETIRED, others bad      bad
     SegmentShortened   bad      owed     BUSY, if asked  owed     same, if asked  owed     LOST
     SegmentCancelled   bad      owed     owed            next     owed            owed     LOST
     EstimateCorrected  (of no worker: new estimates for what waits and runs)
+    NoOtherNode        (of no worker: of the version, what waits runs as it is, or is given up)
 
     again   the segment waits again, or is given up; if a clone of it runs elsewhere, that one simply goes on
+    others  the segment waits for workers on other nodes; no attempt is counted
     next    IDLE; RETIRED if it is to drain
     owed    ignored if the answer to a question that has become void (the segment had ended before), else bad
 
@@ -50,6 +53,10 @@ second worker, the next that is free.
 end of the queue, so that another worker can try it. Both count as attempts. A script that raises would raise again, so
 its segment is given up at once. The version's other segments are still tried: a hindsight statement often fails in some
 epochs only (a variable that is not bound yet), and where it always fails, it fails early and cheaply.
+
+*Data.* A node that lacks what a version read is given no more of that version. When all nodes with workers lack it,
+workers are sought on others (Seek). When there is none, the version runs on nodes that have other files in place of all
+that they lack (`Run.as_it_is`); without such a node it is given up, with the names of the files.
 """
 
 from __future__ import annotations
@@ -70,9 +77,12 @@ from flor_ray.scheduler.messages import (
     Finished,
     GiveUp,
     Instruction,
+    NoOtherNode,
+    Seek,
     SegmentCancelled,
     SegmentDone,
     SegmentFailed,
+    SegmentNotHere,
     SegmentShortened,
     SegmentSlow,
     WorkerDraining,
@@ -130,6 +140,7 @@ class Dispatcher:
         self._floor = Floor(schedule, cutting, slowness or {})
         self._history: deque[Event | Instruction] = deque(maxlen=_HISTORY)
         self._told_finished = False
+        self._seeks = False  # an answer to Seek is to come
 
     @property
     def finished(self) -> bool:
@@ -175,6 +186,7 @@ class Dispatcher:
         instructions = self._happened(event, now)
         if not isinstance(event, EpochBegun | SegmentSlow):
             instructions += look_after_idle(self._floor, now)
+            instructions += self._seek()
         if self.finished and not self._told_finished:
             self._told_finished = True
             instructions.append(Finished())
@@ -198,6 +210,10 @@ class Dispatcher:
                 return self._done(event, now)
             case SegmentFailed():
                 return self._failed(event, now)
+            case SegmentNotHere():
+                return self._not_here(event, now)
+            case NoOtherNode():
+                return self._no_other_node(event)
             case SegmentShortened():
                 return self._shortened(event, now)
             case SegmentCancelled():
@@ -212,7 +228,8 @@ class Dispatcher:
         known = self._floor.workers.get(event.worker)
         if known is not None and known.state not in GONE:
             raise BadTransition(event, f"the worker is {known.state}", self._history)
-        self._floor.join(event.worker, event.kind, event.slot, now)
+        self._floor.join(event, now)
+        self._seeks = False
         return []
 
     def _draining(self, event: WorkerDraining, now: float) -> list[Instruction]:
@@ -288,6 +305,43 @@ class Dispatcher:
         if not job.runners:  # else its clone goes on
             instructions = self._again(job, worker, event.error, retryable=event.retryable)
         return instructions + self._next(worker)
+
+    def _not_here(self, event: SegmentNotHere, now: float) -> list[Instruction]:
+        worker = self._worker(event, event.worker)
+        job = self._job(event, worker, event.segment)
+        self._floor.cool(worker, job.segment.version)
+        if worker.state is WorkerState.LEAVING:
+            return self._left(worker, job, now)
+        if event.segment.last < job.segment.last:
+            job = self._taken(worker, job, event.segment.last)
+        self._floor.end_run(worker)
+        self._floor.lacks(worker, job.segment.version, event.lacking)
+        if not job.runners:  # else its clone goes on
+            self._floor.wait_for_others(job)
+        return self._next(worker)
+
+    def _no_other_node(self, event: NoOtherNode) -> list[Instruction]:
+        self._seeks = False
+        jobs = self._floor.blocked().get(event.version, [])
+        data = self._floor.data
+        if not jobs:
+            return []
+        data.take_as_they_are(event.version)
+        if any(data.may_run(event.version, worker.node) for worker in self._floor.present()):
+            return []
+        files = data.nowhere(event.version)
+        self._floor.withdraw(jobs)
+        error = f"{', '.join(file.path for file in files)}: not on any node"
+        return [GiveUp(job.segment, error, files) for job in jobs]
+
+    def _seek(self) -> list[Instruction]:
+        """Of what no worker can run that is there, one version's at a time."""
+        if self._seeks or not self._floor.data.versions:
+            return []
+        for version, jobs in self._floor.blocked().items():
+            self._seeks = True
+            return [Seek(version, len(jobs), self._floor.data.nodes_without(version))]
+        return []
 
     def _shortened(self, event: SegmentShortened, now: float) -> list[Instruction]:
         worker = self._worker(event, event.worker)
@@ -374,7 +428,7 @@ class Dispatcher:
         job = worker.job
         if job is None:
             raise BadTransition(event, f"the worker is {worker.state}", self._history)
-        if segment == job.segment or (isinstance(event, SegmentFailed) and worker.runs(segment)):
+        if segment == job.segment or (isinstance(event, SegmentFailed | SegmentNotHere) and worker.runs(segment)):
             return job
         asked = worker.asked
         if asked is None or segment.last < asked or replace(segment, last=job.segment.last) != job.segment:

@@ -12,9 +12,10 @@ from heapq import heappop, heappush
 from itertools import count, groupby
 from math import inf, log
 
-from flor_ray.records import Segment, SegmentCost
+from flor_ray.records import LackingFile, Segment, SegmentCost
 from flor_ray.scheduler.jobs import BAND, FloorWorker, Job, Queue, SegmentState, WorkerState, rows, speed_of_all
-from flor_ray.scheduler.messages import EstimateCorrected, Retire, Run
+from flor_ray.scheduler.messages import EstimateCorrected, Retire, Run, WorkerJoined
+from flor_ray.scheduler.node_data import NodeData
 from flor_ray.scheduler.packing import Schedule
 from flor_ray.scheduler.problem import Cutting
 from flor_ray.scheduler.remaining import Lane
@@ -47,6 +48,7 @@ class Floor:
         self.clones = self.steals = 0
         self.clone_seconds = 0.0
         self.speed = speed_of_all()
+        self.data = NodeData()
         self._others_end = (-inf, -inf)  # when found out, and what
         self._slowness = dict(slowness)
         self._numbers = count()
@@ -78,13 +80,15 @@ class Floor:
 
     # -- workers -----------------------------------------------------------------------------------------------------
 
-    def join(self, name: str, kind: str, slot: int | None, now: float) -> None:
+    def join(self, event: WorkerJoined, now: float) -> None:
         """A worker is there. It gets the queue of its slot, if that is free; `look_after_idle` sees to the rest."""
+        name, kind, slot = event.worker, event.kind, event.slot
         if not self.workers:
             self.planned_end = now + self._planned_makespan
         self.workers.pop(name, None)  # whoever comes back is the last to have joined, and cold
         of_kind = self._slowness.get(kind, 1.0)
-        worker = FloorWorker(name, next(self._numbers), Queue(of_kind), kind, slowness=of_kind, of_kind=of_kind)
+        queue = Queue(of_kind)
+        worker = FloorWorker(name, next(self._numbers), queue, kind, event.node, slowness=of_kind, of_kind=of_kind)
         self.workers[name] = worker
         self._others_end = (-inf, -inf)  # with one more, all ends earlier than was thought
         if slot is not None and 0 <= slot < len(self._slots):
@@ -173,6 +177,53 @@ class Floor:
             heappush(self._late, entry)
         return [worker for _, _, worker in found]
 
+    # -- data --------------------------------------------------------------------------------------------------------
+
+    def may_run(self, worker: FloorWorker, job: Job) -> bool:
+        """Whether the worker's node may have the job's data."""
+        return self.data.may_run(job.segment.version, worker.node)
+
+    def present(self) -> list[FloorWorker]:
+        """Workers that are there and take segments."""
+        return [worker for worker in self.workers.values() if worker.state in PRESENT and not worker.draining]
+
+    def lacks(self, worker: FloorWorker, version: str, files: tuple[LackingFile, ...]) -> None:
+        """A worker's node lacks a version's data: what of it waits for workers of that node goes to others."""
+        self.data.lacks(version, worker.node, files)
+        for other in self.workers.values():
+            if other.node == worker.node:
+                self._hand_on(other)
+
+    def blocked(self) -> dict[str, list[Job]]:
+        """By version, what waits and can be run by none of the workers that are there, if there are any."""
+        nodes = {worker.node for worker in self.present()}
+        versions = {v for v in self.data.versions if nodes and not any(self.data.may_run(v, node) for node in nodes)}
+        found: dict[str, list[Job]] = {}
+        for job in self.jobs.values() if versions else ():
+            if job.state is SegmentState.WAITING and job.segment.version in versions:
+                found.setdefault(job.segment.version, []).append(job)
+        return found
+
+    def withdraw(self, jobs: Iterable[Job]) -> None:
+        """Jobs that wait in queues without a worker are given up."""
+        gone = set(jobs)
+        for queue in self._free_queues():
+            for job in [job for job in queue if job in gone]:
+                queue.remove(job)
+        for job in gone:
+            self.waiting -= 1
+            self.settle(job, SegmentState.GIVEN_UP)
+
+    def _hand_on(self, worker: FloorWorker) -> None:
+        """What waits for a worker and cannot run there waits for others."""
+        jobs = [job for job in worker.queue if not self.may_run(worker, job)] if self.data.versions else []
+        if jobs:
+            queue = Queue()
+            for job in jobs:
+                worker.queue.remove(job)
+                queue.add(job)
+            self.release(queue)
+
     # -- queues ------------------------------------------------------------------------------------------------------
 
     def release(self, queue: Queue) -> None:
@@ -193,17 +244,23 @@ class Floor:
         """Of the queues without a worker one that was made for its speed, of those the longest."""
         for slowness in sorted(self._free, key=lambda s: (abs(log(s / worker.of_kind)), s)):
             heap = self._free[slowness]
-            while heap and heap[0][1] != heap[0][2].stamp:
+            while heap and (heap[0][1] != heap[0][2].stamp or not len(heap[0][2])):
                 heappop(heap)
-            if heap:
+            if not heap:
+                del self._free[slowness]
+            elif not self.data.versions:
                 return heap[0][2]
-            del self._free[slowness]
+            else:
+                for _, stamp, queue in sorted(heap):
+                    if stamp == queue.stamp and any(self.may_run(worker, job) for job in queue):
+                        return queue
         return None
 
     def take_queue(self, worker: FloorWorker, queue: Queue) -> None:
         """Gives a queue that had no worker to this one."""
         worker.queue, queue.stamp = queue, -1
         queue.own(worker)
+        self._hand_on(worker)
 
     def loose(self, job: Job) -> None:
         """A segment that belongs to no queue waits for whoever is idle first."""
@@ -238,7 +295,8 @@ class Floor:
         self.update(worker, now)
         slow = _SLOW_AFTER if cost.known else _SLOW_AFTER_UNKNOWN
         slow = slow * worker.slowness * worker.first_seconds() + _SLOW_AFTER_SPREADS * cost.setup_spread
-        return Run(worker.name, job.segment, slow, worker.slowness * (setup + cost.run_seconds))
+        as_it_is = self.data.runs_as_it_is(job.segment.version)
+        return Run(worker.name, job.segment, slow, worker.slowness * (setup + cost.run_seconds), as_it_is)
 
     def end_run(self, worker: FloorWorker) -> Job | None:
         """The worker's segment has ended, however; the job, if it ran one."""
@@ -275,7 +333,7 @@ class Floor:
         worker.job = head
         self.waiting += 1
         thief = self.answered(worker)
-        if thief is None:
+        if thief is None or not self.may_run(thief, tail):
             self.loose(tail)
         else:
             thief.queue.add(tail, front=True)
@@ -295,6 +353,12 @@ class Floor:
         self.jobs |= {piece.segment: piece for piece in pieces}
         self.unsettled += 1
         return pieces
+
+    def wait_for_others(self, job: Job) -> None:
+        """A segment that a worker could not begin waits for whoever is idle first and can."""
+        job.state = SegmentState.WAITING
+        self.waiting += 1
+        self.loose(job)
 
     def wait_again(self, job: Job, queue: Queue, front: bool) -> None:
         """A segment that ran, and did not come to its end, waits for another attempt."""

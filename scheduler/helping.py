@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from itertools import islice
 from math import inf
 
 from flor_ray.scheduler.floor import Floor
@@ -46,6 +47,8 @@ def look_after_idle(floor: Floor, now: float) -> list[Instruction]:
             break
         instructions.append(help_)
     surplus = len(floor.idle) - (floor.busy + floor.waiting if floor.unsettled else 0)
+    if floor.unsettled and floor.data.versions:
+        surplus = 0  # what waits may be for one of their nodes alone
     for _, _, worker in floor.idle[-surplus:] if surplus > 0 else []:
         instructions.append(floor.retire(worker))
     return instructions
@@ -77,7 +80,7 @@ def _second(floor: Floor, worker: FloorWorker, now: float) -> Run | None:
     for number, job in enumerate(wanted):
         if len(job.runners) != 1 or job.runners[0].asked is not None or job.state is not SegmentState.RUNNING:
             continue
-        if _clone_pays(floor, worker, job, job.runners[0].run_end(now), now):
+        if floor.may_run(worker, job) and _clone_pays(floor, worker, job, job.runners[0].run_end(now), now):
             floor.wanted += wanted[number + 1 :]
             return floor.start(worker, job, now)
         floor.wanted.append(job)
@@ -96,6 +99,8 @@ def _relieve(floor: Floor, worker: FloorWorker, now: float) -> Instruction | Non
         if job is None or not own <= _SHORT * job.stretch <= _SHORT * min(worker.queue.seconds, until - now):
             continue
         if victim.end(now) - until < _LATE * job.stretch or not _can_lose(floor, victim):
+            continue
+        if not floor.may_run(worker, job):
             continue
         if job is victim.job:
             points = () if victim.refused or victim.draining else _points_ahead(victim, job)
@@ -137,6 +142,8 @@ def _take_queues(floor: Floor, now: float) -> list[Instruction]:
     instructions: list[Instruction] = []
     for _, _, worker in tuple(floor.idle):
         queue = floor.free_queue(worker)
+        if queue is None and floor.data.versions:
+            continue  # another worker's node may have the data
         if queue is None:
             break
         floor.unrest(worker)
@@ -206,7 +213,7 @@ def _take_waiting(floor: Floor, victim: FloorWorker, end: float, now: float) -> 
     found = []
     for job in victim.queue.latest(_LATEST):
         thief = _thief(floor, job)
-        if _pays(floor, thief, now + thief.cost(job), end, thief.cost(job), now):
+        if thief is not None and _pays(floor, thief, now + thief.cost(job), end, thief.cost(job), now):
             found.append((thief.slowness * thief.setup_of(job), job.cost.rank, -job.cost.run_seconds, job, thief))
     if not found:
         return None
@@ -221,9 +228,9 @@ def _take_waiting(floor: Floor, victim: FloorWorker, end: float, now: float) -> 
 def _cut_waiting(floor: Floor, victim: FloorWorker, end: float, now: float) -> Run | None:
     """The tail of the last waiting segment, so long that both end as early as can be."""
     job = victim.queue.latest(1)[0]
-    if not job.points:
-        return None
     thief = _thief(floor, job)
+    if not job.points or thief is None:
+        return None
 
     def ends(point: int) -> tuple[float, float]:
         seconds = _tail_seconds(floor, job, point)
@@ -242,10 +249,9 @@ def _cut_waiting(floor: Floor, victim: FloorWorker, end: float, now: float) -> R
 
 def _take_running(floor: Floor, victim: FloorWorker, job: Job, end: float, now: float) -> Shorten | None:
     """The tail of what it runs, so long that both end as early as can be."""
-    points = _points_ahead(victim, job)
-    if not points:
+    points, thief = _points_ahead(victim, job), _thief(floor, job)
+    if not points or thief is None:
         return None
-    thief = _thief(floor, job)
 
     def ends(point: int) -> tuple[float, float]:
         seconds = thief.setup_of(job) + _tail_seconds(floor, job, point)
@@ -271,7 +277,7 @@ def _clone(floor: Floor, job: Job, end: float, now: float) -> Run | None:
     if floor.waiting:
         return None
     thief = _thief(floor, job)
-    if not _clone_pays(floor, thief, job, end, now):
+    if thief is None or not _clone_pays(floor, thief, job, end, now):
         return None
     floor.unrest(thief)
     return floor.start(thief, job, now)
@@ -284,9 +290,10 @@ def _clone_pays(floor: Floor, thief: FloorWorker, job: Job, end: float, now: flo
     return floor.speed.known and floor.clone_seconds + seconds <= _CLONE_SHARE * floor.planned_seconds
 
 
-def _thief(floor: Floor, job: Job) -> FloorWorker:
-    """The idle worker that would end it first."""
-    return min((entry[2] for entry in floor.idle[:_THIEVES]), key=lambda worker: worker.cost(job))
+def _thief(floor: Floor, job: Job) -> FloorWorker | None:
+    """The idle worker that would end it first; None if none has its data."""
+    idle = (worker for _, _, worker in floor.idle if floor.may_run(worker, job))
+    return min(islice(idle, _THIEVES), key=lambda worker: worker.cost(job), default=None)
 
 
 def _pays(floor: Floor, thief: FloorWorker, end: float, before: float, spent: float, now: float) -> bool:

@@ -256,6 +256,7 @@ class FloorWorker:
     order: int  # in which they joined
     queue: Queue
     kind: str = ""
+    node: str = ""  # that it is on
     state: WorkerState = WorkerState.IDLE
     draining: bool = False
     warm: set[str] = field(default_factory=set)  # versions with a live process here: no set-up

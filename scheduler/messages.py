@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flor_ray.records import Segment, SegmentCost, SegmentReport
+from flor_ray.records import LackingFile, Segment, SegmentCost, SegmentReport
 
 # --- events -----------------------------------------------------------------------------------------------------------
 
@@ -17,6 +17,7 @@ class WorkerJoined:
     worker: str
     kind: str = ""  # worker class, such as the GPU's type
     slot: int | None = None  # of the schedule, if it is one that was there when it was made
+    node: str = ""  # the machine that it is on: workers of one have the same data
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,22 @@ class SegmentFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentNotHere:
+    """Nothing of the segment has run: the worker's node lacks files that its version read when it was recorded."""
+
+    worker: str
+    segment: Segment
+    lacking: tuple[LackingFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoOtherNode:
+    """Answer to Seek: there is no node that has not been asked, or none on which a worker can be started."""
+
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentShortened:
     """Answer to Shorten. `last` is the epoch after which the segment will end now: as asked, or later if the worker
     was further by then. The segment's own last epoch: nothing has changed."""
@@ -101,6 +118,8 @@ Event = (
     | EpochBegun
     | SegmentDone
     | SegmentFailed
+    | SegmentNotHere
+    | NoOtherNode
     | SegmentShortened
     | SegmentCancelled
     | SegmentSlow
@@ -118,6 +137,7 @@ class Run:
     segment: Segment
     slow_after_seconds: float = float("inf")
     estimated_seconds: float = 0.0  # set-up included
+    as_it_is: bool = False  # no node has the data that was read: run it with what is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +163,17 @@ class GiveUp:
 
     segment: Segment
     error: str
+    lacking: tuple[LackingFile, ...] = ()  # files that no node has: the reason, if there are any
+
+
+@dataclass(frozen=True, slots=True)
+class Seek:
+    """No worker that is there has the data of a version: start up to `count` of them on nodes other than these. They
+    join; or NoOtherNode answers."""
+
+    version: str
+    count: int
+    nodes: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,4 +188,4 @@ class Finished:
     """Every segment is done or given up. Told once, last."""
 
 
-Instruction = Run | Shorten | Cancel | GiveUp | Retire | Finished
+Instruction = Run | Shorten | Cancel | GiveUp | Seek | Retire | Finished

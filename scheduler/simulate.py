@@ -23,6 +23,7 @@ from flor_ray.scheduler.messages import (
     Event,
     GiveUp,
     Instruction,
+    NoOtherNode,
     Retire,
     Run,
     SegmentCancelled,
@@ -188,7 +189,7 @@ class _VirtualReplay:
             self._hear(event)
 
     def _hear(self, event: Event) -> None:
-        worker = None if isinstance(event, EstimateCorrected) else self._workers[event.worker]
+        worker = None if isinstance(event, EstimateCorrected | NoOtherNode) else self._workers[event.worker]
         if worker is not None and not worker.alive and not isinstance(event, WorkerLost):
             return  # what a worker told before it was lost and came after that
         for instruction in self._dispatcher.handle(event, self._now):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -13,7 +14,9 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.conftest import environment
 
@@ -25,8 +28,9 @@ class RayHead:
     """From `with` to the end of its block. `environment` is what a user has who may join it. `options` are
     further ones of `ray start`."""
 
-    def __init__(self, *options: str) -> None:
-        self._options = options
+    def __init__(self, *options: str, cpus: int = 2) -> None:
+        self._options, self._cpus = options, cpus
+        self._nodes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> RayHead:
         self._folder = Path(tempfile.mkdtemp(prefix="flor-"))  # a short path: sockets of Ray's are in it
@@ -35,7 +39,7 @@ class RayHead:
         folder = str(self._folder)
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
         self.environment = environment(**token, TMPDIR=folder, RAY_TMPDIR=folder)
-        command = [*RAY, "start", "--head", "--block", "--num-cpus=2", "--node-ip-address=127.0.0.1"]
+        command = [*RAY, "start", "--head", "--block", f"--num-cpus={self._cpus}", "--node-ip-address=127.0.0.1"]
         # Ray's usual ports may be another cluster's: without its own, the agent that runs jobs would be none.
         ports = [f"--port={port}", f"--dashboard-port={dashboard}"]
         ports += [f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={clients}"]
@@ -55,13 +59,37 @@ class RayHead:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._process.terminate()  # it ends those that it has started
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        for process in [*self._nodes, self._process]:
+            process.terminate()  # it ends those that it has started
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def add_node(self, cpus: int = 1, mounts: Mapping[Path, Path] = MappingProxyType({})) -> None:
+        """Another node, as if it were another machine: where `mounts` has a folder, it has another one in its place."""
+        pairs = [(shlex.quote(str(there)), shlex.quote(str(at))) for at, there in mounts.items()]
+        bind = "".join(f"mount --bind {there} {at} && " for there, at in pairs)
+        apart = ["unshare", "--mount", "sh", "-c", f'{bind}exec "$@"', "sh"] if mounts else []
+        command = [*RAY, "start", f"--address={self.address}", "--block", f"--num-cpus={cpus}"]
+        command += ["--node-ip-address=127.0.0.1", f"--dashboard-agent-listen-port={_free_port()}"]
+        log = self._folder / f"node-{len(self._nodes)}.log"
+        with open(log, "wb") as output:
+            process = subprocess.Popen(
+                [*apart, *command],
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._nodes.append(process)
+        end = time.monotonic() + _START_SECONDS
+        while b"--block" not in log.read_bytes():  # which is said once it has joined
+            assert process.poll() is None, log.read_text()[-3000:]
+            assert time.monotonic() < end, log.read_text()[-3000:]
+            time.sleep(0.3)
 
     def _wait(self) -> None:
         """Until jobs can be submitted."""

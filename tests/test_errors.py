@@ -15,7 +15,7 @@ import pytest
 
 import flor_ray
 from flor_ray.errors import FlorError, ObjectCorrupt, ScriptFailed
-from flor_ray.records import Operator, Segment
+from flor_ray.records import LackingFile, Operator, Segment
 from flor_ray.scheduler.allowance import Allowance
 
 
@@ -42,6 +42,7 @@ EXAMPLES = {
     "int": 3,
     "Iterable[str]": ("é", "b\nc"),
     "Segment": Segment("v" * 40, 1, 2, Operator.DP_I, restore=0),
+    "tuple[LackingFile, ...]": (LackingFile("é.csv", differs=True),),
     "Allowance": Allowance(9.0, None, ()),
 }
 

@@ -10,7 +10,7 @@ import random
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -51,6 +51,9 @@ class Serial:
 
     def cancel(self, worker: str, segment: Segment) -> None:
         raise RuntimeError("There is no other worker that could be faster.")
+
+    def elsewhere(self, nodes: Collection[str], count: int) -> bool:
+        return False
 
     def retire(self, worker: str) -> None:
         """The worker is its owner's to close."""

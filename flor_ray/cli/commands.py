@@ -45,10 +45,17 @@ def _about_settings() -> ModuleType:
     return configuration
 
 
+def _about_data() -> ModuleType:
+    from flor_ray.cli import data
+
+    return data
+
+
 _ELSEWHERE: dict[str, Callable[[], ModuleType]] = {
     **dict.fromkeys(("explain", "replay", "simulate", "timeline"), _about_replays),
     **dict.fromkeys(("gc", "storage"), _about_storage),
     "config": _about_settings,
+    "data": _about_data,
 }
 
 
@@ -83,6 +90,7 @@ def cli(context: click.Context) -> None:
       flor-ray dataframe grad_norm loss              read it
       flor-ray storage                               what the store holds
       flor-ray gc --keep last --dry-run              what could be deleted
+      flor-ray data push                             what runs have read, for every machine
       flor-ray config                                the settings, and where each is from
     """
     if context.invoked_subcommand != run.name and isinstance(sys.stdout, io.TextIOWrapper):

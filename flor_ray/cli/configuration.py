@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from flor_ray.cli.saying import say
@@ -44,5 +46,7 @@ def config(schema: bool) -> None:
 
 
 def _told(value: object, default: str) -> str:
+    if isinstance(value, Mapping):
+        value = ", ".join(f"{path} -> {place}" for path, place in value.items())
     text = f"({default})" if value is None else ", ".join(value) if isinstance(value, tuple) else str(value)
     return shown(text)  # before the table is laid out: a store's URL may have keys in it

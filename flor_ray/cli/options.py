@@ -33,6 +33,27 @@ executor_option = click.option(
 store_option = click.option(
     "--store", metavar="URL", help="Where the store is; default: that of flor.yaml, or .flor in the repository."
 )
+
+
+def _pairs(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> object:
+    """A data map; None if none is given."""
+    from flor_ray import settings
+
+    if given in ((), ("none",)):
+        return given[0] if given else None
+    try:
+        return settings.MAP.read(",".join(given))
+    except ValueError:
+        raise click.BadParameter(f"should be {settings.MAP.words}.") from None
+
+
+data_option = click.option(
+    "--data",
+    multiple=True,
+    callback=_pairs,
+    metavar="PATH=PLACE",
+    help="Where data are on the workers' machines: a recorded path, and a path or a URL there. May be repeated.",
+)
 _QUESTION = (
     click.argument("names", nargs=-1, required=True, metavar="NAME..."),
     where_option,
@@ -55,6 +76,7 @@ _QUESTION = (
         "the default is each version's last epoch, then coarse to fine.",
     ),
     click.option("--gpus", type=float, metavar="X", help="GPUs of each worker on a cluster; 0.5: two share one."),
+    data_option,
     click.option("--price", type=click.FloatRange(0), metavar="X", help="Cost of one worker-hour."),
 )
 

@@ -20,6 +20,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import blake3
@@ -68,6 +69,15 @@ class Change:
         return (
             f"{self.path} has changed" if self.surely else f"{self.path} was written again, though it looks unchanged,"
         )
+
+
+class Resemblance(StrEnum):
+    """What is at a place, compared with a recorded file."""
+
+    EQUAL = "equal"
+    UNSURE = "unsure"  # equal in size and where it was looked at; it is large, and was written since
+    OTHER = "other"
+    NONE = "none"
 
 
 class InputFiles:
@@ -205,23 +215,29 @@ class Comparer:
         return tuple(change for change in found if change is not None)
 
     def _change(self, file: InputFile) -> Change | None:
-        path = os.path.join(self._root, file.path)
+        found = self.compare(file, os.path.join(self._root, file.path))
+        if found is Resemblance.EQUAL:
+            return None
+        return Change(file.path, missing=found is Resemblance.NONE, surely=found is not Resemblance.UNSURE)
+
+    def compare(self, file: InputFile, path: str) -> Resemblance:
+        """What is at an absolute path."""
         try:
             status = os.stat(path)
             if not stat.S_ISREG(status.st_mode):  # to read a device or a pipe might never end
-                return Change(file.path)
+                return Resemblance.OTHER
             if (status.st_size, status.st_mtime_ns) == (file.bytes, file.mtime_ns):
-                return None
+                return Resemblance.EQUAL
             if status.st_size != file.bytes:
-                return Change(file.path)
+                return Resemblance.OTHER
             key = (path, status.st_size, status.st_mtime_ns, file.sampled)
             if key not in self._digests:
                 self._digests[key] = digest_of(path, status.st_size, file.sampled)
         except OSError:
-            return Change(file.path, missing=True)
+            return Resemblance.NONE
         if self._digests[key] != file.hash:
-            return Change(file.path)
-        return Change(file.path, surely=False) if file.sampled else None
+            return Resemblance.OTHER
+        return Resemblance.UNSURE if file.sampled else Resemblance.EQUAL
 
 
 def digest_of(path: str, size: int, sampled: bool) -> str:

@@ -99,6 +99,8 @@ class RunSurroundings:
         return {
             "python": platform.python_version(),
             "host": socket.gethostname(),
+            "root": str(self._root),
+            "home": os.path.expanduser("~"),
             "pid": os.getpid(),
             "pid_started": processes.started(os.getpid()),
             **processors(),

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from flor_ray.analysis import dependence
 from flor_ray.analysis.source import Texts
-from flor_ray.environment import file_states, inputs
+from flor_ray.environment import file_states
+from flor_ray.environment.data_places import FileSource
 from flor_ray.errors import BadWhere, Damaged
 from flor_ray.patching.patching import Patched, narrowed
 from flor_ray.planning.completeness import Completeness, completeness, marking_for
@@ -19,6 +20,7 @@ from flor_ray.planning.missing import Request
 from flor_ray.planning.terms import Query
 from flor_ray.records import ENTRIES, Checkpoint, Experiment, Gap, Level, Operator, Region, Segment, WrittenFile
 from flor_ray.replaying import causes
+from flor_ray.replaying.data import DataFinder
 from flor_ray.store.fragments import RECORDED
 from flor_ray.store.project import Project
 from flor_ray.wording import some_versions
@@ -156,10 +158,20 @@ def with_completeness(
 
 
 def input_notes(project: Project, experiments: Mapping[str, Experiment], gaps: Sequence[Gap]) -> list[str]:
-    """Input files that are not what they were when the versions were recorded that are to be replayed."""
-    comparer = inputs.Comparer(project.tree.root)
-    changes = {gap.version: comparer.changes(experiments[gap.version].environment) for gap in gaps}
-    return describe_changes({v: list(map(str, found)) for v, found in changes.items() if found})
+    """Input files that are not here, or not what they were when the versions were recorded that are to be replayed."""
+    finder = DataFinder(fetches=False)
+    changes: dict[str, list[str]] = {}
+    missing: dict[str, list[str]] = {}
+    for version in dict.fromkeys(gap.version for gap in gaps):
+        environment = experiments[version].environment
+        for one in finder.locate(environment, project.data, project.tree.root, project.store):
+            if (change := one.change) is None:
+                continue
+            if one.source is FileSource.NOWHERE and change.missing:
+                missing.setdefault(version, []).append(change.path)
+            else:
+                changes.setdefault(version, []).append(str(change))
+    return [*describe_changes(changes), *describe_missing(missing)]
 
 
 def doubtful(
@@ -177,6 +189,18 @@ def doubtful(
             depending = dependence.features_that_depend(found[version].taken, *files.values())
             doubts[version] = {name: depending[name] for name in names if name in depending}
     return {version: each for version, each in doubts.items() if each}
+
+
+def describe_missing(missing: Mapping[str, Sequence[str]]) -> list[str]:
+    """Notes on the input files of versions that are neither on this machine nor in the store."""
+    groups: dict[str, list[str]] = {}
+    for version, paths in missing.items():
+        groups.setdefault(causes.some(paths), []).append(version)
+    return [
+        f"{some_versions(versions)} read {paths}, not here as it was read: replayed on machines that have it "
+        "(`flor-ray data` shows what is where)"
+        for paths, versions in groups.items()
+    ]
 
 
 def describe_changes(changes: Mapping[str, Sequence[str]]) -> list[str]:

@@ -102,7 +102,7 @@ def run_script(task: ReplayTask, channel: Channel, started: float) -> None:
     files = Files(task.store_url, account=task.account)
     task = replace(task, account={})  # not for the script
     objects = Objects(files)
-    installed = overlay.install(Path(task.root), Path(task.original_root), _kept(files), Path(task.folder))
+    installed = overlay.install(Path(task.root), Path(task.original_root), _kept(files), Path(task.folder), task.data)
     laid = LaidFiles(installed.layers, task.files, task.newer, objects.get)
     laid.lay()
     script = Path(task.root, task.script)

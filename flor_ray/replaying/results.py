@@ -111,14 +111,17 @@ def evidence(
     root: str,
     files: Sequence[WrittenFile] = (),
     laid: bool = True,
+    changes: Sequence[inputs.Change] | None = None,
 ) -> Evidence:
-    """What is known of a version when its replays are judged. Looks at its input files, below `root` or absolute.
+    """What is known of a version when its replays are judged. `changes` are those of its input files; None: look at
+    these, below `root` or absolute.
 
     `texts` are those of its Python files by path, with the statements that were added; `files` what the run wrote, and
     `laid` whether a replay has these as they were.
     """
     lost = file_states.lost_at(files) if laid else file_states.written_and_read(files)
-    changes = inputs.Comparer(root).changes(experiment.environment)
+    if changes is None:
+        changes = inputs.Comparer(root).changes(experiment.environment)
     script = texts.get(experiment.script, "")
     imported = causes.imported_modules(script)
     modules = {p: text for p, text in sorted(texts.items()) if p != experiment.script and _stem(p) in imported}

@@ -12,6 +12,7 @@ from flor_ray.environment.surroundings import MODULE_KEY
 from flor_ray.errors import RestoreFailed
 from flor_ray.records import FIRST_CALL, HIDDEN_ARGS, HIDDEN_ARGV, Checkpoint, Experiment, Point, Segment, WrittenFile
 from flor_ray.replaying.results import SegmentResult
+from flor_ray.replaying.sandbox.laid_data import LaidData
 
 T = TypeVar("T")
 
@@ -41,6 +42,7 @@ class ReplayTask:
     leave: frozenset[int] = frozenset()  # epochs whose end is restored sooner than what comes after a stop has run
     folder: str = ""  # of the replay, which vanishes with it; `root` is in it
     files: tuple[WrittenFile, ...] = ()  # that the recorded run wrote
+    data: LaidData = field(default_factory=LaidData)  # what was laid of the data that it read
     newer: tuple[str, ...] = ()  # files that were made since, relative to root
     hidden_argv: Mapping[str, Sequence[str]] = field(default_factory=dict)  # as `redaction.command_line`
     hidden_args: Mapping[str, str] = field(default_factory=dict)  # and the variable that each has to come from

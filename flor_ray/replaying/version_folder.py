@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 from flor_ray.analysis.early_imports import Preload, preload
 from flor_ray.environment import inputs
+from flor_ray.environment.data_places import LocatedFile
 from flor_ray.environment.surroundings import for_replay, path_of
+from flor_ray.errors import NotOnThisNode
+from flor_ray.records import LackingFile
 from flor_ray.replaying.job import VersionJob
-from flor_ray.replaying.sandbox import overlay, workspace
+from flor_ray.replaying.sandbox import laid_data, overlay, workspace
 from flor_ray.replaying.sandbox.workspace import Materialised
 from flor_ray.replaying.task import first_call
 from flor_ray.store.fragments import quote
@@ -29,8 +33,9 @@ def _folder_name(project: str) -> str:
 class VersionFolder:
     """A version's files, as they are replayed, in a folder of their own. Raises StoreError if they cannot be read."""
 
-    def __init__(self, job: VersionJob, store: Store) -> None:
-        self._job = job
+    def __init__(self, job: VersionJob, store: Store, located: Sequence[LocatedFile] = ()) -> None:
+        """`located` are the files that the run read, which the folder has, too. Raises NotOnThisNode if it cannot."""
+        self._job, self._located = job, located
         self.written_files = store.written_files(job.experiment.project, job.experiment.version)
         self.made = Materialised()
         self.path = Path(tempfile.mkdtemp(prefix=f"flor-{job.experiment.version[:8]}-"))
@@ -84,4 +89,8 @@ class VersionFolder:
         made_since = None if seen is None else workspace.MadeSince(int(job.experiment.started * 1e9), seen)
         original = Path(job.original_root) if job.original_root else None
         self.made = workspace.materialise(self.root, files, original, job.versioned, made_since, job.places)
+        self.data, left = laid_data.lay(self._located, self.path, self.root, job.original_root or str(self.root))
+        if left:
+            lacking = tuple(LackingFile(one.file.path) for one in left)
+            raise NotOnThisNode(job.experiment.version, lacking)
         return {name: data for name, (data, _) in files.items()}

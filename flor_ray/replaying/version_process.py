@@ -9,17 +9,20 @@ import platform
 import re
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from flor_ray.analysis.early_imports import Preload
+from flor_ray.environment import data_places
+from flor_ray.environment.inputs import Change
 from flor_ray.environment.packages import installed
 from flor_ray.environment.surroundings import Expected, accounts_missed, of_accounts, path_of
 from flor_ray.errors import Cancelled, LimitExceeded, ProcessKilled, ReplayError, RestoreFailed, ScriptFailed
 from flor_ray.records import Segment
 from flor_ray.replaying import results
 from flor_ray.replaying.causes import Evidence
+from flor_ray.replaying.data import DataFinder
 from flor_ray.replaying.fidelity import RecordedValues
 from flor_ray.replaying.job import VersionJob
 from flor_ray.replaying.limits import Watch
@@ -72,15 +75,19 @@ class WarmServers:
 class VersionProcess:
     """A version's script in a process of its own, in a folder of its own."""
 
-    def __init__(self, job: VersionJob, store: Store, servers: WarmServers, without_gpu: bool, claims: str) -> None:
+    def __init__(
+        self, job: VersionJob, store: Store, servers: WarmServers, without_gpu: bool, claims: str, data: DataFinder
+    ) -> None:
         self.job = job
         self.segments = 0  # that it was given
         self._claims = claims
         self._output_begin = 0  # where the output of the segment that runs begins
         self._began: float | None = None  # of the first segment, whose time includes the set-up; None once it has run
-        self._warnings = _surprises(job.expected)  # told with the first segment
+        located = data.find(job, store) if job.original_root else None
+        self._changes = None if located is None else data_places.differences(located)
+        self._warnings = (*_surprises(job.expected), *_unsure(self._changes or ()))  # told with the first segment
         self.recorded = RecordedValues.read(store, job.experiment.project, job.experiment.version)
-        self._folder = VersionFolder(job, store)
+        self._folder = VersionFolder(job, store, located or ())
         self._unmade = _unmade_links(self._folder.made.unmade)
         self._warnings += self._unmade
         missed = accounts_missed(job.experiment.environment, job.secrets)
@@ -94,10 +101,11 @@ class VersionProcess:
 
     @functools.cached_property
     def evidence(self) -> Evidence:
-        """What its replays are judged by. Input files are looked at once."""
+        """What its replays are judged by."""
         root = self.job.original_root or str(self._folder.root)
         files = self._folder.written_files
-        return results.evidence(self.job.experiment, self.job.checkpoints, self._folder.texts, root, files)
+        texts, changes = self._folder.texts, self._changes
+        return results.evidence(self.job.experiment, self.job.checkpoints, texts, root, files, changes=changes)
 
     def run(self, segment: Segment, is_cancelled: Callable[[], bool]) -> SegmentResult:
         """Replay one segment, and wait for it. `is_cancelled` is asked several times a second.
@@ -173,6 +181,7 @@ class VersionProcess:
             ReplayTask.of(job.store_url, root, job.experiment, job.checkpoints, job.marking),
             folder=str(self._folder.path),
             files=self._folder.written_files,
+            data=self._folder.data,
             newer=self._folder.made.newer,
             original_root=job.original_root or root,
             first_call=self._folder.first_call,
@@ -217,6 +226,16 @@ def _unmade_links(unmade: Mapping[str, str]) -> tuple[str, ...]:
         "writes the store could let it lead anywhere. Where that place is meant, have a link to it in your project's "
         "folder, and replay again"
         for name, target in sorted(unmade.items())
+    )
+
+
+def _unsure(changes: Iterable[Change]) -> tuple[str, ...]:
+    """Of large files, all of which nobody has compared."""
+    host = socket.gethostname()
+    return tuple(
+        f"{change} since it was recorded (on {host}): replayed values may differ"
+        for change in changes
+        if not change.surely
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flor_ray.records import Checkpoint, EpochTimes, Experiment, Fidelity, Mismatch, Outcome, Point, SegmentReport, Skip
 from flor_ray.replaying import causes
 from flor_ray.replaying.results import Judgement, judged
+from flor_ray.reports import data_files
 from flor_ray.reports.text_tables import render
 from flor_ray.wording import duration, some_versions, span
 
@@ -113,7 +114,9 @@ def problems(prepared: Prepared, outcome: Outcome) -> list[str]:
     found = [f"{versions}: {name} was not replayed: {reason}" for versions, name, reason in refusals(prepared)]
     found += [*doubtful_places(prepared), *hints(prepared)]
     found += [f"version {skipped.version[:8]}: {skipped.reason}" for skipped in prepared.skipped]
-    found += [f"version {segment.version[:8]}, {span(segment)}: {error}" for segment, error in outcome.failures]
+    failures = [(segment, error) for segment, error in outcome.failures if segment not in outcome.lacking]
+    found += [f"version {segment.version[:8]}, {span(segment)}: {error}" for segment, error in failures]
+    found += data_files.nowhere(outcome.lacking)
     found += outcome.notes
     for report in outcome.reports:
         version = f"version {report.segment.version[:8]}: "

@@ -37,6 +37,9 @@ class Backend(Protocol):
     def read_end(self, path: str, most: int) -> bytes:
         """The last `most` bytes of a file, or all that it has. Raises FileNotFoundError where there is none."""
 
+    def fetch(self, path: str, target: str) -> None:
+        """Copy a file to a path of this machine, without having all of it in memory. Raises FileNotFoundError."""
+
     def list(self, prefix: str) -> Paths:
         """Paths of the files in a folder and below it, sorted; [] where there is no such folder. "" is everything."""
 

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from flor_ray.errors import ObjectCorrupt, ObjectMissing, StoreError, UsageError
 from flor_ray.records import Checkpoint, Experiment, Status
-from flor_ray.store import live_replays, manifests, retention
+from flor_ray.store import live_replays, manifests, retention, stored_data
 from flor_ray.store.files import FileInfo
 from flor_ray.store.live_replays import Replay
 from flor_ray.store.objects import GRACE_SECONDS
@@ -110,6 +110,9 @@ def survey(store: Store, tell: Tell = nobody, known: Mapping[str, tuple[str, ...
             log_bytes=log_bytes.get(place, 0),
         )
         versions.append(version)
+    data = stored_data.references(store.files)
+    if data:
+        versions.append(StoredVersion("", "data", others=data))  # they belong to no version, and all may need them
     live = [_run(e) for e in experiments.values() if e.status is Status.RUNNING] + [_replay(r) for r in replays]
     return Survey(tuple(versions), infos, tuple(live), now, tuple(damage))
 

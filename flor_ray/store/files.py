@@ -128,6 +128,11 @@ class Files:
         paths = list(dict.fromkeys(paths))
         return dict(zip(paths, self.each(self.read, paths), strict=True))
 
+    def fetch(self, path: str, target: str) -> None:
+        """Copy a file to a path of this machine. Raises FileNotFoundError if it is not there."""
+        with self._explained("read", path, may_be_absent=True):
+            self._backend.fetch(path, target)
+
     def each(self, do: Callable[[Any], T], items: Iterable[Any]) -> Sequence[T]:
         """`do` of every item, in order of the items; concurrently where requests have to travel."""
         items = list(items)

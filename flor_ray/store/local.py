@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Iterator
@@ -58,6 +59,9 @@ class LocalFiles:
         with open(os.path.join(self._root, path), "rb", opener=_regular) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - most))
             return file.read()
+
+    def fetch(self, path: str, target: str) -> None:
+        shutil.copyfile(os.path.join(self._root, path), target)
 
     def list(self, prefix: str) -> Paths:
         return sorted(self._stable_scan(prefix))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flor_ray import settings
@@ -32,6 +33,7 @@ class Project:
     store: Store
     name: str
     pickles: str | None = None  # whether readers load pickled values, as `store.not_loaded.allowed` has it
+    data: Mapping[str, str] = field(default_factory=dict)  # recorded path -> where it is on a worker's machine
 
     @classmethod
     def open(cls, path: str = ".", store_url: str | None = None) -> Project:
@@ -57,20 +59,22 @@ class Project:
             url = given.store or default_url(loaded.folder)
             if given.store is None and not os.path.isdir(url):
                 raise
-            return cls._without_git(loaded.folder, Store(url), given.project, given.pickles)
-        store = Store(given.store or default_url(repository.root))
-        tree = repository if is_installed() else PlainFolder(repository.root, _apart(store), _NO_GIT)
-        return cls(tree, store, given.project or _name(repository, store), given.pickles)
+            project = cls._without_git(loaded.folder, Store(url), given.project)
+        else:
+            store = Store(given.store or default_url(repository.root))
+            tree = repository if is_installed() else PlainFolder(repository.root, _apart(store), _NO_GIT)
+            project = cls(tree, store, given.project or _name(repository, store))
+        return replace(project, pickles=given.pickles, data=given.data or {})
 
     @classmethod
-    def _without_git(cls, folder: str, store: Store, name: str | None, pickles: str | None) -> Project:
+    def _without_git(cls, folder: str, store: Store, name: str | None) -> Project:
         if _apart(store) and not os.path.isdir(store.url):
             raise UsageError(
                 f"{folder} is not inside a git repository, and there is no store at {store.url}. A relative folder in "
                 f"{settings.FILE} is meant from there, also in a copy such as a job's on a cluster: give the store's "
                 "whole path or URL."
             )
-        return cls(PlainFolder(folder, _apart(store)), store, name or _only_project(folder, store), pickles)
+        return cls(PlainFolder(folder, _apart(store)), store, name or _only_project(folder, store))
 
     @property
     def repository(self) -> Repository:

@@ -146,6 +146,9 @@ class RemoteFiles:
                     raise
         return bytes(self._fs.cat_file(self._root + path, start=start))
 
+    def fetch(self, path: str, target: str) -> None:
+        self._fs.get_file(self._root + path, target)
+
     def list(self, prefix: str) -> Paths:
         return sorted(self._find(prefix))
 

@@ -75,7 +75,7 @@ class Floor:
         monkeypatch.setattr(RayExecutor, "_create_actor", self._create)
         monkeypatch.setattr("ray.get", self._get)
 
-    def _create(self, worker: str, packages: tuple[str, ...]) -> None:
+    def _create(self, worker: str, packages: tuple[str, ...], strategy: object = None) -> None:
         self.started += 1
         self.executor._actors[worker] = Handle(worker)
         self.executor._packages[worker] = packages

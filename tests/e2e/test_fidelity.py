@@ -103,14 +103,23 @@ def test_a_changed_data_file_is_told_although_all_that_was_recorded_is_computed_
     ]
 
 
-def test_a_missing_data_file_is_named(lab: Lab) -> None:
+def test_a_missing_data_file_is_named_and_nothing_runs_unless_it_is_said_that_it_is_not_needed(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = 'rate = float(open("rate.txt").read()) if os.path.exists("rate.txt") else 7.0'
     lab.write(".gitignore", "rate.txt\n")
     path = lab.write("rate.txt", "1.5")
-    lab.record_forked(script("rate", before))
+    version = lab.record_forked(script("rate", before)).version[:8]
     path.unlink()
+    lab.write("train.py", with_inner_statement(script("rate", before)))
+    prepared, outcome = lab.replay(["part"], "epoch == 3")
+    assert any(note.startswith(f"version {version} read rate.txt, not here") for note in prepared.notes)
+    assert (outcome.reports, outcome.stints) == ([], [])
+    (said,) = replays.problems(prepared, outcome)
+    assert said.startswith(f"version {version}: not replayed, for rate.txt is on no machine as it was read. Put it")
+    monkeypatch.setenv("FLOR_RAY_DATA", "rate.txt=none")
     found, _, prepared, _ = judged(lab, script("rate", before))
-    assert any(note.startswith("rate.txt is missing since version") for note in prepared.notes)
+    assert f"rate.txt is missing since version {version} was recorded: replayed values may differ" in prepared.notes
     assert (found["verdict"], found["cause"].partition(";")[0]) == ("diverged", "rate.txt is missing")
 
 

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flor_ray.planning import segmenting
-from flor_ray.records import Operator, Segment, SegmentCost, SegmentReport
+from flor_ray.records import LackingFile, Operator, Segment, SegmentCost, SegmentReport
 from flor_ray.scheduler.dispatch import BadTransition, Dispatcher
 from flor_ray.scheduler.jobs import SegmentState, WorkerState
 from flor_ray.scheduler.messages import (
@@ -20,11 +20,14 @@ from flor_ray.scheduler.messages import (
     Finished,
     GiveUp,
     Instruction,
+    NoOtherNode,
     Retire,
     Run,
+    Seek,
     SegmentCancelled,
     SegmentDone,
     SegmentFailed,
+    SegmentNotHere,
     SegmentShortened,
     SegmentSlow,
     Shorten,
@@ -453,14 +456,74 @@ def test_what_does_not_fit_what_a_worker_runs_is_refused_with_the_history() -> N
         d.handle(SegmentShortened("x", LONG.segment, 3), 1)
 
 
+NOWHERE = (LackingFile("data.csv"),)
+OTHER = (LackingFile("data.csv", differs=True),)
+
+
+def on_nodes(queues: list[list[SegmentCost]], *nodes: str) -> Dispatcher:
+    """Workers x, y and z have joined for their queues, on these nodes."""
+    d = Dispatcher(schedule(*queues), CUTTING)
+    for number, node in enumerate(nodes):
+        d.handle(WorkerJoined("xyz"[number], slot=number, node=node), 0)
+    return d
+
+
+def test_what_a_node_has_no_data_for_runs_on_another_one_and_no_attempt_is_counted() -> None:
+    d = on_nodes([[A1, A2], [B1]], "one", "two")
+    assert told(d.handle(SegmentNotHere("x", A1.segment, NOWHERE), 1)) == []
+    assert told(d.handle(done("y", B1.segment), 11)) == [("y", A2.segment)]
+    assert told(d.handle(done("y", A2.segment), 21)) == [("y", A1.segment)]
+    assert d.handle(SegmentFailed("y", A1.segment, "killed", True), 22) == (Run("y", A1.segment, 22.0, 11.0),)
+    assert d.running == {"y": A1.segment}
+
+
+def test_a_worker_of_a_node_is_not_asked_again_what_another_one_of_it_has_said() -> None:
+    d = on_nodes([[A1, A2], [A3, B1], [B2]], "one", "one", "two")
+    assert told(d.handle(SegmentNotHere("x", A1.segment, NOWHERE), 1)) == [("x", B1.segment)]
+    assert told(d.handle(SegmentNotHere("y", A3.segment, NOWHERE), 1)) == []
+    assert told(d.handle(done("z", B2.segment), 11)) == [("z", A2.segment)]
+
+
+def test_where_no_worker_has_the_data_one_is_sought_elsewhere() -> None:
+    d = on_nodes([[A1, A2]], "one")
+    assert d.handle(SegmentNotHere("x", A1.segment, NOWHERE), 1) == (Seek("a", 2, frozenset({"one"})),)
+    assert told(d.handle(WorkerJoined("y", node="one"), 2)) == [Seek("a", 2, frozenset({"one"}))]
+    assert told(d.handle(WorkerJoined("z", node="two"), 3)) in ([("z", A1.segment)], [("z", A2.segment)])
+
+
+def test_data_that_no_node_has_are_named_and_other_versions_are_answered() -> None:
+    d = on_nodes([[A1, B1, A2]], "one")
+    seek = Seek("a", 2, frozenset({"one"}))
+    assert told(d.handle(SegmentNotHere("x", A1.segment, NOWHERE), 1)) == [("x", B1.segment), seek]
+    given_up = d.handle(NoOtherNode("a"), 2)
+    error = "data.csv: not on any node"
+    assert set(given_up) == {GiveUp(A1.segment, error, NOWHERE), GiveUp(A2.segment, error, NOWHERE)}
+    assert told(d.handle(done("x", B1.segment), 11)) == [Retire("x"), Finished()]
+
+
+def test_other_data_than_were_read_are_used_only_where_no_node_has_those() -> None:
+    d = on_nodes([[A1], [B1]], "one", "two")
+    assert told(d.handle(SegmentNotHere("x", A1.segment, OTHER), 1)) == []
+    assert told(d.handle(done("y", B1.segment), 11)) == [("y", A1.segment)]
+    assert told(d.handle(SegmentNotHere("y", A1.segment, NOWHERE), 12)) == [Seek("a", 1, frozenset({"one", "two"}))]
+    assert d.handle(NoOtherNode("a"), 13) == (Run("x", A1.segment, 22.0, 11.0, as_it_is=True),)
+    assert d.handle(SegmentNotHere("x", A1.segment, NOWHERE), 14)[:1] == (Seek("a", 1, frozenset({"one", "two"})),)
+    assert told(d.handle(NoOtherNode("a"), 15))[0] == GiveUp(A1.segment, "data.csv: not on any node", NOWHERE)
+
+
 # --- any order of events ----------------------------------------------------------------------------------------------
 
 
 class Shell:
     """Performs instructions like a cluster would, and checks them against what it has seen itself."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, lacking: frozenset[tuple[str, str]] = frozenset()) -> None:
         self.dispatcher = dispatcher
+        self.lacking = lacking  # versions' first letters and nodes: "c" has other data there, others have none
+        self.nodes: dict[str, str] = {}
+        self.as_it_is: set[str] = set()  # workers
+        self.said: set[tuple[str, str]] = set()  # versions and nodes: that it is not there
+        self.sought: Seek | None = None
         self.flying: dict[str, Segment] = {}  # as it is at the worker
         self.answers: dict[str, list[Event]] = {}  # that are on their way
         self.leaving: set[str] = set()
@@ -495,7 +558,15 @@ class Shell:
                 assert worker in self.present
                 assert worker not in self.flying
                 assert not self.places(run) & set(self.answered)
+                assert (run.version, self.nodes[worker]) not in self.said or instruction.as_it_is
+                self.as_it_is.discard(worker)
+                if instruction.as_it_is:
+                    self.as_it_is.add(worker)
                 self.flying[worker] = run
+            case Seek(nodes=nodes):
+                assert self.sought is None
+                assert nodes >= {self.nodes[worker] for worker in self.dispatcher.running}
+                self.sought = instruction
             case Shorten(worker=worker, segment=asked, last=last):
                 assert self.flying[worker] == asked
                 left = min(asked.last, last + (self.joined + int(self.now)) % 3)  # sometimes it was further
@@ -518,11 +589,29 @@ class Shell:
 
     def join(self) -> None:
         self.joined += 1
-        self.present.append(f"w{self.joined}")
-        self.tell(WorkerJoined(self.present[-1]))
+        others = [node for node in NODES if self.sought is None or node not in self.sought.nodes]
+        if not others:
+            self.no_other_node()
+            return
+        worker = f"w{self.joined}"
+        self.present.append(worker)
+        self.nodes[worker] = others[self.joined % len(others)]
+        self.sought = None
+        self.tell(WorkerJoined(worker, node=self.nodes[worker]))
+
+    def no_other_node(self) -> None:
+        assert self.sought is not None
+        version, self.sought = self.sought.version, None
+        self.tell(NoOtherNode(version))
 
     def finish(self, worker: str, seconds: float) -> None:
         ended = self.flying.pop(worker)
+        node, kind = self.nodes[worker], ended.version[0]
+        if (kind, node) in self.lacking and not (worker in self.as_it_is and kind == "c"):
+            self.leaving.discard(worker)
+            self.said.add((ended.version, node))
+            self.tell(SegmentNotHere(worker, ended, (LackingFile("data", differs=kind == "c"),)))
+            return
         if worker not in self.leaving:
             for place in self.places(ended):
                 assert place not in self.answered
@@ -566,6 +655,8 @@ class Shell:
             self.tell(WorkerDraining(worker))
         elif action == "answer" and (worker := choose(list(self.answers))):
             self.answer(worker)
+        elif action == "nowhere" and self.sought is not None:
+            self.no_other_node()
         elif flying is None:
             return
         elif action == "cancelled" and flying in self.leaving:
@@ -584,7 +675,9 @@ class Shell:
             self.tell(EstimateCorrected(costs, {"": 1.0 + number / 5}))
 
 
+NODES = ("n0", "n1", "n2")
 ACTIONS = [
+    "nowhere",
     *("join", "done", "done", "fail", "raise", "lose", "drain"),
     *("answer", "answer", "epoch", "epoch", "slow", "cancelled", "correct"),
 ]
@@ -594,18 +687,20 @@ ACTIONS = [
     [("a", 1), ("a", 1), ("a", 2), ("a", 2)],
     1,
     [("join", 0), ("join", 0), ("join", 0), ("join", 0), ("join", 1), ("fail", 1), ("answer", 0)],
+    frozenset(),
 )
 @settings(max_examples=400)
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 9)), max_size=6),
     st.integers(1, 4),
     st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 9)), max_size=80),
+    st.frozensets(st.tuples(st.sampled_from("bc"), st.sampled_from(NODES)), max_size=6),
 )
 def test_every_row_is_answered_once_or_given_up_whatever_happens(
-    runs: list[tuple[str, int]], workers: int, actions: list[tuple[str, int]]
+    runs: list[tuple[str, int]], workers: int, actions: list[tuple[str, int]], lacking: frozenset[tuple[str, str]]
 ) -> None:
     costs = [cost(f"{version}{number}", 1, last) for number, (version, last) in enumerate(runs)]
-    shell = Shell(Dispatcher(pack(costs, workers), CUTTING))
+    shell = Shell(Dispatcher(pack(costs, workers), CUTTING), lacking)
     for action, number in actions:
         if shell.finishes:
             break
@@ -619,7 +714,7 @@ def test_every_row_is_answered_once_or_given_up_whatever_happens(
         elif shell.flying:
             shell.finish(min(shell.flying), 10.0)
         else:
-            assert shell.dispatcher.stranded or not costs
+            assert shell.dispatcher.stranded or shell.sought or not costs
             shell.join()
     assert shell.finishes == 1
     assert set(shell.answered) | shell.given_up == {place for c in costs for place in shell.places(c.segment)}

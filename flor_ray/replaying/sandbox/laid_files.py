@@ -42,6 +42,7 @@ class LaidFiles:
         self._laid: dict[str, tuple[str, tuple[int, int, int]]] = {}  # path -> key, and what shows that it is still it
         self._unknown: dict[str, tuple[str, str]] = {}  # real path -> path, and why its content is not the recorded one
         layers.leave_out([os.path.join(layers.original, name) for name in newer], self._looked_at)
+        layers.listed = self._listed
         layers.opened = self._opens  # what libraries open past Python
         sys.addaudithook(self._hook)
 
@@ -120,6 +121,17 @@ class LaidFiles:
         sentence = (
             f"{os.path.relpath(path, self._layers.original)} was made or changed after this version was recorded, and "
             "was hidden from its replay"
+        )
+        self.tell(sentence)
+        sys.stderr.write(f"flor_ray: {sentence}\n")
+
+    def _listed(self, path: str) -> None:
+        """A folder of which only those files are here that the recorded run opened."""
+        shown = os.path.relpath(path, self._layers.root)
+        shown = os.path.relpath(path, self._layers.original) if shown.startswith("..") else shown
+        sentence = (
+            f"{path if shown.startswith('..') else shown} was listed: this machine has of it what the recorded run "
+            "read, and nothing else that may have been there"
         )
         self.tell(sentence)
         sys.stderr.write(f"flor_ray: {sentence}\n")

@@ -187,7 +187,9 @@ class LayeredCalls:
             text = absolute("." if path is None else path)
             if text is None:
                 return posix.listdir(path)
-            names = list(self._layers.names(self._layers.folder(text)))
+            folder = self._layers.folder(text)
+            self._layers.lists(folder)
+            names = list(self._layers.names(folder))
             return [os.fsencode(name) for name in names] if isinstance(path, bytes) else names
 
         return listdir
@@ -201,6 +203,7 @@ class LayeredCalls:
             if text is None:
                 return posix.scandir(path)
             folder = layers.folder(text)
+            layers.lists(folder)
             if layers.is_plain(folder) and folder.name == text:
                 return posix.scandir(path)
             if folder.lower is None and folder.upper == folder.name:

@@ -18,7 +18,7 @@ import errno
 import os
 import posix
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import NamedTuple
 
@@ -95,8 +95,27 @@ class Layers:
         self.forget()
         self._hidden: set[str] = set()
         self.opened: Callable[[str, str], None] = lambda path, how: None  # told what functions of libraries open
+        self.listed: Callable[[str], None] = lambda path: None  # told once of each partial folder that is listed
+        self._partial: set[str] = set()  # folders of the upper layer that hold only what the recorded run read
+        self._laid: frozenset[str] = frozenset()  # files of the upper layer that no script has made
         self._left_out: set[str] = set()  # of these, files that the replay must not know of
         self._tell: Callable[[str], None] = lambda path: None
+
+    def stand_in(self, folders: Mapping[str, str], files: Iterable[str], partial: Iterable[str]) -> None:
+        """Folders, as a script knows them, that are elsewhere on this machine; and what the upper layer was given."""
+        for name, place in folders.items():
+            is_ours = _is_below(name, self.original)
+            upper = self.root + name[len(self.original) :] if is_ours else _join(self.outside, name[1:])
+            self._starts[name] = self._starts[upper] = Folder(name, upper, place)
+        self._originals += tuple(_join(place, "") for place in folders.values())
+        self._laid, self._partial = frozenset(files), set(partial)
+        self.forget()
+
+    def lists(self, folder: Folder) -> None:
+        """What is in a folder is asked for."""
+        if folder.upper in self._partial:
+            self._partial.discard(folder.upper)
+            self.listed(folder.name)
 
     def leave_out(self, paths: Iterable[str], tell: Callable[[str], None]) -> None:
         """Hide files of the user's; `tell` is called once for each at which the script looks."""
@@ -331,10 +350,12 @@ class Layers:
         """The workspace's files go by two names, and are gone by both."""
         full = name.full
         if name.folder.lower is None and full.startswith(_join(self.root, "")):
-            full = _join(self.original, full[len(self.root) + 1 :])
+            full = lower = _join(self.original, full[len(self.root) + 1 :])
         elif name.folder.lower is None:
             return
-        if link_text(full) is not None:
+        else:
+            lower = name.lower
+        if link_text(lower) is not None:
             self._hidden.add(full)
 
     # what was done
@@ -360,7 +381,7 @@ class Layers:
         while pending:
             place = pending.pop()
             for entry in posix.scandir(place):
-                if entry.path == self.root:
+                if entry.path == self.root or entry.path in self._laid:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(entry.path)

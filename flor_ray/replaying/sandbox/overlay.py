@@ -33,6 +33,7 @@ from typing import Any
 
 from flor_ray.environment import late_patches
 from flor_ray.environment.file_functions import FUNCTIONS, caches, opened_as
+from flor_ray.replaying.sandbox.laid_data import LaidData
 from flor_ray.replaying.sandbox.layered_calls import WRITING, LayeredCalls, absolute, like
 from flor_ray.replaying.sandbox.layers import OUTSIDE, Layers
 from flor_ray.replaying.sandbox.plain_files import make_folders
@@ -93,11 +94,18 @@ def workspace_in(folder: Path, original_root: str) -> Path:
     return folder / OUTSIDE / os.path.realpath(original_root)[1:] if is_known else folder / original_root
 
 
-def install(root: Path, original_root: Path, kept: Iterable[str | Path] = (), folder: Path | None = None) -> Overlay:
+def install(
+    root: Path,
+    original_root: Path,
+    kept: Iterable[str | Path] = (),
+    folder: Path | None = None,
+    data: LaidData | None = None,
+) -> Overlay:
     """Redirect this process's writes for good. `root` holds the version's files, and `folder` (its parent, if none is
     given) belongs to the replay.
 
-    What lies below `kept`, such as a local store, is read and written where it is.
+    What lies below `kept`, such as a local store, is read and written where it is. `data` is what was laid into the
+    folder of the data that are elsewhere on this machine.
     """
     home = os.path.realpath(root.parent if folder is None else folder)
     temporary = tempfile.gettempdir()
@@ -110,6 +118,8 @@ def install(root: Path, original_root: Path, kept: Iterable[str | Path] = (), fo
         atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
     layers = Layers(str(root), str(original_root), left_alone, home)
+    if data is not None:
+        layers.stand_in(data.folders, data.files, data.partial)
     make_folders(scratch)
     replaced = LayeredCalls(layers).replace()
     sys.addaudithook(functools.partial(_refuse, layers))
