@@ -7,8 +7,8 @@ them the state of its end can answer. Pure: a patched version's texts in, marks 
         flor.log("weight_norm", norm(net))  # new      statement and that end nothing changes
         flor.log("acc", acc)
 
-A statement can be answered so if only statements that read follow it in the main loop's body, and if every variable
-that it reads is either left alone by the loop or kept in the checkpoint.
+A statement can be answered so if it surely stands in the main loop's own body, if only statements that read follow it
+there, and if every variable that it reads is either left alone by the loop or kept in the checkpoint.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from flor_ray.analysis import dependence
 from flor_ray.analysis.lending import read_all
 from flor_ray.analysis.loops import loop_names
 from flor_ray.analysis.marks import Marks, Own, Reading, inserted_lines, is_inserted, marks_of, own_names
+from flor_ray.analysis.phases.phases import phases_of
 from flor_ray.analysis.source import Source, Texts
-from flor_ray.records import Stop
+from flor_ray.records import Region, Stop
 
 _BUILTINS = frozenset(dir(builtins))
 _IMPORTS_A_CLOCK = re.compile(r"\b(import|from)\b.*\b(time|datetime)\b")
@@ -59,7 +60,8 @@ def marking(script: str, texts: Texts, files: Texts, names: Sequence[str], ends:
     stops = {name: stop for name in names if (stop := ends.get(name)) is not None}
     sources, own = read_all(files), own_names(files)
     worth = {path: _worth_leaving(sources[path], own) for path in {stop.path for stop in stops.values()}}
-    answered = _answered_by_end(script, sources, own, hindsight.get(script, frozenset()), names)
+    epochs_own = [name for name in names if phases_of(script, files).logged(name).region in (Region.HEAD, Region.TAIL)]
+    answered = _answered_by_end(script, sources, own, hindsight.get(script, frozenset()), epochs_own)
     iterating = [path for path, source in sources.items() if any(c.function == "iteration" for c in source.calls)]
     paths = sorted({*hindsight, *worth, *iterating})
     return Marking(

@@ -10,10 +10,11 @@ for epoch in flor.loop("epoch", ...):
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from flor_ray.analysis.source import Source
+from flor_ray.analysis.uses import loads
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,21 @@ class MadeAnew:
 def made_anew(before: Source, after: Source) -> MadeAnew:
     """What a script's recorded loops bind after lines were added to it, and nothing bound before."""
     known = _bound(before.nodes)
-    loops = [node for node in after.nodes if after.is_loop(node) or after.is_iteration(node)]
+    held = set[str]()  # variables that hold a loop's iterator
+    for node in after.nodes:
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and node.value is not None:
+            held |= _bound(ast.walk(node)) if any(after.loops_through(node.value)) else set()
+    loops = [node for node in after.nodes if after.is_loop(node) or after.is_iteration(node) or _goes_on(node, held)]
     nested = {inner for loop in loops for inner in ast.walk(loop) if inner is not loop and inner in loops}
     return MadeAnew(
         frozenset(_bound(node for loop in loops for node in ast.walk(loop)) - known),
         frozenset(_bound(node for loop in nested for node in ast.walk(loop)) - known),
     )
+
+
+def _goes_on(node: ast.AST, held: Set[str]) -> bool:
+    """Whether this is a loop over what a variable holds."""
+    return isinstance(node, ast.For) and not held.isdisjoint(loads(node.iter))
 
 
 def _bound(nodes: Iterable[ast.AST]) -> set[str]:

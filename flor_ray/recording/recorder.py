@@ -83,7 +83,8 @@ class Recorder:
         self._clock = self._process_started = script.process_started()
         is_users = script.users_code(root)
         taken = script.taken_by(experiment.script, surroundings.script_text, root, is_users)
-        self._checkpointer = Checkpointer(Capturer(Chooser(is_users)), journal, self._clock, self._tell_once, taken)
+        capturer = Capturer(Chooser(is_users), text_of=self._text_of)
+        self._checkpointer = Checkpointer(capturer, journal, self._clock, self._tell_once, taken)
         self._root = root
         self._pid = os.getpid()
         self._args: dict[str, object] = {}
@@ -352,6 +353,9 @@ class Recorder:
         else:
             self._epochs.append(times)
         self._keep(self._checkpointer.epoch_ends(times, last, returned), hold)
+
+    def _text_of(self, filename: str) -> str:
+        return self._sources.without_inserted(filename)
 
     def _relative(self, filename: str) -> str:
         path = Path(filename)

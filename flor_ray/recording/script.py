@@ -39,6 +39,11 @@ class LoopSources:
                 self._texts[filename] = "".join(linecache.getlines(filename))  # a notebook keeps its cells there
         return self._texts[filename]
 
+    def without_inserted(self, filename: str) -> str:
+        """A file's text, in which what a replay has besides does nothing."""
+        inserted = self._inserted.get(os.path.realpath(filename)) if self._inserted else None
+        return without_inserted(self.remember(filename), inserted) if inserted else self.remember(filename)
+
     def names(self, frame: FrameType) -> LoopNames:
         """What the loop that `frame` is about to enter carries."""
         place = (frame.f_code.co_filename, frame.f_lineno)

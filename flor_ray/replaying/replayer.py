@@ -71,7 +71,10 @@ class Replayer:
         inserted = {str(root / path): marks.hindsight for path, marks in task.marks.items() if marks.hindsight}
         self._sources = scripts.LoopSources(inserted)
         self._held_loops = HeldLoops()
-        self._capturer = Capturer(Chooser(scripts.users_code(root)), recording=False, inserted=inserted)
+        text_of = self._sources.without_inserted
+        self._capturer = Capturer(
+            Chooser(scripts.users_code(root)), recording=False, inserted=inserted, text_of=text_of
+        )
         self._records: list[LogRecord] = []
         self._warnings: list[str] = []
         self._segment = channel.next()

@@ -14,7 +14,9 @@ torch and numpy are looked up in `sys.modules`: a script that does not use them 
 
 from __future__ import annotations
 
+import functools
 import itertools
+import operator
 import pickle
 import re
 import sys
@@ -26,12 +28,14 @@ from typing import Any
 
 import numpy as np
 
+from flor_ray.analysis.foreign_attributes import ForeignAttributes, foreign_attributes
 from flor_ray.errors import ReplayError, StoreError
 from flor_ray.records import GRADIENTS
 from flor_ray.state import expected_names, frames, modes, random_states, stateful
 from flor_ray.state.comparing import StateDifference, first_difference
 from flor_ray.state.early_code import EarlyCode
 from flor_ray.state.fingerprint import fingerprint, fingerprint_of_all, hides, unchanged
+from flor_ray.state.foreign import ForeignState
 from flor_ray.state.identities import identities
 from flor_ray.state.memory import Known, is_plain_array, span_of
 from flor_ray.state.merge import Merger
@@ -72,9 +76,11 @@ class Capturer:
     recording: bool = True
     targets: dict[str, Any] = field(default_factory=dict)
     inserted: Mapping[str, frozenset[int]] = field(default_factory=dict)  # lines that the record did not have, by file
+    text_of: Callable[[str], str] = lambda path: ""  # what a file says without these
     arenas: Arenas = field(default_factory=Arenas)
     _entries: dict[str, LoopEntry] = field(default_factory=dict)  # by slot
     _structures: dict[str, dict[str, Structure]] = field(default_factory=dict)  # by slot and path
+    _foreign: ForeignState | None = None  # since the main loop began
     _epochs_copies: list[ArenaSlot] = field(default_factory=list)  # of the first point of an epoch, for the second
 
     def add(self, named: Mapping[str, Any]) -> None:
@@ -94,9 +100,16 @@ class Capturer:
             set(names.bound | names.added),
         )
         roots = {name: value for name, value in frame.read().items() if name in everything}
+        if scope.slot == "main" or self._foreign is None:
+            self._foreign = ForeignState(self._said_of_foreign(scope), self.chooser.is_users)
         reached = reach(
-            {**roots, **self.targets, "<iterable>": iterable}, self.chooser.is_users, stateful.inside, self.inserted
+            {**roots, **self.targets, "<iterable>": iterable},
+            self.chooser.is_users,
+            stateful.inside,
+            self.inserted,
+            self._foreign.followed(),
         )
+        self._foreign.meet(reached.others.values())
         known = self._objects("main") if scope.slot != "main" else {}
         known |= {name: value for name, value in self.targets.items() if stateful.is_anchor(value)}
         known_ids = {id(value) for value in known.values()}
@@ -106,7 +119,7 @@ class Capturer:
             if stateful.is_anchor(value) and id(value) not in known_ids
         }
         objects = known | anchors
-        places = [frame, *reached.places, *self._listed()]
+        places = [frame, *reached.places, self._foreign.place(), *self._listed()]
         ids = {id(value) for value in reached.others.values()}
         for path, value in objects.items():
             place = stateful.attribute_place(path, value, self.chooser.is_users(type(value)))
@@ -148,6 +161,14 @@ class Capturer:
         main = self._entries.get("main")
         return dict(main.caches) if slot != "main" and main is not None else {}
 
+    def _said_of_foreign(self, scope: LoopFrame) -> ForeignAttributes:
+        """What the user's modules, and the file that the loop stands in, may set in libraries."""
+        modules: list[Any] = list(sys.modules.values())  # some put other things there
+        users = (each for each in modules if isinstance(each, types.ModuleType) and self.chooser.is_users(each))
+        files = {getattr(module, "__file__", None) for module in users}
+        texts = (self.text_of(file) for file in sorted({scope.frame.f_code.co_filename, *filter(None, files)}))
+        return functools.reduce(operator.or_, map(foreign_attributes, texts), ForeignAttributes())
+
     def _listed(self) -> Iterator[ReachedPlace]:
         plain = {n: v for n, v in self.targets.items() if not stateful.is_anchor(v) and not isinstance(v, ATOMS)}
         if plain:
@@ -172,7 +193,11 @@ class Capturer:
         """The user's modules that were imported since the loop began, and hold something: a replay lacks them there."""
         late = {name: sys.modules[name] for name in sorted(sys.modules.keys() - entry.modules)}
         found = {name for name, module in late.items() if self.chooser.is_users(module)}
-        return {name for name in found if self._holds_state(late[name])}
+        return {name for name in found if self._holds_state(late[name]) or self._sets_foreign(late[name])}
+
+    def _sets_foreign(self, module: types.ModuleType) -> bool:
+        said = foreign_attributes(self.text_of(getattr(module, "__file__", None) or ""))
+        return bool(said.pairs or said.wholes)
 
     def _holds_state(self, module: types.ModuleType) -> bool:
         places = reach({"module": module}, self.chooser.is_users, stateful.inside).places

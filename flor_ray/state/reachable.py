@@ -74,14 +74,18 @@ def reach(
     is_users: Callable[[Any], bool],
     inside: Callable[[Any], Mapping[str, Any]],
     inserted: Mapping[str, frozenset[int]] | None = None,
+    held: Mapping[str, Any] | None = None,
 ) -> Reached:
     """Follow `roots` through the user's code.
 
     `is_users` tells whether a function, class or module is the user's; `inside` says what an object of a library holds
     that may be reached. `inserted` are lines, by resolved path, of statements that are not followed: what a replay has
-    in them besides must not lead to anything by another way than the record came to it.
+    in them besides must not lead to anything by another way than the record came to it. `held` are values that are not
+    held by a name of the user's.
     """
     walk = _Walk(is_users, inside, inserted or {})
+    for path, value in sorted((held or {}).items()):
+        walk.hold(path, value)
     for name, value in sorted(roots.items()):
         walk.add(name, value)
     walk.run()
@@ -122,7 +126,7 @@ def is_python(kind: type) -> bool:
     """
     if kind is typing.Generic:
         return True
-    if kind in copyreg.dispatch_table or kind.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) != _HEAP_TYPE:
+    if kind in copyreg.dispatch_table or not can_be_changed(kind):
         return False
     held = vars(kind)
     new = held.get("__new__")
@@ -131,6 +135,11 @@ def is_python(kind: type) -> bool:
     if any(not isinstance(held.get(name), types.FunctionType | None) for name in _REDUCERS):
         return False
     return "__slots__" in held or "__dict__" in held or any(is_python(base) for base in kind.__bases__)
+
+
+def can_be_changed(kind: type) -> bool:
+    """Whether attributes of a class can be set."""
+    return kind.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) == _HEAP_TYPE
 
 
 def remembered(cache: Any) -> list[Any]:
@@ -191,13 +200,13 @@ class _Walk:
                 self._module(value)
         elif isinstance(value, types.MethodType | types.BuiltinMethodType):
             if not isinstance(value.__self__, types.ModuleType | type(None)):
-                self._hold(f"{path}.__self__", value.__self__)
+                self.hold(f"{path}.__self__", value.__self__)
             self.add(f"{path}.__func__", getattr(value, "__func__", None))
         elif isinstance(value, functools.partial):
             for index, item in enumerate((value.func, *value.args)):
-                self._hold(f"{path}.{index}", item)
+                self.hold(f"{path}.{index}", item)
             for name, item in value.keywords.items():
-                self._hold(f"{path}.{name}", item)
+                self.hold(f"{path}.{name}", item)
         elif isinstance(value, _LRU_CACHE | staticmethod | classmethod):
             if isinstance(value, _LRU_CACHE) and self._is_users(value.__wrapped__):
                 self.caches[path] = value
@@ -246,10 +255,10 @@ class _Walk:
         if isinstance(value, logging.Logger):
             for index, handler in enumerate(value.handlers):
                 if self._is_users(type(handler)):
-                    self._hold(f"{path}.handlers[{index}]", handler)
+                    self.hold(f"{path}.handlers[{index}]", handler)
             self.add(f"{path}.parent", value.parent)
 
-    def _hold(self, path: str, value: Any) -> None:
+    def hold(self, path: str, value: Any) -> None:
         """A value that no name holds: only what is in it can change."""
         if not isinstance(value, types.FunctionType | type | types.ModuleType):
             self._objects[path] = value
@@ -270,7 +279,7 @@ class _Walk:
         defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
         for index, value in enumerate(defaults):
             if not isinstance(value, int | float | str | bytes | tuple | type(None)):
-                self._hold(f"{key}.<default {index}>", value)
+                self.hold(f"{key}.<default {index}>", value)
         self._places.append(_dict_place(f"{key}.<attributes>", function.__dict__))
         for name, value in function.__dict__.items():
             self.add(f"{key}.{name}", value)
@@ -391,30 +400,15 @@ def _context_place(variable: contextvars.ContextVar[Any]) -> ReachedPlace:
 
 
 def _class_place(key: str, kind: type) -> ReachedPlace:
-    """Its data, and methods that are no longer what they were."""
-    entered = dict(vars(kind))
-
-    def read() -> dict[str, Any]:
-        return {
-            name: value
-            for name, value in vars(kind).items()
-            if _is_class_data(name, value) or _is_patched(name, entered.get(name), value)
-        }
+    """Its data and its methods."""
 
     def write(values: Mapping[str, Any], remove: Iterable[str]) -> None:
         for name, value in values.items():
             if vars(kind).get(name) is not value:
                 setattr(kind, name, value)
         for name in remove:
-            if name in entered:
-                setattr(kind, name, entered[name])
-            else:
-                delattr(kind, name)
+            delattr(kind, name)
 
-    return ReachedPlace(key, read, write, binds_all=True)
-
-
-def _is_patched(name: str, was: object, value: object) -> bool:
-    """Whether a method is another one than when the loop began."""
-    is_method = isinstance(value, types.FunctionType | property | staticmethod | classmethod)
-    return is_method and value is not was and not name.startswith("__")
+    return ReachedPlace(
+        key, lambda: {name: v for name, v in vars(kind).items() if _is_class_data(name, v)}, write, binds_all=True
+    )

@@ -2,7 +2,7 @@
 
     kept      variables and attributes that the loop binds or changes, and small ones that it only mentions
     same      those of them that hold the object which they held when the loop began: it is filled in place
-    lost      variables that have another value since, and are not kept: a restore leaves them unbound
+    lost      names that have no value any more, or another one that is not kept: a restore unbinds them
     missing   what should be kept and cannot: too large, or not picklable
     opaque    what cannot be pickled and has changed, or may have done so unseen, such as environments and open files,
               and what a cached function has come to remember: a replay that takes something from it begins further back
@@ -17,7 +17,7 @@ import functools
 import io
 import types
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -26,6 +26,7 @@ from flor_ray.analysis.loops import LoopNames
 from flor_ray.state import stateful
 from flor_ray.state.early_code import EarlyCode
 from flor_ray.state.fingerprint import fingerprint, hides, unchanged
+from flor_ray.state.foreign import FOREIGN
 from flor_ray.state.memory import Known
 from flor_ray.state.modes import Modes
 from flor_ray.state.pickling import Findable, own_items, pickles
@@ -186,6 +187,7 @@ class Chooser:
             choice.same[place.key] = [each.name for each in candidates if each.name in kept and each.is_same]
             lost = (each for each in candidates if each.name not in kept and each.in_frame and each.binds)
             choice.lost[place.key] = [each.name for each in lost if not each.is_same]
+            choice.lost[place.key] += gone(entry, place, {each.name for each in candidates})
         self._look_at_what_was_left_out(findable, choice)
         return choice
 
@@ -325,11 +327,17 @@ class Chooser:
         return not pickles(value, findable, self.names_left_out(), _STATE_BYTES)
 
 
+def gone(entry: LoopEntry, place: ReachedPlace, there: Set[str]) -> list[str]:
+    """Names that had a value when the loop began, and have none now."""
+    names = (name for key, name in entry.values if key == place.key and name not in there)
+    return sorted(name for name in names if place.binds(name))
+
+
 def shown_as(place: str, name: str, entry: LoopEntry) -> str:
     """A name of a place, as users are told it."""
-    return (
-        name if place == entry.places[0].key else f"{place}.{name}".replace(".<globals>", "").replace("__main__.", "")
-    )
+    if place in (entry.places[0].key, FOREIGN):
+        return name
+    return f"{place}.{name}".replace(".<globals>", "").replace("__main__.", "")
 
 
 def is_atom_or_code(value: Any) -> bool:

@@ -86,10 +86,19 @@ def test_others_need_the_epoch(place: str, statements: list[str]) -> None:
         ("    # D", "    best = 0\n    # D"),
         ("# E", 'flor.log("x", 3)\n# E'),  # logged elsewhere too
         ("    # D", "else:\n    print(1)\n    # D"),
+        ("for epoch in", "epochs = flor.loop('outer', range(2))\nfor outer in epochs:\n  for epoch in"),
     ],
 )
 def test_what_is_not_sure_is_not_answered_so(old: str, new: str) -> None:
     assert marked("C", "flor.log('x', best)", script=SCRIPT.replace(old, new)) == {}
+
+
+def test_a_loop_that_another_files_main_loop_runs_is_not_the_main_loop() -> None:
+    script = "from helper import fit\nimport flor_ray as flor\ndef steps():\n  for x in flor.loop('step', d):\n"
+    script += "    best = x\n    # A\nfit(steps)\n"
+    helper = "import flor_ray as flor\ndef fit(run):\n  for epoch in flor.loop('epoch', range(3)):\n    run()\n"
+    assert marked("A", "flor.log('x', best)", script=script, helper=helper) == {}
+    assert marked("A", "flor.log('x', best)", script=script.replace("fit(", "("), helper="") == {"x": {"best"}}
 
 
 HISTORY = """

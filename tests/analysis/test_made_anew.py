@@ -29,3 +29,9 @@ def test_iterations_are_loops_too() -> None:
     before = "import flor_ray as flor\nfor e in flor.loop('e', range(3)):\n    pass\n"
     after = before.replace("pass", "with flor.iteration('s', 0, 1):\n        n = 1")
     assert made_anew(read(before), read(after)).in_steps == {"n"}
+
+
+def test_loops_that_a_variable_holds_are_loops_too() -> None:
+    before = "import flor_ray as flor\nepochs = tqdm(flor.loop('e', range(3)))\nfor e in epochs:\n    pass\n"
+    after = before.replace("pass", "n = 1\n    for s in flor.loop('s', d):\n        m = 2")
+    assert made_anew(read(before), read(after)) == MadeAnew(frozenset({"n", "s", "m"}), frozenset({"s", "m"}))

@@ -6,6 +6,7 @@ hundreds of scripts can be tried; `test_replaying.py` and `test_values.py` do th
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import math
 import os
@@ -277,6 +278,7 @@ def _values(records: Sequence[LogRecord], objects: Objects) -> dict[Key, object]
 @contextlib.contextmanager
 def _as_session(new: Any) -> Iterator[None]:
     entered, modules, finders = modes.modes(), set(sys.modules), list(sys.meta_path)
+    set_on = [(holder, dict(vars(holder))) for holder in _libraries_that_cases_set_something_on()]
     main = sys.modules["__main__"]
     root = str(new._root if isinstance(new, Recorder) else new._task.root)
     session.install(new)
@@ -288,9 +290,24 @@ def _as_session(new: Any) -> Iterator[None]:
     finally:
         session.install(None)
         modes.put(entered, {})  # another process would have its own
+        for holder, held in set_on:
+            for name in vars(holder).keys() - held.keys():
+                delattr(holder, name)
+            for name, value in held.items():
+                if vars(holder).get(name) is not value:
+                    setattr(holder, name, value)
         sys.meta_path[:] = finders
         sys.modules["__main__"] = main
         for name in {name for name in set(sys.modules) - modules if not name.startswith("flor_ray")}:
             file = getattr(sys.modules[name], "__file__", None) or ""
             if file.startswith(root + os.sep):
                 del sys.modules[name]
+
+
+def _libraries_that_cases_set_something_on() -> Iterator[Any]:
+    yield from (builtins, math)
+    if "torch" in sys.modules:
+        import numpy
+        import torch
+
+        yield from (numpy, torch, torch.nn.functional, torch.Tensor, torch.nn.Linear)
