@@ -17,7 +17,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -68,7 +68,8 @@ _BESIDE = "beside"  # the concurrency group of what is asked while a segment run
 class _ReplayActor:
     """A worker on some node of the cluster."""
 
-    def __init__(self, without_gpu: bool) -> None:
+    def __init__(self, without_gpu: bool, secrets: Mapping[str, str]) -> None:
+        os.environ.update(secrets)
         self._worker = Worker(without_gpu)
 
     def ready(self, first: VersionJob | None) -> _ActorPlace:
@@ -132,7 +133,7 @@ def connect() -> None:
             raise ReplayError(f"Ray could not be started on this machine: {ended(words(error))}") from error
         return
     addresses.check(address)
-    _check_alive(address, found_here=address != named)
+    expect_alive(address, found_here=address != named)
     try:
         _init(named or None)  # Ray looks for the one that runs here itself, and for its token
     except _RAISED as error:
@@ -147,7 +148,7 @@ def _init(address: str | None) -> None:
         raise
 
 
-def _check_alive(address: str, found_here: bool) -> None:
+def expect_alive(address: str, found_here: bool) -> None:
     """Ask the head node at an address whether it is one, and lets this process in. Ray would try for long, and end this
     process. It has no public function for it; where a release has none at all, Ray finds out itself."""
     try:
@@ -179,9 +180,11 @@ def slots() -> tuple[int, bool]:
 
 
 class RayExecutor:
-    """Workers on the Ray cluster that this process is connected to, or on one that it starts."""
+    """Workers on the Ray cluster that this process is connected to, or on one that it starts. `secrets` are
+    variables of theirs: they go with the call that makes a worker, since the dashboard shows each runtime_env."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Mapping[str, str] | None = None) -> None:
+        self._secrets = dict(secrets or {})
         self._with_gpu = False
         self._actors: dict[str, Any] = {}
         self._packages: dict[str, tuple[str, ...]] = {}  # of each worker's actor, besides what is installed anyway
@@ -328,7 +331,7 @@ class RayExecutor:
                 "pip": {"packages": list(packages), "pip_install_options": _INSTALL_OPTIONS},
                 "config": {"setup_timeout_seconds": _INSTALL_SECONDS},
             }
-        self._actors[worker] = remote_class.options(**options).remote(without_gpu=not self._with_gpu)
+        self._actors[worker] = remote_class.options(**options).remote(not self._with_gpu, self._secrets)
         self._packages[worker] = packages
 
     def _close_actor(self, worker: str) -> None:

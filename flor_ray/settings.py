@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -24,6 +25,7 @@ FILE = "flor.yaml"
 ENVIRONMENTS = ("current", "recorded")
 DEFAULT = "default"  # where a setting is from that nobody has set
 _NONE = "none"
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,13 @@ def _size(text: str) -> str:
     return text
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names or not all(_VARIABLE.fullmatch(name) for name in names):
+        raise ValueError("one of them is no name")
+    return names
+
+
 def _environment(text: str) -> str:
     if text not in ENVIRONMENTS:
         raise ValueError("it is neither")
@@ -92,6 +101,7 @@ NUMBER = SettingKind("number", "a whole number of 0 or more", _number)
 AMOUNT = SettingKind("amount", "a number of 0 or more", _amount)
 SPAN = SettingKind("span", "a span of time such as 90s, 10m or 2h, or a number of seconds", _span)
 SIZE = SettingKind("size", "a size such as 8GB, or a number of bytes", _size)
+NAMES = SettingKind("names", "names of environment variables, in a list", _names)
 ENVIRONMENT = SettingKind("environment", " or ".join(ENVIRONMENTS), _environment)
 
 
@@ -145,6 +155,11 @@ class Settings:
         ENVIRONMENT,
         "Packages to replay with: those that are installed, or those that a version was recorded with.",
         ENVIRONMENTS[0],
+    )
+    secrets: tuple[str, ...] | None = _setting(
+        NAMES,
+        "Environment variables that replays need and nobody else may see; their values are in no file and no job.",
+        "none",
     )
 
 

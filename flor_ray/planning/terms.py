@@ -71,6 +71,7 @@ class Terms:
     price_per_gpu_hour: float | None = None
     way: str = ""  # how workers are started (`Calibration.start`), which a deadline has to wait for; "": they are there
     wait_seconds: float = 300.0  # without any worker for so long, the replay is given up
+    secrets: tuple[str, ...] = ()  # names of variables that replays need in their environment
 
     @property
     def limited(self) -> bool:
