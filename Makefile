@@ -49,7 +49,7 @@ suites: $(FOR_SUITES)
 
 test-s3: $(INSTALLED) ## Run the tests of remote stores against a real S3 server (Ceph's radosgw)
 	@$(BIN)/python -c 'import sys; from tests import radosgw; sys.exit(radosgw.missing())'
-	$(BIN)/python -m pytest --s3 radosgw -k s3 tests/contracts tests/e2e/test_s3.py $(ARGS)
+	$(BIN)/python -m pytest --s3 radosgw -k s3 tests/contracts tests/e2e/test_s3.py tests/e2e/test_ways.py $(ARGS)
 
 soak: $(INSTALLED) ## Replay random training scripts until a value is wrong without a word; prints one JSON line
 	$(BIN)/python -m tests.soak $(ARGS)
@@ -71,6 +71,7 @@ bench: $(INSTALLED) ## Measure; results are printed, and kept with --keep under 
 	$(BIN)/python bench/propagation.py
 	$(BIN)/python bench/replay.py
 	$(BIN)/python bench/schedule.py
+	$(BIN)/python bench/ways_in.py
 
 trust: $(INSTALLED) ## Look for values that are wrong without a warning; prints one JSON line
 	$(BIN)/python bench/trust.py $(ARGS)

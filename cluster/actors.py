@@ -18,7 +18,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -71,7 +71,8 @@ _BESIDE = "beside"  # the concurrency group of what is asked while a segment run
 class _ReplayActor:
     """A worker on some node of the cluster."""
 
-    def __init__(self, without_gpu: bool) -> None:
+    def __init__(self, without_gpu: bool, secrets: Mapping[str, str]) -> None:
+        os.environ.update(secrets)
         self._worker = Worker(without_gpu)
 
     def ready(self, first: VersionJob | None) -> _ActorPlace:
@@ -135,7 +136,7 @@ def connect() -> None:
             raise ReplayError(f"Ray could not be started on this machine: {ended(words(error))}") from error
         return
     addresses.check(address)
-    _check_alive(address, found_here=address != named)
+    expect_alive(address, found_here=address != named)
     try:
         _init(named or None)  # Ray looks for the one that runs here itself, and for its token
     except _RAISED as error:
@@ -150,7 +151,7 @@ def _init(address: str | None) -> None:
         raise
 
 
-def _check_alive(address: str, found_here: bool) -> None:
+def expect_alive(address: str, found_here: bool) -> None:
     """Ask the head node at an address whether it is one, and lets this process in. Ray would try for long, and end this
     process. It has no public function for it; where a release has none at all, Ray finds out itself."""
     try:
@@ -209,10 +210,11 @@ def alive_nodes() -> list[NodeResources]:
 
 
 class RayExecutor:
-    """Workers on the Ray cluster that this process is connected to, or on one that it starts."""
+    """Workers on the Ray cluster that this process is connected to, or on one that it starts. `secrets` are
+    variables of theirs: they go with the call that makes a worker, since the dashboard shows each runtime_env."""
 
-    def __init__(self, shape: WorkerShape = ANY_SHAPE) -> None:
-        self._shape = shape
+    def __init__(self, shape: WorkerShape = ANY_SHAPE, secrets: Mapping[str, str] | None = None) -> None:
+        self._shape, self._secrets = shape, dict(secrets or {})
         self._actors: dict[str, Any] = {}
         self._packages: dict[str, tuple[str, ...]] = {}  # of each worker's actor, besides what is installed anyway
         self._unbuildable: dict[tuple[str, ...], str] = {}  # packages -> why there is no environment with them
@@ -380,7 +382,7 @@ class RayExecutor:
                 "pip": {"packages": list(packages), "pip_install_options": _INSTALL_OPTIONS},
                 "config": {"setup_timeout_seconds": _INSTALL_SECONDS},
             }
-        self._actors[worker] = remote_class.options(**options).remote(without_gpu=not self._shape.gpus)
+        self._actors[worker] = remote_class.options(**options).remote(not self._shape.gpus, self._secrets)
         self._packages[worker] = packages
 
     def _close_actor(self, worker: str) -> None:

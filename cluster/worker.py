@@ -102,12 +102,14 @@ class Worker:
         if process is not was_there:
             judging = time.perf_counter() - answered  # input files are looked at once
             setup = ready - began - self._servers.seconds + result.setup_seconds + judging
+        spent = max(0.0, time.perf_counter() - began - self._servers.seconds)
+        setup = min(setup, spent)  # part of which is measured in the process, by another clock
         result = replace(
             result,
             kind=self.kind,
             start_seconds=self._start_seconds + self._servers.seconds,
             setup_seconds=setup,
-            run_seconds=time.perf_counter() - began - self._servers.seconds - setup,
+            run_seconds=spent - setup,
         )
         self._start_seconds = 0.0
         return results.write(store, job.experiment, job.origin, process.recorded, result, job.doubtful, evidence)

@@ -8,6 +8,8 @@
     │   ├── BadWhere            `where` does not parse, or names an unknown column
     │   ├── BadArgument         a --kwargs value does not fit the default's type
     │   ├── ClusterRefused      no Ray cluster can be joined at an address
+    │   ├── DashboardRefused    no job can be submitted to a Ray cluster at an address
+    │   ├── SecretsMissing      a secret that settings name is not in the environment
     │   └── NothingRecorded     the store has no version of this project
     ├── StoreError              the store cannot be read or written
     │   ├── Damaged             a file does not hold what it should
@@ -19,7 +21,8 @@
         │   └── LimitExceeded   it took more time or memory than it was allowed to
         ├── RestoreFailed       a recorded state cannot be put back; what comes before it may lead there
         ├── NotOnThisNode       a worker's machine lacks files that the version read
-        └── ProcessKilled       the process that ran it was killed
+        ├── ProcessKilled       the process that ran it was killed
+        └── ReplayStopped       somebody has asked it to end
 
 A message says what was seen, what was expected and what to do next. A refusal to propagate is a returned value
 (`flor_ray.records.Refusal`), not an error. Warnings that a user must not miss are `FlorWarning`s.
@@ -144,10 +147,30 @@ class ClusterRefused(UsageError):
     """No Ray cluster can be joined at `address`."""
 
     def __init__(self, address: str, seen: str, advice: str) -> None:
-        self.address = address
+        self.address, self.seen, self.advice = address, seen, advice
         super().__init__(
             f"No Ray cluster can be joined at {address!r}: {seen.rstrip('. ')}. {advice}; or unset RAY_ADDRESS, or "
             'replay with --local (executor="local" in Python).'
+        )
+
+
+class DashboardRefused(UsageError):
+    """No Ray cluster takes jobs at `address`."""
+
+    def __init__(self, address: str, seen: str, advice: str) -> None:
+        self.address, self.seen = address, seen
+        super().__init__(f"No Ray cluster takes jobs at {address!r}: {seen.rstrip('. ')}. {advice}.")
+
+
+class SecretsMissing(UsageError):
+    """Of the secrets that settings name, these are not in the environment of who replays."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(names)
+        super().__init__(
+            f"Replays need {', '.join(self.names)} in their environment (`secrets` in the settings), and here it is "
+            "not. Secrets go by name: set them where the replay is started; for a job that is where the cluster's head "
+            "node is started (`ray start`, or the pod's secrets)."
         )
 
 
@@ -251,6 +274,10 @@ class NotOnThisNode(ReplayError):
         self.version, self.lacking = version, lacking
         files = ", ".join(file.path for file in lacking)
         super().__init__(f"Version {version[:8]} cannot be replayed on this machine, which lacks {files}.")
+
+
+class ReplayStopped(ReplayError):
+    """Somebody has asked this replay to end."""
 
 
 class ProcessKilled(ReplayError):

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from flor_ray import settings
 from flor_ray.environment import surroundings
 from flor_ray.environment.surroundings import Expected
-from flor_ray.errors import FlorWarning, StoreError, UsageError
+from flor_ray.errors import FlorWarning, SecretsMissing, StoreError, UsageError
 from flor_ray.patching import statements
 from flor_ray.planning import (
     avoidance,
@@ -45,7 +45,8 @@ from flor_ray.reports.forecasts import Basis
 from flor_ray.reports.plans import Explanation
 from flor_ray.reports.timelines import Timeline
 from flor_ray.settings import Loaded
-from flor_ray.store import live_replays
+from flor_ray.store import heartbeats, live_replays
+from flor_ray.store.heartbeats import Pulse
 from flor_ray.store.project import Project
 from flor_ray.wording import parse_bytes
 
@@ -185,8 +186,10 @@ def _replayed(
     limits: Limits,
 ) -> Outcome:
     """What became of the segments that run."""
+    from flor_ray.cluster import addresses
     from flor_ray.cluster.driver import Driver
 
+    secrets_of(prepared.terms)
     if not prepared.project.store.files.shared:
         raise UsageError(
             f"Workers are other processes and cannot see {prepared.project.store.url}. Record to a folder or a bucket."
@@ -195,28 +198,47 @@ def _replayed(
     way = ""
     if executor is None or isinstance(executor, str):
         found = place(prepared, executor)
-        executor, way = _executor(found, prepared.terms.shape), found.way
+        executor, way = _executor(found, prepared.terms.shape, secrets_of(prepared.terms)), found.way
     project = prepared.project
     scheduled = prepared.scheduled
+    files = project.store.files
+    beginning = heartbeats.of_this_process(prepared.names, len(versions), addresses.submission())
+    pulse = heartbeats.Pulse(files, project.name, origin, beginning)
     driver = Driver(
         prepared.schedule,
         scheduled.cutting,
         scheduled.model,
         versions,
         executor,
-        tell,
+        _also_to(pulse, tell),
         way,
         retries=limits.retries,
         wait_seconds=prepared.terms.wait_seconds,
     )
     complete = False
     try:
-        with live_replays.replaying(project.store.files, project.name, origin, versions), executor:
+        with live_replays.replaying(files, project.name, origin, versions), pulse, executor:
             outcome = driver.carry_out()
+            pulse.stands(failures=len(outcome.failures))
         complete = True
     finally:
         _keep(prepared, origin, driver, complete)
     return outcome
+
+
+def _also_to(pulse: Pulse, tell: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    def told(progress: Progress) -> None:
+        pulse.stands(
+            answered=progress.answered,
+            wanted=progress.wanted,
+            workers=progress.workers,
+            busy_seconds=progress.busy_seconds,
+            left_seconds=progress.left.seconds,
+        )
+        pulse.expect_wanted()
+        tell(progress)
+
+    return told
 
 
 def jobs(prepared: Prepared, origin: str, limits: Limits = DEFAULT_LIMITS) -> dict[str, VersionJob]:
@@ -251,14 +273,21 @@ def jobs(prepared: Prepared, origin: str, limits: Limits = DEFAULT_LIMITS) -> di
     }
 
 
-def _executor(place: Place, shape: WorkerShape) -> Executor:
+def secrets_of(terms: Terms) -> dict[str, str]:
+    """Names and values of the secrets that replays need. Raises SecretsMissing for those that are not here."""
+    if lacking := [name for name in terms.secrets if not os.environ.get(name)]:
+        raise SecretsMissing(lacking)
+    return {name: os.environ[name] for name in terms.secrets}
+
+
+def _executor(place: Place, shape: WorkerShape, secret_variables: Mapping[str, str]) -> Executor:
     if place.executor == "local":
         from flor_ray.cluster.local import LocalExecutor
 
         return LocalExecutor()
     from flor_ray.cluster.actors import RayExecutor
 
-    return RayExecutor(shape)
+    return RayExecutor(shape, secret_variables)
 
 
 def _keep(prepared: Prepared, origin: str, driver: Driver, complete: bool) -> None:

@@ -234,7 +234,7 @@ class Settings:
     )
     secrets: tuple[str, ...] | None = _setting(
         NAMES,
-        "Names of the environment variables with secrets that replayed scripts may see, such as AWS_SECRET_ACCESS_KEY.",
+        "Names of variables that replayed scripts need, such as AWS_SECRET_ACCESS_KEY; their values are in no file.",
         "none",
     )
 

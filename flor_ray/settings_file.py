@@ -16,7 +16,7 @@ from pydantic import create_model as make
 
 from flor_ray import settings
 from flor_ray.errors import UsageError
-from flor_ray.settings import FILE, KEYS, SettingKind
+from flor_ray.settings import FILE, KEYS, SettingKind, Settings
 
 _BY_PATH = {key.path: key for key in KEYS}
 
@@ -116,6 +116,17 @@ def read(path: Path) -> dict[str, tuple[Any, int]]:
         if value is not None:
             found[key.name] = (value, lines.get(path_, 1))  # 1: by a merge key
     return found
+
+
+def text(chosen: Settings) -> str:
+    """A file that sets the same."""
+    held: dict[str, Any] = {}
+    for path, key in _BY_PATH.items():
+        value = getattr(chosen, key.name)
+        if value is not None:
+            group, _, name = path.rpartition(".")
+            (held.setdefault(group, {}) if group else held)[name] = list(value) if isinstance(value, tuple) else value
+    return str(yaml.safe_dump(held, sort_keys=False, allow_unicode=True))
 
 
 def _lines(node: Any, above: str, lines: dict[str, int]) -> list[tuple[int, str]]:

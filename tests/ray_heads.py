@@ -38,7 +38,8 @@ class RayHead:
         self.address, self.dashboard = f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}"
         folder = str(self._folder)
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
-        self.environment = environment(**token, TMPDIR=folder, RAY_TMPDIR=folder)
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where jobs find their Python
+        self.environment = environment(**token, TMPDIR=folder, RAY_TMPDIR=folder, PATH=path)
         command = [*RAY, "start", "--head", "--block", f"--num-cpus={self._cpus}", "--node-ip-address=127.0.0.1"]
         # Ray's usual ports may be another cluster's: without its own, the agent that runs jobs would be none.
         ports = [f"--port={port}", f"--dashboard-port={dashboard}"]

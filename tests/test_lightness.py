@@ -50,7 +50,9 @@ def imported(lab: Lab, *arguments: str) -> set[str]:
     return modules(lab, *arguments) & set(HEAVY)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["-h"], ["explain", "--help"], ["gc", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["-h"], ["explain", "--help"], ["submit", "--help"], ["gc", "--help"]]
+)
 def test_words_import_no_library(lab: Lab, arguments: list[str]) -> None:
     assert imported(lab, *arguments) == set()
 
@@ -68,6 +70,7 @@ def test_help_imports_only_the_modules_of_the_command_line(lab: Lab) -> None:
         "flor_ray.errors",
         "flor_ray.redaction",
         "flor_ray.cli.saying",
+        "flor_ray.cli.jobs",
         "flor_ray.cli.options",
         "flor_ray.cli.replays",
         "flor_ray.cli.storage",
@@ -90,6 +93,7 @@ def test_help_imports_only_the_modules_of_the_command_line(lab: Lab) -> None:
         (["storage"], STORE),
         (["gc", "--dry-run"], STORE),
         (["timeline", "--list"], STORE),
+        (["jobs"], STORE),
     ],
 )
 def test_a_question_imports_what_it_needs(lab: Lab, arguments: list[str], expected: set[str]) -> None:

@@ -22,7 +22,7 @@ import click
 from flor_ray import __version__
 from flor_ray.cli.options import store_option, workers_option
 from flor_ray.cli.saying import say
-from flor_ray.errors import FlorError, FlorWarning, UsageError
+from flor_ray.errors import FlorError, FlorWarning, ReplayStopped, UsageError
 
 _CAPTURE = "--capture"  # of `run`
 
@@ -37,6 +37,12 @@ def _about_storage() -> ModuleType:
     from flor_ray.cli import storage
 
     return storage
+
+
+def _about_jobs() -> ModuleType:
+    from flor_ray.cli import jobs
+
+    return jobs
 
 
 def _about_settings() -> ModuleType:
@@ -54,6 +60,7 @@ def _about_data() -> ModuleType:
 _ELSEWHERE: dict[str, Callable[[], ModuleType]] = {
     **dict.fromkeys(("explain", "replay", "simulate", "timeline"), _about_replays),
     **dict.fromkeys(("gc", "storage"), _about_storage),
+    **dict.fromkeys(("cancel", "jobs", "logs", "status", "submit"), _about_jobs),
     "config": _about_settings,
     "data": _about_data,
 }
@@ -85,6 +92,8 @@ def cli(context: click.Context) -> None:
       flor-ray propagate grad_norm --diff            where a new log line would stand in old versions
       flor-ray explain grad_norm                     what a new column would cost
       flor-ray replay grad_norm --where "epoch >= 3" fill it
+      flor-ray submit replay grad_norm               the same on a cluster, as a job of its own
+      flor-ray jobs                                  which replays run, wherever they do
       flor-ray timeline                              what each worker did meanwhile
       flor-ray simulate grad_norm --workers 1,8,64   how long it would take elsewhere
       flor-ray dataframe grad_norm loss              read it
@@ -425,6 +434,9 @@ def main() -> None:
         raise SystemExit(error.exit_code) from None
     except (click.Abort, KeyboardInterrupt):
         say("Stopped. What was finished is kept.", err=True)
+        raise SystemExit(130) from None
+    except ReplayStopped as error:
+        say(error, err=True)
         raise SystemExit(130) from None
     except FlorError as error:
         say(f"Error: {error}", err=True)

@@ -54,6 +54,26 @@ data_option = click.option(
     metavar="PATH=PLACE",
     help="Where data are on the workers' machines: a recorded path, and a path or a URL there. May be repeated.",
 )
+_LIMITS = (
+    click.option("--again", is_flag=True, help="Also replay what an earlier replay has answered."),
+    click.option(
+        "--time-limit", metavar="SPAN", help="End a segment that takes longer than this, set-up included: 90s, 10m, 2h."
+    ),
+    click.option(
+        "--memory-limit",
+        metavar="SIZE",
+        help="End a segment whose processes hold more than this: 8GB; default: 90% of the machine.",
+    ),
+    click.option(
+        "--retries",
+        type=click.IntRange(0),
+        metavar="N",
+        help="Further attempts at a segment whose worker or process was killed; default: 2.",
+    ),
+    click.option(
+        "--wait", metavar="SPAN", help="Give up when there has been no worker for this long: 5m (the default), 1h."
+    ),
+)
 _QUESTION = (
     click.argument("names", nargs=-1, required=True, metavar="NAME..."),
     where_option,
@@ -83,7 +103,7 @@ _QUESTION = (
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What `explain` and `replay` are asked, as it was written."""
+    """What `explain`, `replay` and `submit` are asked, as it was written."""
 
     names: tuple[str, ...]
     where: str | None
@@ -101,6 +121,13 @@ class Question:
         with progress.counting() as tell:
             env = pipeline.environment_of(self.asked)
             return pipeline.prepare(project, self.names, self.where, terms, again, tell, env)
+
+
+def limits(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command what a replay may be limited by."""
+    for option in reversed(_LIMITS):
+        command = option(command)
+    return command
 
 
 def asks(command: Callable[..., None]) -> Callable[..., None]:

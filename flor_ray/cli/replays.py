@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from flor_ray.cli.options import Question, asks, executor_option, store_option, where_option
+from flor_ray.cli.options import Question, asks, executor_option, limits, store_option, where_option
 from flor_ray.cli.saying import say
 from flor_ray.errors import UsageError
 
@@ -58,25 +58,8 @@ def explain(
 
 @click.command(short_help="Fill columns by replaying old versions.")
 @asks
-@click.option("--again", is_flag=True, help="Also replay what an earlier replay has answered.")
+@limits
 @click.option("--yes", "-y", is_flag=True, help="Do not ask, however long it takes.")
-@click.option(
-    "--time-limit", metavar="SPAN", help="End a segment that takes longer than this, set-up included: 90s, 10m, 2h."
-)
-@click.option(
-    "--memory-limit",
-    metavar="SIZE",
-    help="End a segment whose processes hold more than this: 8GB; default: 90% of the machine.",
-)
-@click.option(
-    "--retries",
-    type=click.IntRange(0),
-    metavar="N",
-    help="Further attempts at a segment whose worker or process was killed; default: 2.",
-)
-@click.option(
-    "--wait", metavar="SPAN", help="Give up when there has been no worker for this long: 5m (the default), 1h."
-)
 @executor_option
 @store_option
 def replay(
@@ -106,7 +89,7 @@ def replay(
     from flor_ray.cli import terminal
     from flor_ray.reports import replays
 
-    limits = pipeline.limits_of(question.asked)
+    allowed = pipeline.limits_of(question.asked)
     wanted = None if on_ray is None else "ray" if on_ray else "local"
     prepared = question.prepared(again, wanted)
     place = pipeline.place(prepared, wanted)
@@ -118,7 +101,7 @@ def replay(
             click.confirm(f"Spend about {wording.duration(seconds)}?", abort=True)
         if place.why:
             say(place.why)
-        outcome = terminal.run_with_progress(prepared, limits, place.executor)
+        outcome = terminal.run_with_progress(prepared, allowed, place.executor)
         frame = replays.summary(prepared, outcome)
         frame["version"] = frame["version"].str[:8]
         say("")

@@ -73,7 +73,7 @@ class Terms:
     way: str = ""  # how workers are started (`Calibration.start`), which a deadline has to wait for; "": they are there
     wait_seconds: float = 300.0  # without any worker for so long, the replay is given up
     shape: WorkerShape = ANY_SHAPE
-    secrets: tuple[str, ...] = ()  # variables that replayed scripts may see, though they hold secrets
+    secrets: tuple[str, ...] = ()  # names of variables that replayed scripts need, and may see
 
     @property
     def limited(self) -> bool:

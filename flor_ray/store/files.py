@@ -15,6 +15,7 @@ import contextlib
 import errno
 import os
 import types
+import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -159,6 +160,20 @@ class Files:
         """Unix seconds of a file's last write or touch; None if there is no such file."""
         with self._explained("read", path):
             return self._backend.modified(path)
+
+    def now(self) -> float:
+        """Unix seconds by the clock that dates files here: the server's, where there is one. Writes a file for it."""
+        path = f"probe/{uuid.uuid4().hex}"
+        self.write(path, b"")
+        try:
+            dated = self.modified(path)
+        finally:
+            self.delete(path)
+        if dated is None:
+            raise StoreError(
+                f"Cannot find in {self.url} what has just been written there. Check what deletes its files."
+            )
+        return dated
 
     def exists(self, path: str) -> bool:
         return self.modified(path) is not None

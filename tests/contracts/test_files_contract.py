@@ -46,6 +46,18 @@ def test_the_end_of_a_file_can_be_read_alone(url: str) -> None:
         files.read_end("nowhere", 3)
 
 
+def test_the_clock_that_dates_files_can_be_asked(url: str) -> None:
+    files = Files(url)
+    files.write("first", b"")
+    now = files.now()
+    files.write("last", b"")
+    first, last = files.modified("first"), files.modified("last")
+    assert first is not None
+    assert last is not None
+    assert first <= now <= last + 1
+    assert files.list() == ["first", "last"]
+
+
 def test_a_folder_is_not_a_prefix_of_names(url: str) -> None:
     files = Files(url)
     for path, data in {"ab/x": b"1", "a/x": b"2"}.items():

@@ -3,78 +3,26 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from flor_ray import pipeline
 from flor_ray.pipeline import explained
-from flor_ray.store import manifests
-from flor_ray.store.objects import Objects
+from tests.bench_modules import bench_module
 from tests.conftest import Lab
 
-SCRIPT = """
-import argparse
-import os
-import sys
-import flor_ray as flor
-
-parser = argparse.ArgumentParser()
-parser.add_argument("--api-key")
-parser.add_argument("--db")
-parser.add_argument("--hub_token")
-flor.autolog()
-options = parser.parse_args()
-flor.autolog({"model": {"width": 3, "service": {"password": "planted" + "05password"}}})
-key = flor.arg("access_key", "planted" + "06default")
-given = flor.arg("client_secret", "none yet")
-settings = os.environ["MY_SERVICE_TOKEN"], os.environ["BROKER"]
-flor.arg("endpoint", "https://me:planted" + "09url@host/x")
-lengths = [len(options.api_key), len(options.db), len(options.hub_token), len(key), len(given)]
-for epoch in flor.loop("epoch", range(2)):
-    os.environ["SESSION_TOKEN"] = "planted" + "10session" + str(epoch)
-    flor.log("loss", 1.0 / (epoch + 1))
-if "FAIL" in os.environ:
-    raise ValueError("refused: https://me:planted" + "11error@host")
-"""
+secrets: Any = bench_module("ways.planted")
+SCRIPT, VARIABLES, FILES = secrets.SCRIPT, secrets.VARIABLES, secrets.FILES
 HINDSIGHT = '    flor.log("lengths", [*lengths, len(os.environ["SESSION_TOKEN"])])\n'
-ARGUMENTS = (
-    *("--flor", "api_key=planted12run", "--kwargs", "client_secret=planted04kwargs"),
-    *("--api-key", "planted01argv", "--db=postgres://me:planted02url@host/x", "--hub_token=planted03equals"),
-)
-VARIABLES = {"MY_SERVICE_TOKEN": "planted07variable", "BROKER": "amqp://me:planted08broker@host"}
-FILES = {".env": "planted13env", "keys/id_rsa": "planted14rsa", "server.pem": "planted15pem"}
-
-
-def left_behind(lab: Lab) -> str:
-    """All that the store and git have of the runs, decompressed."""
-    found: list[bytes] = []
-    for path in (lab.root / ".flor").rglob("*"):
-        if path.is_file():
-            found += [str(path).encode(), path.read_bytes()]
-            if path.suffix == ".parquet":
-                table = pq.read_table(path)
-                found += [str(table.to_pylist()).encode(), str(table.schema.metadata).encode()]
-    objects: Objects = lab.project.store.objects
-    for key in objects.infos():
-        data = objects.get(key)
-        if data.startswith(b"flor2 "):
-            found.append(manifests.from_bytes(data, key).skeleton)
-    git = ["git", "-C", str(lab.root)]
-    ids = subprocess.run([*git, "cat-file", "--batch-all-objects", "--batch"], capture_output=True, check=True)
-    log = subprocess.run([*git, "log", "--all", "--format=%B"], capture_output=True, check=True)
-    return b"\n".join([*found, ids.stdout, log.stdout]).decode("utf-8", "replace")
 
 
 @pytest.fixture
 def planted(lab: Lab) -> Lab:
-    for name, text in FILES.items():
-        (lab.root / name).parent.mkdir(exist_ok=True)
-        (lab.root / name).write_text(text)
-    lab.write("train.py", SCRIPT)
-    done = lab.run([sys.executable, "train.py", *ARGUMENTS], lab.root, VARIABLES)
+    secrets.plant(lab.root)
+    done = secrets.run(lab.root)
+    assert done.returncode == 0, done.stderr
     for name in FILES:
         assert f"{name} (" in done.stderr
         assert "such files hold secrets" in done.stderr
@@ -84,9 +32,8 @@ def planted(lab: Lab) -> Lab:
 
 
 def test_secrets_are_found_nowhere_in_what_a_run_leaves_behind(planted: Lab) -> None:
-    planted.run([sys.executable, "train.py", *ARGUMENTS], planted.root, VARIABLES | {"FAIL": "1"}, check=False)
-    found = left_behind(planted).replace('"planted" + "', "").replace(':planted" + "', "")
-    assert "planted" not in found
+    secrets.run(planted.root, FAIL="1")
+    assert secrets.found(secrets.left_behind(planted.root)) == set()
     shown = planted.cli("versions", check=True)
     assert "planted" not in shown.stdout + shown.stderr
     failed = planted.experiments()[-1]
@@ -120,7 +67,7 @@ def test_a_replay_has_them_from_its_environment_or_says_which_it_needs(
     assert outcome.failures == []
     seen = [value for *_, value in planted.values("lengths")]
     assert seen == [[13, 33, 15, 16, 15, 17]] * 2
-    assert "planted" not in left_behind(planted).replace('"planted" + "', "").replace(':planted" + "', "")
+    assert secrets.found(secrets.left_behind(planted.root)) == set()
 
 
 def test_what_git_has_already_is_kept(lab: Lab) -> None:
