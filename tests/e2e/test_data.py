@@ -207,6 +207,26 @@ def test_a_folder_from_the_store_whose_names_the_run_has_seen_is_not_in_doubt(la
     assert [each for *_, each in lab.values("listed", version)] == [value] * 3
 
 
+@pytest.mark.parametrize("with_data", [True, False])
+def test_another_copy_of_the_project_has_its_own_data_or_those_of_then(
+    lab: Lab, with_data: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without data, as the folder of a job on the machine on which it was recorded."""
+    copy = Lab(tmp_path / "elsewhere/deep/copy")
+    copy.write("train.py", SCRIPT + SEEN + LISTED)
+    monkeypatch.setenv("FLOR_RAY_STORE", str(lab.root / ".flor"))
+    monkeypatch.setenv("FLOR_RAY_PROJECT", "project")
+    if with_data:
+        copy.write(".gitignore", "data/\n")
+        shutil.copytree(lab.root / "data", copy.root / "data")
+        shutil.copytree(lab.root.parent / "outside", copy.root.parent / "outside")
+        shutil.rmtree(lab.root / "data")
+        shutil.rmtree(lab.root.parent / "outside")
+    notes, outcome = replayed(copy)
+    assert (notes, is_fine(outcome)) == ([], True)
+    assert (values(copy, "seen"), values(copy, "listed")) == ([VALUE] * 3, [LISTING] * 3)
+
+
 def test_where_another_file_lies_the_recorded_one_comes_from_the_store(lab: Lab) -> None:
     lab.cli("data", "push", "data/table.csv")
     lab.write("data/table.csv", "a,b\n9,9\n")
