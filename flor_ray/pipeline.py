@@ -243,12 +243,14 @@ def _also_to(pulse: Pulse, tell: Callable[[Progress], None]) -> Callable[[Progre
 
 def jobs(prepared: Prepared, origin: str, limits: Limits = DEFAULT_LIMITS) -> dict[str, VersionJob]:
     """What workers have to know of each version that is replayed, in the replay with this id."""
+    from flor_ray.replaying.data import DataFinder
     from flor_ray.replaying.job import VersionJob
 
     segments = [cost.segment for cost in prepared.costs]
     tree = prepared.project.tree
     versioned = frozenset(tree.working_paths())
     outside = places_outside(tree.root, versioned)
+    data, finder = prepared.project.data, DataFinder(fetches=False)
     return {
         version: VersionJob(
             store_url=prepared.project.store.url,
@@ -264,7 +266,8 @@ def jobs(prepared: Prepared, origin: str, limits: Limits = DEFAULT_LIMITS) -> di
             doubtful=prepared.doubtful.get(version, {}),
             compares_entry=any(s.version == version and s.operator is Operator.DP for s in segments),
             limits=limits,
-            data=prepared.project.data,
+            data=data,
+            at_hand=finder.at_hand(prepared.experiments[version].environment, data, tree.root),
             packages=prepared.environments.packages.get(version, ()),
             expected=prepared.environments.expected.get(version, Expected()),
             secrets=prepared.terms.secrets,

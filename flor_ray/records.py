@@ -445,11 +445,12 @@ class LackingFile:
     path: str  # as it was recorded
     differs: bool = False  # another one is there
     optional: bool = False  # of a cache or of settings, which libraries fill or do without
+    at_hand: bool = False  # whoever asks has it, and can put it into the store
 
     @property
     def passable(self) -> bool:
-        """Whether the version can run without it: with another one, or with a warning."""
-        return self.differs or self.optional
+        """Whether the version may run without it where nobody has it: with another one, or with a warning."""
+        return self.optional or (self.differs and not self.at_hand)
 
 
 class Ending(StrEnum):

@@ -66,6 +66,26 @@ def test_each_source_outdoes_the_one_before(tmp_path: Path) -> None:
     }
 
 
+def test_places_of_a_data_map_are_meant_from_where_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    text = "data:\n  data: ../mnt\n  ../x.csv: s3://b/x.csv\n  /a: ~/a\n  b: none\n"
+    found = load(tmp_path, text).settings.data
+    assert found == {"data": str(tmp_path.parent / "mnt"), "../x.csv": "s3://b/x.csv", "/a": "~/a", "b": "none"}
+    loaded = load(tmp_path, text, {"FLOR_RAY_DATA": "data=mnt, b=s3://b/c=d"})
+    assert loaded.settings.data == {"data": "/mnt", "b": "s3://b/c=d"}
+    assert loaded.origins["data"] == "FLOR_RAY_DATA"
+    assert load(tmp_path, text, data={"data": "here"}).settings.data == {"data": "/here"}
+    assert load(tmp_path, text, {"FLOR_RAY_DATA": "none"}).settings.data is None
+
+
+@pytest.mark.parametrize(
+    "text", ["data: /mnt", "data:\n  data: 3", "data:\n  data: ''", "data: [a]", "data:\n  a:\n    b: c"]
+)
+def test_what_is_no_data_map_is_refused_with_its_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError, match=r"line [123]: data should be pairs of a recorded path and where it is, as in"):
+        load(tmp_path, text)
+
+
 def test_none_takes_back_what_a_weaker_source_says(tmp_path: Path) -> None:
     loaded = load(tmp_path, "budget: 1h\ndeadline: 1h\nproject: none", {"FLOR_RAY_DEADLINE": "none"}, budget="none")
     assert changed(loaded) == {"project": "none"}

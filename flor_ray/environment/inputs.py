@@ -10,6 +10,7 @@ without a fingerprint, for they may be other ones after any run.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import site
@@ -32,6 +33,7 @@ from flor_ray.store import typed_json
 
 KEY = "inputs"  # in an experiment's environment
 LEFT_OUT_KEY = "inputs_left_out"
+LISTED_KEY = "folders_listed"  # recorded path of a folder with input files -> digest of the names in it
 
 _MOST = 1000  # files that are described
 _WHOLE_BYTES = 16 << 20  # files up to this are hashed whole ...
@@ -121,7 +123,18 @@ class InputFiles:
                 rows.append(_row(known))
             else:
                 left_out += 1
-        return {KEY: rows} | ({LEFT_OUT_KEY: left_out} if left_out else {})
+        folders = self._listed(str(row["path"]) for row in rows)
+        return {KEY: rows} | ({LEFT_OUT_KEY: left_out} if left_out else {}) | ({LISTED_KEY: folders} if folders else {})
+
+    def _listed(self, files: Iterable[str]) -> dict[str, str]:
+        """What was in the folders of input files whose names the script has asked for."""
+        above = {str(parent) for path in files for parent in Path(self._root, path).parents}
+        found = {}
+        for folder in opened.listed():
+            if folder in above and folder != self._root:
+                with contextlib.suppress(OSError):  # it is gone
+                    found[self._shown(folder)] = digest_of_names(os.listdir(folder))
+        return found
 
     def written(self, tracked: frozenset[str]) -> tuple[WrittenFile, ...]:
         """The files that the script has written so far, or looked for in vain."""
@@ -190,6 +203,12 @@ def recorded(environment: Mapping[str, object]) -> tuple[InputFile, ...]:
     return typed_json.from_plain(rows, tuple[InputFile, ...]) if isinstance(rows, list) else ()
 
 
+def listed(environment: Mapping[str, object]) -> Mapping[str, str]:
+    """Folders of input files whose names the recorded script asked for, with digests of the names."""
+    found = environment.get(LISTED_KEY)
+    return {str(path): str(digest) for path, digest in found.items()} if isinstance(found, Mapping) else {}
+
+
 def rewritten(environment: Mapping[str, object]) -> tuple[str, ...]:
     """Paths of the files that the recorded script wrote and read."""
     return tuple(file.path for file in recorded(environment) if file.rewritten)
@@ -238,6 +257,11 @@ class Comparer:
         if self._digests[key] != file.hash:
             return Resemblance.OTHER
         return Resemblance.UNSURE if file.sampled else Resemblance.EQUAL
+
+
+def digest_of_names(names: Iterable[str]) -> str:
+    """Hash of what is in a folder."""
+    return blake3.blake3("\0".join(sorted(names)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def digest_of(path: str, size: int, sampled: bool) -> str:

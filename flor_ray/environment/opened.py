@@ -31,6 +31,7 @@ _folder = ""  # in which the process was started
 _paused = False
 _known: dict[str, int] = {}  # as they were given -> what was done
 _paths: dict[str, int] = {}  # absolute -> what was done
+_listed: dict[str, None] = {}  # folders, absolute
 _more: set[int] = set()  # hashes of the paths beyond
 written = WrittenFiles()
 
@@ -74,6 +75,11 @@ def _folder_at_start() -> str:
 def paths() -> dict[str, int]:
     """Absolute paths of the files that were opened, in that order, with READ, WRITTEN or both."""
     return dict(_paths)
+
+
+def listed() -> tuple[str, ...]:
+    """Absolute paths of the folders of which the names were asked for, also by the import of modules."""
+    return tuple(_listed)
 
 
 def left_out() -> int:
@@ -181,6 +187,11 @@ def _renamed(old: Any, new: Any, old_folder: object = -1, new_folder: object = -
         written.renames(source, target, was_read=bool(was & READ))
 
 
+def _lists(path: Any) -> None:
+    if len(_listed) < _MOST and (absolute := _absolute("." if path is None else path)) is not None:
+        _listed[absolute] = None
+
+
 def _connected(database: Any) -> None:
     """SQLite opens a file: it reads and changes it from now on."""
     if isinstance(database, str | bytes | os.PathLike) and os.fsdecode(database) not in (":memory:", ""):
@@ -202,6 +213,8 @@ def _mapped(descriptor: Any, access: Any) -> None:
 
 _CHANGES: dict[str, Callable[[tuple[Any, ...]], None]] = {
     "mmap.__new__": lambda given: _mapped(given[0], given[2]),
+    "os.listdir": lambda given: _lists(given[0]),
+    "os.scandir": lambda given: _lists(given[0]),
     "os.remove": lambda given: _changed(*given),
     "os.rmdir": lambda given: _changed(given[0], given[1], is_folder=True),
     "os.mkdir": lambda given: _changed(given[0], given[2], is_folder=True),

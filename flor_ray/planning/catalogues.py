@@ -197,8 +197,8 @@ def describe_missing(missing: Mapping[str, Sequence[str]]) -> list[str]:
     for version, paths in missing.items():
         groups.setdefault(causes.some(paths), []).append(version)
     return [
-        f"{some_versions(versions)} read {paths}, not here as it was read: replayed on machines that have it "
-        "(`flor-ray data` shows what is where)"
+        f"{some_versions(versions)} read {paths}, not here as it was read: replayed on machines that have it, "
+        "or with another file that all of them have in its place (`flor-ray data` shows what is where)"
         for paths, versions in groups.items()
     ]
 

@@ -47,6 +47,7 @@ class DataFinder:
         environment, version = job.experiment.environment, job.experiment.version
         found = self.locate(environment, job.data, job.original_root, store)
         lacking = data_places.lacking(environment, found)
+        lacking = tuple(replace(file, at_hand=file.path in job.at_hand) for file in lacking)
         if any(not (job.as_it_is and file.passable) for file in lacking):
             raise NotOnThisNode(version, lacking)
         return tuple(self._brought(one, store) for one in found)
@@ -63,6 +64,16 @@ class DataFinder:
             return _stored(store, file, kept[0])
 
         return data_places.locate(environment, data, Homes.here(root), self._compare, stored)
+
+    def at_hand(self, environment: Mapping[str, object], data: Mapping[str, str], root: str) -> frozenset[str]:
+        """The recorded paths of what is on this machine as it was."""
+
+        def stored(file: InputFile) -> Resemblance:
+            return Resemblance.NONE
+
+        found = data_places.locate(environment, data, Homes.here(root), self._compare, stored)
+        here = (FileSource.HERE, FileSource.MAPPED)
+        return frozenset(one.file.path for one in found if one.source in here and "://" not in one.place)
 
     def close(self) -> None:
         """Remove what was fetched."""
@@ -112,6 +123,8 @@ class DataFinder:
                 raise StoreError(f"{file.path} has just been deleted from {store.url}. Push it again.")
             target = self._target()
             stored_data.pull(store.objects, stored, target)
+            if self._comparer.compare(file, target) not in (Resemblance.EQUAL, Resemblance.UNSURE):
+                raise StoreError(f"What {store.url} has as {file.path} is another file. Push it again.")
             self._fetched[name] = target
         return self._fetched[name]
 

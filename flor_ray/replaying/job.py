@@ -29,6 +29,7 @@ class VersionJob:
     leave: frozenset[int] = frozenset()  # epochs that may be left early although the next one follows
     secrets: tuple[str, ...] = ()  # variables that the script may see, though they hold secrets
     data: Mapping[str, str] = field(default_factory=dict)  # recorded path -> where it is on a worker's machine
+    at_hand: frozenset[str] = frozenset()  # of what its run read, what is on the driver's machine as it was
     as_it_is: bool = False  # where files are not those that the run read, it runs with them
     packages: tuple[str, ...] = ()  # to be installed for it, in an environment of its own: toolz==0.11.0
     expected: Expected = field(default_factory=Expected)  # where the driver thinks that it runs

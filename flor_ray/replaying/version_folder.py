@@ -89,7 +89,9 @@ class VersionFolder:
         made_since = None if seen is None else workspace.MadeSince(int(job.experiment.started * 1e9), seen)
         original = Path(job.original_root) if job.original_root else None
         self.made = workspace.materialise(self.root, files, original, job.versioned, made_since, job.places)
-        self.data, left = laid_data.lay(self._located, self.path, self.root, job.original_root or str(self.root))
+        listed = inputs.listed(job.experiment.environment)
+        home = job.original_root or str(self.root)
+        self.data, left = laid_data.lay(self._located, self.path, self.root, home, listed)
         if left:
             lacking = tuple(LackingFile(one.file.path) for one in left)
             raise NotOnThisNode(job.experiment.version, lacking)

@@ -43,15 +43,22 @@ def total(pushed: Sequence[PushedFile]) -> str:
 def nowhere(lacking: Mapping[Segment, Iterable[LackingFile]]) -> list[str]:
     """A sentence for each file that no machine of a replay had: which versions were not replayed, and what to do."""
     versions: dict[str, dict[str, None]] = {}
-    others = set()
+    known: dict[str, LackingFile] = {}
     for segment, files in lacking.items():
         for file in files:
             versions.setdefault(file.path, {})[segment.version] = None
-            others |= {file.path} if file.differs else set()
-    return [
-        f"{some_versions([*of])}: not replayed, for {path} is on no machine as it was read"
-        f"{' (some have another file there)' if path in others else ''}. Put it into the store where it is "
-        f"(`flor-ray data push {path}`), or say where it is (`data:` in flor.yaml, or `--data {path}=PLACE`; with none "
-        "as PLACE they are replayed without it)."
-        for path, of in versions.items()
-    ]
+            known[file.path] = file
+    return [f"{some_versions([*versions[path]])}: not replayed, {_nowhere(file)}" for path, file in known.items()]
+
+
+def _nowhere(file: LackingFile) -> str:
+    path = file.path
+    where = f"for {path} is on no machine {'with workers ' if file.at_hand else ''}as it was read"
+    if file.differs:
+        where += " (another file is there)"
+    push = f"`flor-ray data push {path}`"
+    what = f"Put it into the store {'from here' if file.at_hand else 'where it is'} ({push})"
+    return (
+        f"{where}. {what}, or say where it is (`data:` in flor.yaml, or `--data {path}=PLACE`; with none as PLACE they "
+        "are replayed without it)."
+    )

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -56,6 +57,17 @@ def test_the_clock_that_dates_files_can_be_asked(url: str) -> None:
     assert last is not None
     assert first <= now <= last + 1
     assert files.list() == ["first", "last"]
+
+
+def test_a_file_can_be_fetched_to_a_path_of_this_machine(url: str, tmp_path: Path) -> None:
+    files = Files(url)
+    data = bytes(range(256)) * 4096
+    for path, content in {"a/long": data, "a/none": b""}.items():
+        files.write(path, content)
+        files.fetch(path, str(tmp_path / "target"))
+        assert (tmp_path / "target").read_bytes() == content
+    with pytest.raises(FileNotFoundError):
+        files.fetch("nowhere", str(tmp_path / "other"))
 
 
 def test_a_folder_is_not_a_prefix_of_names(url: str) -> None:

@@ -181,9 +181,50 @@ def test_data_that_were_pushed_come_from_the_store_once_and_gc_keeps_them(
     notes, outcome = replayed(lab, "seen")
     assert (notes, is_fine(outcome), values(lab, "seen")) == ([], True, [VALUE] * 3)
     _, outcome = replayed(lab, "listed")
-    assert values(lab, "listed") == [LISTING] * 3
-    assert outcome.failures == []
+    assert (values(lab, "listed"), outcome.failures) == ([LISTING] * 3, [])
+    told = [warning for report in outcome.reports for warning in report.warnings]
+    assert len(told) == 3
+    assert all("was listed: this machine has of it what the recorded run read" in sentence for sentence in told)
     assert not (lab.root / "data").exists()
+
+
+def test_a_folder_from_the_store_whose_names_the_run_has_seen_is_not_in_doubt(lab: Lab) -> None:
+    """As an ImageFolder: it lists a folder, and reads all that is in it."""
+    text = SCRIPT.replace("table =", 'files = sorted(glob.glob("images/**/*.txt", recursive=True))\ntable =')
+    text = text.replace("offset =", "content = [open(path).read() for path in files]\noffset =")
+    lab.write(".gitignore", "data/\nimages/\n")
+    for name in ("cat/1.txt", "cat/2.txt", "dog/1.txt"):
+        lab.write(f"images/{name}", name)
+    version = lab.record_forked(text).version
+    lab.write("images/unread.bin", "came later")
+    lab.cli("data", "push")
+    shutil.rmtree(lab.root / "images")
+    lab.write("train.py", text + '    flor.log("listed", [files, content, sorted(os.listdir("images"))])\n')
+    _, outcome = lab.replay(["listed"])
+    assert is_fine(outcome)
+    names = ["cat/1.txt", "cat/2.txt", "dog/1.txt"]
+    value = [[f"images/{name}" for name in names], names, ["cat", "dog"]]
+    assert [each for *_, each in lab.values("listed", version)] == [value] * 3
+
+
+@pytest.mark.parametrize("with_data", [True, False])
+def test_another_copy_of_the_project_has_its_own_data_or_those_of_then(
+    lab: Lab, with_data: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without data, as the folder of a job on the machine on which it was recorded."""
+    copy = Lab(tmp_path / "elsewhere/deep/copy")
+    copy.write("train.py", SCRIPT + SEEN + LISTED)
+    monkeypatch.setenv("FLOR_RAY_STORE", str(lab.root / ".flor"))
+    monkeypatch.setenv("FLOR_RAY_PROJECT", "project")
+    if with_data:
+        copy.write(".gitignore", "data/\n")
+        shutil.copytree(lab.root / "data", copy.root / "data")
+        shutil.copytree(lab.root.parent / "outside", copy.root.parent / "outside")
+        shutil.rmtree(lab.root / "data")
+        shutil.rmtree(lab.root.parent / "outside")
+    notes, outcome = replayed(copy)
+    assert (notes, is_fine(outcome)) == ([], True)
+    assert (values(copy, "seen"), values(copy, "listed")) == ([VALUE] * 3, [LISTING] * 3)
 
 
 def test_where_another_file_lies_the_recorded_one_comes_from_the_store(lab: Lab) -> None:

@@ -511,6 +511,13 @@ def test_other_data_than_were_read_are_used_only_where_no_node_has_those() -> No
     assert told(d.handle(NoOtherNode("a"), 15))[0] == GiveUp(A1.segment, "data.csv: not on any node", NOWHERE)
 
 
+def test_other_data_are_not_used_where_those_that_were_read_are_at_hand() -> None:
+    d = on_nodes([[A1]], "one")
+    at_hand = (replace(OTHER[0], at_hand=True),)
+    assert told(d.handle(SegmentNotHere("x", A1.segment, at_hand), 1)) == [Seek("a", 1, frozenset({"one"}))]
+    assert told(d.handle(NoOtherNode("a"), 2))[0] == GiveUp(A1.segment, "data.csv: not on any node", at_hand)
+
+
 # --- any order of events ----------------------------------------------------------------------------------------------
 
 

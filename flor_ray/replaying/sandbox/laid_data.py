@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import posixpath
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,26 +29,31 @@ class LaidData:
 
     folders: dict[str, str] = field(default_factory=dict)  # as a script knows it -> where it is
     files: set[str] = field(default_factory=set)  # in the upper layer
-    partial: set[str] = field(default_factory=set)  # folders of the upper layer that hold what a run read, and no more
+    # folders of the upper layer that hold what a run read, and no more; and which names it saw there: a digest, or ""
+    partial: dict[str, str] = field(default_factory=dict)
 
 
-def lay(located: Iterable[LocatedFile], folder: Path, root: Path, original: str) -> tuple[LaidData, list[LocatedFile]]:
+def lay(
+    located: Iterable[LocatedFile], folder: Path, root: Path, original: str, listed: Mapping[str, str]
+) -> tuple[LaidData, list[LocatedFile]]:
     """Lay what is not where the script looks for it. `root` has the version's files, and is in `folder`, the replay's;
-    `original` is the project's folder on this machine.
+    `original` is the project's folder on this machine. `listed` are folders whose names the run asked for, with digests
+    of these.
 
     Answers also the files for which there is no room: something of the version's is in the way.
     """
-    laying = _Laying(os.path.realpath(folder), os.path.realpath(root), os.path.realpath(original))
+    laying = _Laying(os.path.realpath(folder), os.path.realpath(root), os.path.realpath(original), listed)
     folders_first = sorted(located, key=lambda one: -one.shared)
     left = [one for one in folders_first if one.place and not all(laying.put(one, path) for path in one.asked)]
     return laying.laid, left
 
 
 class _Laying:
-    def __init__(self, folder: str, root: str, original: str) -> None:
+    def __init__(self, folder: str, root: str, original: str, listed: Mapping[str, str]) -> None:
         self.laid = LaidData()
         self._outside = posixpath.join(folder, OUTSIDE)
         self._root, self._original = root, original
+        self._listed = {posixpath.join(original, path): digest for path, digest in listed.items()}
 
     def put(self, one: LocatedFile, path: str) -> bool:
         """Have the file found under a path; False: something is in the way."""
@@ -86,9 +91,11 @@ class _Laying:
         else:
             os.symlink(one.place, upper)
         self.laid.files.add(upper)
+        recorded = posixpath.dirname(posixpath.join(self._original, one.file.path))
         while above != "/" and not os.path.isdir(above) and self._stands_in(above) is None:
-            self.laid.partial.add(self._upper(above))
-            above = posixpath.dirname(above)
+            is_same = posixpath.basename(above) == posixpath.basename(recorded)
+            self.laid.partial[self._upper(above)] = self._listed.get(recorded, "") if is_same else ""
+            above, recorded = posixpath.dirname(above), posixpath.dirname(recorded)
         return True
 
     def _followed(self, path: str, links: int = MAX_LINKS) -> str | None:

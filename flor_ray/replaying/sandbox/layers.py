@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import NamedTuple
 
+from flor_ray.environment.inputs import digest_of_names
 from flor_ray.replaying.sandbox.plain_files import (
     MAX_LINKS,
     copy_whole,
@@ -96,25 +97,25 @@ class Layers:
         self._hidden: set[str] = set()
         self.opened: Callable[[str, str], None] = lambda path, how: None  # told what functions of libraries open
         self.listed: Callable[[str], None] = lambda path: None  # told once of each partial folder that is listed
-        self._partial: set[str] = set()  # folders of the upper layer that hold only what the recorded run read
+        self._partial: dict[str, str] = {}  # folders of the upper layer that hold only what the recorded run read
         self._laid: frozenset[str] = frozenset()  # files of the upper layer that no script has made
         self._left_out: set[str] = set()  # of these, files that the replay must not know of
         self._tell: Callable[[str], None] = lambda path: None
 
-    def stand_in(self, folders: Mapping[str, str], files: Iterable[str], partial: Iterable[str]) -> None:
+    def stand_in(self, folders: Mapping[str, str], files: Iterable[str], partial: Mapping[str, str]) -> None:
         """Folders, as a script knows them, that are elsewhere on this machine; and what the upper layer was given."""
         for name, place in folders.items():
             is_ours = _is_below(name, self.original)
             upper = self.root + name[len(self.original) :] if is_ours else _join(self.outside, name[1:])
             self._starts[name] = self._starts[upper] = Folder(name, upper, place)
         self._originals += tuple(_join(place, "") for place in folders.values())
-        self._laid, self._partial = frozenset(files), set(partial)
+        self._laid, self._partial = frozenset(files), dict(partial)
         self.forget()
 
     def lists(self, folder: Folder) -> None:
         """What is in a folder is asked for."""
-        if folder.upper in self._partial:
-            self._partial.discard(folder.upper)
+        seen = self._partial.pop(folder.upper, None)
+        if seen is not None and digest_of_names(self.names(folder)) != seen:
             self.listed(folder.name)
 
     def leave_out(self, paths: Iterable[str], tell: Callable[[str], None]) -> None:
