@@ -41,5 +41,6 @@ def config(schema: bool) -> None:
 
 
 def _told(value: object, default: str) -> str:
-    text = f"({default})" if value is None else str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    text = f"({default})" if value is None else text
     return text if text.isprintable() else repr(text)
