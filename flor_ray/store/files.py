@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import threading
 import types
 import uuid
 import warnings
@@ -137,7 +138,7 @@ class Files:
     def each(self, do: Callable[[Any], T], items: Iterable[Any]) -> Sequence[T]:
         """`do` of every item, in order of the items; concurrently where requests have to travel."""
         items = list(items)
-        if not self.remote or len(items) < 2:
+        if not self.remote or len(items) < 2 or _ends():
             return [do(item) for item in items]
         with ThreadPoolExecutor(min(_REMOTE_THREADS, len(items)), "flor-files") as pool:
             return list(pool.map(do, items))
@@ -208,6 +209,11 @@ class Files:
                 raise
             seen = f"Cannot {verb} {path or 'files'} in {self.url}: {type(error).__name__}: {ended(str(error))}"
             raise StoreError(f"{seen} {_advice(error)}") from error
+
+
+def _ends() -> bool:
+    """Whether Python is ending, and lets nobody start threads: a run that ends with its script is written then."""
+    return not threading.main_thread().is_alive()
 
 
 def _local_root(url: str) -> str | None:
