@@ -1,5 +1,5 @@
-"""The command line, `flor-ray`. Its commands about replays, storage and settings are in `replays`, `storage` and
-`configuration`.
+"""The command line, `flor-ray`. Its commands about replays, storage and settings are in `replays`, `storage`,
+`configuration` and `health`.
 
 What lives in these: words, questions, progress and exit statuses. What the commands do is in `flor_ray.pipeline`. With
 these modules only words are imported: each command imports what it needs when it runs, so that it answers at once.
@@ -45,10 +45,17 @@ def _about_settings() -> ModuleType:
     return configuration
 
 
+def _about_health() -> ModuleType:
+    from flor_ray.cli import health
+
+    return health
+
+
 _ELSEWHERE: dict[str, Callable[[], ModuleType]] = {
     **dict.fromkeys(("explain", "replay", "simulate", "timeline"), _about_replays),
     **dict.fromkeys(("gc", "storage"), _about_storage),
     "config": _about_settings,
+    "doctor": _about_health,
 }
 
 
@@ -83,6 +90,7 @@ def cli(context: click.Context) -> None:
       flor-ray dataframe grad_norm loss              read it
       flor-ray storage                               what the store holds
       flor-ray gc --keep last --dry-run              what could be deleted
+      flor-ray doctor                                whether store, cluster and nodes are well
       flor-ray config                                the settings, and where each is from
     """
     if context.invoked_subcommand != run.name and isinstance(sys.stdout, io.TextIOWrapper):
