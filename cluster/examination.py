@@ -1,7 +1,7 @@
 """What `flor-ray doctor` finds on one machine: the store as seen from there, versions, GPUs. Runs without Ray;
 `node_examination` runs it on each node of a cluster.
 
-    look(url, probe) ──> Examined ── findings(examined, driver's, Ray's GPUs) ──> Finding, one per line
+    look(url, probe) ──> Examined ── diagnoses(examined, driver's, Ray's GPUs) ──> Diagnosis, one per line
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TORCH = "import torch; print(torch.cuda.device_count())"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """A line of the doctor's."""
 
     check: str
@@ -49,7 +49,7 @@ class Examined:
     gpus: tuple[str, ...]  # that the system has
     torch_gpus: int | None  # that torch sees; None: it is not installed
     torch_error: str  # why torch cannot say
-    store: tuple[Finding, ...]
+    store: tuple[Diagnosis, ...]
 
 
 def look(url: str | None, probe: str = "") -> Examined:
@@ -89,21 +89,21 @@ def _torch_gpus() -> tuple[int | None, str]:
 # --- the store ------------------------------------------------------------------------------------------------------
 
 
-def _store(url: str, probe: str) -> tuple[Finding, ...]:
-    found: list[Finding] = []
+def _store(url: str, probe: str) -> tuple[Diagnosis, ...]:
+    found: list[Diagnosis] = []
     thread = threading.Thread(target=_each, args=(url, probe, found), name="flor-doctor", daemon=True)
     thread.start()
     thread.join(_STORE_SECONDS)
     if thread.is_alive():
-        silent = Finding(
+        silent = Diagnosis(
             "store", False, f"{url} has not answered for {_STORE_SECONDS:.0f} s", "See whether its server is well."
         )
         return (*found, silent)
     return tuple(found)
 
 
-def _each(url: str, probe: str, found: list[Finding]) -> None:
-    """Add a finding for each check of the store; those that come after one that fails may be left out."""
+def _each(url: str, probe: str, found: list[Diagnosis]) -> None:
+    """Add a diagnosis for each check of the store; those that come after one that fails may be left out."""
     try:
         files = Files(url)
         if not files.remote and not os.path.isdir(files.url):
@@ -111,7 +111,7 @@ def _each(url: str, probe: str, found: list[Finding]) -> None:
             return
         if probe and not files.exists(probe):
             found.append(
-                Finding(
+                Diagnosis(
                     "store",
                     False,
                     f"{files.url} is another folder here than where you ask",
@@ -120,13 +120,13 @@ def _each(url: str, probe: str, found: list[Finding]) -> None:
             )
             return
         files.exists("format.json")
-        found.append(Finding("store", True, f"{files.url} can be reached"))
+        found.append(Diagnosis("store", True, f"{files.url} can be reached"))
         _writing(files, found)
     except StoreError as error:
-        found.append(Finding("store writable" if found else "store", False, *_parted(str(error))))
+        found.append(Diagnosis("store writable" if found else "store", False, *_parted(str(error))))
 
 
-def _writing(files: Files, found: list[Finding]) -> None:
+def _writing(files: Files, found: list[Diagnosis]) -> None:
     path = f"doctor-{uuid.uuid4().hex}"
     try:
         before = time.time()
@@ -135,21 +135,21 @@ def _writing(files: Files, found: list[Finding]) -> None:
         after = time.time()
     finally:
         files.delete(path)
-    found.append(Finding("store writable", True, f"written in {after - before:.2f} s"))
+    found.append(Diagnosis("store writable", True, f"written in {after - before:.2f} s"))
     found.append(_create_only(files.probe_create()))
     if written is not None:
         found.append(_clock(max(0.0, before - written, written - after)))
 
 
-def _absent(folder: str, expected: bool) -> Finding:
+def _absent(folder: str, expected: bool) -> Diagnosis:
     if expected:
-        return Finding(
+        return Diagnosis(
             "store", False, f"{folder} is not there", "Mount it on this node at the same path, or use a bucket."
         )
     above = next(parent for parent in _parents(folder) if os.path.lexists(parent))
     if os.path.isdir(above) and os.access(above, os.W_OK):
-        return Finding("store", True, f"{folder} is not there yet: the first run makes it")
-    return Finding(
+        return Diagnosis("store", True, f"{folder} is not there yet: the first run makes it")
+    return Diagnosis(
         "store", False, f"{folder} cannot be made", f"See who may write to {above}, or choose another store."
     )
 
@@ -161,10 +161,10 @@ def _parents(folder: str) -> list[str]:
     return found
 
 
-def _create_only(honoured: bool) -> Finding:
+def _create_only(honoured: bool) -> Diagnosis:
     if honoured:
-        return Finding("store create-only", True, "of two writers of a file, one wins")
-    return Finding(
+        return Diagnosis("store create-only", True, "of two writers of a file, one wins")
+    return Diagnosis(
         "store create-only",
         False,
         "the server ignores If-None-Match: of two writers of a file, the last one wins",
@@ -172,10 +172,10 @@ def _create_only(honoured: bool) -> Finding:
     )
 
 
-def _clock(seconds: float) -> Finding:
+def _clock(seconds: float) -> Diagnosis:
     if seconds <= _CLOCK_SECONDS:
-        return Finding("clock", True, f"within {_CLOCK_SECONDS:.0f} s of the store's")
-    return Finding(
+        return Diagnosis("clock", True, f"within {_CLOCK_SECONDS:.0f} s of the store's")
+    return Diagnosis(
         "clock",
         False,
         f"{seconds:.0f} s away from the store's",
@@ -192,22 +192,22 @@ def _parted(message: str) -> tuple[str, str]:
 # --- versions and GPUs ----------------------------------------------------------------------------------------------
 
 
-def findings(examined: Examined, driver: Examined | None = None, ray_gpus: float | None = None) -> list[Finding]:
+def diagnoses(examined: Examined, driver: Examined | None = None, ray_gpus: float | None = None) -> list[Diagnosis]:
     """The lines of a machine: of a node, compared with the `driver`'s and with what Ray counts there."""
     versions = _versions(examined) if driver is None else [_version(name, examined, driver) for name in _COMPARED]
     return [*examined.store, *versions, _gpus(examined, ray_gpus)]
 
 
-def _versions(examined: Examined) -> list[Finding]:
-    return [Finding(name, True, examined.versions.get(name) or "not installed") for name in _COMPARED]
+def _versions(examined: Examined) -> list[Diagnosis]:
+    return [Diagnosis(name, True, examined.versions.get(name) or "not installed") for name in _COMPARED]
 
 
-def _version(name: str, node: Examined, driver: Examined) -> Finding:
+def _version(name: str, node: Examined, driver: Examined) -> Diagnosis:
     there, here = node.versions.get(name, ""), driver.versions.get(name, "")
     seen = there or "not installed"
     if there == here or (name == "torch" and not here):
-        return Finding(name, True, seen)
-    return Finding(name, False, f"{seen}, and {here} where you ask", _ADVICE[name])
+        return Diagnosis(name, True, seen)
+    return Diagnosis(name, False, f"{seen}, and {here} where you ask", _ADVICE[name])
 
 
 _ADVICE = {
@@ -218,19 +218,19 @@ _ADVICE = {
 }
 
 
-def _gpus(examined: Examined, ray_gpus: float | None) -> Finding:
+def _gpus(examined: Examined, ray_gpus: float | None) -> Diagnosis:
     here, torch = len(examined.gpus), examined.torch_gpus
     told = {"Ray counts": None if ray_gpus is None else int(ray_gpus), "torch sees": torch}
     seen = ", ".join(f"{who} {count}" for who, count in told.items() if count is not None) or f"{here} in all"
     if examined.torch_error:
-        return Finding("GPUs", False, f"torch cannot say: {examined.torch_error}", "Mend the installation of torch.")
+        return Diagnosis("GPUs", False, f"torch cannot say: {examined.torch_error}", "Mend the installation of torch.")
     if ray_gpus is not None and here and not ray_gpus:
-        return Finding(
+        return Diagnosis(
             "GPUs", False, f"{here} are there, and Ray counts none", "Start Ray there with --num-gpus, or without it."
         )
     if torch is not None and torch < (here if ray_gpus is None else ray_gpus):
-        return Finding("GPUs", False, seen, "Install a torch with CUDA, or a driver of NVIDIA's that fits it.")
-    return Finding("GPUs", True, seen)
+        return Diagnosis("GPUs", False, seen, "Install a torch with CUDA, or a driver of NVIDIA's that fits it.")
+    return Diagnosis("GPUs", True, seen)
 
 
 def put_probe(url: str) -> tuple[str, Callable[[], None]]:

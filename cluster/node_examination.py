@@ -10,12 +10,12 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from flor_ray.cluster import actors, examination
-from flor_ray.cluster.examination import Examined, Finding
+from flor_ray.cluster.examination import Diagnosis, Examined
 from flor_ray.cluster.ray_failures import words
 
 
-def examined(url: str | None, probe: str, driver: Examined, seconds: float) -> list[tuple[str, Finding]]:
-    """The findings of all nodes, each with its node's name. That a node has not answered after so many seconds is one,
+def examined(url: str | None, probe: str, driver: Examined, seconds: float) -> list[tuple[str, Diagnosis]]:
+    """The diagnoses of all nodes, each with its node's name. That a node has not answered after so many seconds is one,
     and so is that it cannot run our code.
 
     Raises:
@@ -35,23 +35,23 @@ def examined(url: str | None, probe: str, driver: Examined, seconds: float) -> l
     found = []
     for reference, node in asked.items():
         name, counted = _name(node), node["Resources"].get("GPU", 0.0)
-        found += [(name, finding) for finding in _answer(reference, driver, counted, seconds)]
+        found += [(name, diagnosis) for diagnosis in _answer(reference, driver, counted, seconds)]
     return found
 
 
-def _answer(reference: Any, driver: Examined, ray_gpus: float, seconds: float) -> list[Finding]:
+def _answer(reference: Any, driver: Examined, ray_gpus: float, seconds: float) -> list[Diagnosis]:
     try:
-        return examination.findings(ray.get(reference, timeout=0.1), driver, ray_gpus)
+        return examination.diagnoses(ray.get(reference, timeout=0.1), driver, ray_gpus)
     except ray.exceptions.GetTimeoutError:
         ray.cancel(reference, force=True)
         return [
-            Finding(
+            Diagnosis(
                 "worker", False, f"has not begun, or not ended, within {seconds:.0f} s", "Look at `ray status` there."
             )
         ]
     except RayError as error:
         missing = "No module named 'flor_ray'" in str(error)
-        return [Finding("worker", False, words(error).removesuffix("."), _ADVICE[missing])]
+        return [Diagnosis("worker", False, words(error).removesuffix("."), _ADVICE[missing])]
 
 
 _ADVICE = {

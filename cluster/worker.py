@@ -79,6 +79,7 @@ class Worker:
         began = time.perf_counter()
         self._servers.seconds = 0.0
         store = self._open(job.store_url)
+        hits = store.objects.hits
         with self._lock:
             self._running, self._cancelled = segment, False
             self._claims.begin(segment.last)
@@ -104,6 +105,7 @@ class Worker:
             kind=self.kind,
             start_seconds=self._start_seconds + self._servers.seconds,
             setup_seconds=setup,
+            cache_hits=result.cache_hits + store.objects.hits - hits,
             run_seconds=time.perf_counter() - began - self._servers.seconds - setup,
         )
         self._start_seconds = 0.0

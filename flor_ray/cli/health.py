@@ -42,5 +42,5 @@ def doctor(is_local: bool, timeout: float, store: str | None) -> None:
     with pipeline.on_cluster(loaded):
         found = checkups.every(loaded, is_local, timeout)
     say(checkups.text(found))
-    if not all(finding.passed for _, finding in found):
+    if not all(diagnosis.passed for _, diagnosis in found):
         raise SystemExit(1)

@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 
 from flor_ray.cluster import examination
-from flor_ray.cluster.examination import Examined, Finding, findings, look
+from flor_ray.cluster.examination import Diagnosis, Examined, diagnoses, look
 from flor_ray.store.backend import Data
 from flor_ray.store.local import LocalFiles
 
 HERE = Examined("n", {"flor_ray": "1", "python": "3.11.7", "ray": "2.60.0", "torch": "2.13"}, (), 0, "", ())
 
 
-def store(url: str, probe: str = "") -> dict[str, Finding]:
-    return {finding.check: finding for finding in look(url, probe).store}
+def store(url: str, probe: str = "") -> dict[str, Diagnosis]:
+    return {diagnosis.check: diagnosis for diagnosis in look(url, probe).store}
 
 
-def failed(found: list[Finding]) -> list[tuple[str, str, str]]:
+def failed(found: list[Diagnosis]) -> list[tuple[str, str, str]]:
     return [(one.check, one.seen, one.advice) for one in found if not one.passed]
 
 
@@ -34,7 +34,7 @@ def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_folder_that_can_be_written_is_well_and_nothing_stays_in_it(tmp_path: Path) -> None:
     (tmp_path / "format.json").write_text('{"format": 2}')
     found = store(str(tmp_path))
-    assert [(check, finding.passed) for check, finding in found.items()] == [
+    assert [(check, diagnosis.passed) for check, diagnosis in found.items()] == [
         (name, True) for name in ("store", "store writable", "store create-only", "clock")
     ]
     assert os.listdir(tmp_path) == ["format.json"]
@@ -42,12 +42,12 @@ def test_a_folder_that_can_be_written_is_well_and_nothing_stays_in_it(tmp_path: 
 
 def test_a_folder_that_is_not_there_is_made_by_the_first_run_or_cannot_be(tmp_path: Path) -> None:
     said = store(str(tmp_path / "a/b"))["store"]
-    assert said == Finding("store", True, f"{tmp_path}/a/b is not there yet: the first run makes it")
+    assert said == Diagnosis("store", True, f"{tmp_path}/a/b is not there yet: the first run makes it")
     assert not (tmp_path / "a").exists()
     (tmp_path / "file").touch()
     said = store(str(tmp_path / "file/store"))["store"]
     advice = f"See who may write to {tmp_path}/file, or choose another store."
-    assert said == Finding("store", False, f"{tmp_path}/file/store cannot be made", advice)
+    assert said == Diagnosis("store", False, f"{tmp_path}/file/store cannot be made", advice)
 
 
 def test_a_node_that_sees_another_folder_under_the_stores_path_is_told(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_what_a_server_does_with_conditions_clocks_and_refusals(
     monkeypatch.setattr(LocalFiles, "probe_create", lambda self: False)
     monkeypatch.setattr(LocalFiles, "modified", lambda self, path: time.time() - 90)
     found = store(str(tmp_path))
-    assert [check for check, finding in found.items() if not finding.passed] == ["store create-only", "clock"]
+    assert [check for check, diagnosis in found.items() if not diagnosis.passed] == ["store create-only", "clock"]
     assert found["clock"].seen == "90 s away from the store's"
 
     def refuse(self: LocalFiles, path: str, data: Data) -> None:
@@ -93,14 +93,14 @@ def test_a_store_that_does_not_answer_is_a_line_and_no_hang(tmp_path: Path, monk
 
 def test_versions_are_compared_with_those_of_the_driver() -> None:
     node = replace(HERE, versions={"flor_ray": "", "python": "3.12.1", "ray": "2.60.0", "torch": "2.12"})
-    assert [(check, seen) for check, seen, _ in failed(findings(node, HERE, 0.0))] == [
+    assert [(check, seen) for check, seen, _ in failed(diagnoses(node, HERE, 0.0))] == [
         ("flor_ray", "not installed, and 1 where you ask"),
         ("python", "3.12.1, and 3.11.7 where you ask"),
         ("torch", "2.12, and 2.13 where you ask"),
     ]
-    assert not failed(findings(HERE, HERE, 0.0))
+    assert not failed(diagnoses(HERE, HERE, 0.0))
     without = replace(HERE, versions={**HERE.versions, "torch": ""})
-    assert not failed(findings(HERE, without, 0.0))  # a laptop that only asks
+    assert not failed(diagnoses(HERE, without, 0.0))  # a laptop that only asks
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_torch_has_to_see_the_gpus_that_ray_counts(
     gpus: int, ray: float | None, torch: int | None, error: str, seen: str
 ) -> None:
     node = replace(HERE, gpus=("A100",) * gpus, torch_gpus=torch, torch_error=error)
-    assert [said for _, said, _ in failed(findings(node, HERE, ray))] == ([seen] if seen else [])
+    assert [said for _, said, _ in failed(diagnoses(node, HERE, ray))] == ([seen] if seen else [])
 
 
 def test_why_torch_cannot_be_imported_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
