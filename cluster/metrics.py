@@ -60,6 +60,7 @@ class Metrics:
         self._told = {number.name: 0.0 for number in _COUNTERS}
 
     def tell(self, progress: Progress) -> None:
+        """Add what is new since the last call, and say how it stands."""
         if not ray.is_initialized():
             return
         for number, counter in _counters():
