@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from flor_ray.cluster.executors import Executor, WorkerCalibrated
 from flor_ray.cluster.ledger import Ledger
 from flor_ray.errors import FlorError, ReplayError
-from flor_ray.records import DEFAULT_LIMITS, Outcome, Segment, SegmentReport
+from flor_ray.records import DEFAULT_LIMITS, Ending, Outcome, Segment, SegmentReport
 from flor_ray.replaying.job import VersionJob
 from flor_ray.scheduler.calibration import Calibration, CostModel
 from flor_ray.scheduler.dispatch import Dispatcher
@@ -52,6 +52,11 @@ class Progress:
     left: TimeLeft  # until the last segment ends
     workers: int  # that are there
     awaited: int  # workers that have been asked for, and are not there yet
+    segments: int = 0  # that are done
+    failed: int = 0  # segments that were given up
+    retries: int = 0  # attempts that were lost or failed, and were made again
+    waiting: int = 0  # segments that no worker is at
+    cache_hits: int = 0  # objects that workers found in their machine's cache
     drift: str | None = None  # how segments have begun to take longer or shorter than they did before
 
 
@@ -205,6 +210,7 @@ class Driver:
         outlook = self.expected.outlook(
             now, len(states), standing.lanes, standing.waiting_seconds, standing.steps_ended
         )
+        ended_badly = sum(stint.ending in (Ending.FAILED, Ending.LOST) for stint in self.outcome.stints)
         awaited = max(0, self._workers - len(self._joined))
         return Progress(
             answered=standing.rows_answered,
@@ -214,6 +220,11 @@ class Driver:
             left=time_left(outlook),
             awaited=awaited,
             workers=sum(1 for state in states if state not in (WorkerState.LOST, WorkerState.RETIRED)),
+            segments=len(self.outcome.reports),
+            failed=len(self.outcome.failures),
+            retries=max(0, ended_badly - len(self.outcome.failures)),
+            waiting=standing.waiting,
+            cache_hits=sum(report.cache_hits for report in self.outcome.reports),
             drift=self.model.drift(),
         )
 

@@ -82,6 +82,7 @@ class Worker:
         began = time.perf_counter()
         self._servers.seconds = 0.0
         store = self._open(job.store_url)
+        hits = store.objects.hits
         with self._lock:
             self._running, self._cancelled = segment, False
             self._claims.begin(segment.last)
@@ -109,6 +110,7 @@ class Worker:
             kind=self.kind,
             start_seconds=self._start_seconds + self._servers.seconds,
             setup_seconds=setup,
+            cache_hits=result.cache_hits + store.objects.hits - hits,
             run_seconds=spent - setup,
         )
         self._start_seconds = 0.0

@@ -199,6 +199,8 @@ def _replayed(
     if executor is None or isinstance(executor, str):
         found = place(prepared, executor)
         executor, way = _executor(found, prepared.terms.shape, secrets_of(prepared.terms)), found.way
+        if found.executor == "ray":
+            tell = _also_to_ray(tell)
     project = prepared.project
     scheduled = prepared.scheduled
     files = project.store.files
@@ -291,6 +293,19 @@ def _executor(place: Place, shape: WorkerShape, secret_variables: Mapping[str, s
     from flor_ray.cluster.actors import RayExecutor
 
     return RayExecutor(shape, secret_variables)
+
+
+def _also_to_ray(tell: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """Tell progress, and Ray's metrics too."""
+    from flor_ray.cluster.metrics import Metrics
+
+    metrics = Metrics()
+
+    def both(progress: Progress) -> None:
+        tell(progress)
+        metrics.tell(progress)
+
+    return both
 
 
 def _keep(prepared: Prepared, origin: str, driver: Driver, complete: bool) -> None:

@@ -436,6 +436,7 @@ class SegmentReport:
     read_seconds: float = 0.0  # of run: reading and restoring checkpoints
     read_bytes: int = 0
     further_back: bool = False  # it began further back than it says: a state could not be put back
+    cache_hits: int = 0  # objects that were found in its machine's cache; of this moment, and not kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,7 @@ class Standing:
     lanes: tuple[Lane, ...]  # of the workers that are there
     waiting_seconds: float  # estimated, of what has no worker yet
     steps_ended: int  # epochs and segments, as far as was told
+    waiting: int  # segments that no worker is at
     steals: int  # waiting segments, and tails of running ones, that have gone to another worker
     clones: int
 
@@ -177,6 +178,7 @@ class Dispatcher:
             lanes=floor.lanes(now),
             waiting_seconds=floor.free_seconds(),
             steps_ended=floor.steps_ended,
+            waiting=floor.waiting,
             steals=floor.steals,
             clones=floor.clones,
         )

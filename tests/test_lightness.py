@@ -67,6 +67,7 @@ def test_help_imports_only_the_modules_of_the_command_line(lab: Lab) -> None:
         "flor_ray.cli.commands",
         "flor_ray.cli.configuration",
         "flor_ray.cli.data",
+        "flor_ray.cli.health",
         "flor_ray.errors",
         "flor_ray.redaction",
         "flor_ray.cli.saying",

@@ -1,5 +1,5 @@
-"""The command line, `flor-ray`. Its commands about replays, storage and settings are in `replays`, `storage` and
-`configuration`.
+"""The command line, `flor-ray`. Its commands about replays, storage and settings are in `replays`, `storage`,
+`configuration` and `health`.
 
 What lives in these: words, questions, progress and exit statuses. What the commands do is in `flor_ray.pipeline`. With
 these modules only words are imported: each command imports what it needs when it runs, so that it answers at once.
@@ -57,12 +57,19 @@ def _about_data() -> ModuleType:
     return data
 
 
+def _about_health() -> ModuleType:
+    from flor_ray.cli import health
+
+    return health
+
+
 _ELSEWHERE: dict[str, Callable[[], ModuleType]] = {
     **dict.fromkeys(("explain", "replay", "simulate", "timeline"), _about_replays),
     **dict.fromkeys(("gc", "storage"), _about_storage),
     **dict.fromkeys(("cancel", "jobs", "logs", "status", "submit"), _about_jobs),
     "config": _about_settings,
     "data": _about_data,
+    "doctor": _about_health,
 }
 
 
@@ -100,6 +107,7 @@ def cli(context: click.Context) -> None:
       flor-ray storage                               what the store holds
       flor-ray gc --keep last --dry-run              what could be deleted
       flor-ray data push                             what runs have read, for every machine
+      flor-ray doctor                                whether store, cluster and nodes are well
       flor-ray config                                the settings, and where each is from
     """
     if context.invoked_subcommand != run.name and isinstance(sys.stdout, io.TextIOWrapper):

@@ -90,6 +90,7 @@ class Replayer:
         self._moved = False  # the state is no longer what the prefix left
         self._states_compared = 0
         self._read_seconds, self._read_bytes = 0.0, 0
+        self._hits_told = 0  # hits of the cache that a result has told
         self._state_mismatch: Mismatch | None = None
         self._entry_mismatch: Mismatch | None = None  # of what code before the main loop made
         self._hardware: dict[str, object] = {}
@@ -479,7 +480,9 @@ class Replayer:
             self._hardware,
             read_seconds=self._read_seconds,
             read_bytes=self._read_bytes,
+            cache_hits=self._objects.hits - self._hits_told,
         )
+        self._hits_told = self._objects.hits
         self._states_compared, self._state_mismatch = 0, None
         self._read_seconds, self._read_bytes = 0.0, 0
         self._setup_seconds = 0.0

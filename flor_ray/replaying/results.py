@@ -51,6 +51,7 @@ class SegmentResult:
     read_seconds: float = 0.0
     read_bytes: int = 0
     further_back: bool = False
+    cache_hits: int = 0  # of its own process, and of its worker since the segment began
 
 
 def write(
@@ -97,6 +98,7 @@ def write(
         read_seconds=result.read_seconds,
         read_bytes=result.read_bytes,
         further_back=result.further_back,
+        cache_hits=result.cache_hits,
     )
     names = segment.names or tuple(sorted({row.name for row in rows}))
     kept = replace(report, segment=replace(segment, names=names))

@@ -34,6 +34,7 @@ class Objects:
     def __init__(self, files: Files) -> None:
         self._files = files
         self._cache = cache.from_environment() if files.remote else None
+        self.hits = 0  # reads that the cache has answered, in this process
         self._seen: dict[str, float] = {}  # key -> when it was written; single dict operations are atomic, so no lock
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -81,6 +82,7 @@ class Objects:
         data = self._cache.get(key)
         if data is not None:
             if key_of(data) == key:
+                self.hits += 1  # may miss one where two threads count at once
                 return data
             self._cache.drop(key)
         data = self._fetch(key)

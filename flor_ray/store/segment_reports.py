@@ -29,6 +29,7 @@ def to_plain(report: SegmentReport) -> dict[str, object]:
     """The report as JSON: what tells which segment it is of stands beside what it says. The version is left out."""
     plain: dict[str, Any] = typed_json.to_plain(report)
     segment = plain.pop("segment")
+    del plain["cache_hits"]
     if not report.further_back:
         del plain["further_back"]  # as in older releases' reports
     return {name: segment[name] for name in _OF_SEGMENT} | plain

@@ -49,6 +49,7 @@ class PlainFolder:
         self._is_told = False
 
     def working_paths(self) -> tuple[str, ...]:
+        """What a version would hold; told once, where that is not as git has it."""
         if self.why_plain and not self._is_told:
             self._is_told = True
             warnings.warn(
