@@ -126,6 +126,7 @@ def prepare_all(
         for name, reason in patch.refused.items()
         if (version, name) not in catalogue.have or version not in have_any
     )
+    refusals += tuple((v, *each) for v, patch in patched.items() if v in wanted for each in patch.elsewhere.items())
     return Prepared(
         project,
         names,

@@ -112,6 +112,9 @@ class Patched:
     clues: Mapping[str, tuple[Clue, ...]] = field(default_factory=dict)  # of names whose region is WHOLE
     lost: frozenset[Region] = frozenset()  # regions that may read gradients, which checkpoints do not hold
 
+    elsewhere: Mapping[str, str] = field(
+        default_factory=dict
+    )  # names that it logs itself, at other levels than is wanted
     made_in_steps: frozenset[str] = frozenset()  # variables that only added lines make, in nested loops
     missed_after: frozenset[str] = frozenset()  # those of the main loop that are read behind it
 
@@ -172,6 +175,7 @@ class _VersionInWork:
         self._propagate, self._through = ways.propagate, ways.through
         self._files = dict(texts)
         self._findings: dict[str, list[Finding]] = {}
+        self._elsewhere: dict[str, str] = {}
 
     def has_pin(self, name: str, donors: Sequence[Donor]) -> bool:
         return any(self._pins(name, donor, target_of(donor, self._script, self._files)) for donor in donors)
@@ -183,6 +187,8 @@ class _VersionInWork:
                 for path, text in sorted(self._files.items())
                 for s in statements(path, text, name)
             ]
+            if reason := self._why_not_all(name, donors):
+                self._elsewhere[name] = reason
         elif donors:
             files, found = self._attempt(name, donors)
             doubtful = _confidence(found) < DOUBTFUL_BELOW
@@ -193,6 +199,20 @@ class _VersionInWork:
                     files, found = near_files, near_found
             self._files |= files
             self._findings[name] = found
+
+    def _why_not_all(self, name: str, donors: Sequence[Donor]) -> str:
+        """Why a version that logs a name itself does not get all of its statements: some log at another level, where
+        it has no values that would show what is missing. "" if it has all."""
+        levels = _levels(self._script, self._files, ((f.path, f.line) for f in self._findings[name]))
+        for donor in self._concerned(donors) if levels else ():
+            script = donor.path if donor.is_script else self._script
+            more = _levels(script, donor.tree, ((donor.path, line) for line in donor.lines[name])) - levels
+            if more and target_of(donor, self._script, self._files) is not None:
+                where = _LEVELS[min(more)]
+                return (
+                    f"{_words(donor, name)}: the version logs it itself, but not {where}: log that under another name"
+                )
+        return ""
 
     def _attempt(self, name: str, donors: Sequence[Donor]) -> tuple[dict[str, str], list[Finding]]:
         """The changed files, none if anything is refused, and what became of each statement."""
@@ -335,6 +355,7 @@ class _VersionInWork:
             marking=marking(script, self._texts, files, carried, stops),
             clues={name: one.clues for name, one in logged.items() if one.region is Region.WHOLE},
             lost=lost,
+            elsewhere=self._elsewhere,
             made_in_steps=made.in_steps,
             missed_after=made.in_loops if behind is None else made.in_loops & behind,
         )
@@ -374,6 +395,23 @@ def _reason(found: Sequence[Finding]) -> str:
     """Why a name is refused; "" if it is not."""
     refused = [finding for finding in found if finding.fate is Fate.REFUSED]
     return f"{refused[0].donor}: {refused[0].why}" if refused and refused[0].path else refused[0].why if refused else ""
+
+
+_LEVELS = {
+    Level.DATA_PREP: "outside of the main loop",
+    Level.OUTER: "in the main loop itself",
+    Level.INNER: "in the nested loop",
+}
+_LEVEL_OF = {Region.PREFIX: Level.DATA_PREP, Region.SUFFIX: Level.DATA_PREP, Region.INNER: Level.INNER}
+
+
+def _levels(script: str, files: Texts, places: Iterable[tuple[str | None, int | None]]) -> frozenset[Level]:
+    """The levels at which statements log; none if nobody knows when one of them runs."""
+    phases = phases_of(script, files)
+    regions = [phases.regions_of(path or "", line or 0) for path, line in places]
+    if not all(regions) or any(Region.WHOLE in each for each in regions):
+        return frozenset()
+    return frozenset(_LEVEL_OF.get(region, Level.OUTER) for each in regions for region in each)
 
 
 def _words(donor: Donor, name: str) -> str:

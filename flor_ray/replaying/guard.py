@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from flor_ray.state import frames, random_states, stateful
+from flor_ray.state.comparing import position
 from flor_ray.state.memory import as_numpy
 from flor_ray.state.merge import Merger
 from flor_ray.state.pickling import pickled
@@ -36,15 +37,21 @@ _CODE = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.
 
 
 class Observer:
-    """Guards hindsight statements. `known` are the objects that the run's checkpoints know, by name."""
+    """Guards hindsight statements. `known` are the objects that the run's checkpoints know, by name, and `iterators`
+    those that its code goes through."""
 
-    def __init__(self, known: Callable[[], Mapping[str, Any]], tell: Callable[[str], None]) -> None:
-        self._known = known
+    def __init__(
+        self,
+        known: Callable[[], Mapping[str, Any]],
+        iterators: Callable[[], Mapping[str, Any]],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._known, self._iterators = known, iterators
         self._tell = tell
 
     def observe(self, *names: str) -> _Guard:
         """A guard for statements that read these variables of the calling frame."""
-        return _Guard(self._known(), frames.read(sys._getframe(1), names), self._tell)
+        return _Guard(self._known(), self._iterators(), frames.read(sys._getframe(1), names), self._tell)
 
 
 @dataclass(slots=True)
@@ -69,16 +76,23 @@ class _Before:
     gradients: list[tuple[Any, Any]] = field(default_factory=list)
     tensors: list[_Watched] = field(default_factory=list)
     objects: list[tuple[str, Any, bytes]] = field(default_factory=list)
+    positions: list[tuple[str, Any, object]] = field(default_factory=list)  # of iterators
     grad_mode: bool = True
 
 
 class _Guard:
     """Around one execution of a statement."""
 
-    __slots__ = ("_before", "_known", "_named", "_tell")
+    __slots__ = ("_before", "_iterators", "_known", "_named", "_tell")
 
-    def __init__(self, known: Mapping[str, Any], named: Mapping[str, Any], tell: Callable[[str], None]) -> None:
-        self._known, self._named, self._tell = known, named, tell
+    def __init__(
+        self,
+        known: Mapping[str, Any],
+        iterators: Mapping[str, Any],
+        named: Mapping[str, Any],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._known, self._iterators, self._named, self._tell = known, iterators, named, tell
         self._before: _Before | None = None
 
     def __enter__(self) -> None:
@@ -94,6 +108,7 @@ class _Guard:
         if torch is not None and hasattr(torch, "is_grad_enabled"):
             before.grad_mode = torch.is_grad_enabled()
         _watch(found, before, stepped)
+        before.positions = [(name, value, position(value)) for name, value in self._iterators.items()]
         mentioned = {id(value) for value in self._named.values()}
         for name, value in found.objects:
             if id(value) in mentioned and (data := pickled(value, _PICKLED_BYTES)) is not None:
@@ -125,6 +140,9 @@ class _Guard:
             self._put_tensor(watched)
         for name, thing, data in before.objects:
             self._put_object(name, thing, data)
+        for name, iterator, place in before.positions:
+            if position(iterator) != place:
+                self._tell(_DISTURBED.format(what=f"went on in {name!r}, which cannot be put back"))
         for generator, state in before.generators:
             random_states.put_state(generator, state)
         random_states.set_global_state(before.random)

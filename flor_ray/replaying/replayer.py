@@ -82,7 +82,7 @@ class Replayer:
         self._setup_seconds = 0.0
         self._main: LoopFrame | None = None
         self._first_call = FirstCall(task, self._sources.remember)
-        self._observer = Observer(self._capturer.known, self._warn)
+        self._observer = Observer(self._capturer.known, self._capturer.iterators, self._warn)
         self._files = files  # that the recorded run wrote; None: they are as they are
         if files is not None:
             files.tell, files.lacks = self._warn, self._lacks

@@ -60,7 +60,7 @@ def doubtful_places(prepared: Prepared) -> list[str]:
 
 def hints(prepared: Prepared) -> list[str]:
     """One for each name that was refused, or whose place is in doubt."""
-    refused = {(version, name) for version, name, _ in prepared.refusals}
+    refused = {(version, name) for version, name, _ in prepared.refusals if name in prepared.patched[version].refused}
     pairs = [(v, f) for v, patched in prepared.patched.items() for f in patched.findings if (v, f.name) in refused]
     found: dict[str, str] = {}
     for version, f in sorted([*pairs, *_in_doubt(prepared)], key=lambda pair: pair[1].path is None):

@@ -32,7 +32,7 @@ from flor_ray.analysis.foreign_attributes import ForeignAttributes, foreign_attr
 from flor_ray.errors import ReplayError, StoreError
 from flor_ray.records import GRADIENTS
 from flor_ray.state import expected_names, frames, modes, random_states, stateful
-from flor_ray.state.comparing import StateDifference, first_difference
+from flor_ray.state.comparing import StateDifference, first_difference, position
 from flor_ray.state.early_code import EarlyCode
 from flor_ray.state.fingerprint import fingerprint, fingerprint_of_all, hides, unchanged
 from flor_ray.state.foreign import ForeignState
@@ -251,6 +251,13 @@ class Capturer:
     def known(self) -> dict[str, Any]:
         """Objects that keep their identity while the main loop runs, and what the user listed, by path."""
         return {**self.targets, **self._objects("main")}
+
+    def iterators(self) -> dict[str, Any]:
+        """Iterators and generators that the running loops' code can reach, by path."""
+        entries = self._entries.values()
+        found = {path: v for entry in entries for path, v in entry.reached.others.items()}
+        found |= {shown_as(p.key, n, e): v for e in entries for p in e.places for n, v in p.read().items()}
+        return {path: value for path, value in found.items() if position(value) is not None}
 
     @property
     def optimizers(self) -> int:

@@ -6,7 +6,10 @@ states. Text is not: paths and dates differ without harm. torch and numpy are lo
 
 from __future__ import annotations
 
+import collections
+import itertools
 import math
+import operator
 import sys
 import types
 from collections.abc import Iterator, Mapping
@@ -79,7 +82,11 @@ class _PairWalk:
             pairs = [(f"{path}.{key!s:.40}", item, living[key]) for key, item in saved.items() if key in living]
             if len(saved) != len(living):
                 yield StateDifference(path, f"{len(saved)} items", f"{len(living)} items")
-        elif isinstance(saved, list | tuple):
+        elif (steps := position(saved)) is not None:
+            if steps != position(living):
+                yield StateDifference(path, "a position", "another one")
+            return
+        elif isinstance(saved, list | tuple | collections.deque):
             pairs = [(f"{path}[{index}]", a, b) for index, (a, b) in enumerate(zip(saved, living, strict=False))]
             if len(saved) != len(living):
                 yield StateDifference(path, f"{len(saved)} items", f"{len(living)} items")
@@ -99,6 +106,23 @@ class _PairWalk:
 def first_difference(path: str, saved: Any, living: Any) -> StateDifference | None:
     """Where a value that was kept and the one that is there now differ first; None if they do not."""
     return _PairWalk().find(path, saved, living)
+
+
+def position(value: Any) -> object:
+    """How far a generator, or an iterator of Python's own, has come; None for anything else."""
+    if isinstance(value, types.GeneratorType):
+        held = {} if value.gi_frame is None else value.gi_frame.f_locals
+        numbers = {name: item for name, item in held.items() if isinstance(item, bool | int | float | str | None)}
+        return value.gi_frame is None, value.gi_frame and value.gi_frame.f_lasti, numbers
+    if isinstance(value, itertools.count | itertools.repeat):
+        return repr(value)
+    if not isinstance(value, Iterator) or type(value).__module__ != "builtins":
+        return None
+    left = operator.length_hint(value, -1)
+    if left >= 0:
+        return left
+    within = value.__reduce__()[1] if isinstance(value, enumerate | zip | map | filter | reversed) else ()
+    return tuple(item if isinstance(item, int) else position(item) for item in within)
 
 
 def _is_private_number(name: str, value: Any) -> bool:

@@ -54,6 +54,22 @@ def test_a_version_that_logs_the_name_itself_is_left_as_it_is() -> None:
     assert (patched.files, patched.regions) == ({}, {"total": Region.TAIL})
 
 
+def test_what_a_version_logs_itself_at_another_level_is_told() -> None:
+    def told(new: str, old: str = OLD) -> dict[str, str]:
+        donors = find_donors(["total"], [("the working tree", {"train.py": new})], SCRIPTS)
+        patched = patch(["total"], donors, "train.py", {"train.py": old})
+        assert (patched.refused, patched.files) == ({}, {})
+        return dict(patched.elsewhere)
+
+    step = OLD.replace("total += step", 'total += step\n        flor.log("total", total)')
+    why = "train.py:7 (the working tree): the version logs it itself, but not {}: log that under another name"
+    assert told(step) == {"total": why.format("in the nested loop")}
+    assert told(OLD, step) == told(step, step) == told(OLD) == {}
+    first = OLD.replace("total = 0", 'total = flor.log("total", 0)')
+    assert told(first) == {"total": why.format("outside of the main loop").replace(":7", ":3")}
+    assert told("def f():\n" + textwrap.indent(OLD, "    ") + "g(f)\n") == {}  # nobody knows when that runs
+
+
 def test_the_script_under_another_name_is_the_script() -> None:
     donors = find_donors(["twice"], [("the working tree", {"train.py": NEW})], SCRIPTS)
     assert patch(["twice"], donors, "main.py", {"main.py": OLD}).files == {"main.py": NEW}
