@@ -1,7 +1,7 @@
 """What `flor-ray doctor` finds on one machine: the store as seen from there, versions, GPUs. Runs without Ray;
 `node_examination` runs it on each node of a cluster.
 
-    look(url, probe) ──> Examined ── diagnoses(examined, driver's, Ray's GPUs) ──> Diagnosis, one per line
+    look(url, probe, sought) ──> Examined ── diagnoses(examined, driver's, Ray's GPUs) ──> Diagnosis, one per line
 """
 
 from __future__ import annotations
@@ -17,14 +17,19 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from flor_ray.environment import data_places
 from flor_ray.environment.packages import installed
 from flor_ray.environment.surroundings import gpus
 from flor_ray.errors import StoreError
+from flor_ray.replaying.data import DataFinder
 from flor_ray.store.files import Files
+from flor_ray.store.store import Store
+from flor_ray.wording import counted
 
 _STORE_SECONDS = 60.0  # for a server that does not answer; S3 gives up after 33
 _TORCH_SECONDS = 60.0
 _CLOCK_SECONDS = 5.0  # that clocks may differ: S3 dates files in whole seconds, and a request takes its time
+_MOST_NAMED = 3  # files in a line
 _COMPARED = ("flor_ray", "python", "ray", "torch")
 # torch is asked in a process of its own, which Ray hides no GPU from.
 _TORCH = "import torch; print(torch.cuda.device_count())"
@@ -52,10 +57,19 @@ class Examined:
     store: tuple[Diagnosis, ...]
 
 
-def look(url: str | None, probe: str = "") -> Examined:
+@dataclass(frozen=True, slots=True)
+class SoughtData:
+    """Whose versions' data are looked for, from where the project's code is, and with which data map."""
+
+    project: str
+    root: str
+    places: Mapping[str, str]
+
+
+def look(url: str | None, probe: str = "", sought: SoughtData | None = None) -> Examined:
     """Examine this machine. `probe` is a file that somebody else has written into the store, to be found here."""
     count, error = _torch_gpus()
-    store = () if url is None else _store(url, probe)
+    store = () if url is None else _store(url, probe, sought)
     return Examined(socket.gethostname(), versions(), gpus(), count, error, store)
 
 
@@ -89,9 +103,9 @@ def _torch_gpus() -> tuple[int | None, str]:
 # --- the store ------------------------------------------------------------------------------------------------------
 
 
-def _store(url: str, probe: str) -> tuple[Diagnosis, ...]:
+def _store(url: str, probe: str, sought: SoughtData | None) -> tuple[Diagnosis, ...]:
     found: list[Diagnosis] = []
-    thread = threading.Thread(target=_each, args=(url, probe, found), name="flor-doctor", daemon=True)
+    thread = threading.Thread(target=_each, args=(url, probe, sought, found), name="flor-doctor", daemon=True)
     thread.start()
     thread.join(_STORE_SECONDS)
     if thread.is_alive():
@@ -102,7 +116,7 @@ def _store(url: str, probe: str) -> tuple[Diagnosis, ...]:
     return tuple(found)
 
 
-def _each(url: str, probe: str, found: list[Diagnosis]) -> None:
+def _each(url: str, probe: str, sought: SoughtData | None, found: list[Diagnosis]) -> None:
     """Add a diagnosis for each check of the store; those that come after one that fails may be left out."""
     try:
         files = Files(url)
@@ -122,6 +136,8 @@ def _each(url: str, probe: str, found: list[Diagnosis]) -> None:
         files.exists("format.json")
         found.append(Diagnosis("store", True, f"{files.url} can be reached"))
         _writing(files, found)
+        if sought is not None:
+            found.append(_data(Store(url), sought))
     except StoreError as error:
         found.append(Diagnosis("store writable" if found else "store", False, *_parted(str(error))))
 
@@ -139,6 +155,24 @@ def _writing(files: Files, found: list[Diagnosis]) -> None:
     found.append(_create_only(files.probe_create()))
     if written is not None:
         found.append(_clock(max(0.0, before - written, written - after)))
+
+
+def _data(store: Store, sought: SoughtData) -> Diagnosis:
+    finder, read, lacking = DataFinder(fetches=False), set(), set()
+    for experiment in store.experiments(sought.project):
+        located = finder.locate(experiment.environment, sought.places, sought.root, store)
+        read |= {one.file.path for one in located}
+        lacking |= {one.path for one in data_places.lacking(experiment.environment, located) if not one.optional}
+    files = counted(len(read), "file")
+    if not lacking:
+        return Diagnosis("data", True, f"{files} that versions have read can be had" if read else "versions read none")
+    named = ", ".join(sorted(lacking)[:_MOST_NAMED]) + (", ..." if len(lacking) > _MOST_NAMED else "")
+    return Diagnosis(
+        "data",
+        False,
+        f"{len(lacking)} of {files} that versions have read cannot be had as they were: {named}",
+        "Put them into the store where they are (`flor-ray data push`), or say where they are here (`data:` in flor.yaml).",
+    )
 
 
 def _absent(folder: str, expected: bool) -> Diagnosis:

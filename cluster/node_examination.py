@@ -10,11 +10,13 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from flor_ray.cluster import actors, examination
-from flor_ray.cluster.examination import Diagnosis, Examined
+from flor_ray.cluster.examination import Diagnosis, Examined, SoughtData
 from flor_ray.cluster.ray_failures import words
 
 
-def examined(url: str | None, probe: str, driver: Examined, seconds: float) -> list[tuple[str, Diagnosis]]:
+def examined(
+    url: str | None, probe: str, sought: SoughtData | None, driver: Examined, seconds: float
+) -> list[tuple[str, Diagnosis]]:
     """The diagnoses of all nodes, each with its node's name. That a node has not answered after so many seconds is one,
     and so is that it cannot run our code.
 
@@ -29,7 +31,7 @@ def examined(url: str | None, probe: str, driver: Examined, seconds: float) -> l
     for node in alive:
         only_there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         task = remote.options(num_cpus=0, max_retries=0, scheduling_strategy=only_there)
-        asked[task.remote(url, probe)] = node
+        asked[task.remote(url, probe, sought)] = node
     until, waiting = time.monotonic() + seconds, list(asked)
     ray.wait(waiting, num_returns=len(waiting), timeout=max(0.0, until - time.monotonic()))
     found = []

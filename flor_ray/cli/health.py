@@ -24,10 +24,11 @@ _NODE_SECONDS = 120.0  # for all nodes together: a worker has to start, and torc
 def doctor(is_local: bool, timeout: float, store: str | None) -> None:
     """Look whether store, cluster and nodes are as replays need them: a line per check and machine.
 
-    Of the store: whether it can be reached and written, whether of two writers one wins, and whether its clock is the
-    machine's. Of each node of the cluster that flor.yaml or RAY_ADDRESS names, or that runs here: the same, whether it
-    has the versions of Python, Ray, torch and flor_ray that are here, and whether torch sees the GPUs that Ray counts.
-    Starts no cluster. Exits with 1 if something is not as it should be; each such line says what to do.
+    Of the store: whether it can be reached and written, whether of two writers one wins, whether its clock is the
+    machine's, and whether the data that versions have read can be had. Of each node of the cluster that flor.yaml or
+    RAY_ADDRESS names, or that runs here: the same, whether it has the versions of Python, Ray, torch and flor_ray that
+    are here, and whether torch sees the GPUs that Ray counts. Starts no cluster. Exits with 1 if something is not as it
+    should be; each such line says what to do.
 
     \b
     Examples:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from flor_ray.cluster import addresses, examination, places
-from flor_ray.cluster.examination import Diagnosis
+from flor_ray.cluster.examination import Diagnosis, SoughtData
 from flor_ray.errors import ClusterRefused, FlorError, StoreError
 from flor_ray.settings import Loaded
 from flor_ray.store.project import Project
@@ -20,8 +20,8 @@ Placed = tuple[str, Diagnosis]  # machine, what was found there
 def every(loaded: Loaded, only_here: bool, seconds: float) -> list[Placed]:
     """All diagnoses: of the project and this machine, and unless it is `only_here`, of the cluster that is at hand and
     its nodes, which have so many seconds."""
-    url, project = _project(loaded)
-    driver = examination.look(url)
+    url, sought, project = _project(loaded)
+    driver = examination.look(url, sought=sought)
     found = [(HERE, diagnosis) for diagnosis in (project, *examination.diagnoses(driver))]
     if only_here:
         return found
@@ -29,28 +29,31 @@ def every(loaded: Loaded, only_here: bool, seconds: float) -> list[Placed]:
         said = "none is named, and none runs here; a replay would start Ray on this machine"
         return [*found, (HERE, Diagnosis("cluster", True, said))]
     reached = url is not None and all(diagnosis.passed for diagnosis in driver.store)
-    return [*found, *_of_cluster(url if reached else None, driver, seconds)]
+    return [*found, *_of_cluster(url if reached else None, sought, driver, seconds)]
 
 
-def _project(loaded: Loaded) -> tuple[str | None, Diagnosis]:
-    """The store's URL, as far as it is known, and what is said of the project."""
+def _project(loaded: Loaded) -> tuple[str | None, SoughtData | None, Diagnosis]:
+    """The store's URL and the project, as far as they are known, and what is said of it."""
     try:
         project = Project.of(loaded)
         versions = len(project.store.experiments(project.name))
     except FlorError as error:
-        return loaded.settings.store, Diagnosis("project", False, str(error))
+        return loaded.settings.store, None, Diagnosis("project", False, str(error))
     seen = f"{project.name!r} has {counted(versions, 'recorded version')}"
-    return project.store.url, Diagnosis("project", True, seen)
+    sought = SoughtData(project.name, project.tree.root, project.data)
+    return project.store.url, sought, Diagnosis("project", True, seen)
 
 
-def _of_cluster(url: str | None, driver: examination.Examined, seconds: float) -> list[Placed]:
+def _of_cluster(
+    url: str | None, sought: SoughtData | None, driver: examination.Examined, seconds: float
+) -> list[Placed]:
     from flor_ray.cluster import node_examination
 
     probe, remove = "", _nothing
     try:
         if url is not None and (os.path.isdir(url) or "://" in url):
             probe, remove = examination.put_probe(url)
-        nodes = node_examination.examined(url, probe, driver, seconds)
+        nodes = node_examination.examined(url, probe, sought, driver, seconds)
         joined = Diagnosis("cluster", True, f"joined at {addresses.named() or addresses.here()}, {_token()}")
         return [(HERE, joined), *nodes]
     except (ClusterRefused, StoreError) as error:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from flor_ray.cluster import examination
-from flor_ray.cluster.examination import Diagnosis, Examined, diagnoses, look
+from flor_ray.cluster.examination import Diagnosis, Examined, SoughtData, diagnoses, look
 from flor_ray.store.backend import Data
 from flor_ray.store.local import LocalFiles
+from tests.conftest import Lab
 
 HERE = Examined("n", {"flor_ray": "1", "python": "3.11.7", "ray": "2.60.0", "torch": "2.13"}, (), 0, "", ())
 
@@ -127,3 +128,24 @@ def test_why_torch_cannot_be_imported_is_told(monkeypatch: pytest.MonkeyPatch) -
     found = look(None)
     assert (found.torch_gpus, found.store) == (0, ())
     assert found.torch_error == "ImportError: libcudart.so.12: cannot open shared object file"
+
+
+def test_data_that_versions_have_read_are_there_or_are_named(tmp_path: Path) -> None:
+    lab = Lab(tmp_path / "project")
+    lab.write("data.txt", "1")
+    lab.write(".gitignore", "data.txt\n")
+    lab.record_forked("import flor_ray as flor\nopen('data.txt').read()\nflor.log('x', 1)\n")
+    sought = SoughtData("project", str(lab.root), {})
+
+    def said() -> Diagnosis:
+        return look(str(lab.root / ".flor"), sought=sought).store[-1]
+
+    assert said() == Diagnosis("data", True, "1 file that versions have read can be had")
+    lab.write("data.txt", "2")
+    assert (said().passed, said().seen) == (
+        False, "1 of 1 file that versions have read cannot be had as they were: data.txt"
+    )  # fmt: skip
+    lab.write("data.txt", "1")
+    assert lab.cli("data", "push").returncode == 0
+    (lab.root / "data.txt").unlink()
+    assert said().passed

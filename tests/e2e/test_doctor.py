@@ -98,5 +98,6 @@ def test_each_node_has_its_lines_and_one_that_cannot_begin_is_one(project: Lab, 
     (whole,) = [rows for rows in by_node.values() if len(rows) > 1]
     assert all(line.startswith("ok  ") for line in whole)
     assert any(" store create-only " in line for line in whole)
+    assert any(" data " in line for line in whole)
     assert found[-1].endswith("2 failed.")
     assert not [path for path in (project.root / ".flor").iterdir() if path.name.startswith("doctor-")]
