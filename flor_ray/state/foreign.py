@@ -157,7 +157,7 @@ def _found(path: str) -> Any:
 
 
 def _imported(path: str) -> Any:
-    """The same of what has yet to be imported."""
+    """What has this path, of what may have yet to be imported."""
     parts = path.split(".")
     for count in range(1, len(parts) + 1):
         module = ".".join(parts[:count])
