@@ -171,7 +171,7 @@ def _data(store: Store, sought: SoughtData) -> Diagnosis:
         "data",
         False,
         f"{len(lacking)} of {files} that versions have read cannot be had as they were: {named}",
-        "Put them into the store where they are (`flor-ray data push`), or say where they are here (`data:` in flor.yaml).",
+        "Push them into the store from where they are (`flor-ray data push`), or say where they are here (`data:`).",
     )
 
 
