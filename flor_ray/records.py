@@ -193,6 +193,7 @@ class FileState:
     kept: str = ""  # key in S of its content; or one of the words of flor_ray.environment.written_files
     mtime_ns: int = 0
     why: str = ""  # that content is not kept which the run read
+    bytes: int | None = None  # its size; None: there is no file, or an older record does not say it
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """What pickles in a store call by a name of ours, and how such pickles are read.
 
-    checkpoints      the three functions, and what the script itself holds of flor_ray: self.report = flor.log
+    checkpoints      the four functions, and what the script itself holds of flor_ray: self.report = flor.log
     logged values    what of flor_ray is in an object that only pickles: flor.log("asked", flor.Query(...))
 
-A PART OF THE STORE'S FORMAT: the name of this module, those of the three functions, and what they take.
+A PART OF THE STORE'S FORMAT: the name of this module, those of the four functions, and what they take.
 Stores hold them, so none of that may ever change or move; nor may errors and warnings leave `flor_ray.errors`. Public
 names are free to be defined elsewhere: they are looked up in the package, wherever they were when they were pickled.
 """
@@ -40,6 +40,19 @@ def torch_generator(device: str, state: bytes) -> Any:
 def module(name: str) -> ModuleType:
     """The module of this name."""
     return importlib.import_module(name)
+
+
+def set_state_and_rest(obj: Any, states: tuple[Any, dict[str, Any]]) -> None:
+    """Give an object the state that its own way of pickling has, and then the attributes which that leaves out."""
+    own, rest = states
+    setter = getattr(obj, "__setstate__", None)
+    if setter is not None and own is not None:
+        setter(own)
+    else:
+        for part in own if isinstance(own, tuple) else (own,):
+            rest = (part or {}) | rest
+    for name, value in rest.items():
+        object.__setattr__(obj, name, value)
 
 
 # By the module, below the package, that stores name because it was there before it came here.

@@ -34,7 +34,7 @@ _FLUID_BYTES = 64 << 20  # of a file that stays open for changes, and is therefo
 _WAITING_BYTES = 256 << 20  # of contents that are in memory and wait for the store
 _BYTES_PER_SECOND = 500e6  # at which a content is read, hashed and written
 _UNNOTICED_SECONDS = 0.5  # may be spent in any case
-State = tuple[int, str, str, int, str]  # the fields of records.FileState
+State = tuple[int, str, str, int, str, int | None]  # the fields of records.FileState
 Mark = tuple[int, int, int]  # inode, bytes, modification time: what shows that a file is another one
 
 
@@ -183,7 +183,7 @@ class WrittenFiles:
     def described(self) -> dict[str, tuple[State, ...]]:
         """What is known now, by path."""
         why = f"no more than {self.most} written files are followed"
-        lost = (FROM_START, _FIRST_POINT, ABSENT, 0, ""), (0, _FIRST_POINT, LOST, 0, why)
+        lost = (FROM_START, _FIRST_POINT, ABSENT, 0, "", None), (0, _FIRST_POINT, LOST, 0, why, None)
         with self._lock:
             found = {p: tuple(_described(states)) for p, states in self._states.items() if not self.is_none(p)}
             return found | {path: lost for path, is_read in self._beyond.items() if is_read and not self.is_none(path)}
@@ -259,12 +259,16 @@ class WrittenFiles:
 
 
 def _described(states: Iterable[tuple[int, str, _Life]]) -> Iterator[State]:
-    """Without those that say the same as the one before."""
-    last = ""
+    """Without those that say the same as the one before. How long and how old a file is belongs to it: scripts look for
+    the newest one."""
+    last: tuple[str, Mark | None] = "", None
     for epoch, point, life in states:
-        if life.kept != last or last not in (ABSENT, UNREAD, FOLDER):
-            yield epoch, point, life.kept, life.mark[2] if life.mark and life.there else 0, life.lost
-        last = life.kept
+        mark = life.mark if life.there else None
+        now = life.kept, None if life.is_folder else mark
+        if now != last or now[0] not in (ABSENT, UNREAD, FOLDER):
+            bytes_ = None if mark is None or life.is_folder else mark[1]
+            yield epoch, point, life.kept, mark[2] if mark else 0, life.lost, bytes_
+        last = now
 
 
 def _held_now(paths: Set[str]) -> set[str]:

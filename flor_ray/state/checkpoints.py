@@ -208,7 +208,8 @@ class Capturer:
         slot = entry.scope.slot
         references = references_to(self._objects(slot), self._code(slot), self._parts(slot))
         there = {key: value for key, getter in entry.identities.items() if (value := getter()) is not None}
-        return Findable(references, entry.code.is_late, {id(value): (key, value) for key, value in there.items()})
+        by_id = {id(value): (key, value) for key, value in there.items()}
+        return Findable(references, entry.code.is_late, by_id, self.chooser.is_users)
 
     def _parts(self, slot: str) -> dict[str, Parts]:
         """Of each object, the parts that it had when the loop began."""

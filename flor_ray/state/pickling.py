@@ -23,7 +23,7 @@ from typing import Any
 
 from flor_ray import stored_names
 from flor_ray.errors import StoreError
-from flor_ray.state import expected_names, memory, random_states, snapshots
+from flor_ray.state import expected_names, memory, random_states, reductions, snapshots
 from flor_ray.state.laying import LaidArrays
 from flor_ray.state.memory import ArrayForm, ArrayTable, Block, Known
 from flor_ray.store.objects import Objects
@@ -45,14 +45,22 @@ class Findable:
     references: Mapping[int, Reference] = field(default_factory=dict)
     is_late: Callable[[Any], bool] = lambda code: False  # of code and modules of the user's: came to be since then
     there: Mapping[int, tuple[Known, Any]] = field(default_factory=dict)  # by id; kept all the same
+    is_users: Callable[[Any], bool] = lambda code: False  # whether a class is the user's
 
     def __contains__(self, key: int) -> bool:
         return key in self.references
 
 
-def pickles(value: object, findable: Findable, left_out: Mapping[int, Any], limit: int) -> str:
-    """Why a value cannot be pickled within `limit` bytes; "" if it can be."""
-    pickler = StatePickler(findable, left_out, with_gradients=False, limit=limit, trial=True)
+def pickles(
+    value: object,
+    findable: Findable,
+    left_out: Mapping[int, Any],
+    limit: int | None,
+    within: frozenset[int] = frozenset(),
+) -> str:
+    """Why a value cannot be pickled within `limit` bytes; "" if it can be. `within` are ids of objects that it is a
+    part of."""
+    pickler = StatePickler(findable, left_out, with_gradients=False, limit=limit, trial=True, within=within)
     try:
         pickler.dump(value)
     except TooLarge:
@@ -103,7 +111,9 @@ class StatePickler(pickle.Pickler):
         with_gradients: bool,
         limit: int | None = None,
         trial: bool = False,
+        within: frozenset[int] = frozenset(),
     ) -> None:
+        self._within = within
         self._file = _Limited(limit)
         super().__init__(self._file, protocol=5, buffer_callback=self._buffer)
         self.arrays = ArrayTable(with_gradients)
@@ -155,6 +165,12 @@ class StatePickler(pickle.Pickler):
             reduced = obj.__reduce_ex__(5)
             state = {name: item for name, item in reduced[2].items() if name not in left_out}
             return (*reduced[:2], state | {LEFT_OUT: sorted(left_out)}, *reduced[3:])
+        if id(obj) not in self._within and reductions.is_own(kind, self._findable.is_users):
+            within = self._within | {id(obj)}
+            limit = self._file.left
+            return reductions.whole(
+                obj, lambda value: not pickles(value, self._findable, self._left_out, limit, within)
+            )
         return NotImplemented
 
     def _buffer(self, buffer: pickle.PickleBuffer) -> bool:
@@ -182,16 +198,16 @@ class _Limited(io.BytesIO):
 
     def __init__(self, limit: int | None) -> None:
         super().__init__()
-        self._left = limit
+        self.left = limit
 
     def write(self, data: Any) -> int:
         self.spend(memoryview(data).nbytes)
         return super().write(data)
 
     def spend(self, size: int) -> None:
-        if self._left is not None:
-            self._left -= size
-            if self._left < 0:
+        if self.left is not None:
+            self.left -= size
+            if self.left < 0:
                 raise TooLarge
 
 

@@ -39,7 +39,7 @@ class Script:
 
     def history(self, name: str) -> list[tuple[int, str]]:
         self.files.keep(self._put)
-        return [(epoch, kept) for epoch, _, kept, _, _ in self.files.described().get(self._path(name), ())]
+        return [(epoch, kept) for epoch, _, kept, *_ in self.files.described().get(self._path(name), ())]
 
     def _put(self, content: bytes) -> str:
         self.kept.append(content)
@@ -58,8 +58,22 @@ def test_of_what_is_only_written_no_content_is_kept(script: Script) -> None:
     for epoch in range(3):
         script.write("last.pt", str(epoch))
         script.checkpoint(epoch)
-    assert script.history("last.pt") == [(FROM_START, ABSENT), (0, UNREAD)]
+    assert script.history("last.pt") == [(FROM_START, ABSENT), (0, UNREAD), (1, UNREAD), (2, UNREAD)]
     assert script.kept == []
+
+
+def test_how_long_and_how_old_a_file_is_is_known_at_each_checkpoint(script: Script) -> None:
+    marks = []
+    for epoch in range(3):
+        if epoch != 1:
+            script.write("log", "x" * epoch)
+        script.checkpoint(epoch)
+        status = os.stat(script._path("log"))
+        marks.append((status.st_size, status.st_mtime_ns))
+    states = script.files.described()[script._path("log")]
+    assert [(state[0], state[5], state[3]) for state in states] == [
+        (FROM_START, None, 0), (0, *marks[0]), (2, *marks[2])
+    ]  # fmt: skip
 
 
 def test_what_is_read_after_it_was_written_is_kept_as_it_was_at_each_checkpoint(script: Script) -> None:

@@ -4,8 +4,8 @@
     a checkpoint is restored   what there was at that checkpoint
 
 Everything goes through the layers: the user's own files stay as they are. A file whose content was not kept is there
-all the same, since scripts look whether it is. If it is read before it is written again, the replay began too late, and
-begins further back; one that begins with the script is told.
+all the same, as long and as old as it was, since scripts look for that. If it is read before it is written again, the
+replay began too late, and begins further back; one that begins with the script is told.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ class LaidFiles:
         if state.kept in (UNREAD, LOST):
             why = state.why or "the run itself did not read it then, so it was not kept"
             real = self._layers.reading(path)
-            if _mark(real) is None:
+            mark = _mark(real)
+            if mark is None or (state.bytes is not None and mark[1:] != (state.bytes, state.mtime_ns)):
                 real = self._make(path, b"", state)
             self._unknown[real] = shown, why
             return
@@ -99,6 +100,8 @@ class LaidFiles:
         descriptor = posix.open(real, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+            if state.kept in (UNREAD, LOST):
+                file.truncate(state.bytes)  # scripts look how long a file is
         if state.mtime_ns:
             posix.utime(real, ns=(state.mtime_ns, state.mtime_ns))
         return real
