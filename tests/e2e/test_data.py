@@ -160,7 +160,7 @@ def test_data_from_elsewhere_are_not_changed_by_a_script_that_writes_there(
 def test_data_that_were_pushed_come_from_the_store_once_and_gc_keeps_them(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = lab.cli("data").stdout
+    table = lab.cli("data", COLUMNS="300").stdout
     assert [line.split() for line in table.splitlines()[2:]][1:] == [
         ["data/deep/rates.txt", "12", "B", "1", "yes", "no"],
         ["data/table.csv", "8", "B", "1", "yes", "no"],

@@ -96,7 +96,7 @@ def test_attributes_that_the_classes_leave_out_or_alter_are_kept(monkeypatch: py
 
 def test_what_objects_share_and_refer_to_in_a_circle_is_one_object_again() -> None:
     one, other = Reduced(1), Altered()
-    one.seen = other.cache["one"] = [one, other]  # type: ignore[assignment, list-item]
+    one.seen = other.cache["one"] = [one, other]  # type: ignore[assignment]
     found = kept([one, other])
     assert found[0].seen is found[1].cache["one"]
     assert (found[0].seen[0], found[0].seen[1]) == (found[0], found[1])
