@@ -178,7 +178,7 @@ def test_workers_that_cannot_begin_end_the_replay_soon_and_say_why(
     """As where flor_ray is not installed on the nodes."""
 
     class Missing:
-        def __init__(self, without_gpu: bool) -> None:
+        def __init__(self, without_gpu: bool, secrets: object) -> None:
             raise ModuleNotFoundError("No module named 'flor_ray'")
 
         def ready(self, first: object) -> None: ...

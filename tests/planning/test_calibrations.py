@@ -110,7 +110,7 @@ def test_a_workers_reports_add_up_to_its_time_and_are_as_estimated(lab: Lab) -> 
     finally:
         worker.close()
     told = sum(report.start_seconds + report.setup_seconds + report.run_seconds for report in reports)
-    assert took * 0.98 - 0.05 < told <= took
+    assert took * 0.95 - 0.1 < told <= took  # each report is written after it was made
     assert [report.start_seconds > 0.1 for report in reports] == [True, False, False]
     assert [report.setup_seconds > 0.5 for report in reports] == [True, False, False]
     assert all(0 < report.read_seconds < report.run_seconds and report.read_bytes > 0 for report in reports)
