@@ -43,6 +43,9 @@ _SHAPES = re.compile(
 _USER_IN_URL = re.compile(r"(?<=://)(?:[^/@\s'\"]*:[^/@\s'\"]*|[^/@:\s'\"]{12,})@")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9+/_.=-]{16,}")
 _PAIR = re.compile(r"""(?<![\w-])(-{0,2}["']?)([A-Za-z][\w.-]*)(["']?\s*(?:=|:(?!//))\s*["']?)([^\s"',;&)}\]]+)""")
+_ENCODED_PAIR = re.compile(
+    r"""(?i)(%3f|%26|%3b|[?&;])([a-z][\w.-]*)(%3d)((?:(?!%26|%3b)[^\s"'&;])+)"""
+)  # in quoted URLs
 _IN_URL = re.compile(r"(?i)^(x-amz-(signature|credential|security-token)|sig|signature)$")
 _FILES = (
     *(
@@ -86,6 +89,8 @@ def redacted(text: str) -> str:
         return text
     found = _USER_IN_URL.sub(f"{HIDDEN}@", _SHAPES.sub(HIDDEN, text))
     found = _BEARER.sub(lambda match: f"{match[1]} {HIDDEN}", found)
+    if "%" in found:
+        found = _ENCODED_PAIR.sub(lambda match: f"{match[1]}{match[2]}{match[3]}{_instead(match[2], match[4])}", found)
     if "=" not in found and ":" not in found:
         return found
     return _PAIR.sub(lambda match: f"{match[1]}{match[2]}{match[3]}{_instead(match[2], match[4])}", found)

@@ -41,6 +41,10 @@ def test_a_secret_is_known_by_its_shape(secret: str, around: str) -> None:
         ("postgres://me:word@host/db", "postgres://***@host/db"),
         ("s3://KEYID:word@bucket/path", "s3://***@bucket/path"),
         ("https://host/x?api_key=abc&size=3", "https://host/x?api_key=***&size=3"),
+        (
+            '"http://host/bucket%3Fsize=3%26secret_key%3Da%2Fb%26x"',
+            '"http://host/bucket%3Fsize=3%26secret_key%3D***%26x"',
+        ),
         ("https://host/x?X-Amz-Signature=abc", "https://host/x?X-Amz-Signature=***"),
         ("--api-key=abc --lr=3", "--api-key=*** --lr=3"),
         ("password: abc, lr: 3", "password: ***, lr: 3"),

@@ -15,6 +15,7 @@ import re
 import runpy
 import sys
 import time
+import types
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -292,7 +293,8 @@ def _as_session(new: Any) -> Iterator[None]:
         modes.put(entered, {})  # another process would have its own
         for holder, held in set_on:
             for name in vars(holder).keys() - held.keys():
-                delattr(holder, name)
+                if not isinstance(getattr(holder, name), types.ModuleType):  # imported meanwhile, which stays
+                    delattr(holder, name)
             for name, value in held.items():
                 if vars(holder).get(name) is not value:
                     setattr(holder, name, value)

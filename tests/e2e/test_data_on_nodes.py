@@ -103,7 +103,7 @@ def versions(lab: Lab, script: str) -> list[str]:
 def test_what_one_of_three_nodes_lacks_is_replayed_on_the_others(lab: Lab, head: RayHead) -> None:
     found, said = replayed(lab, head, "common", 3)
     assert found["outcome"] == ["replayed"] * 3
-    assert {ending for _, ending in found["stints"]} == {"done"}
+    assert {ending for _, ending in found["stints"]} <= {"done", "cancelled"}  # one may help another, and be slower
     assert len({worker for worker, _ in found["stints"]}) == 2  # the third has run nothing
     assert not any(word in said for word in ("machine", "FileNotFoundError", "failed"))
     for version in versions(lab, "common.py"):

@@ -129,7 +129,7 @@ def test_a_script_that_leaks_is_ended_by_its_memory_limit(recorded: Lab, worker:
     error = failure(worker, job(recorded, leak, Limits(memory_bytes=600 << 20)))
     assert isinstance(error, LimitExceeded)
     assert re.match(
-        r"The segment was ended when its processes held \d+ MB of memory: its limit is 600 MB\.", str(error)
+        r"The segment was ended when its processes held [\d.]+ [MG]B of memory: its limit is 600 MB\.", str(error)
     )
 
 
