@@ -190,7 +190,7 @@ def _replayed(
     from flor_ray.cluster import addresses
     from flor_ray.cluster.driver import Driver
 
-    secrets_of(prepared.terms)
+    secret_variables = secrets_of(prepared.terms)
     if not prepared.project.store.files.shared:
         raise UsageError(
             f"Workers are other processes and cannot see {prepared.project.store.url}. Record to a folder or a bucket."
@@ -199,7 +199,7 @@ def _replayed(
     way = ""
     if executor is None or isinstance(executor, str):
         found = place(prepared, executor)
-        executor, way = _executor(found, prepared.terms.shape, secrets_of(prepared.terms)), found.way
+        executor, way = _executor(found, prepared.terms.shape, secret_variables), found.way
         if found.executor == "ray":
             tell = _also_to_ray(tell)
     project = prepared.project

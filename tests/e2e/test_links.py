@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flor_ray.reports import replays
 from tests.conftest import Lab
 
 SCRIPT = """
@@ -34,8 +35,6 @@ def test_a_link_that_the_user_has_no_more_is_not_made_and_told(tmp_path: Path, r
     lab.write("train.py", script + '    flor.log("weight", state["weight"])\nflor.log("end", start)\n')
     (lab.root / "data").unlink()
     prepared, outcome = lab.replay(["end"])
-    from flor_ray.reports import replays
-
     (said,) = replays.problems(prepared, outcome)
     expected = "data/start.txt is on no machine as it was read" if reads else "its link 'data' leads out of"
     assert expected in said
