@@ -51,7 +51,7 @@ test-s3: $(INSTALLED) ## Run the tests of remote stores against a real S3 server
 	@$(BIN)/python -c 'import sys; from tests import radosgw; sys.exit(radosgw.missing())'
 	$(BIN)/python -m pytest --s3 radosgw -k s3 tests/contracts tests/e2e/test_s3.py tests/e2e/test_ways.py $(ARGS)
 
-soak: $(INSTALLED) ## Replay random training scripts until a value is wrong without a word; prints one JSON line
+soak: $(INSTALLED) ## Replay random scripts, statements and faults until one is wrong; prints one JSON line
 	$(BIN)/python -m tests.soak $(ARGS)
 
 lint: $(INSTALLED) ## ruff (check and format), strict mypy, import-linter
@@ -65,12 +65,17 @@ format: $(INSTALLED) ## Let ruff mend what it can
 	$(BIN)/ruff format .
 
 bench: $(INSTALLED) ## Measure; results are printed, and kept with --keep under bench/results
+	$(BIN)/python bench/cluster.py
 	$(BIN)/python bench/end_to_end.py
 	$(BIN)/python bench/record.py
 	$(BIN)/python bench/kills.py
 	$(BIN)/python bench/propagation.py
+	$(BIN)/python bench/proposing.py
+	$(BIN)/python bench/query.py
 	$(BIN)/python bench/replay.py
 	$(BIN)/python bench/schedule.py
+	$(BIN)/python bench/systems.py
+	$(BIN)/python bench/ui.py
 	$(BIN)/python bench/ways_in.py
 
 trust: $(INSTALLED) ## Look for values that are wrong without a warning; prints one JSON line

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from flor_ray import pipeline
 from flor_ray.cli import demo
-from flor_ray.cluster import actors
+from flor_ray.cluster import joining
 from flor_ray.planning.terms import Terms
 from flor_ray.reports import replays, text_tables
 from flor_ray.store.project import Project
@@ -53,7 +53,7 @@ def main() -> None:
 def measure(folder: Path, repeats: int) -> dict[str, object]:
     print("recording six versions ...")
     recorded = demo.record_all(folder / "demo")
-    actors.connect()  # the start of Ray is not part of a replay
+    joining.connect()  # the start of Ray is not part of a replay
     seconds: dict[str, list[float]] = {"reexecution": [], "one_worker": [], "two_workers": []}
     estimates: list[float] = []
     compared = replayed = 0

@@ -4,6 +4,7 @@
     bench/propagation.py --cases 2000 --baselines --hlast    more of them, and what others make of them
     bench/propagation.py --history ~/nanoGPT ~/examples      cases from the histories of local clones
     bench/propagation.py --show insert:wrong                 what was expected and what came, for each wrong case
+    bench/propagation.py --history PATH ... --shares         what share of the confidence each doubt should take
     bench/propagation.py --latency                           files of 300 to 10 000 lines, and files made to be slow
 
 Ground truth is by construction: a statement that both versions have is taken out of the older one. An answer is exact
@@ -29,7 +30,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from propagating import figure, histories, sizes, synthetic
+from propagating import figure, histories, shares, sizes, synthetic
 from propagating.baselines import Hlast, HlastMissing, default_folder, difflib_statements, git_merge_file
 from propagating.cases import Case, Propagator
 from propagating.measuring import Result, Row, ask, groups, ours, reliability, totals
@@ -59,13 +60,16 @@ def main() -> None:
     options = _options()
     if options.latency:
         result: dict[str, object] = _latency(options)
+    elif options.shares:
+        result = _shares(options, _cases(options))
     else:
         cases = _cases(options)
         results = _answers(options, cases)
         result = _report(options, cases, results)
     line = json.dumps({key: value for key, value in result.items() if key not in ("rows", "edits", "reliability")})
     if options.keep:
-        kind = "latency" if options.latency else "history" if options.history else "synthetic"
+        chosen = (("latency", options.latency), ("shares", options.shares), ("history", options.history))
+        kind = next((name for name, is_chosen in chosen if is_chosen), "synthetic")
         stamp = f"{platform.machine()}-{os.cpu_count()}cores-{time.strftime('%Y-%m-%d')}"
         path = Path(__file__).parent / "results" / f"propagation-{kind}-{stamp}.json"
         path.parent.mkdir(exist_ok=True)
@@ -89,6 +93,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--hlast", nargs="?", type=Path, const=default_folder(), metavar="FOLDER", help=_HLAST_HELP)
     parser.add_argument("--figure", type=Path, metavar="PATH.svg", help="draw accuracy, latency and reliability")
     parser.add_argument("--show", metavar="STRATUM:SCORE", help=f"diffs of up to {SHOWN} cases, e.g. '*:wrong'")
+    parser.add_argument("--shares", action="store_true", help="fit the doubts' shares to these cases, instead")
     parser.add_argument("--latency", action="store_true", help="time one statement by the size of the file, instead")
     parser.add_argument("--runs", type=int, default=50, help="of each size with --latency (default 50)")
     parser.add_argument("--keep", action="store_true", help="write the result to bench/results")
@@ -296,6 +301,23 @@ def _figure(rows: dict[str, dict[str, Row]], systems: Sequence[str], mine: Seque
 def _accuracy(row: Row) -> figure.Accuracy:
     exact, right = row["exact_pct"] or 0.0, row["equivalent_pct"] or 0.0
     return figure.Accuracy(exact, right - exact, row["refused_pct"] or 0.0, row["wrong_pct"] or 0.0)
+
+
+# --- shares of doubts ---------------------------------------------------------------------------------------------
+
+
+def _shares(options: argparse.Namespace, cases: Sequence[Case]) -> dict[str, object]:
+    found = shares.measured(cases, max(options.jobs, 1))
+    table = [[s.name, f"{s.placements}", f"{s.wrong}", f"{s.before:g}", f"{s.share:g}"] for s in found]
+    print(text_tables.render(["doubt", "placements", "wrong", "share now", "share that fits"], table, width=200))
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "date": time.strftime("%Y-%m-%d"),
+        "seed": options.seed,
+        "clones": sorted(histories.name_of(path) for path in options.history or ()),
+        "cases": len(cases),
+        "shares": {each.name: asdict(each) for each in found},
+    }
 
 
 # --- latency ------------------------------------------------------------------------------------------------------

@@ -104,9 +104,9 @@ def judged(cases: Sequence[TrustCase], chosen: set[str]) -> Iterator[tuple[Verdi
                 fidelity = Fidelity(script, plain, truth, script.tiny)
                 fidelity.record()
                 found = fidelity.check(tuple(Group))
-                wrong = found.compared - found.exact
+                wrong = found.compared - found.exact - found.told
                 first = found.wrong[0] if found.wrong else ""
-                yield Verdict(script.name, found.exact, wrong_unwarned=wrong, first=first), False
+                yield Verdict(script.name, found.exact, found.told, wrong_unwarned=wrong, first=first), False
 
 
 def counted(verdict: Verdict, cannot: bool) -> dict[str, int]:

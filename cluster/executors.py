@@ -2,10 +2,10 @@
 
     driver ── submit, shorten, cancel, retire ──> executor ── events (flor_ray.scheduler.messages) ──> driver
 
-An executor promises: one segment at a time per worker; for each submitted segment exactly one of done, failed, not
-here, cancelled or the worker's loss; for each `shorten` one answer, or the worker's loss; `wait` returns as soon as
-there is an event; after `close` nothing of it runs. `flor_ray.cluster.actors` keeps this contract on Ray, and
-`flor_ray.cluster.local` with processes of this machine.
+An executor promises: one segment at a time per worker; for each submitted segment the parts of it that are written, in
+their order, and then exactly one of done, failed, not here, cancelled or the worker's loss; for each `shorten` one
+answer, or the worker's loss; `wait` returns as soon as there is an event; after `close` nothing of it runs.
+`flor_ray.cluster.actors` keeps this contract on Ray, and `flor_ray.cluster.local` with processes of this machine.
 """
 
 from __future__ import annotations
@@ -13,20 +13,31 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
 from flor_ray.cluster.worker import Worker
-from flor_ray.errors import Cancelled, FlorError, NotOnThisNode, ProcessKilled, UsageError
-from flor_ray.records import Segment
+from flor_ray.errors import (
+    Cancelled,
+    FlorError,
+    MemoryShort,
+    NotOnThisNode,
+    ProcessKilled,
+    SegmentHung,
+    StoreAway,
+    UsageError,
+)
+from flor_ray.records import Segment, SegmentReport
 from flor_ray.replaying.job import VersionJob
 from flor_ray.replaying.version_process import WarmServers
 from flor_ray.scheduler.calibration import Calibration
 from flor_ray.scheduler.messages import (
     EpochBegun,
     Event,
+    SecondTry,
+    SegmentAdvanced,
     SegmentCancelled,
     SegmentDone,
     SegmentFailed,
@@ -35,6 +46,7 @@ from flor_ray.scheduler.messages import (
     WorkerJoined,
 )
 
+_SECOND_TRIES = {SegmentHung: SecondTry.ELSEWHERE, MemoryShort: SecondTry.ALONE}
 MAX_REPLACEMENTS = 3  # new workers for one that was lost, and for those that came after it, before its slot is given up
 
 
@@ -46,18 +58,37 @@ class WorkerCalibrated:
     found: Calibration | FlorError
 
 
+@dataclass(frozen=True, slots=True)
+class StoreAwaited:
+    """The store is away, and a worker waits for it with what it has; told again when it does not any more."""
+
+    worker: str
+    why: str  # "": it does not
+
+
+Told = Event | WorkerCalibrated | StoreAwaited
+
+
 class Executor(Protocol):
     """Runs segments on workers; see the module for what it promises."""
 
-    def start(self, workers: int, first: VersionJob | None) -> None:
+    def start(self, workers: int, first: VersionJob | None, later: int = 0) -> None:
         """Begin to start this many workers; each says WorkerJoined when it is ready: when it has imported what `first`
-        imports, since others most likely import the same (None: nothing)."""
+        imports, since others most likely import the same (None: nothing). There is room for as many as `later` says
+        more, which `grow` may ask for."""
+
+    def cluster(self) -> tuple[str, int]:
+        """Where the workers are, by a name that is the same for all replays there ("": nobody else's can be there), and
+        how many like these there is room for, whoever has it now."""
 
     def submit(self, worker: str, job: VersionJob, segment: Segment) -> None:
         """Run the segment, in an environment that has the job's packages. Raises UsageError if there can be none."""
 
     def calibrate(self, worker: str, job: VersionJob) -> None:
         """Measure what workers of this one's class take, before it runs anything else."""
+
+    def fetch(self, worker: str, job: VersionJob, segment: Segment) -> None:
+        """The worker may bring what the segment restores to its machine, while it runs another one."""
 
     def shorten(self, worker: str, segment: Segment, last: int) -> None:
         """Let the segment end after epoch `last`, or as soon after it as can be."""
@@ -68,11 +99,17 @@ class Executor(Protocol):
     def retire(self, worker: str) -> None:
         """The worker is not needed any more."""
 
+    def grow(self, count: int) -> int:
+        """Begin to start up to so many workers more, where there is room that there was not when it began; how many."""
+
+    def forgo(self) -> None:
+        """Workers that have not joined yet are not needed any more."""
+
     def elsewhere(self, nodes: Collection[str], count: int) -> bool:
         """Begin to start up to so many workers more, on machines other than these, unless some are starting anyway.
         False: nobody is starting, and there is no other machine to start one on."""
 
-    def wait(self, timeout_seconds: float) -> list[Event | WorkerCalibrated]:
+    def wait(self, timeout_seconds: float) -> list[Told]:
         """Events since the last call; [] if there was none within the time. How far segments are is told now and
         then."""
 
@@ -87,13 +124,17 @@ class Executor(Protocol):
 
 
 def failure(worker: str, segment: Segment, error: BaseException) -> SegmentFailed | SegmentNotHere | SegmentCancelled:
-    """The event for a segment that raised: a lost process is worth another attempt, a failing script is not."""
+    """The event for a segment that raised: a lost process is worth another attempt, a failing script is not. That the
+    store was away is no attempt at all."""
     if isinstance(error, Cancelled):
         return SegmentCancelled(worker, segment)
     if isinstance(error, NotOnThisNode):
         return SegmentNotHere(worker, segment, error.lacking)
     message = str(error) if isinstance(error, FlorError) else f"{type(error).__name__}: {error}"
-    return SegmentFailed(worker, segment, message, retryable=isinstance(error, ProcessKilled))
+    away = isinstance(error, StoreAway)
+    second = next((second for kind, second in _SECOND_TRIES.items() if isinstance(error, kind)), None)
+    retryable = away or second is not None or isinstance(error, ProcessKilled)
+    return SegmentFailed(worker, segment, message, retryable, second, counts=not away)
 
 
 def calibrated(worker: Worker, job: VersionJob) -> Calibration | FlorError:
@@ -121,13 +162,14 @@ class ThreadExecutor:
 
     def __init__(self, servers: Sequence[WarmServers] = ()) -> None:
         self._servers = servers
-        self._events: queue.Queue[Event | WorkerCalibrated] = queue.Queue()
+        self._events: queue.Queue[Told] = queue.Queue()
         self._workers: dict[str, Worker] = {}
         self._inboxes: dict[str, queue.Queue[tuple[VersionJob, Segment | None] | None]] = {}  # None: calibrate
-        self._running: dict[str, tuple[Segment, int]] = {}  # and the epoch of it that was told last
+        self._running: dict[str, tuple[Segment, int, str]] = {}  # and the epoch of it, with its place, told last
+        self._awaited: dict[str, str] = {}  # why each waits for the store, as was told last
         self._threads: list[threading.Thread] = []
 
-    def start(self, workers: int, first: VersionJob | None) -> None:
+    def start(self, workers: int, first: VersionJob | None, later: int = 0) -> None:
         for index in range(workers):
             name = f"worker-{index}"
             self._workers[name] = Worker(servers=self._servers[index] if index < len(self._servers) else None)
@@ -136,13 +178,19 @@ class ThreadExecutor:
             self._threads.append(thread)
             thread.start()
 
+    def cluster(self) -> tuple[str, int]:
+        return "", 0
+
     def submit(self, worker: str, job: VersionJob, segment: Segment) -> None:
         without_packages(job)
-        self._running[worker] = segment, 0
+        self._running[worker] = segment, 0, ""
         self._inboxes[worker].put((job, segment))
 
     def calibrate(self, worker: str, job: VersionJob) -> None:
         self._inboxes[worker].put((job, None))
+
+    def fetch(self, worker: str, job: VersionJob, segment: Segment) -> None:
+        self._workers[worker].fetch(job, segment)
 
     def shorten(self, worker: str, segment: Segment, last: int) -> None:
         left = self._workers[worker].shorten(segment, last)
@@ -154,10 +202,16 @@ class ThreadExecutor:
     def retire(self, worker: str) -> None:
         self._inboxes[worker].put(None)
 
+    def grow(self, count: int) -> int:
+        return 0
+
+    def forgo(self) -> None:
+        pass  # threads are there at once
+
     def elsewhere(self, nodes: Collection[str], count: int) -> bool:
         return False
 
-    def wait(self, timeout_seconds: float) -> list[Event | WorkerCalibrated]:
+    def wait(self, timeout_seconds: float) -> list[Told]:
         try:
             events = [self._events.get(timeout=timeout_seconds)]
         except queue.Empty:
@@ -168,7 +222,7 @@ class ThreadExecutor:
         return [*self._epochs(), *events]
 
     def close(self) -> None:
-        for name, (segment, _) in self._running.items():
+        for name, (segment, _, _) in self._running.items():
             self._workers[name].cancel(segment)
         for inbox in self._inboxes.values():
             inbox.put(None)
@@ -183,15 +237,21 @@ class ThreadExecutor:
     ) -> None:
         self.close()
 
-    def _epochs(self) -> list[Event | WorkerCalibrated]:
+    def _epochs(self) -> list[Told]:
         """How far the running segments are, where that has changed."""
-        found: list[Event | WorkerCalibrated] = []
-        for name, (segment, told) in self._running.items():
-            epoch = self._workers[name].epoch(segment)
-            if epoch > told:
-                self._running[name] = segment, epoch
-                found.append(EpochBegun(name, segment, epoch))
+        found: list[Told] = []
+        for name, (segment, *told) in self._running.items():
+            epoch, place = self._workers[name].whereabouts(segment)
+            if (epoch or place) and told != [epoch, place]:
+                self._running[name] = segment, epoch, place
+                found.append(EpochBegun(name, segment, epoch, place))
+            if (why := self._workers[name].awaits()) != self._awaited.get(name, ""):
+                self._awaited[name] = why
+                found.append(StoreAwaited(name, why))
         return found
+
+    def _telling(self, name: str) -> Callable[[SegmentReport], None]:
+        return lambda report: self._events.put(SegmentAdvanced(name, report))
 
     def _run(self, name: str, first: VersionJob | None) -> None:
         worker = self._workers[name]
@@ -206,7 +266,7 @@ class ThreadExecutor:
                     self._events.put(WorkerCalibrated(name, calibrated(worker, job)))
                     continue
                 try:
-                    self._events.put(SegmentDone(name, worker.run(job, segment)))
+                    self._events.put(SegmentDone(name, worker.run(job, segment, self._telling(name))))
                 except Exception as error:  # noqa: BLE001 - every failure becomes an event: the driver decides
                     self._events.put(failure(name, segment, error))
         finally:

@@ -1,7 +1,7 @@
 """Workers as processes of this machine, without Ray: for replays that are over before Ray would have started.
 
     driver ── _RunRequest, _CalibrateRequest ──> connection ──> a process: the main thread works, one thing at a time
-           ── _ShortenRequest, _CancelRequest ─>            └──> another thread answers, also while something runs
+           ── _ShortenRequest, _CancelRequest, ... ─>       └──> another thread answers, also while something runs
            <── events ──
 
 Each worker is a fresh interpreter in a session of its own: Ctrl-C in the terminal is for the driver, which then ends
@@ -28,20 +28,32 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Self
 
-from flor_ray.cluster.executors import MAX_REPLACEMENTS, WorkerCalibrated, calibrated, failure, without_packages
+from flor_ray.cluster.executors import (
+    MAX_REPLACEMENTS,
+    StoreAwaited,
+    Told,
+    WorkerCalibrated,
+    calibrated,
+    failure,
+    without_packages,
+)
 from flor_ray.cluster.worker import Worker
 from flor_ray.errors import FlorError, ReplayError, UsageError
-from flor_ray.records import Segment
+from flor_ray.records import Segment, SegmentReport
 from flor_ray.replaying.job import VersionJob
-from flor_ray.scheduler.messages import EpochBegun, Event, SegmentDone, SegmentShortened, WorkerJoined, WorkerLost
+from flor_ray.scheduler.messages import (
+    EpochBegun,
+    SegmentAdvanced,
+    SegmentDone,
+    SegmentShortened,
+    WorkerJoined,
+    WorkerLost,
+)
 
 _SERVE = "import sys; from flor_ray.cluster import local; local.serve(int(sys.argv[1]))"
 _EPOCH_SECONDS = 1.0  # between two looks how far the segment is
 _CLOSE_SECONDS = 10.0  # for workers to leave what they are at, and to remove their files
 _OUTPUT_BYTES = 2000  # of what a worker printed before it ended, in an error
-
-Told = Event | WorkerCalibrated
-
 
 # --- what the driver says -------------------------------------------------------------------------------------------
 
@@ -54,6 +66,12 @@ class _BeginRequest:
 
 @dataclass(frozen=True, slots=True)
 class _RunRequest:
+    job: VersionJob
+    segment: Segment
+
+
+@dataclass(frozen=True, slots=True)
+class _FetchRequest:
     job: VersionJob
     segment: Segment
 
@@ -92,18 +110,22 @@ class LocalExecutor:
         self._replacements: dict[str, int] = {}  # how often the slot of this worker got a new process
         self._numbers = itertools.count()
         self._first: VersionJob | None = None
+        self._room = 0  # for workers that are not there, of those that were planned
 
     @property
     def pids(self) -> dict[str, int]:
         """Process id of each worker that has joined."""
         return {name: process.pid for name, process in self._processes.items() if process.joined}
 
-    def start(self, workers: int, first: VersionJob | None) -> None:
+    def start(self, workers: int, first: VersionJob | None, later: int = 0) -> None:
         if workers > self.available:
             raise UsageError(f"{workers} workers were asked for, and this machine has {self.available} CPUs.")
-        self._first = first
+        self._first, self._room = first, later
         for _ in range(workers):
             self._start_process(replacements=0)
+
+    def cluster(self) -> tuple[str, int]:
+        return f"processes of {socket.gethostname()}", self.available
 
     def submit(self, worker: str, job: VersionJob, segment: Segment) -> None:
         without_packages(job)
@@ -111,6 +133,9 @@ class LocalExecutor:
 
     def calibrate(self, worker: str, job: VersionJob) -> None:
         self._processes[worker].send(_CalibrateRequest(job))
+
+    def fetch(self, worker: str, job: VersionJob, segment: Segment) -> None:
+        self._processes[worker].send(_FetchRequest(job, segment))
 
     def shorten(self, worker: str, segment: Segment, last: int) -> None:
         self._processes[worker].send(_ShortenRequest(segment, last))
@@ -120,8 +145,19 @@ class LocalExecutor:
 
     def retire(self, worker: str) -> None:
         if (process := self._processes.pop(worker, None)) is not None:
+            self._room += 1
             process.send(_RetireRequest())
             self._leaving.append(process)
+
+    def grow(self, count: int) -> int:
+        found = min(count, self._room)
+        self._room -= found
+        for _ in range(found):
+            self._start_process(replacements=0)
+        return found
+
+    def forgo(self) -> None:
+        pass  # they come in a moment, and wait for nobody
 
     def elsewhere(self, nodes: Collection[str], count: int) -> bool:
         return False
@@ -276,20 +312,29 @@ class _Served:
             return WorkerCalibrated(self._name, calibrated(self._worker, work.job))
         self._running = work.segment
         try:
-            return SegmentDone(self._name, self._worker.run(work.job, work.segment))
+            return SegmentDone(self._name, self._worker.run(work.job, work.segment, self._advanced))
         except Exception as error:  # noqa: BLE001 - every failure becomes an event: the driver decides
             return failure(self._name, work.segment, error)
         finally:
             self._running = None
 
+    def _advanced(self, report: SegmentReport) -> None:
+        self._tell(SegmentAdvanced(self._name, report))
+
     def _listen(self) -> None:
         """Answer what comes while something runs, and tell how far that is."""
-        told: tuple[Segment, int] | None = None
+        told: tuple[Segment, int, str] | None = None
+        awaited = ""
         while True:
             segment = self._running
-            if segment is not None and (epoch := self._worker.epoch(segment)) and told != (segment, epoch):
-                told = segment, epoch
-                self._tell(EpochBegun(self._name, segment, epoch))
+            if (why := self._worker.awaits() if segment is not None else "") != awaited:
+                awaited = why
+                self._tell(StoreAwaited(self._name, why))
+            if segment is not None:
+                now = segment, *self._worker.whereabouts(segment)
+                if any(now[1:]) and told != now:
+                    told = now
+                    self._tell(EpochBegun(self._name, *now))
             try:
                 if not self._connection.poll(_EPOCH_SECONDS):
                     continue
@@ -301,6 +346,8 @@ class _Served:
             if isinstance(message, _ShortenRequest):
                 left = self._worker.shorten(message.segment, message.last)
                 self._tell(SegmentShortened(self._name, message.segment, left))
+            elif isinstance(message, _FetchRequest):
+                self._worker.fetch(message.job, message.segment)
             elif isinstance(message, _CancelRequest):
                 self._worker.cancel(message.segment)
             elif isinstance(message, _RetireRequest):
@@ -309,11 +356,15 @@ class _Served:
                 self._work.put(message)
 
     def _leave(self) -> None:
-        """Let go of everything: nobody waits for it."""
+        """Let go of everything: nobody waits for it. What does not let go (an import or a file server that hangs) is
+        left: the servers end with this process, and with them what they run."""
         self._work.put(None)
-        while (segment := self._running) is not None:  # one that begins just now has to be cancelled again
-            self._worker.cancel(segment)
+        until = time.monotonic() + _CLOSE_SECONDS
+        while time.monotonic() < until:
+            if (segment := self._running) is not None:  # one that begins just now has to be cancelled again
+                self._worker.cancel(segment)
             time.sleep(0.1)
+        os._exit(1)
 
     def _tell(self, event: Told) -> None:
         with self._lock, contextlib.suppress(BrokenPipeError, ConnectionError):

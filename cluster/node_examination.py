@@ -1,4 +1,4 @@
-"""The examination of each node of a Ray cluster, by a task that runs nowhere else. Beside `actors` a door to Ray."""
+"""The examination of each node of a Ray cluster, by a task that runs nowhere else. Beside `joining` a door to Ray."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from flor_ray.cluster import actors, examination
+from flor_ray.cluster import examination, joining
 from flor_ray.cluster.examination import Diagnosis, Examined, SoughtData
 from flor_ray.cluster.ray_failures import words
 
@@ -23,7 +23,7 @@ def examined(
     Raises:
         ClusterRefused: no cluster can be joined.
     """
-    actors.connect()
+    joining.connect()
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     alive = sorted((node for node in nodes if node["Alive"]), key=lambda node: node["NodeManagerHostname"])
     remote: Any = ray.remote(examination.look)

@@ -18,10 +18,11 @@ from flor_ray import processes
 from flor_ray.cluster import addresses, room
 from flor_ray.cluster.room import NodeResources
 from flor_ray.errors import UsageError
-from flor_ray.records import ANY_SHAPE, WorkerShape
+from flor_ray.records import ANY_SHAPE, Crew, WorkerShape
 
 RAY, LOCAL = "ray", "local"
 NEW_RAY = "new ray"  # a cluster that is started for a replay
+NEW_NODES = "new nodes"  # all of them are started by the cluster, which waits for who needs them
 
 _GPUS = Path("/proc/driver/nvidia/gpus")
 
@@ -41,25 +42,30 @@ def gpus_here() -> int:
     return len(list(_GPUS.iterdir())) if _GPUS.is_dir() else 0
 
 
-def expected_slots(wanted: str | None = None, shape: WorkerShape = ANY_SHAPE, workers: int | None = None) -> int:
-    """How many workers there will be: `workers`, or as many as there is room for, one per GPU, or one per CPU where
-    there is none, if their shape says nothing else. Asks the cluster that is at hand, or else looks at this machine.
-    `wanted` as in `choose`; local workers have no shape.
+def expected_crew(
+    wanted: str | None = None,
+    shape: WorkerShape = ANY_SHAPE,
+    workers: int | None = None,
+    scales_to: int | None = None,
+) -> Crew:
+    """The workers that a replay counts on: `workers`, or as many as there is room for, one per GPU, or one per CPU
+    where there is none, if their shape says nothing else. Asks the cluster that is at hand, or else looks at this
+    machine. `wanted` as in `choose`; local workers have no shape. `scales_to`: workers to which the cluster grows.
 
     Raises:
         UsageError: there is no room for workers of this shape, or for so many of them.
     """
     if wanted != LOCAL and cluster_at_hand():
-        from flor_ray.cluster import actors
+        from flor_ray.cluster import joining
 
-        found = actors.slots(shape, workers)
-    elif wanted != LOCAL and shape != ANY_SHAPE:
+        return joining.crew(shape, workers, scales_to)
+    if wanted != LOCAL and shape != ANY_SHAPE:
         here = this_machine()
-        shape = room.completed(replace(shape, accelerators=()), [here])  # whose types are Ray's words
-        found = room.check(shape, [here], workers, "this machine")
+        made = room.completed(replace(shape, accelerators=(), labels=()), [here])  # which are Ray's words
+        found = room.check(made, [here], workers, "this machine")
     else:
         found = gpus_here() or os.cpu_count() or 1
-    return found if workers is None else workers
+    return Crew(shape, ("",) * (found if workers is None else workers), most=workers)
 
 
 def this_machine() -> NodeResources:
@@ -109,8 +115,8 @@ def choose(
         return Place(wanted)
     if cluster_at_hand():
         return Place(RAY)
-    if shape.gpus or shape.accelerators:
-        unable = "each worker is to have GPUs, which only Ray gives"
+    if shape.gpus or shape.accelerators or shape.labels:
+        unable = "each worker is to have GPUs or a node of its own kind, which only Ray gives"
     if unable or seconds >= ray_start_seconds:
         return Place(RAY, f"Starting Ray on this machine: {unable}." if unable else "")
     processes = f"{workers} worker process{'' if workers == 1 else 'es'}"

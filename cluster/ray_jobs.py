@@ -19,7 +19,7 @@ from aiohttp import ClientError
 from ray.exceptions import RayError
 from ray.job_submission import JobSubmissionClient
 
-from flor_ray.cluster import actors, addresses
+from flor_ray.cluster import addresses, joining
 from flor_ray.cluster.ray_failures import words
 from flor_ray.errors import ClusterRefused, DashboardRefused, ReplayError, UsageError
 from flor_ray.wording import ended
@@ -182,7 +182,7 @@ def _url(address: str) -> str:
     if url is not None:
         return url
     try:
-        actors.expect_alive(given, found_here=given != address)
+        joining.expect_alive(given, found_here=given != address)
     except ClusterRefused as error:
         raise DashboardRefused(given, error.seen, error.advice) from None
     url = _told_by_head(given)

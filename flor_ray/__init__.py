@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from flor_ray.environment import opened
 
 if TYPE_CHECKING:
+    from flor_ray.asking import columns, query, relation
     from flor_ray.automatic.autologging import autolog
     from flor_ray.calls import MTK, arg, checkpointing, iteration, log, loop
-    from flor_ray.lookup import dataframe
-    from flor_ray.pipeline import explain, propagate, replay, replay_all
+    from flor_ray.filling import explain, propagate, replay, replay_all
+    from flor_ray.lookup import dataframe, dataframes, epochs, plot, versions
     from flor_ray.planning.terms import Query
 
 __version__ = "0.1.0"
@@ -24,22 +25,31 @@ __all__ = [
     "arg",
     "autolog",
     "checkpointing",
+    "columns",
     "dataframe",
+    "dataframes",
+    "epochs",
     "explain",
     "iteration",
     "log",
     "loop",
+    "plot",
     "propagate",
+    "query",
+    "relation",
     "replay",
     "replay_all",
+    "versions",
 ]
 
 _HOMES = {
     "autolog": "flor_ray.automatic.autologging",
     **dict.fromkeys(("MTK", "arg", "checkpointing", "iteration", "log", "loop"), "flor_ray.calls"),
-    "dataframe": "flor_ray.lookup",
-    **dict.fromkeys(("explain", "propagate", "replay", "replay_all"), "flor_ray.pipeline"),
+    **dict.fromkeys(("columns", "query", "relation"), "flor_ray.asking"),
+    **dict.fromkeys(("dataframe", "dataframes", "epochs", "plot", "versions"), "flor_ray.lookup"),
+    **dict.fromkeys(("explain", "propagate", "replay", "replay_all"), "flor_ray.filling"),
     "Query": "flor_ray.planning.terms",
+    "load_ipython_extension": "flor_ray.cli.notebook",  # of %load_ext flor_ray
 }
 
 

@@ -23,7 +23,7 @@ from flor_ray.analysis import epoch_ends
 from flor_ray.analysis.epoch_ends import Marking
 from flor_ray.analysis.marks import Marks, inserted_lines
 from flor_ray.analysis.source import calls_checkpointing
-from flor_ray.errors import NothingRecorded, RestoreFailed, UsageError
+from flor_ray.errors import NothingRecorded, RestoreFailed, StoreAway, UsageError
 from flor_ray.patching import donors, patching, statements
 from flor_ray.planning import segmenting
 from flor_ray.planning.completeness import completeness
@@ -68,6 +68,9 @@ class _ByHand:
     def next(self) -> Segment | None:
         return self._segments.pop(0) if self._segments else None
 
+    def waits(self, begins: bool) -> None:
+        """Who runs a script by hand sees for himself that a store is away."""
+
     def done(self, result: SegmentResult) -> None:
         report = results.write(
             self._store, self._experiment, self._origin, self._recorded, result, evidence=self._evidence()
@@ -83,7 +86,7 @@ class _ByHand:
         for sentence in replays.describe_judgement(results.judgement(report)):
             _say(sentence)
 
-    def failed(self, error: RestoreFailed) -> None:
+    def failed(self, error: RestoreFailed | StoreAway) -> None:
         _say("`flor-ray replay` begins further back where a state cannot be put back.")
 
     def _evidence(self) -> Evidence:

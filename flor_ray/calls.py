@@ -1,6 +1,7 @@
 """The public calls: `arg`, `log`, `loop`, `checkpointing`, and their older face `MTK`.
 
-first call ──> a worker process, or a rank that is not the first?   Passive
+first call ──> a worker process?                                    Passive
+               a rank that is not the first?                        RankRecorder (flor_ray.recording.rank_recorder)
                --replay_flor in the command line?                   Replayer (flor_ray.by_hand)
                else                                                 Recorder (flor_ray.recording.recorder)
 """
@@ -12,12 +13,13 @@ import multiprocessing
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
-from flor_ray.errors import UsageError
-from flor_ray.recording import flags, script, session
+from flor_ray.errors import FlorError, FlorWarning, UsageError
+from flor_ray.recording import flags, launch, script, session
 from flor_ray.recording.session import CheckpointOptions, Passive, Session
 
 T = TypeVar("T")
@@ -130,7 +132,7 @@ def records_here() -> bool:
 
 
 def _is_first_rank() -> bool:
-    return next((os.environ[name] for name in ("RANK", "LOCAL_RANK") if name in os.environ), "0") == "0"
+    return launch.rank_of(os.environ) == 0
 
 
 def _worker() -> str | None:
@@ -153,9 +155,9 @@ def current_session() -> Session:
 
 
 def _choose() -> Session:
-    if not _is_first_rank():
-        return Passive()
     worker = _worker()
+    if not _is_first_rank():
+        return Passive() if worker is not None or flags.current().replaying else _other_rank()
     if worker is not None:
         return Passive(worker)
     if flags.current().replaying:
@@ -165,3 +167,20 @@ def _choose() -> Session:
     from flor_ray.recording.recorder import Recorder
 
     return Recorder.start()
+
+
+def _other_rank() -> Session:
+    """That of a rank that is not the first. What rank 0 will not do without (a repository, a store) it says itself."""
+    if launch.size_of(os.environ) < 2:
+        return Passive()
+    from flor_ray.recording.rank_recorder import RankRecorder
+
+    try:
+        return RankRecorder.start()
+    except FlorError as error:
+        warnings.warn(
+            f"Nothing of rank {launch.rank_of(os.environ)} can be kept, so that this run cannot be replayed: {error}",
+            FlorWarning,
+            stacklevel=4,
+        )
+        return Passive()

@@ -6,19 +6,25 @@
     │   ├── UnknownFeature      nobody ever logged that name
     │   ├── UnknownVersion      no version's id begins so, or several do
     │   ├── BadWhere            `where` does not parse, or names an unknown column
+    │   ├── BadStatement        a statement in SQL is not one that is answered here
     │   ├── BadArgument         a --kwargs value does not fit the default's type
     │   ├── ClusterRefused      no Ray cluster can be joined at an address
     │   ├── DashboardRefused    no job can be submitted to a Ray cluster at an address
     │   ├── SecretsMissing      a secret that settings name is not in the environment
     │   └── NothingRecorded     the store has no version of this project
     ├── StoreError              the store cannot be read or written
+    │   ├── StoreAway           it does not answer, and may be back soon
     │   ├── Damaged             a file does not hold what it should
     │   ├── ObjectMissing       a blob that is referred to is not there
     │   └── ObjectCorrupt       a blob's bytes do not have the hash in its name
+    ├── SourceUnreadable        a file of another program does not hold what that program writes
     ├── GitError                git refused what we asked of it
+    ├── CellFailed              a notebook's cell that ran as a script ended with an error
     └── ReplayError             a replayed script, or the process that runs it, failed
         ├── ScriptFailed        the user's script raised; carries its last output
-        │   └── LimitExceeded   it took more time or memory than it was allowed to
+        │   ├── LimitExceeded   it took more time or memory than it was allowed to
+        │   ├── SegmentHung     it did not go on; once more elsewhere it may
+        │   └── MemoryShort     its machine had not enough memory; alone there it may be enough
         ├── RestoreFailed       a recorded state cannot be put back; what comes before it may lead there
         ├── NotOnThisNode       a worker's machine lacks files that the version read
         ├── ProcessKilled       the process that ran it was killed
@@ -133,6 +139,14 @@ class BadWhere(UsageError):
         )
 
 
+class BadStatement(UsageError):
+    """A statement in SQL that is not answered here, because of what was `seen`."""
+
+    def __init__(self, seen: str, advice: str) -> None:
+        self.seen = seen
+        super().__init__(f"This statement is not answered: {seen.rstrip('.! ')}. {advice}")
+
+
 class BadArgument(UsageError):
     """`--kwargs name=text` on the command line does not fit the type of the default in the script."""
 
@@ -190,8 +204,16 @@ class StoreError(FlorError):
     """The store cannot be read or written."""
 
 
+class StoreAway(StoreError):
+    """The store does not answer, or says that it cannot serve just now. What was to be done can be done later."""
+
+
 class Damaged(StoreError):
     """A file of the store does not hold what it should; other files are not concerned."""
+
+
+class SourceUnreadable(FlorError):
+    """A file of another program, of which runs should be imported, does not hold what that program writes."""
 
 
 class ObjectMissing(StoreError):
@@ -231,6 +253,15 @@ class GitError(FlorError):
     """git refused; the message carries its own words."""
 
 
+class CellFailed(FlorError):
+    """A notebook's cell that %%flor ran as a script ended with an exit status other than 0."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with exit status {status}"
+        super().__init__(f"The cell's script {how}; what it printed is above. What it logged until then is recorded.")
+
+
 class ReplayError(FlorError):
     """A replay could not deliver its segment; other segments are not concerned."""
 
@@ -248,6 +279,14 @@ class ScriptFailed(ReplayError):
 
 class LimitExceeded(ScriptFailed):
     """A segment was ended because it took more time or memory than its limits allow."""
+
+
+class SegmentHung(ScriptFailed):
+    """A segment was ended because its script did not go on for far longer than it should take."""
+
+
+class MemoryShort(ScriptFailed):
+    """A segment was ended because its machine was running out of memory."""
 
 
 class RestoreFailed(ReplayError):

@@ -6,7 +6,7 @@ Symbols in brackets are those of the paper's Tables 1 and 2 (p, v, e, s, ...).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -73,6 +73,7 @@ class Fidelity(StrEnum):
     WITHIN_TOLERANCE = "within tolerance"  # nearly, and on other hardware than when it was recorded
     DIVERGED = "diverged"
     UNVERIFIED = "unverified"  # nothing that was recorded was computed again, or an input file has changed
+    ADOPTED = "adopted"  # of a run from before flor_ray, of which only checkpoint files were kept: nothing to compare
 
 
 # Stands for the parameters' .grad among a checkpoint's uncaptured names. They are left out only where the next step
@@ -85,6 +86,13 @@ FIRST_CALL, ENTRIES = "first_call", "main_loop_entries"
 # And which of its words and arguments were secrets, with the variable of a replay's environment that has to hold each:
 # of a word also what stands before it; of an argument "" where it was the script's own default.
 HIDDEN_ARGV, HIDDEN_ARGS = "hidden_argv", "hidden_args"
+# And, of a run of several processes, how many there were and how they were started.
+RANKS = "ranks"
+# And, of a run that another program recorded, which one, and what is known of it besides its values.
+IMPORTED = "imported"
+# And, of a run from before flor_ray that was adopted with its checkpoint files, what its script saves in them. A
+# checkpoint of such a run never is a start: it says that it lacks NOT_KEPT, which is no variable.
+ADOPTED, NOT_KEPT = "adopted", "<what the run did not save>"
 
 # What users' source calls us. Scripts that were written for FlorDB import `flor`, whose calls mean what ours do.
 PACKAGES = frozenset({"flor_ray", "flor"})
@@ -125,6 +133,7 @@ class EpochTimes:
     head_seconds: float
     inner_seconds: float
     tail_seconds: float
+    steps: int | None = None  # of the longest of its nested loops; None: an older record does not say it
 
     @property
     def seconds(self) -> float:
@@ -164,6 +173,16 @@ class Experiment:
     environment: Mapping[str, object] = field(default_factory=dict)  # see `surroundings`; keys of random state, lock
     error: str | None = None  # how it failed, in one line
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether another program recorded it: there is no code of it, and nothing of it can be replayed."""
+        return IMPORTED in self.environment
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether it ran before flor_ray: of its epochs only the states in its own checkpoint files are known."""
+        return ADOPTED in self.environment
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -182,6 +201,33 @@ class Checkpoint:
     opaque: frozenset[str] = frozenset()  # objects that the loop uses and that cannot be kept: sockets, open files
     background_seconds: float = 0.0  # processor time that hashing and writing it took, in another thread
     why: str = ""  # what decided that it was taken
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How the processes of one run were started [an entry of E's environment]."""
+
+    size: int  # how many there were: the world size
+    launcher: str = ""  # "torchrun", "ray train"; "": something else that sets RANK and WORLD_SIZE
+    backend: str = ""  # of torch.distributed; "": not known
+    local_size: int = 0  # ranks on the first one's machine; 0: not known
+    command: tuple[str, ...] = ()  # that started them, as far as it can be seen
+    # Order in which gradients are summed over ranks (`state.buckets`); None: not known, or there are several.
+    buckets: tuple[int, ...] | None = None
+    exchanged: tuple[str, ...] = ()  # files in which the first one read what another had written
+    folder: str = ""  # in which Ray Train ran them, below the repository's root; "": one of its own
+
+
+@dataclass(frozen=True, slots=True)
+class RankRecord:
+    """What a rank that is not the first keeps of its own, besides its checkpoints."""
+
+    rank: int
+    rng: str = ""  # its random states at its first call, base64 of a pickle
+    host: str = ""
+    first_call: tuple[str, int] | None = None  # with which it began: file and line
+    exchanged: tuple[str, ...] = ()  # files in which it read what some rank had written
+    inputs: tuple[Mapping[str, object], ...] = ()  # files that it read, as its run's environment has the first rank's
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +398,11 @@ class Segment:
             return self.restore is None and self.variant is not Variant.END
         return self.operator is Operator.DP_STAR
 
+    def part(self, first: int, last: int) -> Segment:
+        """Some of its epochs, as whoever runs them says it: they follow the epoch before, unless they are its first."""
+        goes_on = first > self.first and self.variant is not Variant.END
+        return replace(self, first=first, last=last, restore=first - 1 if goes_on else self.restore)
+
     @property
     def id(self) -> str:
         """Deterministic name of this segment within one replay of one version."""
@@ -359,12 +410,28 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What the replay of one segment may take. More of seconds or bytes ends it, and nothing else."""
+class Claim:
+    """What one replay runs, so that others need not: epochs of a version, with these statements in it."""
 
-    seconds: float | None = None  # wall clock, the script's set-up included; None: no limit
+    version: str
+    operator: Operator
+    statements: tuple[tuple[str, str], ...]  # names, in order, each with a digest of what logs it there
+    spans: tuple[tuple[int, int], ...]  # first and last epochs, ascending; (0, 0): outside the main loop
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the replay of one segment may take, and how much of it may be lost. More of seconds or bytes ends it, and
+    nothing else."""
+
+    seconds: float | None = None  # wall clock, the script's set-up included; infinity: no limit; None: as estimated
     memory_bytes: int | None = None  # of its process and those that this has started; None: 90 % of the machine's
     retries: int = 2  # further attempts after its worker or process was killed
+    commit_seconds: float = 30.0  # after which what it has answered is written, at the end of an epoch
+    outage_seconds: float = 600.0  # for which a store that is away is waited for
+    # By estimate, of a step: the set-up with the first epoch, or a later epoch.
+    late_seconds: float | None = None  # after which its place is told; None: never
+    step_seconds: float | None = None  # after which it hangs, where there is no limit of `seconds`; None: never
 
 
 DEFAULT_LIMITS = Limits()
@@ -378,9 +445,38 @@ class WorkerShape:
     cpus: float | None = None  # None: one, or with a GPU none that would be counted
     memory_bytes: int | None = None  # that Ray counts; None: none
     accelerators: tuple[str, ...] = ()  # types of GPU, as Ray calls them, of which its GPUs are one; (): any
+    labels: tuple[tuple[str, str], ...] = ()  # that its node has, with their values
 
 
 ANY_SHAPE = WorkerShape()
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """The workers that a replay counts on. Of each, the type of its GPU as Ray calls it; "" where nobody says it, and
+    of those without a GPU."""
+
+    shape: WorkerShape = ANY_SHAPE
+    here: tuple[str, ...] = ()  # there is room for them now
+    coming: tuple[str, ...] = ()  # on nodes that the cluster starts for them
+    held: tuple[
+        str, ...
+    ] = ()  # room is theirs once others have given it back, which is counted on where nothing else is
+    others: int = 0  # for so many more there would be room, if others did not hold it
+    most: int | None = None  # that the user wants; None: all that there is room for, and that comes
+    endless: bool = False  # the cluster says no number of nodes above which it starts none
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        return (*self.here, *self.coming, *self.held)
+
+    @property
+    def counted(self) -> int:
+        """How many there should be."""
+        return len(self.here) + len(self.coming) + len(self.held)
+
+
+NOBODY = Crew()
 
 
 @dataclass(frozen=True, slots=True)
@@ -479,12 +575,29 @@ class Stint:
     rows: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class RunningStint:
+    """What a worker is at."""
+
+    worker: str
+    segment: Segment  # what is left of it to answer
+    began: float  # seconds since the replay began
+    estimated_seconds: float  # for all of what it was told to run
+    epoch: int = 0  # that it has begun; 0: none yet
+
+
 @dataclass(slots=True)
 class Outcome:
     """What became of the segments of a replay; it fills while the replay runs."""
 
     reports: list[SegmentReport] = field(default_factory=list)
+    shared: list[SegmentReport] = field(default_factory=list)  # of other replays, which answered some of it
     failures: list[tuple[Segment, str]] = field(default_factory=list)
     stints: list[Stint] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what the user should know of the replay as a whole
     lacking: dict[Segment, tuple[LackingFile, ...]] = field(default_factory=dict)  # of failures: what no node has
+
+    @property
+    def all_reports(self) -> list[SegmentReport]:
+        """What this replay and others have said of what was wanted."""
+        return [*self.reports, *self.shared]

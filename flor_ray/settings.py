@@ -22,10 +22,12 @@ from flor_ray.errors import UsageError
 from flor_ray.wording import parse_bytes, parse_seconds
 
 FILE = "flor.yaml"
+NO_LIMIT = "none"  # of time for a segment
 ENVIRONMENTS = ("current", "recorded")
 DEFAULT = "default"  # where a setting is from that nobody has set
 PICKLES = ("refuse", "allow")
 TYPE_NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"  # what Ray takes as the value of a label
+LABEL_NAME = rf"([A-Za-z0-9][A-Za-z0-9.-]{{0,252}}/)?{TYPE_NAME}"  # and as its key
 VARIABLE_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _NONE = "none"
 
@@ -65,14 +67,22 @@ def _amount(text: str) -> float:
 
 
 def _some(text: str) -> float:
-    number = float(text)
+    number = _fraction(text)
     if not (number > 0 and math.isfinite(number)):
         raise ValueError("it is nothing, or endless")
     return _whole_or_part(number)
 
 
 def _share(text: str) -> float:
-    return _whole_or_part(_amount(text))
+    number = _fraction(text)
+    if not (number >= 0 and math.isfinite(number)):
+        raise ValueError("it is less than 0, or endless")
+    return _whole_or_part(number)
+
+
+def _fraction(text: str) -> float:
+    above, slash, below = text.partition("/")
+    return int(above) / _count(below) if slash else float(text)
 
 
 def _whole_or_part(number: float) -> float:
@@ -87,6 +97,10 @@ def _span(text: str) -> float | str:
     except ValueError:
         _seconds(parse_seconds(text))
         return text
+
+
+def _limit(text: str) -> float | str:
+    return text if text == NO_LIMIT else _span(text)
 
 
 def _seconds(seconds: float) -> float:
@@ -130,6 +144,13 @@ def _listed(text: str, form: str) -> tuple[str, ...]:
     return words
 
 
+def _labels(text: str) -> dict[str, str]:
+    found = _map(text)
+    if not all(re.fullmatch(LABEL_NAME, name) and re.fullmatch(TYPE_NAME, value) for name, value in found.items()):
+        raise ValueError("one of them is no label")
+    return found
+
+
 def _map(text: str) -> dict[str, str]:
     found = {}
     for pair in text.split(","):
@@ -145,12 +166,14 @@ COUNT = SettingKind("count", "a whole number of 1 or more", _count)
 NUMBER = SettingKind("number", "a whole number of 0 or more", _number)
 AMOUNT = SettingKind("amount", "a number of 0 or more", _amount)
 SPAN = SettingKind("span", "a span of time such as 90s, 10m or 2h, or a number of seconds", _span)
+LIMIT = SettingKind("limit", "a span of time such as 90s, 10m or 2h, or a number of seconds, or none", _limit)
 SIZE = SettingKind("size", "a size such as 8GB, or a number of bytes", _size)
 ENVIRONMENT = SettingKind("environment", " or ".join(ENVIRONMENTS), _environment)
 PICKLE = SettingKind("pickles", " or ".join(PICKLES), _pickles)
-SHARE = SettingKind("share", "a whole number of 0 or more, or a part of 1 such as 0.5", _share)
-SOME = SettingKind("some", "a whole number of 1 or more, or a part of 1 such as 0.5", _some)
+SHARE = SettingKind("share", "a whole number of 0 or more, or a part of 1 such as 0.5 or 1/3", _share)
+SOME = SettingKind("some", "a whole number of 1 or more, or a part of 1 such as 0.5 or 1/3", _some)
 TYPES = SettingKind("types", "a list of types as Ray calls them, such as A100", _types)
+LABELS = SettingKind("labels", "pairs of a label and its value, as in market-type=on-demand", _labels)
 NAMES = SettingKind("names", "a list of names of environment variables, never of their values", _names)
 MAP = SettingKind("map", "pairs of a recorded path and where it is, as in data=/mnt/data", _map)
 
@@ -180,10 +203,17 @@ class Settings:
         "a cluster that runs here, or one that is started",
         variable="RAY_ADDRESS",
     )
-    workers: int | None = _setting(COUNT, "How many workers replay.", "one per GPU, or one per CPU")
+    workers: int | None = _setting(
+        COUNT, "How many workers replay.", "one per GPU, or one per CPU, of those that nobody else holds"
+    )
+    scales_to: int | None = _setting(
+        COUNT,
+        "To how many workers the cluster grows when they are wanted, where Ray does not say it.",
+        "what its autoscaler's file says, if that is on this machine",
+    )
     gpus: float | None = _setting(
         SHARE,
-        "GPUs that each worker on a cluster gets; with 0.5, two workers share one.",
+        "GPUs that each worker on a cluster gets; with 1/2, two workers share one.",
         "1, or 0 where the cluster has none",
     )
     cpus: float | None = _setting(
@@ -195,8 +225,14 @@ class Settings:
     accelerators: tuple[str, ...] | None = _setting(
         TYPES, "Types of GPU, as Ray calls them, of which a worker's is one.", "any"
     )
+    labels: Mapping[str, str] | None = _setting(
+        LABELS, "Labels, as Ray calls them, that the nodes of workers on a cluster have.", "any"
+    )
     time_limit: float | str | None = _setting(
-        SPAN, "Time that one segment may take, set-up included.", "none", key="limits.time"
+        LIMIT,
+        "Time that one segment may take, set-up included; none, where it may hang for good.",
+        "far more than its epochs should take",
+        key="limits.time",
     )
     memory_limit: int | str | None = _setting(
         SIZE,
@@ -205,8 +241,14 @@ class Settings:
         key="limits.memory",
     )
     retries: int | None = _setting(NUMBER, "Further attempts at a segment whose worker or process was killed.", "2")
+    commit: float | str | None = _setting(
+        SPAN, "Time after which a running segment writes what it has answered, at the end of an epoch.", "30s"
+    )
+    outage: float | str | None = _setting(
+        SPAN, "Time for which workers keep what they have and try again while the store is away.", "10m"
+    )
     wait: float | str | None = _setting(
-        SPAN, "Time that a replay waits while it has no worker, such as for nodes that a cluster starts.", "5m"
+        SPAN, "Time that a replay waits while it has no worker, such as for nodes that a cluster starts.", "30m"
     )
     budget: float | str | None = _setting(
         SPAN, "Time of all workers together that one replay may spend; what fits into it is replayed.", "none"
@@ -262,7 +304,9 @@ def _keys() -> tuple[Key, ...]:
 
 KEYS = _keys()
 _TAKEN_BACK = {
-    key.name for key in KEYS if key.kind in (COUNT, NUMBER, AMOUNT, SPAN, SIZE, SHARE, SOME, TYPES, NAMES, MAP)
+    key.name
+    for key in KEYS
+    if key.kind in (COUNT, NUMBER, AMOUNT, SPAN, LIMIT, SIZE, SHARE, SOME, TYPES, LABELS, NAMES, MAP)
 }
 
 
@@ -308,9 +352,9 @@ def load(path: str = ".", variables: Mapping[str, str] = os.environ, **given: ob
     for name, value in given.items():
         if value is not None:
             values[name], origins[name] = None if value == _NONE and name in _TAKEN_BACK else value, "given"
-            if kinds[name] is SHARE and not _reads(SHARE, f"{value}"):
-                raise UsageError(f"{name} should be {SHARE.words}; it is {value}.")
-            if isinstance(value, Mapping):
+            if kinds[name] is SHARE and values[name] is not None:
+                values[name] = _read_given(name, SHARE, f"{value}")
+            if kinds[name] is MAP and isinstance(value, Mapping):
                 values[name] = _places(Path(), value)
     folder = Path(path).absolute() if file is None else file.parent
     return Loaded(Settings(**values), str(folder), None if file is None else str(file), origins)
@@ -331,12 +375,11 @@ def _from(folder: Path, store: str) -> str:
     return store if "://" in store else os.path.abspath(folder / Path(store).expanduser())
 
 
-def _reads(kind: SettingKind, text: str) -> bool:
+def _read_given(name: str, kind: SettingKind, text: str) -> object:
     try:
-        kind.read(text)
+        return kind.read(text)
     except (UsageError, ValueError):
-        return False
-    return True
+        raise UsageError(f"{name} should be {kind.words}; it is {text}.") from None
 
 
 def _places(folder: Path, data: Mapping[str, str]) -> dict[str, str]:

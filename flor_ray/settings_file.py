@@ -46,15 +46,27 @@ _TYPES: Mapping[str, Any] = {
     settings.NUMBER.name: Annotated[StrictInt, Field(ge=0)],
     settings.AMOUNT.name: Annotated[StrictInt | StrictFloat, Field(ge=0, allow_inf_nan=False)],
     settings.SPAN.name: _some_text(settings.SPAN) | _NUMBER,
+    settings.LIMIT.name: _some_text(settings.LIMIT) | _NUMBER,
     settings.SIZE.name: _some_text(settings.SIZE) | Annotated[StrictInt, Field(gt=0)],
     settings.ENVIRONMENT.name: Literal[settings.ENVIRONMENTS],
     settings.PICKLE.name: Literal[settings.PICKLES],
-    settings.SHARE.name: Annotated[StrictInt, Field(ge=0)] | Annotated[StrictFloat, Field(ge=0, le=1)],
-    settings.SOME.name: Annotated[StrictInt, Field(ge=1)] | Annotated[StrictFloat, Field(gt=0, le=1)],
+    settings.SHARE.name: Annotated[StrictInt, Field(ge=0)]
+    | Annotated[StrictFloat, Field(ge=0, le=1)]
+    | _some_text(settings.SHARE),
+    settings.SOME.name: Annotated[StrictInt, Field(ge=1)]
+    | Annotated[StrictFloat, Field(gt=0, le=1)]
+    | _some_text(settings.SOME),
     settings.TYPES.name: _list_of(settings.TYPE_NAME),
+    settings.LABELS.name: dict[
+        Annotated[StrictStr, Field(pattern=f"^{settings.LABEL_NAME}$")],
+        Annotated[StrictStr, Field(pattern=f"^{settings.TYPE_NAME}$")],
+    ],
     settings.NAMES.name: _list_of(settings.VARIABLE_NAME),
     settings.MAP.name: dict[_WORDS, _WORDS],
 }
+
+
+_MAPS = (settings.MAP, settings.LABELS)
 
 
 @functools.cache
@@ -118,6 +130,31 @@ def read(path: Path) -> dict[str, tuple[Any, int]]:
     return found
 
 
+def flat(data: str) -> dict[str, str | int | float | bool | None]:
+    """The entries of a YAML mapping that are no mappings or lists themselves, as other programs describe their runs.
+
+    Raises:
+        ValueError: it is no YAML, or no mapping.
+    """
+    kinds = (str, int, float, bool, type(None))
+    return {key: value for key, value in tree(data).items() if isinstance(value, kinds)}
+
+
+def tree(data: str) -> dict[str, object]:
+    """A YAML mapping as it stands, as another program's settings are written; of its keys those that are texts.
+
+    Raises:
+        ValueError: it is no YAML, or no mapping.
+    """
+    try:
+        plain = yaml.safe_load(data)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"it is no YAML that can be read: {_problem(error)}") from None
+    if not isinstance(plain, dict):
+        raise ValueError("it is no mapping")
+    return {key: value for key, value in plain.items() if isinstance(key, str)}
+
+
 def text(chosen: Settings) -> str:
     """A file that sets the same."""
     held: dict[str, Any] = {}
@@ -149,7 +186,7 @@ def _mistakes(error: ValidationError, lines: Mapping[str, int]) -> list[tuple[in
         path = next((".".join(words[:n]) for n in (2, 1) if ".".join(words[:n]) in lines), ".".join(words))
         if one["type"] in ("extra_forbidden", "invalid_key"):
             found[path] = _unknown(path)
-        elif words[0] in _BY_PATH and len(words) > 1 and _BY_PATH[words[0]].kind is settings.MAP:
+        elif words[0] in _BY_PATH and len(words) > 1 and _BY_PATH[words[0]].kind in _MAPS:
             wanted = _BY_PATH[words[0]].kind.words
             found[path] = f"{words[0]} should be {wanted}; {words[1]} has {_shown(one['input'])}."
         elif path in _BY_PATH:
@@ -193,3 +230,20 @@ def _where(error: Exception) -> str:
 
 def _problem(error: Exception) -> str:
     return str(getattr(error, "problem", None) or error).strip().splitlines()[0] or type(error).__name__
+
+
+def rows_of(path: str) -> list[dict[str, object]]:
+    """What a YAML file lists: a mapping each.
+
+    Raises:
+        UsageError: it lists something else.
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        try:
+            plain = yaml.safe_load(file)
+        except (yaml.YAMLError, RecursionError) as error:
+            raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(plain, list) or not all(isinstance(row, dict) for row in plain):
+        raise UsageError(f"{path} should list runs, each with commit, command and checkpoints.")
+    return [{str(key): value for key, value in row.items()} for row in plain]

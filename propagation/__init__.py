@@ -7,9 +7,12 @@ any source, however broken.
 from flor_ray.propagation.carrying.carry import propagate
 from flor_ray.propagation.histories.files import propagate_tree
 from flor_ray.propagation.histories.lineage import propagate_tree_through
+from flor_ray.propagation.histories.notebooks import NOTEBOOK, as_sources
 from flor_ray.propagation.reading.statements import find_args, find_statements, has_main_loop
 
 __all__ = [
+    "NOTEBOOK",
+    "as_sources",
     "find_args",
     "find_statements",
     "has_main_loop",

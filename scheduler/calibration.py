@@ -69,7 +69,12 @@ class Learned:
 
 # From when workers are wanted until the first of them runs, imports apart. Nothing is measured of a machine before its
 # first replay; these are seconds of one with two cores, and of one that has something else to do.
-_STARTS = {"local": Learned(2.0, 1.5), "ray": Learned(4.0, 3.0), "new ray": Learned(15.0, 5.0)}
+_STARTS = {
+    "local": Learned(2.0, 1.5),
+    "ray": Learned(4.0, 3.0),
+    "new ray": Learned(15.0, 5.0),
+    "new nodes": Learned(120.0, 90.0),  # of a cloud
+}
 _ANY_START = Learned(1.0, 1.0)
 
 
@@ -100,7 +105,7 @@ class Calibration:
 
     def start(self, way: str) -> Learned:
         """Seconds until the first worker runs, imports apart. `way`: "local" for processes of this machine, "ray" for a
-        cluster that is there, "new ray" for one that is started first."""
+        cluster that is there, "new ray" for one that is started first, "new nodes" for one that starts its nodes."""
         return self.starts.get(way) or _STARTS.get(way, _ANY_START)
 
     def read_seconds(self, reads: int, read_bytes: int) -> float:
@@ -205,9 +210,10 @@ class CostModel:
 
     def cost(self, segment: Segment) -> SegmentCost:
         """What a segment is thought to cost, by all that was learned so far. Raises KeyError for an unknown version."""
+        return self._cost(segment, *self._seconds_per_recorded(segment, self._work(segment).known))
+
+    def _cost(self, segment: Segment, machine: float, ratio: float) -> SegmentCost:
         found, calibration = self._work(segment), self._calibration(self.kind)
-        usual = calibration.ratio(self.recorded[segment.version].kind, self.kind).value
-        machine, ratio = usual * math.exp(self._machine()), usual * math.exp(self._ratio(segment, found.known))
         read = calibration.read_seconds(found.reads, found.read_bytes)
         overhead = calibration.overhead.value + found.epochs * calibration.epoch_overhead.value
         return SegmentCost(
@@ -223,7 +229,16 @@ class CostModel:
 
     def corrected(self, costs: Iterable[SegmentCost]) -> tuple[SegmentCost, ...]:
         """What segments are thought to cost now, from what they were thought to cost; their ranks stay."""
-        return tuple(replace(self.cost(cost.segment), rank=cost.rank) for cost in costs)
+        seconds: dict[tuple[str, str, bool], tuple[float, float]] = {}  # which are the same for many of them
+        found = []
+        for before in costs:
+            segment, known = before.segment, self._work(before.segment).known
+            alike = segment.version, _statement(segment), known
+            if alike not in seconds:
+                seconds[alike] = self._seconds_per_recorded(segment, known)
+            cost = self._cost(segment, *seconds[alike])
+            found.append(replace(cost, rank=before.rank) if before.rank else cost)
+        return tuple(found)
 
     def start(self, way: str) -> Learned:
         """`Calibration.start` of workers like this machine."""
@@ -233,7 +248,7 @@ class CostModel:
         """What a whole replay should take if workers are started this `way` (`Calibration.start`). Its estimates are
         off as in earlier replays, and as nobody knows for a stand-in."""
         start, imports = self.start(way), self._calibration(self.kind).imports
-        planned = max((slot.ready_seconds for slot in schedule.slots), default=0.0)
+        planned = min((slot.ready_seconds for slot in schedule.slots), default=0.0)
         costs = [cost for assignment in schedule.assignments for cost in assignment]
         seconds = sum(cost.run_seconds for cost in costs)
         unknown = sum(cost.run_seconds for cost in costs if not cost.known) / (seconds or 1.0)
@@ -407,6 +422,11 @@ class CostModel:
         else:
             spread = _VERSION if known else _STAND_IN
         return _Factor(0.0, spread**2)
+
+    def _seconds_per_recorded(self, segment: Segment, known: bool) -> tuple[float, float]:
+        """For each second of set-ups, and of runs, as they were recorded."""
+        usual = self._calibration(self.kind).ratio(self.recorded[segment.version].kind, self.kind).value
+        return usual * math.exp(self._machine()), usual * math.exp(self._ratio(segment, known))
 
     def _ratio(self, segment: Segment, known: bool) -> float:
         """Logarithm of the ratio of a version's segments: what is common to all, and what its own reports say."""

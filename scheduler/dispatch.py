@@ -10,16 +10,21 @@ to idle ones, and gives up on what keeps failing.
     WorkerLost         bad      LOST     LOST, again     LOST     LOST, again     LOST     LOST
     EpochBegun         bad      IDLE     BUSY            LEAVING  DRAINING        RETIRED  LOST
     SegmentSlow        bad      IDLE     BUSY            LEAVING  DRAINING        RETIRED  LOST
+    SegmentAdvanced    bad      bad      BUSY, its rest  LEAVING  same, its rest  bad      bad
     SegmentDone        bad      bad      IDLE            next     RETIRED         bad      bad
     SegmentFailed      bad      bad      IDLE, again     next     RETIRED, again  bad      bad
     SegmentNotHere     bad      bad      IDLE, others    next     RETIRED, others bad      bad
+    SegmentTaken       bad      bad      IDLE, sifted    next     RETIRED, sifted bad      bad
     SegmentShortened   bad      owed     BUSY, if asked  owed     same, if asked  owed     LOST
     SegmentCancelled   bad      owed     owed            next     owed            owed     LOST
     EstimateCorrected  (of no worker: new estimates for what waits and runs)
+    OthersAtWork       (of no worker: segments that no worker is at are sifted)
     NoOtherNode        (of no worker: of the version, what waits runs as it is, or is given up)
 
+    rest    what the worker has answered is done, and never runs again; the rest is its segment from now on
     again   the segment waits again, or is given up; if a clone of it runs elsewhere, that one simply goes on
     others  the segment waits for workers on other nodes; no attempt is counted
+    sifted  parts that other replays have done are done, those that they are at are ELSEWHERE, the rest waits
     next    IDLE; RETIRED if it is to drain
     owed    ignored if the answer to a question that has become void (the segment had ended before), else bad
 
@@ -40,7 +45,8 @@ After an event IDLE workers are looked after, the fastest first:
     6. when nothing waits: all of a segment again that is expected to end much later
        where it runs. The first result counts, the other worker is told to leave.        Run -> BUSY, later Cancel
     7. of the others as many stay IDLE as segments run, each of which might need a
-       second worker; the rest is not needed.                                            Retire -> RETIRED
+       second worker, or are run by other replays, which may leave them; the rest is
+       not needed.                                                                       Retire -> RETIRED
 
 *That pays* when the thief, set-up included, ends before the owner would have ended all that it has.
 
@@ -49,10 +55,20 @@ longer than estimates, and than the others, begins only what it ends before all 
 left to them. It is asked to end its running segment in time in the same way; what it cannot end in time is wanted of a
 second worker, the next that is free.
 
+*Parts.* A running segment is answered part by part, each at the end of an epoch (SegmentAdvanced). What is answered is
+done: of a lost worker only the rest waits again, and begins with the nearest state before it that can be restored. The
+worker itself goes on, and knows its segment by the name that it was told, the answered parts included. Of two clones
+both may answer, each from where it began: what one has answered the other one's rows repeat, to the bit, and readers
+take each row once.
+
 *Failures.* What a lost worker ran waits again, first. A failure that may pass (`retryable`) puts the segment at the
-end of the queue, so that another worker can try it. Both count as attempts. A script that raises would raise again, so
-its segment is given up at once. The version's other segments are still tried: a hindsight statement often fails in some
-epochs only (a variable that is not bound yet), and where it always fails, it fails early and cheaply.
+end of the queue, so that another worker can try it. Both count as attempts, unless it was for want of the store, which
+says nothing of the segment. One that hung is tried once more, by another worker; one for which memory was too small
+once more, when nothing else runs on its node (`second_tries`). A script that raises would raise again, so its segment
+is given up at once. The version's other segments are still tried: a hindsight statement often fails in some epochs
+only (a variable that is not bound yet), and where it always fails, it fails early and cheaply.
+
+*Ahead.* A worker that begins with a segment is told what is first in its queue, if reading that takes a while (Fetch).
 
 *Data.* A node that lacks what a version read is given no more of that version. When all nodes with workers lack it,
 workers are sought on others (Seek). When there is none, the version runs on nodes that have other files in place of all
@@ -62,13 +78,19 @@ that they lack (`Run.as_it_is`); without such a node it is given up, with the na
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flor_ray.records import Operator, Segment
-from flor_ray.scheduler.floor import GONE, PRESENT, Floor
-from flor_ray.scheduler.helping import help_late, look_after_idle, look_at_late, shorten_to_leave
-from flor_ray.scheduler.jobs import FloorWorker, Job, SegmentState, WorkerState
+from flor_ray.scheduler.floor import Floor
+from flor_ray.scheduler.helping import (
+    help_late,
+    look_after_idle,
+    look_at_late,
+    places_for_others,
+    shorten_to_leave,
+)
+from flor_ray.scheduler.jobs import GONE, PRESENT, FloorWorker, Job, SegmentState, WorkerState
 from flor_ray.scheduler.messages import (
     Cancel,
     EpochBegun,
@@ -78,20 +100,27 @@ from flor_ray.scheduler.messages import (
     GiveUp,
     Instruction,
     NoOtherNode,
+    OthersAtWork,
+    Run,
+    SecondTry,
     Seek,
+    SegmentAdvanced,
     SegmentCancelled,
     SegmentDone,
     SegmentFailed,
     SegmentNotHere,
     SegmentShortened,
     SegmentSlow,
+    SegmentTaken,
     WorkerDraining,
     WorkerJoined,
     WorkerLost,
 )
+from flor_ray.scheduler.overdue import StepAt
 from flor_ray.scheduler.packing import Schedule
 from flor_ray.scheduler.problem import Cutting
 from flor_ray.scheduler.remaining import Lane
+from flor_ray.scheduler.sharing import Sifted
 
 _HISTORY = 100  # events and instructions kept for `BadTransition`; enough to see both ends of a mix-up
 
@@ -112,11 +141,13 @@ class Standing:
     rows_answered: int  # one for each wanted epoch, one for what is outside a version's main loop
     rows: int
     lanes: tuple[Lane, ...]  # of the workers that are there
+    steps: tuple[StepAt, ...]  # that they are at
     waiting_seconds: float  # estimated, of what has no worker yet
     steps_ended: int  # epochs and segments, as far as was told
     waiting: int  # segments that no worker is at
     steals: int  # waiting segments, and tails of running ones, that have gone to another worker
     clones: int
+    elsewhere: int = 0  # segments that other replays run
 
 
 class Dispatcher:
@@ -150,9 +181,16 @@ class Dispatcher:
 
     @property
     def stranded(self) -> bool:
-        """Whether segments remain and no worker is there that will run them: one has to join."""
-        workers = self._floor.workers.values()
-        return not self.finished and not any(w.state in PRESENT and not w.draining for w in workers)
+        """Whether segments remain for us, and no worker is there that will run them: one has to join."""
+        workers, floor = self._floor.workers.values(), self._floor
+        if floor.unsettled == floor.elsewhere:
+            return False
+        return not any(w.state in PRESENT and not w.draining for w in workers)
+
+    @property
+    def places_for_others(self) -> int:
+        """How many more workers would find something to do at once; 0 while one is idle."""
+        return places_for_others(self._floor)
 
     @property
     def segments(self) -> Mapping[Segment, SegmentState]:
@@ -176,19 +214,32 @@ class Dispatcher:
             rows_answered=floor.rows_answered,
             rows=floor.rows,
             lanes=floor.lanes(now),
+            steps=floor.steps(),
             waiting_seconds=floor.free_seconds(),
             steps_ended=floor.steps_ended,
             waiting=floor.waiting,
             steals=floor.steals,
             clones=floor.clones,
+            elsewhere=floor.elsewhere,
         )
+
+    def open_segments(self, state: SegmentState) -> list[tuple[Segment, Sequence[int]]]:
+        """Segments in a state, each with the epochs that a piece of it can begin with."""
+        return [(job.segment, job.points) for job in self._floor.jobs.values() if job.state is state]
+
+    def upcoming(self, seconds: float, most: int) -> list[tuple[Segment, Sequence[int]]]:
+        """What waits and would most likely begin within this time: of each queue the first and no more than `most`; as
+        `open_segments` has it."""
+        return [(job.segment, job.points) for job in self._floor.next_jobs(seconds, most)]
 
     def handle(self, event: Event, now: float) -> tuple[Instruction, ...]:
         """What is to be done now that this has happened. Raises BadTransition, and then has changed nothing."""
         instructions = self._happened(event, now)
-        if not isinstance(event, EpochBegun | SegmentSlow):
+        if not isinstance(event, EpochBegun | SegmentSlow | SegmentAdvanced):
             instructions += look_after_idle(self._floor, now)
             instructions += self._seek()
+        ahead = [self._floor.ahead(run.worker) for run in instructions if isinstance(run, Run)]
+        instructions += [fetch for fetch in ahead if fetch is not None]
         if self.finished and not self._told_finished:
             self._told_finished = True
             instructions.append(Finished())
@@ -208,12 +259,19 @@ class Dispatcher:
                 return self._epoch_begun(event, now)
             case SegmentSlow():
                 return self._slow(event, now)
+            case SegmentAdvanced():
+                return self._advanced(event, now)
             case SegmentDone():
                 return self._done(event, now)
             case SegmentFailed():
                 return self._failed(event, now)
             case SegmentNotHere():
                 return self._not_here(event, now)
+            case SegmentTaken():
+                return self._segment_taken(event, now)
+            case OthersAtWork():
+                self._floor.sift(event.sifted, now)
+                return []
             case NoOtherNode():
                 return self._no_other_node(event)
             case SegmentShortened():
@@ -264,7 +322,7 @@ class Dispatcher:
 
     def _epoch_begun(self, event: EpochBegun, now: float) -> list[Instruction]:
         worker = self._worker(event, event.worker)
-        if not worker.runs(event.segment):
+        if not worker.runs(event.segment) or event.epoch in (0, worker.at):  # told again, with the place
             return []
         self._floor.advance(worker, event.epoch, now)
         return self._news(worker, now)
@@ -276,14 +334,28 @@ class Dispatcher:
         self._floor.update(worker, now)
         return self._news(worker, now, slow=worker.epoch == worker.first_epoch)
 
+    def _advanced(self, event: SegmentAdvanced, now: float) -> list[Instruction]:
+        worker, report = self._worker(event, event.worker), event.report
+        job, last = worker.job, report.segment.last
+        if job is None:
+            raise BadTransition(event, f"the worker is {worker.state}", self._history)
+        if not (worker.answers(report.segment) and worker.since <= last < job.segment.last):
+            raise BadTransition(event, f"epoch {worker.since} of {worker.named} is to be answered next", self._history)
+        if worker.state is WorkerState.LEAVING:
+            worker.since = last + 1
+            return []
+        self._floor.observe(worker, last, report.run_seconds)
+        self._floor.commit(worker, job, last, now)
+        return self._news(worker, now)
+
     def _done(self, event: SegmentDone, now: float) -> list[Instruction]:
         worker, report = self._worker(event, event.worker), event.report
         job = self._job(event, worker, report.segment)
         if worker.state is WorkerState.LEAVING:
             return self._left(worker, job, now)
-        if report.segment != job.segment:
+        if report.segment.last < job.segment.last:
             job = self._taken(worker, job, report.segment.last)
-        self._floor.observe(worker, job, report.run_seconds)
+        self._floor.observe(worker, report.segment.last, report.run_seconds)
         if job.segment.suffix or job.segment.operator is Operator.DP_STAR:
             self._floor.cool(worker, job.segment.version)  # the process ran to the script's end
         else:
@@ -292,7 +364,7 @@ class Dispatcher:
         self._floor.settle(job, SegmentState.DONE)
         for other in job.runners:
             other.state = WorkerState.LEAVING
-        return [Cancel(other.name, job.segment) for other in job.runners] + self._next(worker)
+        return [Cancel(other.name, other.named) for other in job.runners] + self._next(worker)
 
     def _failed(self, event: SegmentFailed, now: float) -> list[Instruction]:
         worker = self._worker(event, event.worker)
@@ -305,7 +377,8 @@ class Dispatcher:
         self._floor.end_run(worker)
         instructions: list[Instruction] = []
         if not job.runners:  # else its clone goes on
-            instructions = self._again(job, worker, event.error, retryable=event.retryable)
+            job.failures -= not event.counts
+            instructions = self._again(job, worker, event.error, retryable=event.retryable, second=event.second)
         return instructions + self._next(worker)
 
     def _not_here(self, event: SegmentNotHere, now: float) -> list[Instruction]:
@@ -320,6 +393,19 @@ class Dispatcher:
         self._floor.lacks(worker, job.segment.version, event.lacking)
         if not job.runners:  # else its clone goes on
             self._floor.wait_for_others(job)
+        return self._next(worker)
+
+    def _segment_taken(self, event: SegmentTaken, now: float) -> list[Instruction]:
+        worker = self._worker(event, event.worker)
+        job = self._job(event, worker, event.segment)
+        if event.segment != job.segment:
+            raise BadTransition(event, f"the worker was to run {job.segment}", self._history)
+        if worker.state is WorkerState.LEAVING:
+            return self._left(worker, job, now)
+        self._floor.end_run(worker)
+        if not job.runners:  # else its clone goes on
+            self._floor.wait_for_others(job)
+            self._floor.sift([Sifted(job.segment, event.parts)], now)
         return self._next(worker)
 
     def _no_other_node(self, event: NoOtherNode) -> list[Instruction]:
@@ -389,12 +475,12 @@ class Dispatcher:
 
     def _taken(self, worker: FloorWorker, job: Job, last: int) -> Job:
         """The worker's segment has ended after epoch `last`; the answer that said so may come still."""
-        worker.owed["shorten", job.segment] += 1
+        worker.owed["shorten", worker.named] += 1
         return self._floor.take_tail(worker, job, last + 1)
 
     def _left(self, worker: FloorWorker, job: Job, now: float) -> list[Instruction]:
         """It has ended a segment that another one had done; it may say that it has left it, too."""
-        worker.owed["cancelled", job.segment] += 1
+        worker.owed["cancelled", worker.named] += 1
         self._floor.observe_left(worker, now)
         self._floor.end_run(worker)
         return self._next(worker)
@@ -407,11 +493,19 @@ class Dispatcher:
         return []
 
     def _again(
-        self, job: Job, worker: FloorWorker, error: str, front: bool = False, retryable: bool = True
+        self,
+        job: Job,
+        worker: FloorWorker,
+        error: str,
+        front: bool = False,
+        retryable: bool = True,
+        second: SecondTry | None = None,
     ) -> list[Instruction]:
         """It waits for another attempt, if one is left."""
         job.failures += 1
-        if retryable and job.failures < self._max_attempts:
+        if retryable and second not in job.second_tries and job.failures < self._max_attempts:
+            if second is not None:
+                self._floor.harmful.add(job, worker, second)
             self._floor.wait_again(job, worker.queue, front)
             return []
         self._floor.settle(job, SegmentState.GIVEN_UP)
@@ -430,11 +524,16 @@ class Dispatcher:
         job = worker.job
         if job is None:
             raise BadTransition(event, f"the worker is {worker.state}", self._history)
-        if segment == job.segment or (isinstance(event, SegmentFailed | SegmentNotHere) and worker.runs(segment)):
-            return job
-        asked = worker.asked
-        if asked is None or segment.last < asked or replace(segment, last=job.segment.last) != job.segment:
-            raise BadTransition(event, f"the worker runs {job.segment}", self._history)
+        last = job.segment.last
+        least = last if worker.asked is None else worker.asked  # with which it can end, before its answer has come
+        if isinstance(event, SegmentFailed | SegmentNotHere):
+            of_it = replace(segment, last=last) == worker.named
+            fits = worker.runs(segment) or (of_it and least <= segment.last <= last)
+        else:
+            fits = worker.answers(segment) and max(worker.since, least) <= segment.last <= last
+        if not fits:
+            why = f"the worker runs {worker.named} and has to answer epoch {worker.since} next"
+            raise BadTransition(event, why, self._history)
         return job
 
     def _was_owed(self, question: str, worker: FloorWorker, segment: Segment) -> bool:

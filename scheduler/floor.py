@@ -9,20 +9,33 @@ from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from heapq import heappop, heappush
-from itertools import count, groupby
+from itertools import count, groupby, islice
 from math import inf, log
 
 from flor_ray.records import LackingFile, Segment, SegmentCost
-from flor_ray.scheduler.jobs import BAND, FloorWorker, Job, Queue, SegmentState, WorkerState, rows, speed_of_all
-from flor_ray.scheduler.messages import EstimateCorrected, Retire, Run, WorkerJoined
+from flor_ray.scheduler.jobs import (
+    BAND,
+    GONE,
+    PRESENT,
+    FloorWorker,
+    Job,
+    Queue,
+    SegmentState,
+    WorkerState,
+    rows,
+    speed_of_all,
+)
+from flor_ray.scheduler.messages import EstimateCorrected, Fetch, Retire, Run, WorkerJoined
 from flor_ray.scheduler.node_data import NodeData
+from flor_ray.scheduler.overdue import StepAt
 from flor_ray.scheduler.packing import Schedule
 from flor_ray.scheduler.problem import Cutting
 from flor_ray.scheduler.remaining import Lane
+from flor_ray.scheduler.second_tries import SecondTries
+from flor_ray.scheduler.sharing import SegmentPart, Sifted, Whose
 
-PRESENT = (WorkerState.IDLE, WorkerState.BUSY, WorkerState.LEAVING)
-GONE = (WorkerState.RETIRED, WorkerState.LOST)
 _STALE = 0.002  # of the time that is left: estimates of others' ends are used again for so long
+_WORTH_FETCHING_SECONDS = 0.05  # of reading: a message to a worker takes a thousandth
 _SLOW_AFTER = 2.0  # times the estimate to the end of its first epoch, and a segment is looked at
 _SLOW_AFTER_SPREADS = 3.0  # and so many standard deviations of its set-up more
 _SLOW_AFTER_UNKNOWN = 5.0  # times the stand-in for an estimate
@@ -40,6 +53,7 @@ class Floor:
         self.fresh: list[FloorWorker] = []  # idle since this event, their own queues not looked at yet
         self.busy = 0  # workers with a segment
         self.waiting = 0  # segments
+        self.elsewhere = 0  # segments that other replays run
         self.unsettled = 0  # segments, of those that were cut their pieces
         self.rows = self.rows_answered = 0
         self.steps_ended = 0  # epochs and segments, as far as was told
@@ -49,8 +63,10 @@ class Floor:
         self.clone_seconds = 0.0
         self.speed = speed_of_all()
         self.data = NodeData()
+        self.harmful = SecondTries()
         self._others_end = (-inf, -inf)  # when found out, and what
         self._slowness = dict(slowness)
+        self._held: dict[str, set[str]] = {}  # by node: one set for all workers of it, whose cache is one
         self._numbers = count()
         self._late: list[tuple[float, int, FloorWorker]] = []  # heap by end, the last first; old entries are skipped
         self._free: dict[
@@ -90,6 +106,7 @@ class Floor:
         queue = Queue(of_kind)
         worker = FloorWorker(name, next(self._numbers), queue, kind, event.node, slowness=of_kind, of_kind=of_kind)
         self.workers[name] = worker
+        worker.held = self._held.setdefault(event.node or name, worker.held)
         self._others_end = (-inf, -inf)  # with one more, all ends earlier than was thought
         if slot is not None and 0 <= slot < len(self._slots):
             worker.warm |= self._prepared[slot].warm if self._prepared else frozenset()
@@ -130,12 +147,14 @@ class Floor:
         worker.warm.discard(version)
         worker.queue.cooled(version)
 
-    def observe(self, worker: FloorWorker, job: Job, run_seconds: float) -> None:
-        """Learn from a segment that has ended."""
+    def observe(self, worker: FloorWorker, last: int, run_seconds: float) -> None:
+        """Learn from what a worker has answered of its segment, up to epoch `last`."""
         self.steps_ended += 1
-        version, estimated = job.segment.version, job.cost.run_seconds * worker.of_kind
-        worker.speed.observe(version, worker.kind, run_seconds, estimated)
-        self.speed.observe(version, worker.kind, run_seconds, estimated)
+        estimated = worker.estimated(last) * worker.of_kind
+        if worker.job is not None and estimated > 0:
+            version = worker.job.segment.version
+            worker.speed.observe(version, worker.kind, run_seconds, estimated)
+            self.speed.observe(version, worker.kind, run_seconds, estimated)
         self._judge(worker)
 
     def observe_left(self, worker: FloorWorker, now: float) -> None:
@@ -177,15 +196,29 @@ class Floor:
             heappush(self._late, entry)
         return [worker for _, _, worker in found]
 
+    def ahead(self, name: str) -> Fetch | None:
+        """What the worker will most likely run next, if it takes a while to read what that restores."""
+        following = next(iter(self.workers[name].queue), None)
+        if following is None or following.cost.read_seconds < _WORTH_FETCHING_SECONDS:
+            return None
+        return Fetch(name, following.segment)
+
     # -- data --------------------------------------------------------------------------------------------------------
 
+    @property
+    def picky(self) -> bool:
+        """Whether there are jobs that not every worker may run."""
+        return bool(self.data.versions or self.harmful.jobs)
+
     def may_run(self, worker: FloorWorker, job: Job) -> bool:
-        """Whether the worker's node may have the job's data."""
-        return self.data.may_run(job.segment.version, worker.node)
+        """Whether the worker's node may have the job's data, and it is to run there now."""
+        if not self.data.may_run(job.segment.version, worker.node):
+            return False
+        return not self.harmful.jobs or self.harmful.may_run(worker, job, self.workers.values(), self.data)
 
     def present(self) -> list[FloorWorker]:
         """Workers that are there and take segments."""
-        return [worker for worker in self.workers.values() if worker.state in PRESENT and not worker.draining]
+        return [worker for worker in self.workers.values() if worker.takes]
 
     def lacks(self, worker: FloorWorker, version: str, files: tuple[LackingFile, ...]) -> None:
         """A worker's node lacks a version's data: what of it waits for workers of that node goes to others."""
@@ -216,7 +249,7 @@ class Floor:
 
     def _hand_on(self, worker: FloorWorker) -> None:
         """What waits for a worker and cannot run there waits for others."""
-        jobs = [job for job in worker.queue if not self.may_run(worker, job)] if self.data.versions else []
+        jobs = [job for job in worker.queue if not self.may_run(worker, job)] if self.picky else []
         if jobs:
             queue = Queue()
             for job in jobs:
@@ -248,7 +281,7 @@ class Floor:
                 heappop(heap)
             if not heap:
                 del self._free[slowness]
-            elif not self.data.versions:
+            elif not self.picky:
                 return heap[0][2]
             else:
                 for _, stamp, queue in sorted(heap):
@@ -267,6 +300,19 @@ class Floor:
         queue = Queue()
         queue.add(job)
         self.release(queue)
+
+    def next_jobs(self, seconds: float, most: int) -> list[Job]:
+        """Waiting jobs that would begin within this time, if each queue went on by itself, and of each at most so many;
+        of each the first, too."""
+        found: list[Job] = []
+        for queue in [*(worker.queue for worker in self.workers.values()), *self._free_queues()]:
+            until = 0.0
+            for job in islice(queue, most):
+                if until > seconds:
+                    break
+                found.append(job)
+                until += queue.slowness * job.cost.run_seconds
+        return found
 
     def free_seconds(self) -> float:
         """Estimated seconds of all that waits in queues without a worker."""
@@ -289,7 +335,9 @@ class Floor:
         job.runners.append(worker)
         worker.state = WorkerState.BUSY
         worker.job, worker.told, worker.began, worker.setup_seconds = job, job.segment, now, setup
+        worker.since = job.segment.first
         job.measure(self.cutting)
+        worker.held.add(job.segment.version)
         worker.queue.warmed(job.segment.version)
         self.busy += 1
         self.update(worker, now)
@@ -307,7 +355,7 @@ class Floor:
         if worker in job.runners:
             job.runners.remove(worker)
         if worker.asked is not None:
-            worker.owed["shorten", job.segment] += 1
+            worker.owed["shorten", worker.named] += 1
             self.answered(worker)
         if job.segment.version not in worker.warm:
             worker.queue.cooled(job.segment.version)
@@ -325,6 +373,23 @@ class Floor:
         thief.awaits = None
         self.fresh.append(thief)
         return thief
+
+    def commit(self, worker: FloorWorker, job: Job, last: int, now: float) -> None:
+        """What a worker runs is answered up to epoch `last`; it goes on with the rest, and so does a clone. That it got
+        so far is worth new attempts."""
+        worker.since = last + 1
+        if last < job.segment.first:
+            return  # its clone has said so before
+        head, rest = self._cut(job, last + 1)
+        self.settle(head, SegmentState.DONE)
+        rest.state, rest.runners = SegmentState.RUNNING, job.runners
+        rest.measure(self.cutting)
+        self.wanted = [rest if one is job else one for one in self.wanted]
+        if worker.at <= last:
+            worker.epoch = last + 1, now
+        for runner in rest.runners:
+            runner.job, runner.first_epoch = rest, runner.epoch
+            self.update(runner, now)
 
     def take_tail(self, worker: FloorWorker, job: Job, point: int) -> Job:
         """What is left of a running segment without the epochs from `point` on, which go to who asked for them."""
@@ -351,6 +416,7 @@ class Floor:
         pieces = job.cut(point, self.cutting)
         del self.jobs[job.segment]
         self.jobs |= {piece.segment: piece for piece in pieces}
+        self.harmful.cut(job, pieces)
         self.unsettled += 1
         return pieces
 
@@ -364,13 +430,64 @@ class Floor:
         """A segment that ran, and did not come to its end, waits for another attempt."""
         job.state = SegmentState.WAITING
         self.waiting += 1
-        queue.add(job, front)
+        if job in self.harmful.jobs:
+            self.loose(job)
+        else:
+            queue.add(job, front)
 
     def settle(self, job: Job, state: SegmentState) -> None:
         """A segment is DONE or GIVEN_UP; nothing more becomes of it."""
         job.state = state
+        self.harmful.jobs.discard(job)
         self.unsettled -= 1
         self.rows_answered += rows(job.segment) if state is SegmentState.DONE else 0
+
+    # -- other replays -----------------------------------------------------------------------------------------------
+
+    def sift(self, sifted: Iterable[Sifted], now: float) -> None:
+        """Leaves parts of segments that no worker is at to other replays, or takes them back."""
+        pieces: dict[int, list[Job]] = {}
+        back = Queue()
+        for one in sifted:
+            job = self.jobs.get(one.segment)
+            if job is not None and job.state is SegmentState.WAITING:
+                self.waiting -= 1
+                pieces[id(job)] = self._ours(job, one.parts)
+            elif job is not None and job.state is SegmentState.ELSEWHERE:
+                self.elsewhere -= 1
+                for piece in self._ours(job, one.parts):
+                    back.add(piece)
+        for worker in self.workers.values():
+            if any(id(job) in pieces for job in worker.queue):
+                worker.queue.exchange(pieces)
+                if worker.job is not None:
+                    self.update(worker, now)
+        for queue in self._free_queues():
+            if any(id(job) in pieces for job in queue):
+                queue.exchange(pieces)
+                queue.stamp = -1
+                self.release(queue)
+        self.release(back)
+
+    def _ours(self, job: Job, parts: Sequence[SegmentPart]) -> list[Job]:
+        """Cuts a job, which is counted nowhere, into these parts; those that are ours, waiting."""
+        found = []
+        for part in parts:
+            piece, rest = job, job
+            if part.last < job.segment.last:
+                piece, rest = self._cut(job, part.last + 1)
+                piece.failures = rest.failures = job.failures
+            job = rest
+            if part.whose is Whose.ANSWERED:
+                self.settle(piece, SegmentState.DONE)
+            elif part.whose is Whose.THEIRS:
+                piece.state = SegmentState.ELSEWHERE
+                self.elsewhere += 1
+            else:
+                piece.state = SegmentState.WAITING
+                self.waiting += 1
+                found.append(piece)
+        return found
 
     # -- estimates ---------------------------------------------------------------------------------------------------
 
@@ -401,8 +518,16 @@ class Floor:
 
     def lanes(self, now: float) -> tuple[Lane, ...]:
         """What is left for each worker that is there, without the queues that have none."""
-        present = [w for w in self.workers.values() if w.state in PRESENT or w.state is WorkerState.DRAINING]
-        return tuple(worker.lane(now) for worker in present)
+        return tuple(worker.lane(now) for worker in self._there())
+
+    def steps(self) -> tuple[StepAt, ...]:
+        """What each of the `lanes` is at."""
+        return tuple(
+            StepAt(worker.name, worker.job.segment.version if worker.job else "", worker.at) for worker in self._there()
+        )
+
+    def _there(self) -> list[FloorWorker]:
+        return [w for w in self.workers.values() if w.state in PRESENT or w.state is WorkerState.DRAINING]
 
     def others_end(self, now: float) -> float:
         """When workers that are not slow will have ended all that there is, but for what slow ones run; infinite

@@ -46,9 +46,9 @@ def look_after_idle(floor: Floor, now: float) -> list[Instruction]:
         if help_ is None:
             break
         instructions.append(help_)
-    surplus = len(floor.idle) - (floor.busy + floor.waiting if floor.unsettled else 0)
-    if floor.unsettled and floor.data.versions:
-        surplus = 0  # what waits may be for one of their nodes alone
+    surplus = len(floor.idle) - (floor.busy + floor.waiting + floor.elsewhere if floor.unsettled else 0)
+    if floor.unsettled and floor.picky:
+        surplus = 0  # what waits may be for one of them alone
     for _, _, worker in floor.idle[-surplus:] if surplus > 0 else []:
         instructions.append(floor.retire(worker))
     return instructions
@@ -80,6 +80,8 @@ def _second(floor: Floor, worker: FloorWorker, now: float) -> Run | None:
     for number, job in enumerate(wanted):
         if len(job.runners) != 1 or job.runners[0].asked is not None or job.state is not SegmentState.RUNNING:
             continue
+        if job.runners[0].job is not job:
+            continue  # it is another one since its tail was taken away
         if floor.may_run(worker, job) and _clone_pays(floor, worker, job, job.runners[0].run_end(now), now):
             floor.wanted += wanted[number + 1 :]
             return floor.start(worker, job, now)
@@ -114,6 +116,17 @@ def _relieve(floor: Floor, worker: FloorWorker, now: float) -> Instruction | Non
     return None
 
 
+def places_for_others(floor: Floor) -> int:
+    """How many more workers would find something to do at once: what waits, and tails of what runs."""
+    if floor.idle or floor.fresh:
+        return 0
+    return floor.waiting + sum(
+        len(_points_ahead(worker, worker.job))
+        for worker in floor.present()
+        if worker.job is not None and worker.asked is None and not worker.refused and len(worker.job.runners) == 1
+    )
+
+
 def help_late(floor: Floor, victim: FloorWorker, now: float) -> list[Instruction]:
     """Idle workers help one of whom news have come."""
     help_ = _help(floor, victim, now) if floor.idle else None
@@ -142,8 +155,8 @@ def _take_queues(floor: Floor, now: float) -> list[Instruction]:
     instructions: list[Instruction] = []
     for _, _, worker in tuple(floor.idle):
         queue = floor.free_queue(worker)
-        if queue is None and floor.data.versions:
-            continue  # another worker's node may have the data
+        if queue is None and floor.picky:
+            continue  # another worker may run it
         if queue is None:
             break
         floor.unrest(worker)
@@ -158,6 +171,8 @@ def _take_queues(floor: Floor, now: float) -> list[Instruction]:
 
 def _begin(floor: Floor, worker: FloorWorker, now: float) -> Run | None:
     """The next segment of its own queue. What a slow worker would not end in time it leaves to others."""
+    if len(worker.queue) and floor.harmful.reserves_from(worker, floor.workers.values()):
+        floor.release_queue(worker)
     if not len(worker.queue):
         return None
     job = worker.queue.pop()
@@ -269,7 +284,7 @@ def _ask(floor: Floor, worker: FloorWorker, job: Job, point: int, thief: FloorWo
         thief.awaits = worker
         floor.unrest(thief)
     floor.update(worker, now)
-    return Shorten(worker.name, job.segment, point - 1)
+    return Shorten(worker.name, worker.named, point - 1)
 
 
 def _clone(floor: Floor, job: Job, end: float, now: float) -> Run | None:
@@ -291,9 +306,10 @@ def _clone_pays(floor: Floor, thief: FloorWorker, job: Job, end: float, now: flo
 
 
 def _thief(floor: Floor, job: Job) -> FloorWorker | None:
-    """The idle worker that would end it first; None if none has its data."""
+    """The idle worker that would end it first, of equals one whose machine has read the version's states before; None
+    if none has its data."""
     idle = (worker for _, _, worker in floor.idle if floor.may_run(worker, job))
-    return min(islice(idle, _THIEVES), key=lambda worker: worker.cost(job), default=None)
+    return min(islice(idle, _THIEVES), key=lambda w: (w.cost(job), job.segment.version not in w.held), default=None)
 
 
 def _pays(floor: Floor, thief: FloorWorker, end: float, before: float, spent: float, now: float) -> bool:

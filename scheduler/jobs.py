@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import accumulate
 
 from flor_ray.records import Operator, Segment, SegmentCost
+from flor_ray.scheduler.messages import SecondTry
 from flor_ray.scheduler.problem import Cutting
 from flor_ray.scheduler.remaining import Lane
 
@@ -31,11 +32,16 @@ class WorkerState(StrEnum):
     LOST = "lost"
 
 
+PRESENT = (WorkerState.IDLE, WorkerState.BUSY, WorkerState.LEAVING)
+GONE = (WorkerState.RETIRED, WorkerState.LOST)
+
+
 class SegmentState(StrEnum):
     """What has become of a segment so far; the last two are final."""
 
     WAITING = "waiting"
     RUNNING = "running"
+    ELSEWHERE = "elsewhere"  # another replay runs it
     DONE = "done"
     GIVEN_UP = "given up"
 
@@ -52,6 +58,13 @@ class Job:
     failures: int = 0
     runners: list[FloorWorker] = field(default_factory=list)  # two: one of them is a clone
     shares: tuple[float, ...] = ()  # of its run seconds, before each of `points`: filled when it runs
+    second_tries: frozenset[SecondTry] = frozenset()  # it has harmed who ran it, and is tried once more in these ways
+    hung_at: FloorWorker | None = None  # that is left alone with it, if there is another one
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else is to run on its node meanwhile."""
+        return SecondTry.ALONE in self.second_tries
 
     @property
     def stretch(self) -> float:
@@ -170,6 +183,12 @@ class Queue:
                 return
         raise ValueError(f"{job.segment} does not wait here")
 
+    def exchange(self, pieces: Mapping[int, Sequence[Job]]) -> None:
+        """Puts others in the places of jobs that are given by id; for none, a job just goes."""
+        jobs = [new for job in self._jobs for new in pieces.get(id(job), (job,))]
+        self._jobs = deque(jobs)
+        self.recount()
+
     def replace_last(self, job: Job) -> None:
         """Puts what is left of the last job in its place."""
         self._count(self._jobs.pop(), -1)
@@ -260,6 +279,7 @@ class FloorWorker:
     state: WorkerState = WorkerState.IDLE
     draining: bool = False
     warm: set[str] = field(default_factory=set)  # versions with a live process here: no set-up
+    held: set[str] = field(default_factory=set)  # versions of which its machine has read states, whoever of it
     slowness: float = 1.0  # its seconds per estimated second
     of_kind: float = 1.0
     slow: bool = False  # clearly more than its kind's
@@ -267,6 +287,7 @@ class FloorWorker:
     # What it runs:
     job: Job | None = None
     told: Segment | None = None  # the job's segment when it was told to run it
+    since: int = 0  # the first epoch of it that it has not answered yet
     began: float = 0.0
     setup_seconds: float = 0.0  # estimated, of this run
     first_epoch: tuple[int, float] | None = None  # that it was told to be at, and when
@@ -279,6 +300,11 @@ class FloorWorker:
         default_factory=Counter
     )  # answers that will come still, and mean nothing
     stamp: int = 0  # of its latest entry in the dispatcher's heap
+
+    @property
+    def takes(self) -> bool:
+        """Whether it is there and takes segments."""
+        return self.state in PRESENT and not self.draining
 
     def cost(self, job: Job) -> float:
         """Seconds that this worker would take for a job, set-up included if it needs one."""
@@ -293,12 +319,33 @@ class FloorWorker:
         """The epoch that it is in, as far as is known; 0 before the first."""
         return self.epoch[0] if self.epoch else 0
 
+    @property
+    def named(self) -> Segment:
+        """What it runs as it knows it itself: as it was told to, without what was taken away since, and with what it or
+        a clone has answered of that already."""
+        assert self.job is not None
+        assert self.told is not None
+        return replace(self.told, last=self.job.segment.last)
+
     def runs(self, segment: Segment) -> bool:
         """Whether it runs this segment, as it was told to or as that has become since."""
         if self.job is None or self.told is None:
             return False
-        now = self.job.segment
-        return replace(segment, last=now.last) == now and now.last <= segment.last <= self.told.last
+        last = self.job.segment.last
+        return replace(segment, last=last) == self.named and last <= segment.last <= self.told.last
+
+    def answers(self, segment: Segment) -> bool:
+        """Whether it can say that this is answered: what follows what it has answered before, up to any epoch."""
+        return self.told is not None and segment == self.told.part(self.since, segment.last)
+
+    def estimated(self, last: int) -> float:
+        """Estimated seconds, at slowness 1, of what it has run up to epoch `last` and not answered before. 0 where
+        another worker was further: nothing is known of what it ran twice."""
+        if self.job is None or self.since < self.job.segment.first:
+            return 0.0
+        goes_on = self.told is not None and self.since > self.told.first
+        begin = self.job.share(self.since) if goes_on else 0.0
+        return (self.job.share(last + 1) - begin) * self.job.cost.run_seconds
 
     def seen(self) -> tuple[float, float]:
         """Measured and estimated seconds of the epochs that it has ended in this run, at its kind's slowness."""

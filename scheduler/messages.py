@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from flor_ray.records import LackingFile, Segment, SegmentCost, SegmentReport
+from flor_ray.scheduler.sharing import SegmentPart, Sifted
 
 # --- events -----------------------------------------------------------------------------------------------------------
 
@@ -36,29 +38,49 @@ class WorkerLost:
 
 @dataclass(frozen=True, slots=True)
 class EpochBegun:
-    """How far a running segment is."""
+    """How far a running segment is. It may be told again, with the place at which an epoch takes long."""
 
     worker: str
     segment: Segment
-    epoch: int
+    epoch: int  # 0: before the first
+    place: str = ""  # where the script is, as train.py:31, once its step takes longer than it should
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentDone:
-    """The report's segment is the one that ran; if its tail was taken away, what was left of it."""
+class SegmentAdvanced:
+    """The first epochs of a running segment are answered, and their rows in the store: the report's segment is that
+    part, or the next one after it. The worker goes on with the rest."""
 
     worker: str
     report: SegmentReport
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentDone:
+    """The report's segment is the one that ran; what was left of it, if its tail was taken away; and without the parts
+    of which SegmentAdvanced has told."""
+
+    worker: str
+    report: SegmentReport
+
+
+class SecondTry(StrEnum):
+    """How the one further attempt is made at a segment that harms whoever runs it."""
+
+    ELSEWHERE = "elsewhere"  # on another node, else by another worker, if there is one: it hung
+    ALONE = "alone"  # while no other worker of its node runs anything: memory was too small
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentFailed:
-    """A segment has ended, and its rows are not there."""
+    """A segment has ended, and its rows are not there, but for the parts of which SegmentAdvanced has told."""
 
     worker: str
     segment: Segment
     error: str
     retryable: bool  # False: the script itself raised, and would again
+    second: SecondTry | None = None  # of a retryable failure: it is tried once more, and so
+    counts: bool = True  # as an attempt. False: it says nothing of the segment, such as that the store was away
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +90,22 @@ class SegmentNotHere:
     worker: str
     segment: Segment
     lacking: tuple[LackingFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentTaken:
+    """Nothing of the segment has run: other replays are at parts of it, or have done them."""
+
+    worker: str
+    segment: Segment
+    parts: tuple[SegmentPart, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OthersAtWork:
+    """What other replays do of segments that no worker is at."""
+
+    sifted: tuple[Sifted, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +154,12 @@ Event = (
     | WorkerDraining
     | WorkerLost
     | EpochBegun
+    | SegmentAdvanced
     | SegmentDone
     | SegmentFailed
     | SegmentNotHere
+    | SegmentTaken
+    | OthersAtWork
     | NoOtherNode
     | SegmentShortened
     | SegmentCancelled
@@ -138,6 +179,14 @@ class Run:
     slow_after_seconds: float = float("inf")
     estimated_seconds: float = 0.0  # set-up included
     as_it_is: bool = False  # no node has the data that was read: run it with what is there
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """The worker will most likely run this segment next: what that restores can be brought to it meanwhile."""
+
+    worker: str
+    segment: Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,4 +237,4 @@ class Finished:
     """Every segment is done or given up. Told once, last."""
 
 
-Instruction = Run | Shorten | Cancel | GiveUp | Seek | Retire | Finished
+Instruction = Run | Fetch | Shorten | Cancel | GiveUp | Seek | Retire | Finished

@@ -88,11 +88,25 @@ def time_left(outlook: Outlook) -> TimeLeft:
     least what it is on average."""
     if not any(lane.step or lane.after for lane in outlook.lanes) and not outlook.waiting:
         return TimeLeft(0.0, 0.0, _SLACK_SECONDS)
-    of_estimates = math.hypot(outlook.spread / math.sqrt(1 + outlook.ended), _DRIFT)
-    of_step = math.hypot(of_estimates, _STEP)
+    of_estimates, of_step = _spreads(outlook)
     low, middle, high = (_left(outlook, share, of_estimates, of_step) for share in (LOW, 0.5, HIGH))
-    late = any(lane.taken > _quantile(lane.step, lane.spread or of_step, HIGH) for lane in outlook.lanes if lane.step)
-    return TimeLeft(middle, max(0.0, low - _SLACK_SECONDS), high + _SLACK_SECONDS, late)
+    return TimeLeft(middle, max(0.0, low - _SLACK_SECONDS), high + _SLACK_SECONDS, bool(late_lanes(outlook)))
+
+
+def late_lanes(outlook: Outlook) -> tuple[int, ...]:
+    """Numbers of the lanes whose step takes longer than it should in nine of ten cases."""
+    _, of_step = _spreads(outlook)
+    return tuple(
+        number
+        for number, lane in enumerate(outlook.lanes)
+        if lane.step and lane.taken > _quantile(lane.step, lane.spread or of_step, HIGH)
+    )
+
+
+def _spreads(outlook: Outlook) -> tuple[float, float]:
+    """Of estimates, and of the seconds of one step: standard deviations of their logarithms."""
+    of_estimates = math.hypot(outlook.spread / math.sqrt(1 + outlook.ended), _DRIFT)
+    return of_estimates, math.hypot(of_estimates, _STEP)
 
 
 def _left(outlook: Outlook, share: float, of_estimates: float, of_step: float) -> float:

@@ -24,13 +24,17 @@ from flor_ray.scheduler.messages import (
     GiveUp,
     Instruction,
     NoOtherNode,
+    OthersAtWork,
     Retire,
     Run,
+    SegmentAdvanced,
     SegmentCancelled,
     SegmentDone,
+    SegmentFailed,
     SegmentShortened,
     SegmentSlow,
     Shorten,
+    WorkerDraining,
     WorkerJoined,
     WorkerLost,
 )
@@ -78,6 +82,7 @@ def simulate(
     seed: int = 0,
     learn: Learn | None = None,
     watch: Watch | None = None,
+    attempts: int = 3,
 ) -> Simulation:
     """Carries a schedule out on some workers: a number, or the class of each.
 
@@ -91,7 +96,7 @@ def simulate(
         raise ValueError(f"workers is {workers}; at least one is needed")
     costs = [cost for assignment in schedule.assignments for cost in assignment]
     true = Truth(costs, cutting, truth, world, seed)
-    dispatcher = Dispatcher(schedule, cutting, slowness=world.kinds)
+    dispatcher = Dispatcher(schedule, cutting, attempts, world.kinds)
     return _VirtualReplay(dispatcher, kinds, true, world, seed, learn, watch).run()
 
 
@@ -110,6 +115,7 @@ class _VirtualWorker:
     read_ended: float = 0.0
     true: TrueRun | None = None
     epoch: int = -1  # index of the one that it is in
+    since: int = 0  # the first epoch that is not answered yet
     alive: bool = True
 
 
@@ -189,8 +195,9 @@ class _VirtualReplay:
             self._hear(event)
 
     def _hear(self, event: Event) -> None:
-        worker = None if isinstance(event, EstimateCorrected | NoOtherNode) else self._workers[event.worker]
-        if worker is not None and not worker.alive and not isinstance(event, WorkerLost):
+        of_nobody = EstimateCorrected | NoOtherNode | OthersAtWork
+        worker = None if isinstance(event, of_nobody) else self._workers[event.worker]
+        if worker is not None and not worker.alive and not isinstance(event, WorkerJoined | WorkerLost):
             return  # what a worker told before it was lost and came after that
         for instruction in self._dispatcher.handle(event, self._now):
             self._perform(instruction)
@@ -232,11 +239,21 @@ class _VirtualReplay:
             if self._world.failures_per_hour:
                 life = self._chance.expovariate(self._world.failures_per_hour / 3600)
                 self._at(self._now + life, lambda: self._fail(worker))
+            if self._world.drains_per_hour:
+                life = self._chance.expovariate(self._world.drains_per_hour / 3600)
+                self._at(self._now + life, lambda: self._drain(worker))
             self._tell(WorkerJoined(name, kind))
 
         return join
 
+    def _drain(self, worker: _VirtualWorker) -> None:
+        if worker.alive:
+            self._tell(WorkerDraining(worker.name))
+            self._at(self._now + self._world.drain_seconds, lambda: self._fail(worker))
+
     def _fail(self, worker: _VirtualWorker) -> None:
+        if not worker.alive:
+            return
         self._failures += 1
         if worker.segment is not None:
             self._end(worker, Ending.LOST)
@@ -247,6 +264,7 @@ class _VirtualReplay:
 
     def _begin(self, worker: _VirtualWorker, run: Run) -> None:
         worker.segment, worker.told, worker.began, worker.epoch = run.segment, run, self._now, -1
+        worker.since = run.segment.first
         worker.true = self._truth.run(run.segment)
         cold = run.segment.version not in worker.warm
         worker.setup_seconds = worker.true.setup_seconds * worker.slowness if cold else 0.0
@@ -301,6 +319,7 @@ class _VirtualReplay:
         worker.epoch += 1
         left = [e for e, _ in true.epochs[worker.epoch : worker.epoch + 1] if e <= segment.last]
         if left:
+            self._commit(worker, left[0] - 1)
             seconds = true.epochs[worker.epoch][1] * worker.slowness
             self._at(self._now + seconds, self._if_still(worker, worker.token, self._next_epoch))
             self._tell(EpochBegun(worker.name, segment, left[0]))
@@ -309,56 +328,88 @@ class _VirtualReplay:
             seconds = 0.0 if cut else true.rest_seconds * worker.slowness
             self._at(self._now + seconds, self._if_still(worker, worker.token, self._finish))
 
-    def _finish(self, worker: _VirtualWorker) -> None:
-        segment, true = worker.segment, worker.true
-        if segment is None or true is None:
+    def _commit(self, worker: _VirtualWorker, last: int) -> None:
+        """An epoch is over, and others follow: what is answered may be written now."""
+        segment = worker.segment
+        if segment is None or segment.operator is not Operator.DP_I or last < worker.since:
             return
-        run_seconds = self._now - worker.run_began
-        setup = worker.setup_seconds
+        if self._now - max(worker.began, worker.run_began) >= self._world.commit_seconds:
+            report = self._report(worker, last)
+            self._add_stint(worker, report.segment, Ending.DONE)
+            worker.since, worker.began, worker.setup_seconds = last + 1, self._now, 0.0
+            worker.run_began = worker.read_ended = self._now
+            self._tell(SegmentAdvanced(worker.name, report))
+
+    def _finish(self, worker: _VirtualWorker) -> None:
+        segment = worker.segment
+        if segment is None:
+            return
+        if self._happens(self._world.failing_share):
+            assert worker.told is not None
+            failed = SegmentFailed(worker.name, worker.told.segment, "its process was killed", retryable=True)
+            self._end(worker, Ending.FAILED)
+            self._tell(failed)
+            return
+        report = self._report(worker, segment.last)
         self._end(worker, Ending.DONE)
+        if self._happens(self._world.unheard_share):
+            self._fail(worker)
+            return
         if segment.suffix or segment.operator is Operator.DP_STAR:
             worker.warm.discard(segment.version)
         else:
             worker.warm.add(segment.version)
-        report = SegmentReport(
-            segment,
-            rows(segment),
-            setup,
-            run_seconds,
+        self._tell(SegmentDone(worker.name, report))
+
+    def _happens(self, share: float) -> bool:
+        return share > 0 and self._chance.random() < share
+
+    def _report(self, worker: _VirtualWorker, last: int) -> SegmentReport:
+        """On what the worker has run up to an epoch, and not answered before."""
+        assert worker.told is not None
+        assert worker.true is not None
+        part = worker.told.segment.part(worker.since, last)
+        return SegmentReport(
+            part,
+            rows(part),
+            worker.setup_seconds,
+            self._now - worker.run_began,
             kind=worker.kind,
             read_seconds=worker.read_ended - worker.run_began,
-            read_bytes=true.read_bytes,
+            read_bytes=worker.true.read_bytes if worker.since == worker.told.segment.first else 0,
         )
-        self._tell(SegmentDone(worker.name, report))
 
     def _end(self, worker: _VirtualWorker, ending: Ending) -> None:
         segment, told = worker.segment, worker.told
         if segment is None or told is None:
             return
-        if ending is not Ending.DONE or segment in self._done:
-            self._wasted += self._now - worker.began
-        if ending is Ending.DONE:
-            self._done.add(segment)
-        else:
+        if ending is not Ending.DONE:
             worker.warm.discard(segment.version)
         if (worker, worker.token) in self._storage:
             self._storage.stop((worker, worker.token), self._now)
             self._watch_storage()
-        self._stints.append(
-            Stint(
-                worker=worker.name,
-                segment=segment,
-                began=worker.began,
-                ended=self._now,
-                ending=ending,
-                setup_seconds=min(worker.setup_seconds, self._now - worker.began),
-                estimated_seconds=told.estimated_seconds,
-                kind=worker.kind,
-                rows=rows(segment) if ending is Ending.DONE else 0,
-            )
-        )
+        self._add_stint(worker, told.segment.part(worker.since, segment.last), ending)
         worker.segment = worker.told = worker.true = None
         worker.token += 1
+
+    def _add_stint(self, worker: _VirtualWorker, part: Segment, ending: Ending) -> None:
+        assert worker.told is not None
+        if ending is not Ending.DONE or part in self._done:
+            self._wasted += self._now - worker.began
+        if ending is Ending.DONE:
+            self._done.add(part)
+        stint = Stint(
+            worker=worker.name,
+            segment=part,
+            began=worker.began,
+            ended=self._now,
+            ending=ending,
+            setup_seconds=min(worker.setup_seconds, self._now - worker.began),
+            estimated_seconds=worker.told.estimated_seconds * rows(part) / rows(worker.told.segment),
+            kind=worker.kind,
+            rows=rows(part) if ending is Ending.DONE else 0,
+        )
+        self._stints.append(stint)
 
     def _shorten(self, worker: _VirtualWorker, shorten: Shorten) -> None:
         segment, true = worker.segment, worker.true

@@ -32,6 +32,11 @@ class World:
     straggler_slowness: float = 8.0
     failures_per_hour: float = 0.0  # of one worker
     replacement_seconds: float = 60.0  # from a worker's loss to when another one is there
+    drains_per_hour: float = 0.0  # of one worker: it is told, and lost a while later
+    drain_seconds: float = 120.0
+    unheard_share: float = 0.0  # of the segments that are done: the worker is lost before it has told so
+    failing_share: float = 0.0  # of the segments that are run: the process dies, and another attempt may succeed
+    commit_seconds: float = inf  # after which a running segment writes what it has, at the end of an epoch
     kinds: Mapping[str, float] = field(default_factory=dict)  # slowness by worker class; the dispatcher knows it
 
     def __post_init__(self) -> None:
@@ -40,8 +45,9 @@ class World:
             value = getattr(self, name)
             if not isinstance(value, Mapping) and not value >= least.get(name, 0.0):
                 raise ValueError(f"{name} is {value}; it must be {'positive' if name in least else 'at least 0'}")
-        if self.straggler_share > 1:
-            raise ValueError(f"straggler_share is {self.straggler_share}; it is a share of the workers, at most 1")
+        for name in ("straggler_share", "unheard_share", "failing_share"):
+            if getattr(self, name) > 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it is a share, at most 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class Lab:
         return self.run([sys.executable, *arguments], cwd or self.root, variables, check)
 
     def run(
-        self, command: list[str], folder: Path, variables: dict[str, str], check: bool = True
+        self, command: list[str], folder: Path, variables: dict[str, str], check: bool = True, seconds: float = 100
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             command,
@@ -71,7 +71,7 @@ class Lab:
             env=environment(**variables),
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=seconds,
             check=False,
         )
         if check and done.returncode != 0:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import contextlib
 import http.client
 import logging
+import signal
+import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -32,6 +37,56 @@ class Moto:
 
     def __exit__(self, *error: object) -> None:
         self._server.stop()
+
+
+class MotoProcess:
+    """Amazon's behaviour in a process of its own, which can be stopped like a server that falls silent."""
+
+    def __enter__(self) -> MotoProcess:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.environment = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        try:
+            self._make_bucket(port)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _make_bucket(self, port: int) -> None:
+        """The bucket "flor", as soon as the server answers."""
+        import boto3
+
+        until = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            assert time.monotonic() < until, "moto's server does not answer"
+            time.sleep(0.05)
+        keys = {name.lower(): value for name, value in self.environment.items() if "KEY" in name}
+        url, region = self.environment["AWS_ENDPOINT_URL"], self.environment["AWS_DEFAULT_REGION"]
+        boto3.client("s3", endpoint_url=url, region_name=region, **keys).create_bucket(Bucket="flor")
+
+    @contextlib.contextmanager
+    def silent(self) -> Iterator[None]:
+        """Meanwhile it takes connections and says nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.wait()
 
 
 @dataclass(frozen=True, slots=True)

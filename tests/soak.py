@@ -1,9 +1,11 @@
-"""Random training scripts, replayed, until one has a value that is wrong without a word: make soak.
+"""Random training scripts and random statements, until one is wrong without a word: make soak.
 
 Hypothesis draws scripts (bench/trusting/drawing.py). Each is judged as those of tests/cases/trust are: recorded
 without its hindsight statements, replayed with them, and compared bit for bit with a run that had them from the start.
-The first that is wrong is made as small as it can be and printed, as a folder that tests/cases/trust can have. Prints
-progress, and one JSON object at last.
+The first that is wrong is made as small as it can be and printed, as a folder that tests/cases/trust can have. Then
+statements in SQL are drawn and acquired (tests/relational/soak.py). Last come replays of sleeping scripts in which
+something goes wrong at random moments (bench/clustering/faults.py): in virtual time, on worker processes that are
+killed, and on a Ray cluster that loses processes, nodes and its store. Prints progress, and one JSON object at last.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from flor_ray.cluster.worker import Worker
 from tests.bench_modules import bench_module, bench_repository
 from tests.conftest import close_servers, warm_servers
+from tests.relational import soak as statements
 
 _SETTINGS = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=False)
 
@@ -91,6 +94,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--examples", type=int, default=400, help="how many scripts (default: 400)")
     parser.add_argument("--seed", type=int, default=0, help="of another sequence of scripts (default: 0)")
+    parser.add_argument("--statements", type=int, default=2000, help="how many statements (default: 2000)")
+    parser.add_argument("--faults", type=int, default=200, help="how many replays with faults (default: 200)")
     parser.add_argument("--all", type=Path, help="go on after a wrong one, and write each to a folder in this one")
     options = parser.parse_args()
     started = time.perf_counter()
@@ -120,12 +125,33 @@ def main() -> int:
                 raise AssertionError(told(case, verdict))
 
         try:
-            soak(options.examples, options.seed, check, shrinks=options.all is None)
+            if options.examples:
+                soak(options.examples, options.seed, check, shrinks=options.all is None)
         except AssertionError as wrong:
             print(wrong, flush=True)
+    of_sql = statements.Judge()
+    try:
+        if options.statements:
+            statements.soak(options.statements, options.seed, of_sql)
+    except AssertionError as wrong:
+        print(wrong, flush=True)
+    of_faults = faults(options.faults, options.seed) if options.faults else None
     names = ("examples", "values", "exact", "warned", "refused", "wrong_unwarned")
-    print(json.dumps({n: judge.counts[n] for n in names} | {"seconds": round(time.perf_counter() - started, 1)}))
-    return int(judge.counts["wrong_unwarned"] > 0)
+    result = {n: judge.counts[n] for n in names} | of_sql.summary | (of_faults.summary if of_faults else {})
+    print(json.dumps(result | {"seconds": round(time.perf_counter() - started, 1)}))
+    wrong_faults = of_faults is not None and bool(of_faults.wrong)
+    return int(judge.counts["wrong_unwarned"] > 0 or of_sql.counts["wrong"] > 0 or wrong_faults)
+
+
+def faults(runs: int, number: int) -> Any:
+    """Replays with faults, of each kind as large a share as there is in 200. Says what is wrong with which."""
+    module = bench_module("clustering.faults")
+    whole = module.WHOLE
+    ray, processes = (-(-runs * each // 200) for each in (whole.ray, whole.processes))
+    found = module.soak(module.Runs(max(0, runs - ray - processes), processes, ray), number, quick=False, said=True)
+    for line in found.wrong:
+        print(f"WRONG: {line}", flush=True)
+    return found
 
 
 def _write(folder: Path, case: Any, text: str) -> None:

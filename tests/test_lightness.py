@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.conftest import Lab
+from tests.imported_sources import CASES
 
 SCRIPT = """
 import flor_ray as flor
@@ -64,15 +65,22 @@ def test_help_imports_only_the_modules_of_the_command_line(lab: Lab) -> None:
     }  # by `import flor_ray`
     assert ours - noted == {
         "flor_ray.cli",
+        "flor_ray.cli.adopting",
         "flor_ray.cli.commands",
         "flor_ray.cli.configuration",
         "flor_ray.cli.data",
         "flor_ray.cli.health",
+        "flor_ray.cli.imports",
+        "flor_ray.importing",
+        "flor_ray.importing.kinds",
         "flor_ray.errors",
         "flor_ray.redaction",
         "flor_ray.cli.saying",
         "flor_ray.cli.jobs",
+        "flor_ray.cli.page",
+        "flor_ray.cli.proposing",
         "flor_ray.cli.options",
+        "flor_ray.cli.questions",
         "flor_ray.cli.replays",
         "flor_ray.cli.storage",
     }
@@ -86,6 +94,7 @@ def test_help_imports_only_the_modules_of_the_command_line(lab: Lab) -> None:
         (["dataframe", "loss"], STORE),
         (["dataframe"], STORE),
         (["dataframe", "loss", "--csv", "out.csv"], STORE | {"pandas"}),
+        (["columns"], STORE | SOURCES),
         (["explain", "weight"], STORE | SOURCES),
         (["explain", "weight", "--where", "loss < 1"], STORE | SOURCES | {"pandas"}),
         (["propagate", "weight"], STORE | SOURCES),
@@ -95,6 +104,7 @@ def test_help_imports_only_the_modules_of_the_command_line(lab: Lab) -> None:
         (["gc", "--dry-run"], STORE),
         (["timeline", "--list"], STORE),
         (["jobs"], STORE),
+        (["import", str(CASES / "tensorboard"), "--dry-run"], STORE),
     ],
 )
 def test_a_question_imports_what_it_needs(lab: Lab, arguments: list[str], expected: set[str]) -> None:

@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 import yaml
 
-from flor_ray import pipeline, settings, settings_file
+from flor_ray import asked_terms, settings, settings_file
 from flor_ray.cluster import places
 from flor_ray.errors import FlorWarning, UsageError
 from flor_ray.settings import KEYS, Loaded, Settings
@@ -153,11 +153,24 @@ def test_the_nearest_file_counts_and_a_repository_ends_the_search(tmp_path: Path
         ),
         (
             "gpus: 1.5",
-            "line 1: gpus should be a whole number of 0 or more, or a part of 1 such as 0.5; it is 1.5.",
+            "line 1: gpus should be a whole number of 0 or more, or a part of 1 such as 0.5 or 1/3; it is 1.5.",
         ),
-        ("cpus: 0", "line 1: cpus should be a whole number of 1 or more, or a part of 1 such as 0.5; it is 0."),
+        ("cpus: 0", "line 1: cpus should be a whole number of 1 or more, or a part of 1 such as 0.5 or 1/3; it is 0."),
+        (
+            "gpus: 1/0",
+            "line 1: gpus should be a whole number of 0 or more, or a part of 1 such as 0.5 or 1/3; it is '1/0'",
+        ),
+        (
+            "gpus: 3/2",
+            "line 1: gpus should be a whole number of 0 or more, or a part of 1 such as 0.5 or 1/3; it is '3/2'",
+        ),
         ("accelerators: A100", "line 1: accelerators should be a list of types as Ray calls them, such as A100; it is"),
         ("accelerators: ['in(A)']", "line 1: accelerators should be a list of types as Ray calls them, such as A100;"),
+        (
+            "labels: {zone: '!b'}",
+            "line 1: labels should be pairs of a label and its value, as in market-type=on-demand",
+        ),
+        ("labels: {'a b': c}", "line 1: labels should be pairs of a label and its value, as in market-type=on-demand"),
         ("pickles: yes", "line 1: pickles should be refuse or allow; it is True."),
         ("environment: then", "line 1: environment should be current or recorded; it is 'then'."),
         (
@@ -250,13 +263,18 @@ def test_a_file_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
         ("FLOR_RAY_PRICE", "nan", "price should be a number of 0 or more."),
         ("FLOR_RAY_TIME_LIMIT", "0", "limits.time should be a span of time such as 90s, 10m or 2h, or a number of"),
         ("FLOR_RAY_MEMORY_LIMIT", "8 XB", "limits.memory should be a size such as 8GB, or a number of bytes."),
-        ("FLOR_RAY_GPUS", "1.5", "gpus should be a whole number of 0 or more, or a part of 1 such as 0.5."),
-        ("FLOR_RAY_CPUS", "0", "cpus should be a whole number of 1 or more, or a part of 1 such as 0.5."),
+        ("FLOR_RAY_GPUS", "1.5", "gpus should be a whole number of 0 or more, or a part of 1 such as 0.5 or 1/3."),
+        ("FLOR_RAY_CPUS", "0", "cpus should be a whole number of 1 or more, or a part of 1 such as 0.5 or 1/3."),
         ("FLOR_RAY_MEMORY", "8 XB", "memory should be a size such as 8GB, or a number of bytes."),
         (
             "FLOR_RAY_ACCELERATORS",
             "A100,x y",
             "accelerators should be a list of types as Ray calls them, such as A100.",
+        ),
+        (
+            "FLOR_RAY_LABELS",
+            "zone=in(a)",
+            "labels should be pairs of a label and its value, as in market-type=on-demand.",
         ),
         ("FLOR_PICKLES", "yes", "pickles should be refuse or allow."),
         ("FLOR_RAY_ENVIRONMENT", "then", "environment should be current or recorded."),
@@ -275,6 +293,25 @@ def test_names_of_secrets_are_a_list_in_the_file_and_have_commas_in_a_variable(t
         load(tmp_path, None, {"FLOR_RAY_SECRETS": "sk-word"})
 
 
+@pytest.mark.parametrize(("text", "gpus"), [("1/4", 0.25), ("0.5", 0.5), ("1/1", 1), ("2", 2), ("0", 0)])
+def test_a_share_of_a_gpu_may_be_a_fraction_wherever_it_is_said(tmp_path: Path, text: str, gpus: float) -> None:
+    assert load(tmp_path, f"gpus: {text}\n").settings.gpus == gpus
+    assert load(tmp_path, f'gpus: "{text}"\n').settings.gpus == gpus
+    assert load(tmp_path, None, {"FLOR_RAY_GPUS": text}).settings.gpus == gpus
+    assert settings.load(str(tmp_path), {}, gpus=text).settings.gpus == gpus
+    if gpus:
+        assert load(tmp_path, f"cpus: {text}\n").settings.cpus == gpus
+    with pytest.raises(UsageError, match=r"gpus should be a whole number .* it is 1/x"):
+        settings.load(str(tmp_path), {}, gpus="1/x")
+
+
+def test_labels_are_a_mapping_in_the_file_and_pairs_in_a_variable(tmp_path: Path) -> None:
+    labels = {"ray.io/market-type": "spot", "zone": "b-1"}
+    assert load(tmp_path, "labels: {ray.io/market-type: spot, zone: b-1}").settings.labels == labels
+    assert load(tmp_path, None, {"FLOR_RAY_LABELS": "ray.io/market-type=spot, zone=b-1"}).settings.labels == labels
+    assert load(tmp_path, None, {"FLOR_RAY_LABELS": "none"}).settings.labels is None
+
+
 @pytest.mark.parametrize("text", ["90", "1.5", "90s", "2h"])
 def test_a_span_in_a_variable_may_be_a_number_of_seconds(tmp_path: Path, text: str) -> None:
     assert load(tmp_path, None, {"FLOR_RAY_BUDGET": text}).settings.budget == (float(text) if text[-1] < "a" else text)
@@ -288,12 +325,12 @@ def test_the_cluster_that_is_named_is_the_one_to_join_meanwhile(
     if before is not None:
         monkeypatch.setenv("RAY_ADDRESS", before)
     loaded = load(tmp_path, "address: here:2", os.environ)
-    with contextlib.suppress(KeyError), pipeline.on_cluster(loaded):  # also if it fails
+    with contextlib.suppress(KeyError), asked_terms.on_cluster(loaded):  # also if it fails
         assert os.environ["RAY_ADDRESS"] == (before or "here:2")
         assert places.cluster_at_hand()
         raise KeyError
     assert os.environ.get("RAY_ADDRESS") == before
-    with pipeline.on_cluster(load(tmp_path, "", os.environ)):
+    with asked_terms.on_cluster(load(tmp_path, "", os.environ)):
         assert os.environ.get("RAY_ADDRESS") == before
 
 

@@ -121,9 +121,14 @@ def test_a_run_is_written_and_read_as_ever(name: str, run: Experiment, read: Exp
 
 def test_a_run_of_the_first_release_has_no_import_seconds_and_one_of_a_later_one_more_fields() -> None:
     row = json.loads(stored("run_bare"))
-    row["profile"] = {"setup_seconds": 2, "epochs": [[1, 0, 1.5, 0.25, "more"]], "suffix_seconds": 0.5}
+    row["profile"] = {
+        "setup_seconds": 2,
+        "epochs": [[1, 0, 1.5, 0.25], [2, 0, 1.5, 0.25, 7, "more"]],
+        "suffix_seconds": 0.5,
+    }
     found = runs.from_json(json.dumps({**row, "new": [1], "environment": {"x": {}}}).encode(), "it", "digits", B)
-    assert found == replace(BARE, profile=Profile(2.0, (EpochTimes(1, 0.0, 1.5, 0.25),), 0.5), environment={"x": {}})
+    epochs = EpochTimes(1, 0.0, 1.5, 0.25), EpochTimes(2, 0.0, 1.5, 0.25, steps=7)
+    assert found == replace(BARE, profile=Profile(2.0, epochs, 0.5), environment={"x": {}})
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from flor_ray import wording
 from flor_ray.cli import terminal
 from flor_ray.cluster.driver import Progress
 from flor_ray.errors import BadWhere
+from flor_ray.reports import progress as words
 from flor_ray.scheduler.remaining import TimeLeft
 
 
@@ -28,7 +29,7 @@ def test_nobody_is_promised_tenths_of_many_seconds(seconds: float, said: str) ->
 
 
 def standing(left: TimeLeft, workers: int = 2, awaited: int = 0) -> str:
-    return terminal._standing(Progress(3, 8, 3, 12.0, left, workers, awaited))
+    return words.standing(Progress(3, 8, 3, 12.0, left, workers, awaited))
 
 
 def test_a_line_of_progress_says_what_is_started_what_is_left_and_what_takes_too_long() -> None:
@@ -39,6 +40,17 @@ def test_a_line_of_progress_says_what_is_started_what_is_left_and_what_takes_too
     late = TimeLeft(35.0, 20.0, 55.0, late=True)
     assert standing(late) == "2 workers, 12.0 s of worker time, longer than estimated: 20 s to 55 s more"
     assert standing(TimeLeft(0.0, 0.0, 1.0), 0) == "12.0 s of worker time"
+    all_there = words.standing(Progress(8, 8, 8, 12.0, late, 0, 0))
+    assert all_there == "12.0 s of worker time"
+
+
+def test_a_line_of_progress_says_what_others_are_at_and_what_is_left_to_this_replay() -> None:
+    left = TimeLeft(0.0, 0.0, 1.0)
+    theirs = {"ann@box (replay-1)": 12, "bob@box (replay-2)": 1}
+    assert words.standing(Progress(3, 8, 3, 12.0, left, 2, 0, elsewhere=theirs, share=2)) == (
+        "2 workers, 12.0 s of worker time; 12 segments are being replayed by ann@box (replay-1); 1 segment is being "
+        "replayed by bob@box (replay-2); beside other replays its share is 2 workers"
+    )
 
 
 def test_a_frozen_replay_still_says_now_and_then_how_it_stands(

@@ -37,7 +37,7 @@ class Spot:
 
 def cases(repository: Path, number: int, seed: int) -> Iterator[Case]:
     """About `number` cases of each stratum from one clone, the same ones for the same seed."""
-    rng = random.Random(f"{_name(repository)} {seed}")
+    rng = random.Random(f"{name_of(repository)} {seed}")
     pairs = _pairs(repository, rng)
     wanted = {
         "history": number,
@@ -50,7 +50,7 @@ def cases(repository: Path, number: int, seed: int) -> Iterator[Case]:
     for name, distance, newer, older in pairs:
         if not any(wanted.values()):
             return
-        origin = f"{_name(repository)} {name} -{distance}"
+        origin = f"{name_of(repository)} {name} -{distance}"
         for stratum, found in _all_of(newer, older, origin, distance, rng):
             some = list(found)
             for case in _mixed(some, limits[stratum], rng):
@@ -59,7 +59,7 @@ def cases(repository: Path, number: int, seed: int) -> Iterator[Case]:
                     yield case
 
 
-def _name(repository: Path) -> str:
+def name_of(repository: Path) -> str:
     """What a clone is called: its folder, or the one above where the folder says nothing."""
     path = repository.resolve()
     return path.parent.name if path.name in ("repo", ".git") else path.name

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from flor_ray import pipeline
-from flor_ray.cluster.executors import WorkerCalibrated, calibrated, failure
+from flor_ray.cluster.executors import Told, WorkerCalibrated, calibrated, failure
 from flor_ray.cluster.worker import Worker
 from flor_ray.errors import FlorError
 from flor_ray.planning import segmenting
@@ -24,7 +24,7 @@ from flor_ray.planning.replay_plan import Prepared
 from flor_ray.records import Checkpoint, Operator, Segment, SegmentCost
 from flor_ray.replaying.job import VersionJob
 from flor_ray.reports import replays
-from flor_ray.scheduler.messages import Event, SegmentDone, WorkerJoined
+from flor_ray.scheduler.messages import Event, SegmentAdvanced, SegmentDone, WorkerJoined
 from flor_ray.store.project import Project
 
 
@@ -34,11 +34,14 @@ class Serial:
     def __init__(self, worker: Worker) -> None:
         self.seconds: dict[Segment, float] = {}  # from order to answer
         self._worker = worker
-        self._events: deque[Event | WorkerCalibrated] = deque()
+        self._events: deque[Told] = deque()
         self._ordered: deque[tuple[str, VersionJob, Segment]] = deque()
 
-    def start(self, workers: int, first: VersionJob | None) -> None:
+    def start(self, workers: int, first: VersionJob | None, later: int = 0) -> None:
         self._events.append(WorkerJoined("worker"))
+
+    def cluster(self) -> tuple[str, int]:
+        return "", 0
 
     def submit(self, worker: str, job: VersionJob, segment: Segment) -> None:
         self._ordered.append((worker, job, segment))
@@ -46,11 +49,20 @@ class Serial:
     def calibrate(self, worker: str, job: VersionJob) -> None:
         self._events.append(WorkerCalibrated(worker, calibrated(self._worker, job)))
 
+    def fetch(self, worker: str, job: VersionJob, segment: Segment) -> None:
+        """What is measured is the segments' own reading."""
+
     def shorten(self, worker: str, segment: Segment, last: int) -> None:
         raise RuntimeError("There is no other worker that could take the rest.")
 
     def cancel(self, worker: str, segment: Segment) -> None:
         raise RuntimeError("There is no other worker that could be faster.")
+
+    def grow(self, count: int) -> int:
+        return 0
+
+    def forgo(self) -> None:
+        """All of them are there."""
 
     def elsewhere(self, nodes: Collection[str], count: int) -> bool:
         return False
@@ -58,7 +70,7 @@ class Serial:
     def retire(self, worker: str) -> None:
         """The worker is its owner's to close."""
 
-    def wait(self, timeout_seconds: float) -> list[Event | WorkerCalibrated]:
+    def wait(self, timeout_seconds: float) -> list[Told]:
         if not self._events and self._ordered:
             self._events.append(self._run(*self._ordered.popleft()))
         events = list(self._events)
@@ -79,7 +91,7 @@ class Serial:
     def _run(self, worker: str, job: VersionJob, segment: Segment) -> Event:
         started = time.perf_counter()
         try:
-            report = self._worker.run(job, segment)
+            report = self._worker.run(job, segment, lambda part: self._events.append(SegmentAdvanced(worker, part)))
         except FlorError as error:
             return failure(worker, segment, error)
         self.seconds[segment] = time.perf_counter() - started

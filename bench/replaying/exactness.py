@@ -20,6 +20,7 @@ class Exactness:
     case: str
     compared: int = 0
     exact: int = 0
+    told: int = 0  # of the others, those whose replay said that it did not compute what was recorded
     recomputed: int = 0  # recorded values that replays computed again and compared themselves
     kinds: set[tuple[str, str]] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)  # sentences
@@ -86,6 +87,8 @@ class Fidelity:
             found.compared += max(len(wanted), len(got), 1)
             found.exact += (equal := _equal(wanted, got))
             if equal < max(len(wanted), len(got), 1):
+                is_told = bool(drive.problems) or any(segment.mismatch is not None for segment in drive.segments)
+                found.told += is_told * (max(len(wanted), len(got), 1) - equal)
                 found.wrong.append(f"{where}: {name}: {equal} of {len(wanted)} as wanted, {_first(wanted, got)}")
                 found.wrong += [f"{where}: {problem}" for problem in drive.problems if f"{name} was not" in problem]
 

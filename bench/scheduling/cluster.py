@@ -20,7 +20,7 @@ from pathlib import Path
 
 from flor_ray import pipeline
 from flor_ray.cluster.actors import RayExecutor
-from flor_ray.cluster.executors import WorkerCalibrated
+from flor_ray.cluster.executors import Told
 from flor_ray.environment import hardware
 from flor_ray.planning import calibrations
 from flor_ray.planning.replay_plan import Prepared
@@ -28,7 +28,7 @@ from flor_ray.planning.terms import Terms
 from flor_ray.records import Outcome
 from flor_ray.replaying import measuring
 from flor_ray.replaying.job import VersionJob
-from flor_ray.scheduler.messages import Event, WorkerJoined
+from flor_ray.scheduler.messages import WorkerJoined
 from flor_ray.scheduler.simulate import simulate
 from flor_ray.scheduler.world import World
 from flor_ray.store.project import Project
@@ -120,13 +120,13 @@ def prepare(project: Project, workers: int) -> Prepared:
 class _Assembled(RayExecutor):
     """Tells of its workers when all of them are there."""
 
-    def start(self, workers: int, first: VersionJob | None) -> None:
-        super().start(workers, first)
-        self._joined: list[Event | WorkerCalibrated] = []
+    def start(self, workers: int, first: VersionJob | None, later: int = 0) -> None:
+        super().start(workers, first, later)
+        self._joined: list[Told] = []
         while len(self._joined) < workers:
             self._joined += [event for event in super().wait(1.0) if isinstance(event, WorkerJoined)]
 
-    def wait(self, timeout_seconds: float) -> list[Event | WorkerCalibrated]:
+    def wait(self, timeout_seconds: float) -> list[Told]:
         joined, self._joined = self._joined, []
         return joined or super().wait(timeout_seconds)
 

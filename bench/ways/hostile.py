@@ -43,7 +43,7 @@ from flor_ray.records import (
 )
 from flor_ray.replaying.version_process import WarmServers
 from flor_ray.store import columns, fragments
-from flor_ray.store.data_frames import dataframe
+from flor_ray.store.pivoting.data_frames import dataframe
 from flor_ray.store.project import Project
 from flor_ray.store.store import Store
 from tests.conftest import keep_usual_calibration

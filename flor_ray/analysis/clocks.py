@@ -10,7 +10,8 @@ is known of it comes from the clock, because a difference in it will be excused.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from flor_ray.analysis.source import dotted_name, label_of, read
 
@@ -21,25 +22,40 @@ CLOCKS = frozenset(
 DATES = frozenset(("now", "utcnow", "today"))
 _HOLDERS = frozenset(("time", "datetime", "date", "dt"))  # modules and classes that these belong to
 _MEASURES = frozenset(("elapsed_time",))  # of events of a GPU
-_FUNCTIONS = frozenset(("float", "int", "round", "abs", "min", "max", "sum", "str", "mean", "median"))
+_FUNCTIONS = frozenset(
+    ("float", "int", "round", "abs", "min", "max", "sum", "str", "mean", "median", "join", "Path", "hex")
+)
 _ADDS = frozenset(("append", "add", "update", "push"))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Calls that values come from. `among`: a list or a dict comes from there if one of its items does."""
+
+    is_one: Callable[[ast.Call], bool]
+    among: bool = False
 
 
 def features_that_measure(text: str) -> frozenset[str]:
     """Features that a source logs and that measure the clock wherever it may do so. None if it cannot be parsed."""
+    return features_from(text, Origin(_reads_a_clock))
+
+
+def features_from(text: str, origin: Origin) -> frozenset[str]:
+    """Features that a source logs and that come from calls of one kind wherever it may log them."""
     source = read(text)
-    names = _names_that_measure(source.nodes)
+    names = _names_from(source.nodes, origin)
     logged: dict[str, list[bool]] = {}
     for call in (*source.calls, *source.possible):
         if call.function == "log" and call.name is not None:
             value = call.value
-            logged.setdefault(call.name, []).append(value is not None and _measures(value, names))
+            logged.setdefault(call.name, []).append(value is not None and _comes_from(value, names, origin))
     surely = {call.name for call in source.calls}
     return frozenset(name for name, found in logged.items() if all(found) and name in surely)
 
 
-def _names_that_measure(nodes: Iterable[ast.AST]) -> frozenset[str]:
-    """Names that are bound to nothing but constants and what measures the clock. Scopes are not told apart."""
+def _names_from(nodes: Iterable[ast.AST], origin: Origin) -> frozenset[str]:
+    """Names that are bound to nothing but constants and what comes from such calls. Scopes are not told apart."""
     bound: dict[str, list[ast.expr]] = {}
     added: dict[str, list[ast.expr]] = {}
     others = set()
@@ -54,17 +70,17 @@ def _names_that_measure(nodes: Iterable[ast.AST]) -> frozenset[str]:
     names: frozenset[str] = frozenset()
     while True:
         candidates = (bound.keys() | added.keys()) - others - names
-        found = {name for name in candidates if _all_measure(bound.get(name, []), added.get(name, []), names)}
+        found = {name for name in candidates if _all_come(bound.get(name, []), added.get(name, []), names, origin)}
         if not found:
             return names
         names |= found
 
 
-def _all_measure(values: list[ast.expr], added: list[ast.expr], names: frozenset[str]) -> bool:
-    """Whether what a name is bound to, and what is added to that, all comes from the clock, but for where it begins."""
-    if not all(_measures(value, names) for value in added):
+def _all_come(values: list[ast.expr], added: list[ast.expr], names: frozenset[str], origin: Origin) -> bool:
+    """Whether what a name is bound to, and what is added to that, all comes from there, but for where it begins."""
+    if not all(_comes_from(value, names, origin) for value in added):
         return False
-    measured = [_measures(value, names) for value in values]
+    measured = [_comes_from(value, names, origin) for value in values]
     begins = [bool(added) or _is_plain(value) for value in values]
     return any((*measured, *added)) and all(one or other for one, other in zip(measured, begins, strict=True))
 
@@ -103,18 +119,18 @@ def _additions(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
             yield name, node.args[0]
 
 
-def _measures(node: ast.expr, names: frozenset[str]) -> bool:
-    """Whether the value of an expression comes from the clock, if `names` do."""
+def _comes_from(node: ast.expr, names: frozenset[str], origin: Origin) -> bool:
+    """Whether the value of an expression comes from such a call, if `names` do."""
     if isinstance(node, ast.Name):
         return node.id in names
     if isinstance(node, ast.Attribute):
-        return dotted_name(node) in names or _measures(node.value, names)
+        return dotted_name(node) in names or _comes_from(node.value, names, origin)
     if isinstance(node, ast.Call):
-        return _call_measures(node, names)
+        return _call_comes_from(node, names, origin)
     if isinstance(node, ast.UnaryOp):
-        return _measures(node.operand, names)
+        return _comes_from(node.operand, names, origin)
     if isinstance(node, ast.Subscript | ast.FormattedValue):
-        return _measures(node.value, names)
+        return _comes_from(node.value, names, origin)
     parts: list[ast.expr] = []  # one of them is enough
     if isinstance(node, ast.BinOp):
         parts = [node.left, node.right]
@@ -122,18 +138,26 @@ def _measures(node: ast.expr, names: frozenset[str]) -> bool:
         parts = [node.body, node.orelse]
     elif isinstance(node, ast.JoinedStr):
         parts = node.values
-    return any(_measures(part, names) for part in parts)
+    elif origin.among and isinstance(node, ast.List | ast.Tuple | ast.Set):
+        parts = node.elts
+    elif origin.among and isinstance(node, ast.Dict):
+        parts = node.values
+    return any(_comes_from(part, names, origin) for part in parts)
 
 
-def _call_measures(call: ast.Call, names: frozenset[str]) -> bool:
+def _call_comes_from(call: ast.Call, names: frozenset[str], origin: Origin) -> bool:
+    if origin.is_one(call):
+        return True
+    if label_of(call.func) in _FUNCTIONS and any(_comes_from(argument, names, origin) for argument in call.args):
+        return True
+    return isinstance(call.func, ast.Attribute) and _comes_from(call.func.value, names, origin)
+
+
+def _reads_a_clock(call: ast.Call) -> bool:
     called, holder = label_of(call.func), dotted_name(call.func).split(".")[0]
     if called in _MEASURES or (called in CLOCKS and holder in _HOLDERS | {called}):
         return True
-    if called in DATES and holder in _HOLDERS:
-        return True
-    if called in _FUNCTIONS and any(_measures(argument, names) for argument in call.args):
-        return True
-    return isinstance(call.func, ast.Attribute) and _measures(call.func.value, names)
+    return called in DATES and holder in _HOLDERS
 
 
 def _is_plain(value: ast.expr) -> bool:

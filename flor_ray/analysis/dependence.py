@@ -28,17 +28,17 @@ _NO_GRADIENTS = {"no_grad", "zero_grad", "requires_grad", "requires_grad_", "ena
 def features_that_depend(variables: Iterable[str], *sources: str) -> dict[str, str]:
     """Features logged in `sources` that depend on one of `variables`, with that variable. `holder.attribute` stands for
     everything of the name `attribute`. Names mean the same in all sources; one that cannot be parsed has none."""
-    return {name[1:]: variable for name, variable in _reached(sources, variables).items() if name.startswith(">")}
+    return {name[1:]: variable for name, variable in reached(sources, variables).items() if name.startswith(">")}
 
 
 @functools.lru_cache(maxsize=2048)
 def read_from_the_clock(source: str) -> frozenset[str]:
     """Variables of `source` that depend on the time of day, or on how long something took."""
-    reached = frozenset(_reached([source], CLOCKS | DATES)) - CLOCKS - DATES
-    return frozenset(name for name in reached if not name.startswith(">"))
+    found = frozenset(reached([source], CLOCKS | DATES)) - CLOCKS - DATES
+    return frozenset(name for name in found if not name.startswith(">"))
 
 
-def _reached(sources: Iterable[str], variables: Iterable[str]) -> dict[str, str]:
+def reached(sources: Iterable[str], variables: Iterable[str]) -> dict[str, str]:
     """Names, and features as `>name`, that depend on one of `variables`, each with that variable."""
     origin = {variable.rpartition(".")[2]: variable for variable in sorted(variables)}
     edges: list[_Edge] = []

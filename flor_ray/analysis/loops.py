@@ -19,7 +19,6 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
-from flor_ray.analysis.scopes import Scopes, scopes_of
 from flor_ray.analysis.source import PROGRESS, Source, label_of, read
 from flor_ray.analysis.uses import NAMELESS, ReadOrder, Uses, loads, targets, words
 
@@ -122,18 +121,16 @@ def _names_of(
     source: Source, loop: _Loop, scope: ast.AST, enclosing: _Loop | None, our_loops: Set[ast.AST]
 ) -> LoopNames:
     """What a loop carries, apart from what stands around its iterator."""
-    tree = source.tree
-    assert tree is not None
     head: ast.expr = loop.test if isinstance(loop, ast.While) else loop.iter
     uses = Uses()
     uses.visit(head if isinstance(loop, ast.While) else loop.target)
     for statement in loop.body:
         uses.visit(statement)
-    shared = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
+    shared = {name for node in source.nodes if isinstance(node, ast.Global) for name in node.names}
     ours = _names_of_our_iterators(source, our_loops)
     bound = frozenset((uses.bound | shared) - ours)
     bound_first = set() if isinstance(loop, ast.While) else targets(loop.target)
-    order = ReadOrder(_read_by_functions(scopes_of(tree), scope, loop))
+    order = ReadOrder(_read_by_functions(source, scope, loop))
     first_reads, _ = order.reads_before_writes(loop.body, bound_first)
     sure_reads, _ = replace(order, loops_run=True).reads_before_writes(loop.body, bound_first)
     read_after = order.reads(enclosing) if enclosing is not None else _read_after(scope, loop, order)
@@ -154,23 +151,26 @@ def _names_of(
     )
 
 
-def _read_by_functions(scopes: Scopes, loops_scope: ast.AST, loop: ast.AST) -> Mapping[str, frozenset[str]]:
+def _read_by_functions(source: Source, loops_scope: ast.AST, loop: ast.AST) -> Mapping[str, frozenset[str]]:
     """Variables of the scope that a loop stands in, as functions outside of the loop read them, by these functions'
     names. Lambdas, `__call__` and the like, and functions that are passed on have none."""
     inside = set(ast.walk(loop))
-    called = {node.func for node in ast.walk(loops_scope) if isinstance(node, ast.Call)}
-    passed = {word for word, node in _mentions(loops_scope) if node not in called and node not in inside}
+    nodes = source.nodes if loops_scope is source.tree else ast.walk(loops_scope)
+    around = [node for node in nodes if isinstance(node, ast.Call | ast.Name | ast.Attribute)]
+    called = {node.func for node in around if isinstance(node, ast.Call)}
+    passed = {word for word, node in _mentions(around) if node not in called and node not in inside}
     found: dict[str, set[str]] = {NAMELESS: set()}
     lead_to: dict[str, set[str]] = {NAMELESS: set()}
-    for scope in scopes.scopes:
+    for scope in source.scopes:
         function = scope.function
         if function is loops_scope or function in inside or scope.kind == "class":
             continue
         name = getattr(function, "name", NAMELESS)
         read = {each for each in scope.reads if (owner := scope.owner(each)) is not None and owner.node is loops_scope}
+        mentioned = words(function)
         for key in {name, NAMELESS if name in passed or name.startswith("__") else name}:
             found.setdefault(key, set()).update(read)
-            lead_to.setdefault(key, set()).update(words(function))
+            lead_to.setdefault(key, set()).update(mentioned)
     grown = True
     while grown:
         grown = False
@@ -181,8 +181,8 @@ def _read_by_functions(scopes: Scopes, loops_scope: ast.AST, loop: ast.AST) -> M
     return {name: frozenset(read) for name, read in found.items() if read}
 
 
-def _mentions(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    for each in ast.walk(node):
+def _mentions(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, ast.AST]]:
+    for each in nodes:
         if isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Load):
             yield each.id if isinstance(each, ast.Name) else each.attr, each
 

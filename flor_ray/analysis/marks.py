@@ -56,6 +56,7 @@ class Marks:
     quiet: frozenset[int] = frozenset()  # first lines of hindsight statements that only read: nobody need guard them
     loops: frozenset[int] = frozenset()  # of `for` statements over flor.loop
     iterations: frozenset[int] = frozenset()  # of `with flor.iteration(...)` statements
+    guards_end: bool = False  # statements that the end of an epoch answers are guarded too, each by itself
 
 
 def marks_of(

@@ -42,7 +42,7 @@ def autolog(*configs: object) -> None:
 
     In both cases every Trainer of Hugging Face and Lightning that is made from now on gets a callback that records what
     it logs, when it logs it, and tells flor_ray of its epochs and steps, so that `flor.log` in your own code has the
-    right ones. Such versions have no checkpoints: they are replayed from the beginning.
+    right ones. Its epochs are the main loop, with checkpoints as in a loop of your own.
 
     Raises:
         UsageError: a config is of no known kind.

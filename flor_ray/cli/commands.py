@@ -33,6 +33,12 @@ def _about_replays() -> ModuleType:
     return replays
 
 
+def _about_questions() -> ModuleType:
+    from flor_ray.cli import questions
+
+    return questions
+
+
 def _about_storage() -> ModuleType:
     from flor_ray.cli import storage
 
@@ -57,19 +63,48 @@ def _about_data() -> ModuleType:
     return data
 
 
+def _about_imports() -> ModuleType:
+    from flor_ray.cli import imports
+
+    return imports
+
+
+def _about_the_page() -> ModuleType:
+    from flor_ray.cli import page
+
+    return page
+
+
+def _about_adopting() -> ModuleType:
+    from flor_ray.cli import adopting
+
+    return adopting
+
+
 def _about_health() -> ModuleType:
     from flor_ray.cli import health
 
     return health
 
 
+def _about_proposals() -> ModuleType:
+    from flor_ray.cli import proposing
+
+    return proposing
+
+
 _ELSEWHERE: dict[str, Callable[[], ModuleType]] = {
     **dict.fromkeys(("explain", "replay", "simulate", "timeline"), _about_replays),
-    **dict.fromkeys(("gc", "storage"), _about_storage),
+    **dict.fromkeys(("columns", "query"), _about_questions),
+    **dict.fromkeys(("compact", "gc", "storage"), _about_storage),
     **dict.fromkeys(("cancel", "jobs", "logs", "status", "submit"), _about_jobs),
+    "adopt": _about_adopting,
     "config": _about_settings,
     "data": _about_data,
     "doctor": _about_health,
+    "import": _about_imports,
+    "init": _about_proposals,
+    "ui": _about_the_page,
 }
 
 
@@ -81,7 +116,8 @@ class _Commands(click.Group):
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name in _ELSEWHERE and name not in self.commands:
-            self.add_command(getattr(_ELSEWHERE[name](), name))
+            module = _ELSEWHERE[name]()
+            self.add_command(getattr(module, name, None) or getattr(module, f"{name}_"))  # `import_`
         return super().get_command(context, name)
 
 
@@ -94,6 +130,7 @@ def cli(context: click.Context) -> None:
     \b
     Examples:
       flor-ray demo                                  see all of it in two minutes
+      flor-ray init train.py                         the calls that a script needs, as a diff
       flor-ray run train.py --lr 0.01                record a run
       flor-ray versions                              what was recorded
       flor-ray propagate grad_norm --diff            where a new log line would stand in old versions
@@ -104,9 +141,15 @@ def cli(context: click.Context) -> None:
       flor-ray timeline                              what each worker did meanwhile
       flor-ray simulate grad_norm --workers 1,8,64   how long it would take elsewhere
       flor-ray dataframe grad_norm loss              read it
+      flor-ray columns                               what can be asked for
+      flor-ray query "SELECT ..."                    ask in SQL; what the answer lacks is replayed
+      flor-ray ui                                    look at it in a browser
       flor-ray storage                               what the store holds
       flor-ray gc --keep last --dry-run              what could be deleted
+      flor-ray compact                               few large files instead of many small ones
       flor-ray data push                             what runs have read, for every machine
+      flor-ray import mlruns                         runs that MLflow, wandb or TensorBoard recorded
+      flor-ray adopt HEAD~9 --checkpoints ckpt -- python train.py    a run from before flor_ray
       flor-ray doctor                                whether store, cluster and nodes are well
       flor-ray config                                the settings, and where each is from
     """
@@ -223,13 +266,12 @@ def versions(verbose: bool, store: str | None) -> None:
     from flor_ray.store.project import Project
 
     project = Project.open(store_url=store)
-    experiments = project.experiments()
-    terminal.print_versions(experiments)
+    terminal.print_versions(project.listed_runs())
     if not verbose:
         return
     from flor_ray.reports import replays
 
-    for experiment in experiments:
+    for experiment in project.experiments():
         place = project.name, experiment.version
         taken, skips = project.store.checkpoints(*place), project.store.skips(*place)
         say("\n" + replays.checkpointing(experiment, taken, skips, experiment.profile.epochs))
@@ -243,8 +285,14 @@ def versions(verbose: bool, store: str | None) -> None:
     type=click.Choice(["d", "o", "i"]),
     help="Rows and values of one level: d outside the main loop, o in it, i in the nested loop.",
 )
+@click.option(
+    "--ranks",
+    type=click.Choice(["first", "all"]),
+    default="first",
+    help="Of runs of several processes, the values of the first one, or of all that were replayed.",
+)
 @store_option
-def dataframe(names: tuple[str, ...], csv: str | None, level: str | None, store: str | None) -> None:
+def dataframe(names: tuple[str, ...], csv: str | None, level: str | None, ranks: str, store: str | None) -> None:
     """Print logged values as a table, recorded and replayed ones alike; all features if no NAME is given.
 
     There is a row per version, per epoch or per step: the finest of these at which one of the features was logged.
@@ -262,9 +310,12 @@ def dataframe(names: tuple[str, ...], csv: str | None, level: str | None, store:
     from flor_ray.cli import terminal
 
     if csv is not None:
-        frame = lookup.dataframe(*names, store_url=store, level=level)
+        frame = lookup.dataframe(*names, store_url=store, level=level, ranks=ranks)
         terminal.write_csv(frame, csv)
         say(f"{len(frame)} rows written to {csv}.")
+        return
+    if ranks == "all":
+        say(lookup.dataframe(*names, store_url=store, level=level, ranks=ranks).to_string(index=False))
         return
     found = lookup.answer(names, store_url=store, level=level)
     for sentence in found.sentences:

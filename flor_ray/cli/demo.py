@@ -9,16 +9,27 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
-from flor_ray import lookup, pipeline
+from flor_ray import asked_terms, lookup, pipeline
+from flor_ray.acquisition import Acquisition, How
 from flor_ray.cli.saying import say
-from flor_ray.cli.terminal import print_frame, run_with_progress
-from flor_ray.cluster.places import RAY, Place
+from flor_ray.cli.terminal import print_frame, print_rows, run_with_progress, width
+from flor_ray.cluster.places import LOCAL, RAY, Place
 from flor_ray.errors import FlorError, UsageError
-from flor_ray.reports import replays
+from flor_ray.planning.replay_plan import Prepared
+from flor_ray.planning.terms import Terms
+from flor_ray.records import Outcome
+from flor_ray.reports import questions, replays
+from flor_ray.reports.text_tables import render
 from flor_ray.store.project import Project
 
 _COLUMNS = ("cf_matrix", "hidden_size", "lr", "batch_size", "accuracy")
 _WANTED = ("cf_matrix", "accuracy")
+_BEFORE = '    flor.log("accuracy"'
+_STATEMENT = '    flor.log("confidence", logits.softmax(1).max(1).values.mean().item())\n'
+_SQL = """SELECT run, epoch, accuracy, confidence
+FROM outer_loop_pivot
+ORDER BY accuracy DESC, timestamp, epoch
+LIMIT 3"""
 
 
 def tell(directory: Path | None, workers: int | None) -> None:
@@ -34,7 +45,7 @@ def tell(directory: Path | None, workers: int | None) -> None:
 
     say(f"\nflor.replay({list(_WANTED)}, 'cf_matrix.isna()')\n")
     project = Project.open(str(place))
-    prepared = pipeline.prepare(project, _WANTED, "cf_matrix.isna()", pipeline.parse_terms(workers))
+    prepared = pipeline.prepare(project, _WANTED, "cf_matrix.isna()", asked_terms.parse_terms(workers))
     say(f"{pipeline.explained(prepared, Place(RAY))}\n")
     outcome = run_with_progress(prepared, executor=RAY)  # as on a cluster, although it is over before Ray has started
     problems = replays.problems(prepared, outcome)
@@ -46,14 +57,43 @@ def tell(directory: Path | None, workers: int | None) -> None:
     say("\nTime per version:\n")
     seconds = replays.summary(prepared, outcome)[["run", "timestamp", "version", "seconds", "outcome"]]
     print_frame(seconds.assign(version=seconds["version"].str[:8]))
+    problems += _ask(place)
     say(
         f"\nAll of it is in {place}: change train.py, run it, ask for another column.\n"
         f"  cd {place}\n"
         "  flor-ray dataframe loss accuracy\n"
+        "  flor-ray columns\n"
         "  flor-ray versions"
     )
     if problems:
         raise FlorError(f"{len(problems)} of the demo's replays did not go as they should; see the warnings above.")
+
+
+def _ask(place: Path) -> list[str]:
+    """One more statement, and one question in SQL that replays no more than its answer needs. What went wrong."""
+    script = place / "train.py"
+    script.write_text(script.read_text(encoding="utf-8").replace(_BEFORE, _STATEMENT + _BEFORE), encoding="utf-8")
+    say(f"\nA statement more, saved and not run:\n\n{_STATEMENT}\nHow sure was the model in the best epochs of all?\n")
+    say("\n".join(f"  {line}" for line in _SQL.splitlines()))
+    question = Acquisition(Project.open(str(place)), _SQL)
+    problems: list[str] = []
+
+    def run(prepared: Prepared) -> Outcome:
+        outcome = run_with_progress(prepared, executor=LOCAL)  # for three epochs
+        problems.extend(replays.problems(prepared, outcome))
+        return outcome
+
+    how = How(lambda: Terms(1), lambda explanation: True, run, "current")
+    rows, text = question.explained(how)
+    say(f"\n{render(questions.EXPLAINED, rows, width())}\n{text}\n")
+    question.acquire(how)
+    answer = question.answer()
+    say("")
+    print_rows(answer.table.column_names, list(zip(*(c.to_pylist() for c in answer.table.columns), strict=True)))
+    problems += answer.sentences
+    for problem in problems:
+        say(f"Warning: {problem}", err=True)
+    return problems
 
 
 def record_all(directory: Path | None, say: Callable[[str], object] = lambda line: None) -> Path:

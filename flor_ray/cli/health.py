@@ -36,11 +36,11 @@ def doctor(is_local: bool, timeout: float, store: str | None) -> None:
       flor-ray doctor --local
       RAY_ADDRESS=10.0.0.1:6379 flor-ray doctor --store s3://bucket/flor
     """
-    from flor_ray import pipeline, settings
+    from flor_ray import asked_terms, settings
     from flor_ray.reports import checkups
 
     loaded = settings.load(store=store)
-    with pipeline.on_cluster(loaded):
+    with asked_terms.on_cluster(loaded):
         found = checkups.every(loaded, is_local, timeout)
     say(checkups.text(found))
     if not all(diagnosis.passed for _, diagnosis in found):

@@ -57,7 +57,7 @@ def submit(question: Question, command: str, again: bool, ship: bool, no_wait: b
     from dataclasses import replace
     from pathlib import Path
 
-    from flor_ray import wording
+    from flor_ray import processes, wording
     from flor_ray.cluster import job_package
     from flor_ray.cluster.ray_jobs import Dashboard
     from flor_ray.store.project import Project
@@ -67,7 +67,7 @@ def submit(question: Question, command: str, again: bool, ship: bool, no_wait: b
     line = _job_command(command, question, again)
     chosen = replace(asked.settings, store=project.store.url, project=project.name, address=None)
     dashboard = Dashboard.at(_address(asked))
-    with tempfile.TemporaryDirectory(prefix="flor-job-") as folder:
+    with tempfile.TemporaryDirectory(prefix=processes.folder_prefix("job")) as folder:
         package = job_package.make(Path(folder), project.tree, chosen, ship)
         _expect_no_secret({"The question": line, "The store's URL": project.store.url})
         known = {id: job.ended for id, job in dashboard.jobs().items()}
@@ -116,8 +116,8 @@ def jobs(every: bool, store: str | None) -> None:
 @click.argument("replay", metavar="ID")
 @store_option
 def status(replay: str, store: str | None) -> None:
-    """Say how a replay stands: the one whose id begins with ID, or that of a submitted job. Exits with 1 if it has
-    failed or is lost.
+    """Say how a replay stands, and what it claims for itself, so that other replays leave it: the one whose id begins
+    with ID, or that of a submitted job. Exits with 1 if it has failed or is lost.
 
     \b
     Examples:
@@ -125,13 +125,20 @@ def status(replay: str, store: str | None) -> None:
       flor-ray status flor-digits-a1b2c3d4e5
     """
     from flor_ray.reports import jobs as report
-    from flor_ray.store import heartbeats
+    from flor_ray.store import claims, heartbeats
     from flor_ray.store.heartbeats import ReplayState
     from flor_ray.store.project import Project
 
     project = Project.open(store_url=store)
-    found = heartbeats.find(project.store.files, project.name, replay)
-    say(report.standing(found))
+    files = project.store.files
+    found = heartbeats.find(files, project.name, replay)
+    live = found.state is ReplayState.RUNNING
+    held = (
+        [one.said.held for one in claims.live(files) if (one.project, one.id) == (project.name, found.id)]
+        if live
+        else []
+    )
+    say(report.standing(found, held[0] if held else ()))
     if found.state in (ReplayState.FAILED, ReplayState.LOST) or found.last.failures:
         raise SystemExit(1)
 

@@ -54,10 +54,13 @@ data_option = click.option(
     metavar="PATH=PLACE",
     help="Where data are on the workers' machines: a recorded path, and a path or a URL there. May be repeated.",
 )
+_AGAIN = click.option("--again", is_flag=True, help="Also replay what an earlier replay has answered.")
 _LIMITS = (
-    click.option("--again", is_flag=True, help="Also replay what an earlier replay has answered."),
     click.option(
-        "--time-limit", metavar="SPAN", help="End a segment that takes longer than this, set-up included: 90s, 10m, 2h."
+        "--time-limit",
+        metavar="SPAN",
+        help="End a segment that takes longer than this, set-up included: 90s, 10m, 2h; none: never; default: when an "
+        "epoch takes far longer than it should.",
     ),
     click.option(
         "--memory-limit",
@@ -71,12 +74,11 @@ _LIMITS = (
         help="Further attempts at a segment whose worker or process was killed; default: 2.",
     ),
     click.option(
-        "--wait", metavar="SPAN", help="Give up when there has been no worker for this long: 5m (the default), 1h."
+        "--wait", metavar="SPAN", help="Give up when there has been no worker for this long: 30m (the default), 2h."
     ),
 )
-_QUESTION = (
-    click.argument("names", nargs=-1, required=True, metavar="NAME..."),
-    where_option,
+_NAMES = (click.argument("names", nargs=-1, required=True, metavar="NAME..."), where_option)
+_TERMS = (
     workers_option,
     click.option(
         "--env",
@@ -95,7 +97,7 @@ _QUESTION = (
         help="What is answered first: end, peak:NAME, peak:-NAME, coarse, newest; several with commas. With a limit, "
         "the default is each version's last epoch, then coarse to fine.",
     ),
-    click.option("--gpus", type=float, metavar="X", help="GPUs of each worker on a cluster; 0.5: two share one."),
+    click.option("--gpus", metavar="X", help="GPUs of each worker on a cluster; 1/2: two share one."),
     data_option,
     click.option("--price", type=click.FloatRange(0), metavar="X", help="Cost of one worker-hour."),
 )
@@ -112,19 +114,24 @@ class Question:
 
     def prepared(self, again: bool = False, executor: str | None = None) -> Prepared:
         """The plan, with a progress bar while it is made. Raises FlorError for what cannot be asked so."""
-        from flor_ray import pipeline
+        from flor_ray import asked_terms, pipeline
         from flor_ray.cli import progress
         from flor_ray.store.project import Project
 
-        terms = pipeline.terms_of(self.asked, self.first, executor)
+        terms = asked_terms.terms_of(self.asked, self.first, executor)
         project = Project.of(self.asked)
         with progress.counting() as tell:
-            env = pipeline.environment_of(self.asked)
+            env = asked_terms.environment_of(self.asked)
             return pipeline.prepare(project, self.names, self.where, terms, again, tell, env)
 
 
 def limits(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command what a replay may be limited by."""
+    """Gives a command what a replay of names may be limited by."""
+    return _AGAIN(bounds(command))
+
+
+def bounds(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command what a segment may be limited by."""
     for option in reversed(_LIMITS):
         command = option(command)
     return command
@@ -134,17 +141,30 @@ def asks(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command that has `store_option` the other arguments of a Question, which becomes its first argument; so
     do its own options for what is a setting."""
 
+    def asked(loaded: Loaded, **given: Any) -> None:
+        command(Question(given.pop("names"), given.pop("where"), given.pop("first"), loaded), **given)
+
+    found: Callable[..., None] = functools.update_wrapper(asked, command)
+    found = terms(found)
+    for option in reversed(_NAMES):
+        found = option(found)
+    return found
+
+
+def terms(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command that has `store_option` the options of a replay's terms. Its first argument becomes what all its
+    options for settings come to, and settings for those that were not given."""
+
     @functools.wraps(command)
     def asked(**given: Any) -> None:
-        from flor_ray import pipeline, settings
+        from flor_ray import asked_terms, settings
 
         chosen = {key.name: given.pop(key.name) for key in settings.KEYS if key.name in given}
         loaded = settings.load(**chosen)
-        question = Question(given.pop("names"), given.pop("where"), given.pop("first"), loaded)
-        with pipeline.on_cluster(loaded):
-            command(question, **given)
+        with asked_terms.on_cluster(loaded):
+            command(loaded, **given)
 
     found: Callable[..., None] = asked
-    for option in reversed(_QUESTION):
+    for option in reversed(_TERMS):
         found = option(found)
     return found

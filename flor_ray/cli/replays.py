@@ -85,14 +85,14 @@ def replay(
       flor-ray replay grad_norm --env recorded                            with the packages of then
       flor-ray replay grad_norm --workers 2 --local                       without Ray
     """
-    from flor_ray import pipeline, wording
+    from flor_ray import asked_terms, pipeline, running, wording
     from flor_ray.cli import terminal
     from flor_ray.reports import replays
 
-    allowed = pipeline.limits_of(question.asked)
+    allowed = asked_terms.limits_of(question.asked)
     wanted = None if on_ray is None else "ray" if on_ray else "local"
     prepared = question.prepared(again, wanted)
-    place = pipeline.place(prepared, wanted)
+    place = running.place(prepared, wanted)
     explanation = pipeline.explained(prepared, place)
     say(str(explanation))
     if not prepared.is_empty:
@@ -190,6 +190,8 @@ def simulate(
     """
     from flor_ray import pipeline
     from flor_ray.cli import progress
+    from flor_ray.planning.terms import Terms
+    from flor_ray.records import DEFAULT_LIMITS
     from flor_ray.reports import simulations, timeline_page
     from flor_ray.reports.timelines import Timeline
     from flor_ray.scheduler.world import World
@@ -200,7 +202,7 @@ def simulate(
     except ValueError:
         raise UsageError(f"--workers {workers}: give numbers separated by commas, as in 1,4,16.") from None
     with progress.counting() as tell:
-        terms = pipeline.parse_terms(1)
+        terms = Terms(1)
         prepared = pipeline.prepare(Project.open(store_url=store), names, where, terms, again=True, tell=tell)
     world = World(
         latency_seconds=latency,
@@ -209,6 +211,7 @@ def simulate(
         noise=noise,
         straggler_share=stragglers,
         failures_per_hour=failures,
+        commit_seconds=DEFAULT_LIMITS.commit_seconds,
     )
     found = simulations.simulated(simulations.of_prepared(prepared), numbers, world, seed)
     say(str(found))

@@ -1,4 +1,4 @@
-"""The commands about what the store holds: storage, gc."""
+"""The commands about what the store holds: storage, gc, compact."""
 
 from __future__ import annotations
 
@@ -111,3 +111,40 @@ def gc(keeps: tuple[str, ...], grace: str, dry_run: bool, yes: bool, store: str 
         say(disk_space.done(done, complete=False), err=True)
         raise
     say(disk_space.done(done, complete=True))
+
+
+@click.command(short_help="Make few large files of many small ones.")
+@store_option
+def compact(store: str | None) -> None:
+    """Make few large files of the many small ones in which runs and replays were written. Queries read them faster.
+
+    Only files change: every value, argument and report stays, and reads as before. Code, checkpoints and logged objects
+    are left alone, and so are runs and replays that are going on; these may read and write meanwhile. Ctrl-C loses
+    nothing: what was not done, the next call does.
+
+    A store is also compacted by itself, when a run or a replay ends and there are 500 small files of log records. One
+    that a flor_ray before compaction has made is not, until this command was used once: older releases refuse it then.
+
+    \b
+    Examples:
+      flor-ray compact                          the project that this folder is in
+      flor-ray compact --store s3://bucket/x    in another store
+    """
+    from flor_ray.cli import progress
+    from flor_ray.reports import disk_space
+    from flor_ray.store.compacting.compaction import Compactor
+    from flor_ray.store.project import Project
+
+    project = Project.open(store_url=store)
+    project.expect_runs()
+    before, was_older = project.store.table_files(project.name), not project.store.may_be_compacted
+    with progress.counting() as tell:
+        compactor = Compactor(project.store, project.name, tell)
+        try:
+            compactor.compact()
+        except BaseException:
+            say("Not all is compacted. Everything reads as before; `flor-ray compact` does the rest.", err=True)
+            raise
+    say(disk_space.compacted(compactor.done, before, project.store.table_files(project.name)))
+    if was_older:
+        say("Releases of flor_ray that know of no compacted files refuse this store from now on.")

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flor_ray.cli.saying import say
-from flor_ray.records import DEFAULT_LIMITS, Experiment, Limits, Outcome
+from flor_ray.records import DEFAULT_LIMITS, Limits, Outcome
 from flor_ray.redaction import plain
-from flor_ray.reports.text_tables import render
+from flor_ray.reports.progress import standing
+from flor_ray.reports.text_tables import cell, render
 from flor_ray.store.typed_values import text_of
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     from flor_ray.cluster.driver import Progress as ReplayProgress
     from flor_ray.planning.replay_plan import Prepared
-    from flor_ray.store.pivots import Pivot
+    from flor_ray.store.compacting.compacted_runs import ListedRun
+    from flor_ray.store.pivoting.pivots import Pivot
 
 _DIFF_STYLES = (
     ("--- ", "bold"),
@@ -34,7 +36,6 @@ _DIFF_STYLES = (
 )
 _PLAIN_SECONDS = 2.0  # between two lines of progress where there is no terminal
 _QUIET_SECONDS = 15.0  # between two of them while nothing new is answered
-_CELL_CHARACTERS = 300  # of a value that are printed; files get all
 _MAX_ROWS = 200  # of logged values that are printed; files get all
 
 
@@ -58,46 +59,39 @@ def run_with_progress(prepared: Prepared, limits: Limits = DEFAULT_LIMITS, execu
     )
     with Progress(*columns, console=Console()) as bar:
         task = bar.add_task("replay", total=None, left="starting workers")
-        told = _Drift(bar.console.print)
+        told = _News(bar.console.print)
 
         def tell(progress: ReplayProgress) -> None:
-            bar.update(task, total=progress.wanted, completed=progress.answered, left=_standing(progress))
+            bar.update(task, total=progress.wanted, completed=progress.answered, left=standing(progress))
             told.tell(progress)
 
         return pipeline.run(prepared, executor, tell, limits)
 
 
-class _Drift:
-    """Says once that segments have begun to take longer, or shorter."""
+class _News:
+    """Says once that segments have begun to take longer, or shorter, and when not as many workers are there as it was
+    planned for; and of each outage of the store when it begins and when it is over."""
 
     def __init__(self, say: Callable[[str], object]) -> None:
         self._say = say
         self._said: set[str] = set()
+        self._away = False
 
     def tell(self, progress: ReplayProgress) -> None:
-        if progress.drift is not None and progress.drift not in self._said:
-            self._said.add(progress.drift)
-            self._say(f"Note: {progress.drift}")
-
-
-def _standing(progress: ReplayProgress) -> str:
-    """4 workers, 2 min 10 s of worker time, about 35 s left (30 s to 50 s). At first: starting 4 workers, ... left."""
-    from flor_ray.wording import counted, duration, roughly
-
-    left = progress.left
-    between = f"{roughly(left.low)} to {roughly(left.high)}"
-    if not progress.workers and progress.awaited:
-        return f"starting {counted(progress.awaited, 'worker')}, {between} left"
-    workers = f"{counted(progress.workers, 'worker')}, " if progress.workers else ""  # at the end all may have left
-    found = f"{workers}{duration(progress.busy_seconds)} of worker time"
-    if left.late:
-        return f"{found}, longer than estimated: {between} more"
-    return f"{found}, about {roughly(left.seconds)} left ({between})" if left.seconds else found
+        for news in (progress.drift, progress.headcount):
+            if news and news not in self._said:
+                self._said.add(news)
+                self._say(f"Note: {news}")
+        if progress.away is not None and not self._away:
+            self._say(f"Note: the store is away; workers keep what they have and try again. {plain(progress.away)}")
+        elif progress.away is None and self._away:
+            self._say("Note: the store is back.")
+        self._away = progress.away is not None
 
 
 def _plain_progress() -> Callable[[ReplayProgress], None]:
     told, told_at = -1, 0.0
-    drift = _Drift(say)
+    news = _News(say)
 
     def tell(progress: ReplayProgress) -> None:
         nonlocal told, told_at
@@ -105,8 +99,8 @@ def _plain_progress() -> Callable[[ReplayProgress], None]:
         patience = _PLAIN_SECONDS if progress.answered != told else _QUIET_SECONDS
         if told < 0 or (ends and told != progress.answered) or now - told_at >= patience:
             told, told_at = progress.answered, now
-            say(f"Replaying: {progress.answered} of {progress.wanted} rows, {_standing(progress)}")
-        drift.tell(progress)
+            say(f"Replaying: {progress.answered} of {progress.wanted} rows, {standing(progress)}")
+        news.tell(progress)
 
     return tell
 
@@ -114,6 +108,18 @@ def _plain_progress() -> Callable[[ReplayProgress], None]:
 def print_frame(frame: pd.DataFrame) -> None:
     """Print a DataFrame as a table; arrays as their shape, times to the second."""
     _print_table(map(str, frame.columns), frame.itertuples(index=False))
+
+
+def print_rows(columns: Sequence[str], rows: Sequence[Iterable[Any]]) -> None:
+    """Print the rows of an answer: as many as a person might read. Versions are shortened."""
+    ids = [index for index, name in enumerate(columns) if name == "version"]
+    shown = [list(row) for row in rows[:_MAX_ROWS]]
+    for row in shown:
+        for index in ids:
+            row[index] = str(row[index])[:8]
+    _print_table(columns, shown)
+    if len(rows) > len(shown):
+        say(f"... and {len(rows) - len(shown)} more rows; --output FILE writes all of them.")
 
 
 def print_pivot(pivot: Pivot) -> None:
@@ -142,7 +148,7 @@ def _text(value: object) -> object:
     return value if isinstance(value, bool | float) else text_of(value, str)
 
 
-def print_versions(experiments: Sequence[Experiment]) -> None:
+def print_versions(experiments: Sequence[ListedRun]) -> None:
     """Print recorded versions, oldest first."""
     columns = ["version", "run", "timestamp", "script", "status", "epochs", "seconds", "args"]
     rows = [
@@ -165,7 +171,7 @@ def print_versions(experiments: Sequence[Experiment]) -> None:
 
 
 def _print_table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    cells = [[_cell(value) for value in row] for row in rows]
+    cells = [[cell(value) for value in row] for row in rows]
     say(render(columns, cells, width(), whole=("version", "timestamp")))
 
 
@@ -187,20 +193,6 @@ def print_diff(text: str) -> None:
 def width() -> int:
     """Columns for a table."""
     return max(80, _terminal_width())
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return "NaN" if value != value else f"{value:.6g}"
-    shape = getattr(value, "shape", None)
-    if shape:
-        return f"<{type(value).__name__} {'x'.join(map(str, shape))}>"
-    if hasattr(value, "strftime"):
-        return str(value.strftime("%Y-%m-%d %H:%M:%S"))
-    text = "NaN" if value is None else text_of(value, str)
-    if text in ("<NA>", "NaT"):
-        return "NaN"
-    return text if len(text) <= _CELL_CHARACTERS else f"{text[:_CELL_CHARACTERS]} ..."
 
 
 def _terminal_width() -> int:

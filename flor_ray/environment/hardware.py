@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from flor_ray.environment.surroundings import cpu_model, gpus, processors
+from flor_ray.environment.surroundings import Gpu, cpu_model, gpus, gpus_by_bus, processors
 
+_PART = " x "  # of a class: between the GPUs' model and how much of them a worker has
+_MIG = "MIG-"  # how the id of a part of a GPU begins
 _LIBRARIES = ("torch", "numpy")  # whose versions change what is computed
 
 
@@ -29,6 +32,41 @@ def kind(environment: Mapping[str, object]) -> str:
 def kind_here(with_gpu: bool = True) -> str:
     """The class of worker that this machine is, or is if its GPUs are not used."""
     return kind({"cpu": cpu_model(), "gpus": gpus() if with_gpu else ()})
+
+
+def kind_of(ids: Sequence[str], share: float, ray_type: str = "", variables: Mapping[str, str] = os.environ) -> str:
+    """The class of worker that has been given the GPUs with these ids, as CUDA_VISIBLE_DEVICES has them, or a `share`
+    of one: that of whole ones is the GPUs' model, as in records. `ray_type`: as Ray calls them, where the machine says
+    nothing of them."""
+    models = sorted({gpu.model for gpu in _own(ids, gpus_by_bus(), variables)})
+    names = " and ".join(models) or ray_type
+    part = " (MIG)" if any(one.startswith(_MIG) for one in ids) else ""
+    return _shared(f"{names}{part}", share) if names else kind_here(with_gpu=False)
+
+
+def is_of_type(kind: str, ray_type: str, share: float) -> bool:
+    """Whether workers with such a share of a GPU, of the type that Ray calls so, are of this class."""
+    name = kind.partition(_PART)[0]
+    return _shared(name, share) == kind and f"-{ray_type}-" in f"-{name.replace(' ', '-')}-"
+
+
+def _shared(name: str, share: float) -> str:
+    return name if share == 1 else f"{name}{_PART}{share:.4g}"
+
+
+def _own(ids: Sequence[str], here: Sequence[Gpu], variables: Mapping[str, str]) -> Sequence[Gpu]:
+    """Those of the machine's GPUs that the ids stand for. All of them where that is not sure: without
+    CUDA_DEVICE_ORDER, CUDA numbers GPUs of several models by their speed, and only CUDA knows how."""
+    if len({gpu.model for gpu in here}) <= 1:
+        return here
+    by_number = variables.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+    found = []
+    for one in ids:
+        if by_number and one.isdecimal() and int(one) < len(here):
+            found.append(here[int(one)])
+        else:
+            found += [gpu for gpu in here if one.startswith("GPU-") and gpu.uuid.startswith(one)]
+    return found if len(found) == len(ids) > 0 else here
 
 
 def differences(recorded: Mapping[str, object], now: Mapping[str, object]) -> tuple[str, ...]:

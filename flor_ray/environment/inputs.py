@@ -126,6 +126,17 @@ class InputFiles:
         folders = self._listed(str(row["path"]) for row in rows)
         return {KEY: rows} | ({LEFT_OUT_KEY: left_out} if left_out else {}) | ({LISTED_KEY: folders} if folders else {})
 
+    def exchanged(self, own: bool = True) -> tuple[str, ...]:
+        """Files that were read here, and that another rank, or (own) this one, has written since this process began."""
+        found = []
+        for path, done in opened.paths().items():
+            if done & opened.READ and not self._is_none(path, frozenset()) and "/ray/session_" not in path:
+                with contextlib.suppress(OSError):  # it is gone: then who wrote it is not known, and it is no input
+                    is_own = bool(done & opened.WRITTEN)
+                    if (own and is_own) or (not is_own and os.stat(path).st_mtime_ns >= opened.began_ns()):
+                        found.append(self._shown(path))
+        return tuple(sorted(found))
+
     def _listed(self, files: Iterable[str]) -> dict[str, str]:
         """What was in the folders of input files whose names the script has asked for."""
         above = {str(parent) for path in files for parent in Path(self._root, path).parents}

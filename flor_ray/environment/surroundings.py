@@ -27,6 +27,7 @@ from flor_ray.records import HIDDEN_ARGS, HIDDEN_ARGV
 from flor_ray.redaction import hide
 from flor_ray.store import cache
 
+_GPUS = Path("/proc/driver/nvidia/gpus")
 # Variables that change what is computed, or where libraries look. Others are recorded if the run's own code reads them.
 _PREFIXES = (
     *("OMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "KMP_", "CUBLAS_", "CUDA_", "NCCL_", "TORCH_", "PYTORCH_"),
@@ -130,14 +131,27 @@ class RunSurroundings:
 
 def processors() -> dict[str, object]:
     """What this process computes on. torch is asked only if it is loaded: a script that does not use it computes
-    nothing with it."""
+    nothing with it.
+
+    CUDA is asked only where the script has used it. Asking initialises it: that takes memory of the first GPU, for each
+    rank, and processes that the script forks could not use any.
+    """
     torch = sys.modules.get("torch")
     return {
         "machine": platform.machine(),
         "cpu": cpu_model(),
         "threads": torch.get_num_threads() if torch is not None else None,
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch is not None else [],
+        "gpus": [] if torch is None else _gpus_of(torch),
     }
+
+
+def _gpus_of(torch: Any) -> list[str]:
+    """Names of the GPUs that torch has here."""
+    if torch.cuda.is_initialized():
+        return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    if torch.version.cuda is None or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return []
+    return list(gpus())
 
 
 def recorded_variables(variables: Mapping[str, str], read: Iterable[str]) -> dict[str, object]:
@@ -434,8 +448,26 @@ def cpu_model() -> str:
     return found[1].strip() if found else platform.processor()
 
 
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU of this machine, as its driver names it."""
+
+    model: str
+    uuid: str = ""
+
+
+def gpus_by_bus() -> tuple[Gpu, ...]:
+    """The GPUs of this machine in the order of their places on the bus, without asking CUDA: that takes seconds and
+    memory."""
+    found = []
+    for path in sorted(_GPUS.glob("*/information")):
+        text = path.read_text(errors="replace")
+        model, uuid = (re.search(rf"^{key}:\s*(.+)$", text, re.MULTILINE) for key in ("Model", "GPU UUID"))
+        if model:
+            found.append(Gpu(model[1].strip(), uuid[1].strip() if uuid else ""))
+    return tuple(found)
+
+
 def gpus() -> tuple[str, ...]:
-    """Names of the GPUs of this machine, without asking CUDA: that takes seconds and memory."""
-    texts = [path.read_text(errors="replace") for path in Path("/proc/driver/nvidia/gpus").glob("*/information")]
-    found = (re.search(r"^Model:\s*(.+)$", text, re.MULTILINE) for text in texts)
-    return tuple(match[1].strip() for match in found if match)
+    """Names of the GPUs of this machine."""
+    return tuple(gpu.model for gpu in gpus_by_bus())

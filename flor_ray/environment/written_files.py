@@ -122,16 +122,18 @@ class WrittenFiles:
 
     def removes_tree(self, folder: str) -> None:
         """The script is about to remove a folder with all that is in it."""
-        for path in [path for path in self._lives if path.startswith(f"{folder}/")]:
-            self.changes(path, was_read=False)
+        with self._lock:  # other threads add to them
+            for path in [path for path in self._lives if path.startswith(f"{folder}/")]:
+                self.changes(path, was_read=False)
 
     def renames(self, old: str, new: str, was_read: bool) -> None:
         """The script is about to give a file or a folder another name."""
-        for path in [path for path in self._lives if path.startswith(f"{old}/")]:
-            self.changes(path, was_read=False)
-            self.changes(new + path[len(old) :], was_read=False)
-        self.changes(old, was_read)
-        self.changes(new, was_read)
+        with self._lock:
+            for path in [path for path in self._lives if path.startswith(f"{old}/")]:
+                self.changes(path, was_read=False)
+                self.changes(new + path[len(old) :], was_read=False)
+            self.changes(old, was_read)
+            self.changes(new, was_read)
 
     def is_random(self, path: str) -> None:
         """A temporary file or folder of this name was made: a replay will have another."""

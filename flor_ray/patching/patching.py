@@ -203,10 +203,10 @@ class _VersionInWork:
     def _why_not_all(self, name: str, donors: Sequence[Donor]) -> str:
         """Why a version that logs a name itself does not get all of its statements: some log at another level, where
         it has no values that would show what is missing. "" if it has all."""
-        levels = _levels(self._script, self._files, ((f.path, f.line) for f in self._findings[name]))
+        levels = levels_at(self._script, self._files, ((f.path, f.line) for f in self._findings[name]))
         for donor in self._concerned(donors) if levels else ():
             script = donor.path if donor.is_script else self._script
-            more = _levels(script, donor.tree, ((donor.path, line) for line in donor.lines[name])) - levels
+            more = levels_at(script, donor.tree, ((donor.path, line) for line in donor.lines[name])) - levels
             if more and target_of(donor, self._script, self._files) is not None:
                 where = _LEVELS[min(more)]
                 return (
@@ -405,7 +405,7 @@ _LEVELS = {
 _LEVEL_OF = {Region.PREFIX: Level.DATA_PREP, Region.SUFFIX: Level.DATA_PREP, Region.INNER: Level.INNER}
 
 
-def _levels(script: str, files: Texts, places: Iterable[tuple[str | None, int | None]]) -> frozenset[Level]:
+def levels_at(script: str, files: Texts, places: Iterable[tuple[str | None, int | None]]) -> frozenset[Level]:
     """The levels at which statements log; none if nobody knows when one of them runs."""
     phases = phases_of(script, files)
     regions = [phases.regions_of(path or "", line or 0) for path, line in places]

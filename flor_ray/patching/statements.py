@@ -10,18 +10,19 @@ Nothing runs here and nothing is changed, but for `pin` and `unpin`, which add t
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flor_ray.analysis.source import Texts
 from flor_ray.errors import GitError, NoRepository, UnknownFeature, UnknownVersion, UsageError
-from flor_ray.patching import answers, donors, patching
+from flor_ray.patching import adopted, answers, donors, patching
 from flor_ray.patching.donors import Donor, Revision
 from flor_ray.patching.patching import CarryingWays, Fate, Finding, Patched
-from flor_ray.propagation import propagate_tree_through
+from flor_ray.propagation import NOTEBOOK, as_sources, has_main_loop, propagate_tree_through
 from flor_ray.records import Experiment, Pin, PinnedPlace, SourceFile, Status
 from flor_ray.store import cache, pins
 from flor_ray.store.project import Project
+from flor_ray.wording import counted
 
 Tell = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
 
@@ -58,28 +59,55 @@ def propagated(
     names: Sequence[str],
     prefixes: Sequence[str] | None = None,
     tell: Tell = lambda what, done, total: None,
+    versions: Collection[str] | None = None,
 ) -> Propagated:
-    """Carry the statements of `names` into the versions whose ids begin so (None: all).
+    """Carry the statements of `names` into the versions whose ids begin so (None: all), or into these `versions`. What
+    becomes of a version does not depend on which others are chosen. Those that were imported have no code: they are not
+    among them, and a note says so.
 
     Raises:
         NothingRecorded: there are no versions.
         UnknownFeature: nobody logs one of the names.
         UnknownVersion: no version's id begins so, or several do.
+        UsageError: one was imported.
     """
-    history = project.experiments()
-    chosen = history if prefixes is None else choose(history, prefixes)
-    return _Carrier(project, names, history, tell).propagated(chosen)
+    every = project.experiments()
+    history = _with_code(every)
+    chosen = every if prefixes is None else choose(every, prefixes)
+    if versions is not None:
+        chosen = tuple(e for e in chosen if e.version in versions)
+    with_code = _with_code(chosen)
+    found = _Carrier(project, names, history, tell).propagated(with_code)
+    imported = len(chosen) - len(with_code)
+    return replace(found, notes=(*found.notes, _why_not(imported))) if imported else found
+
+
+def _with_code(experiments: Iterable[Experiment]) -> tuple[Experiment, ...]:
+    return tuple(e for e in experiments if not e.is_imported)
+
+
+def _why_not(imported: int) -> str:
+    which = f"{counted(imported, 'version')} that {'was' if imported == 1 else 'were'} imported"
+    return f"{which} came without code, so that nothing of {'it' if imported == 1 else 'them'} can be replayed"
 
 
 def choose(history: Sequence[Experiment], prefixes: Iterable[str]) -> tuple[Experiment, ...]:
-    """The versions whose ids begin so, oldest first. Raises UnknownVersion where that is not one version each."""
+    """The versions whose ids begin so, oldest first.
+
+    Raises:
+        UnknownVersion: that is not one version each.
+        UsageError: one was imported, and has no code.
+    """
     found = set()
     for prefix in prefixes:
         matching = [e.version for e in history if e.version.startswith(prefix.lower())]
         if len(matching) != 1 or not prefix:
             raise UnknownVersion(prefix, [e.version for e in history], matching)
         found.add(matching[0])
-    return tuple(e for e in history if e.version in found)
+    chosen = tuple(e for e in history if e.version in found)
+    if imported := [e.version[:8] for e in chosen if e.is_imported]:
+        raise UsageError(f"Version {imported[0]} was imported, and came without code: nothing of it can be replayed.")
+    return chosen
 
 
 def pin(
@@ -99,8 +127,9 @@ def pin(
     Raises:
         UsageError: that is no place in that version.
     """
-    history = project.experiments()
-    (experiment,) = choose(history, [prefix])
+    every = project.experiments()
+    (experiment,) = choose(every, [prefix])
+    history = _with_code(every)
     sources = _Carrier(project, [name], history, tell)
     place = sources.place(experiment, name, pin, path, statement)
     before = sources.propagated(history)
@@ -143,8 +172,14 @@ class _Carrier:
         self._history = [Revision(e.version, e.script, texts[e.version]) for e in history]
         working = working_texts(project)
         candidates: list[tuple[str, Texts]] = [("the working tree", working)]
-        candidates += [(f"version {r.version[:8]}", r.texts) for r in reversed(self._history)]
-        found = donors.find_donors(self._names, candidates, frozenset(e.script for e in history))
+        scripts = frozenset(e.script for e in history)
+        found = donors.find_donors(self._names, candidates, scripts)
+        if len(found) < len(self._names):
+            notebooks = working_notebooks(project)
+            candidates.append(("the working tree's notebooks", notebooks))
+            scripts |= {path for path, text in notebooks.items() if has_main_loop(text)}
+            candidates += [(f"version {r.version[:8]}", r.texts) for r in reversed(self._history)]
+            found = donors.find_donors(self._names, candidates, scripts)
         self._donors = {name: tuple(map(self._dated, those)) for name, those in found.items()}
         for name in self._names:
             if name not in self._donors and name not in (recorded := project.store.names(project.name)):
@@ -167,6 +202,9 @@ class _Carrier:
         wanted = {e.version: e for e in chosen}
         patched = patching.patch_all(self._names, self._donors, self._history, self._pinned, self._ways, wanted, tell)
         texts = {r.version: r.texts for r in self._history if r.version in wanted}
+        for version, experiment in wanted.items():
+            if experiment.is_adopted:
+                patched[version] = adopted.answerable(experiment, texts[version], patched[version])
         return Propagated(self._names, wanted, patched, tuple(map(self._stale, self._stale_pins())), texts)
 
     def _stale_pins(self) -> tuple[PinnedPlace, ...]:
@@ -227,28 +265,44 @@ def working_texts(project: Project) -> dict[str, str]:
     return {path: _text(data) for path, data in project.tree.working_sources().items()}
 
 
+def working_notebooks(project: Project) -> dict[str, str]:
+    """The notebooks of the working tree as sources, as they are now: their code cells one below another."""
+    found = project.tree.working_sources(NOTEBOOK).items()
+    return as_sources({path: _text(data) for path, data in found if b"flor" in data})
+
+
 def python_texts(
     project: Project, experiments: Sequence[Experiment], tell: Tell = lambda what, done, total: None
 ) -> dict[str, dict[str, str]]:
     """The Python files of versions. Those of a run that was killed before they were mirrored come from git, and are
     mirrored now; where git has them no more, there are none, and propagation says so."""
     tell("Reading sources", 0, len(experiments))
-    mirrored = project.store.sources_of(project.name, [e.version for e in experiments], _PY)
+    mirrored = project.store.sources_of(project.name, [e.version for e in _with_code(experiments)], _PY)
     decoded: dict[str, str] = {}
     found = {}
     for experiment in experiments:
-        files = mirrored.get(experiment.version)
+        files: Mapping[str, SourceFile] | None = {} if experiment.is_imported else mirrored.get(experiment.version)
         if files is None:
-            files = {path: file for path, file in _from_git(project, experiment).items() if path.endswith(_PY)}
+            files = {path: file for path, file in sources_from_git(project, experiment).items() if path.endswith(_PY)}
         for file in files.values():
             if file.oid not in decoded:
                 decoded[file.oid] = _text(file.data)
-        found[experiment.version] = {path: decoded[file.oid] for path, file in files.items()}
+        found[experiment.version] = adopted.as_read(
+            experiment, {path: decoded[file.oid] for path, file in files.items()}
+        )
     tell("Reading sources", len(experiments), len(experiments))
     return found
 
 
-def _from_git(project: Project, experiment: Experiment) -> Mapping[str, SourceFile]:
+def texts_of_commit(project: Project, commit: str) -> dict[str, str]:
+    """The Python files of a commit. Raises GitError if there is none."""
+    sources = project.repository.sources(commit)
+    return {path: _text(file.data) for path, file in sources.items() if path.endswith(_PY)}
+
+
+def sources_from_git(project: Project, experiment: Experiment) -> Mapping[str, SourceFile]:
+    """All files of a version whose files the store does not have, which are mirrored now; none where git has them no
+    more."""
     try:
         sources = project.repository.sources(experiment.version)
     except (GitError, NoRepository):

@@ -21,9 +21,12 @@ from flor_ray.planning.terms import Query
 from flor_ray.records import ENTRIES, Checkpoint, Experiment, Gap, Level, Operator, Region, Segment, WrittenFile
 from flor_ray.replaying import causes
 from flor_ray.replaying.data import DataFinder
+from flor_ray.store import columns
 from flor_ray.store.fragments import RECORDED
 from flor_ray.store.project import Project
 from flor_ray.wording import some_versions
+
+_OUTSIDE = -1  # stands for no epoch
 
 
 def select(
@@ -32,19 +35,19 @@ def select(
     """The versions and epochs that `where` picks (None: everything), and what the user should know about that."""
     if where is None:
         return None, ()
-    from flor_ray.store import data_frames, pivots  # and pandas, which nothing else here needs
+    from flor_ray.store.pivoting import data_frames, pivots  # and pandas, which nothing else here needs
 
     recorded = project.store.names(project.name)
 
-    columns = data_frames.referenced_columns(where)
-    levels = {column for column in columns if pivots.features_of([column], recorded)}
-    if unknown := columns - levels - set(names) - set(pivots.DIMENSIONS) - set(data_frames.CONSTANTS):
+    mentioned = data_frames.referenced_columns(where)
+    levels = {column for column in mentioned if pivots.features_of([column], recorded)}
+    if unknown := mentioned - levels - set(names) - set(pivots.DIMENSIONS) - set(data_frames.CONSTANTS):
         known = [*pivots.DIMENSIONS, *sorted(recorded | set(names))]
         raise BadWhere(where, f"there is no column {sorted(unknown)[0]!r}", known)
-    shown = sorted(pivots.features_of(columns, recorded))
+    shown = sorted(pivots.features_of(mentioned, recorded))
     dimensions = data_frames.dimensions(project.store, project.name, experiments, shown, names, project.pickles)
     notes = []
-    for name in sorted((columns - set(pivots.DIMENSIONS) - set(data_frames.CONSTANTS)) & set(dimensions.columns)):
+    for name in sorted((mentioned - set(pivots.DIMENSIONS) - set(data_frames.CONSTANTS)) & set(dimensions.columns)):
         lacking = dimensions.loc[dimensions[name].isna(), "version"].nunique()
         if lacking and not re.search(rf"\b{re.escape(name)}`?\.(isna|isnull|notna|notnull)\b", where):
             notes.append(
@@ -70,20 +73,20 @@ def requests(
 def have(project: Project, names: Sequence[str], again: bool) -> dict[tuple[str, str], frozenset[int | None]]:
     """Where each name has been answered: by a value, or by a replay in which its statement logged nothing."""
     found: dict[tuple[str, str], set[int | None]] = {}
-    logged = project.store.logged(project.name, names)
-    columns = [logged.rows[column].to_pylist() for column in ("version", "name", "epoch", "origin")]
-    for version, name, epoch, origin in zip(*columns, strict=True):
+    texts = ["version", "name", "origin"]
+    logged = project.store.logged(project.name, names, columns=[*texts, "epoch"], in_order=False)
+    for version, name, origin, epoch in columns.distinct(logged.rows, texts, "epoch", missing=_OUTSIDE):
         if origin == RECORDED or not again:
-            found.setdefault((version, name), set()).add(epoch)
+            found.setdefault((version, name), set()).add(None if epoch == _OUTSIDE else epoch)
     for kept in [] if again else logged.reports:
         segment = kept.report.segment
         is_outside = segment.operator is Operator.DP or (segment.operator is Operator.KNOWN and not segment.last)
-        places: list[int | None] = [] if is_outside else list(range(segment.first, segment.last + 1))
+        answered: list[int | None] = [] if is_outside else list(range(segment.first, segment.last + 1))
         if is_outside or segment.operator is Operator.DP_STAR:
-            places.append(None)
+            answered.append(None)
         for name in segment.names:
-            found.setdefault((segment.version, name), set()).update(places)
-    return {key: frozenset(places) for key, places in found.items()}
+            found.setdefault((segment.version, name), set()).update(answered)
+    return {key: frozenset(epochs) for key, epochs in found.items()}
 
 
 def with_observed(project: Project, patched: Mapping[str, Patched]) -> dict[str, Patched]:
@@ -150,6 +153,11 @@ def with_completeness(
     found: dict[str, Completeness] = {}
     changed = dict(patched)
     for version, listed in checkpoints.items():
+        if experiments[
+            version
+        ].is_adopted:  # what its files do not hold is told apart by name, and nothing starts there
+            found[version] = Completeness(tuple(listed))
+            continue
         script, files = experiments[version].script, {**texts.get(version, {}), **patched[version].files}
         one = found[version] = completeness(listed, script, files, experiments[version].epochs)
         marking = marking_for(one, script, files, patched[version].marking)

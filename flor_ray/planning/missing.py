@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from flor_ray.records import Experiment, Gap, Region, Status
+from flor_ray.records import RANKS, Experiment, Gap, Region, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def gaps(request: Request, catalogue: Catalogue) -> tuple[Gap, ...]:
             continue
         groups: dict[tuple[tuple[int, ...], bool], list[str]] = {}
         for name in dict.fromkeys(request.names):
-            places = _lacking(version, name, request, catalogue)
+            places = lacking(version, name, request, catalogue)
             if places != _NOTHING:
                 groups.setdefault(places, []).append(name)
         found += [Gap(version, tuple(names), epochs, prep) for (epochs, prep), names in groups.items()]
@@ -98,9 +98,9 @@ def skipped(request: Request, catalogue: Catalogue) -> tuple[Skipped, ...]:
     found = [Skipped(version, "no run of this version is recorded") for version in unknown]
     for version in _selected_versions(request, catalogue):
         reason = _why_not(catalogue.experiments[version])
-        lacking = [name for name in dict.fromkeys(request.names) if _may_lack(version, name, request, catalogue)]
-        if lacking and reason:
-            found.append(Skipped(version, reason.format(names=_names(lacking))))
+        lacks = [name for name in dict.fromkeys(request.names) if _may_lack(version, name, request, catalogue)]
+        if lacks and reason:
+            found.append(Skipped(version, reason.format(names=_names(lacks))))
     return tuple(found)
 
 
@@ -108,7 +108,9 @@ def _why_not(experiment: Experiment) -> str:
     """Why a version is not replayed now; "" if it can be."""
     if experiment.status is Status.RUNNING:
         return "it is still running; ask for {names} again when it has ended"
-    if experiment.environment.get("worker") == "ray":
+    launch = experiment.environment.get(RANKS)
+    can_start = isinstance(launch, Mapping) and launch.get("launcher") == "ray train"
+    if experiment.environment.get("worker") == "ray" and not can_start:
         return "it was recorded by a worker of Ray Train, which a replay cannot start; train again for {names}"
     return ""
 
@@ -122,8 +124,8 @@ def _selected_versions(request: Request, catalogue: Catalogue) -> list[str]:
     return sorted(chosen, key=lambda version: (known[version].started, version))
 
 
-def _lacking(version: str, name: str, request: Request, catalogue: Catalogue) -> tuple[tuple[int, ...], bool]:
-    """The missing places of one name: (epochs, outside the main loop?)."""
+def lacking(version: str, name: str, request: Request, catalogue: Catalogue) -> tuple[tuple[int, ...], bool]:
+    """The missing places of one name in one version: (epochs, outside the main loop?)."""
     region = catalogue.regions.get((version, name))
     have = catalogue.have.get((version, name), frozenset())
     if region is None:
@@ -154,7 +156,7 @@ def _may_lack(version: str, name: str, request: Request, catalogue: Catalogue) -
     """Whether a running version lacks a name now, or has not come to it yet."""
     if (version, name) not in catalogue.regions:
         return False
-    return not catalogue.have.get((version, name)) or _lacking(version, name, request, catalogue) != _NOTHING
+    return not catalogue.have.get((version, name)) or lacking(version, name, request, catalogue) != _NOTHING
 
 
 def _names(names: list[str]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from flor_ray.environment.surroundings import Environments
 from flor_ray.patching.patching import Patched
 from flor_ray.planning import missing
+from flor_ray.planning.ranks import Ranked
 from flor_ray.planning.shortcuts import Answer
 from flor_ray.planning.terms import Terms
 from flor_ray.records import Checkpoint, Experiment, SegmentCost
@@ -45,6 +46,10 @@ class Prepared:
     doubtful: Mapping[str, Mapping[str, str]]  # by version: features that depend on what no checkpoint could keep
     environments: Environments = field(default_factory=Environments)
     known: tuple[Answer, ...] = ()  # values that need no run
+    question: str = ""  # as it was asked, for those who ask the same
+    again: bool = False  # values are wanted anew that earlier replays have answered
+    seen: Mapping[str, float] = field(default_factory=dict)  # replays that the store knew of, and when they had beaten
+    ranked: Ranked = field(default_factory=Ranked)  # what is known of the versions' ranks
 
     @property
     def is_empty(self) -> bool:

@@ -6,7 +6,8 @@ the store.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from flor_ray.environment import hardware
@@ -15,13 +16,14 @@ from flor_ray.patching.patching import Patched
 from flor_ray.planning import calibrations, peaks, segmenting
 from flor_ray.planning.replay_plan import Scheduled
 from flor_ray.planning.terms import First, Terms
-from flor_ray.records import Checkpoint, Experiment, Gap, Operator, Segment, SegmentCost
+from flor_ray.records import NOBODY, Checkpoint, Crew, Experiment, Gap, Operator, Segment, SegmentCost
 from flor_ray.scheduler import budget, priorities, splitting
 from flor_ray.scheduler.calibration import Calibration, CostModel
 from flor_ray.scheduler.problem import Cutting, Slot
 from flor_ray.store.project import Project
 from flor_ray.wording import duration
 
+_NEW_NODES = "new nodes"  # a way in which workers are started (`Calibration.start`)
 _SAFETY = 1.0  # standard deviations to keep clear of a budget and a deadline, for what segments have of their own
 
 
@@ -31,13 +33,41 @@ def model_of(
     experiments: Mapping[str, Experiment],
     checkpoints: Mapping[str, Sequence[Checkpoint]],
     patched: Mapping[str, Patched],
+    crew: Crew = NOBODY,
 ) -> CostModel:
-    """What is known of these versions' costs, on workers like this machine."""
-    kind = hardware.kind_here()
+    """What is known of these versions' costs, on workers as most of the crew are."""
     known = calibrations.kept(project.store.files)
+    kind = _kind(crew, known)
     here = known.get(kind, Calibration())
     recorded = {v: calibrations.recorded(experiments[v], checkpoints[v], patched[v], here) for v in versions}
     return CostModel(recorded, known, kind)
+
+
+def _kind(crew: Crew, known: Collection[str]) -> str:
+    """The class of most workers, where it is known by what was measured of it; else that of this machine."""
+    for ray_type, _ in Counter(crew.types).most_common():
+        if kind := _of_type(ray_type, crew, known):
+            return kind
+    return hardware.kind_here(with_gpu=crew.shape.gpus != 0)
+
+
+def _of_type(ray_type: str, crew: Crew, known: Collection[str]) -> str:
+    """Of the classes of workers that were measured, that of those with a GPU which Ray calls so; "" for none."""
+    share = crew.shape.gpus or 1
+    return next((kind for kind in sorted(known) if ray_type and hardware.is_of_type(kind, ray_type, share)), "")
+
+
+def slots(model: CostModel, terms: Terms) -> tuple[Slot, ...]:
+    """The workers that a schedule is made for: each with the speed of its class, and with when it should be there.
+    Those on nodes that the cluster starts come later than those for which there is room."""
+    crew, start = terms.crew, model.start_seconds()
+    if crew.counted != terms.workers:
+        return (Slot(ready_seconds=start),) * terms.workers
+    slowness = model.slowness()
+    later = model.start(_NEW_NODES).value if crew.here else 0.0  # else the way in which workers are started says it
+    nodes = [0.0] * len(crew.here) + [later] * len(crew.coming) + [0.0] * len(crew.held)
+    kinds = [_of_type(ray_type, crew, slowness) for ray_type in crew.types]
+    return tuple(Slot(slowness.get(kind, 1.0), start + node) for kind, node in zip(kinds, nodes, strict=True))
 
 
 def scheduled(
@@ -59,12 +89,12 @@ def scheduled(
             there.
     """
     versions = list(dict.fromkeys(segment.version for segment in segments))
-    model = model_of(project, versions, experiments, checkpoints, patched)
+    model = model_of(project, versions, experiments, checkpoints, patched, terms.crew)
     cutting = Cutting(
         lambda segment: segmenting.split_points(segment, checkpoints[segment.version]), segmenting.cut, model.cost
     )
     estimates = tuple(map(model.cost, segments))
-    workers = (Slot(ready_seconds=model.start_seconds()),) * terms.workers
+    workers = slots(model, terms)
     unordered = terms.first is None and not terms.limited
     if unordered and len(shares) > 1:
         ranked = _by_share(estimates, shares)

@@ -80,6 +80,12 @@ def plan(
         new_segments, new_notes = _plan_version(experiments[version], wants, states, patch)
         segments += new_segments
         notes += [f"version {version[:8]}: {note}" for note in new_notes]
+    if adopted := {s.version for s in segments if experiments[s.version].is_adopted}:
+        which = "version was" if len(adopted) == 1 else "versions were"
+        notes.append(
+            f"{len(adopted)} {which} adopted: nothing was recorded with which the values of "
+            f"{'it' if len(adopted) == 1 else 'them'} could be compared"
+        )
     return Plan(tuple(segments), tuple(notes))
 
 
@@ -240,6 +246,8 @@ def _plan_version(
 ) -> tuple[list[Segment], list[str]]:
     if not wants.names:
         return [], []
+    if experiment.is_adopted:
+        return _plan_adopted(experiment, wants, states)
     notes, whys = _unfinished_note(experiment, wants), patch.whys
     reason = _why_everything(experiment, wants, states, patch)
     if reason:
@@ -252,6 +260,21 @@ def _plan_version(
         names = tuple(sorted({*wants.prefix, *wants.suffix}))
         dp = Segment(experiment.version, 0, 0, Operator.DP, restore=restore, suffix=bool(wants.suffix), names=names)
         segments.append(dp)
+    return segments, notes
+
+
+def _plan_adopted(experiment: Experiment, wants: _Wants, states: _RestorableStates) -> tuple[list[Segment], list[str]]:
+    """Of a run from before flor_ray, what its own checkpoint files answer. Nothing of it is trained again: nobody kept
+    the random states that its epochs went on from."""
+    ends = [epoch for epoch, names in wants.epochs.items() if states.end_answers(epoch, names)]
+    segments = _end_segments(experiment, ends, wants)
+    notes = []
+    if wants.prefix:
+        segments.append(Segment(experiment.version, 0, 0, Operator.DP, names=tuple(sorted(wants.prefix))))
+    if lacking := [epoch for epoch in wants.epochs if epoch not in ends]:
+        notes.append(f"it was adopted without a checkpoint file of {_epochs(lacking)}, which stay without values")
+    if left := sorted({*wants.suffix, *wants.whole}):
+        notes.append(f"{_quoted(left)} would take a training: of an adopted version, only ends of epochs are known")
     return segments, notes
 
 

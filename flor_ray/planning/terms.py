@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flor_ray.errors import UsageError
-from flor_ray.records import ANY_SHAPE, WorkerShape
+from flor_ray.records import ANY_SHAPE, NOBODY, Crew, WorkerShape
 from flor_ray.wording import parse_seconds
 
 Best = Literal["max", "min"]
@@ -71,8 +71,11 @@ class Terms:
     first: First | None = None  # None: what suits the schedule, or the end if there is a limit
     price_per_gpu_hour: float | None = None
     way: str = ""  # how workers are started (`Calibration.start`), which a deadline has to wait for; "": they are there
-    wait_seconds: float = 300.0  # without any worker for so long, the replay is given up
-    shape: WorkerShape = ANY_SHAPE
+    wait_seconds: float = 1800.0  # without any worker for so long, the replay is given up
+    shape: WorkerShape = ANY_SHAPE  # as the user wants it
+    crew: Crew = NOBODY  # `workers`, where it is known what they will be
+    scales_to: int | None = None  # workers to which the cluster grows, as the user says
+    ranks: int = 1  # processes for which each worker has room: of versions that ran as several
     secrets: tuple[str, ...] = ()  # names of variables that replayed scripts need, and may see
 
     @property

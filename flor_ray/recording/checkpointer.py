@@ -16,11 +16,16 @@ from typing import Any
 
 from flor_ray.environment import opened
 from flor_ray.errors import UsageError
+from flor_ray.recording import sharding
+from flor_ray.recording.agreement import Agreement
 from flor_ray.recording.checkpoint_budget import CheckpointDecision, RunSoFar, Spacing
-from flor_ray.recording.journal import Journal, PendingCheckpoint
+from flor_ray.recording.journal import Journal
+from flor_ray.recording.pending import PendingCheckpoint
+from flor_ray.recording.rank_journal import RankJournal
 from flor_ray.recording.session import CheckpointOptions
 from flor_ray.records import GRADIENTS, EpochTimes, Point, Skip
 from flor_ray.state.checkpoints import Capturer
+from flor_ray.state.driven import DrivenLoop
 from flor_ray.state.selection import LoopFrame
 from flor_ray.state.snapshots import Snapshot
 
@@ -31,7 +36,8 @@ _LAST = CheckpointDecision(True, "the last epoch")
 
 class Checkpointer:
     """The checkpoints of one run. `began`: when its process did (time.perf_counter); `tell` warns, once per message;
-    `taken` picks from objects those from which the script takes something.
+    `taken` picks from objects those from which the script takes something; `agreement` is that of a run's ranks, if it
+    has several.
 
     Raises:
         UsageError: the environment sets a budget that is none.
@@ -40,16 +46,19 @@ class Checkpointer:
     def __init__(
         self,
         capturer: Capturer,
-        journal: Journal,
+        journal: Journal | RankJournal,
         began: float,
         tell: Callable[[str], None],
         taken: Callable[[frozenset[str]], frozenset[str]],
+        agreement: Agreement | None = None,
     ) -> None:
         self.wanted = False  # the script called checkpointing
         self._capturer = capturer
         self._journal = journal
         self._began = began
         self._tell, self._taken = tell, taken
+        self._agreement = agreement
+        self._has_exits = True  # of nested loops, a state may be kept
         self._known: frozenset[str] = frozenset()  # objects of which it is known whether something is taken from them
         self._spacing = Spacing(share=_share_taken())
         self._spacing.overhead = opened.written.overhead = _overhead_wanted() or self._spacing.overhead
@@ -58,6 +67,7 @@ class Checkpointer:
         self._place = ("", 0)
         self._cleared: frozenset[str] = frozenset()  # whose gradients the nested loop clears before it reads them
         self._decided: tuple[int, CheckpointDecision] = (0, _FIRST)
+        self._device_seconds = 0.0  # for which checkpoints held up GPUs, as far as the budget knows
         self._computed_at_last = 0.0  # seconds of computing before the last checkpoint
         self._epoch_seconds = 0.0  # of the last epoch
 
@@ -69,28 +79,43 @@ class Checkpointer:
         if options.overhead is not None:
             self._spacing.overhead = opened.written.overhead = options.overhead
 
+    def drive(self, loop: DrivenLoop) -> None:
+        """The main loop that begins now is one that a library runs."""
+        self.wanted = True
+        self._has_exits = loop.has_exits
+        self._capturer.drive(loop)
+
     # points of a run
 
     def main_loop_begins(self, scope: LoopFrame, place: tuple[str, int]) -> PendingCheckpoint | None:
         """`place`: file and line of the loop. Returns the checkpoint of epoch 0."""
         self._main, self._place = scope, place
+        if self.wanted and self._agreement is not None and (kind := sharding.kind_here()):
+            self.wanted = False
+            self._tell(
+                f"The ranks of this run share out what their model consists of ({kind}), which no checkpoint holds: "
+                "replays of this version run from the start, with as many ranks."
+            )
         if not self.wanted:
             return None
         self._enter(scope, None)
         return self._take(Point.EPOCH_END, 0, scope)
 
-    def epoch_begins(self) -> None:
+    def epoch_begins(self, epoch: int) -> None:
+        """`epoch` of the main loop begins."""
         self._capturer.begin_epoch()
+        if self._agreement is not None and self.wanted:
+            self._agreement.begins(epoch, self._by_budget)
 
     def nested_loop_begins(self, epoch: int, scope: LoopFrame, iterable: object) -> None:
         """The nested loop is entered; what it is given may be part of its state. `epoch` is the main loop's."""
         self._cleared = scope.names.cleared
-        if self._takes_part(epoch):
+        if self._takes_part(epoch, early=True) and self._has_exits:
             self._enter(scope, iterable)
 
     def nested_loop_ends(self, epoch: int, scope: LoopFrame, returned: bool) -> PendingCheckpoint | None:
         """`returned`: it was left by `return` or an exception, so that what came next is not what follows it."""
-        if not self._takes_part(epoch):
+        if not self._takes_part(epoch) or not self._has_exits:
             return None
         pending = self._take(Point.NESTED_EXIT, epoch, scope)
         if pending is None or returned or pending.snapshot.beyond_frame or scope.names.unknown:
@@ -121,21 +146,30 @@ class Checkpointer:
 
     # deciding
 
-    def _takes_part(self, epoch: int) -> bool:
-        """Whether this epoch gets checkpoints: decided once, when its nested loop begins or else when it ends."""
+    def _takes_part(self, epoch: int, early: bool = False) -> bool:
+        """Whether this epoch gets checkpoints: decided once, when its nested loop begins (`early`) or else when it
+        ends; by a run's ranks together, when rank 0 begins it."""
         if not self.wanted or self._main is None:
             return False
-        if self._decided[0] != epoch:
-            computed = self._computed()
-            now = RunSoFar(
-                computed=computed,
-                since_last=computed - self._computed_at_last,
-                background=self._journal.background_seconds,
-                restore=self._journal.restore_seconds,
-                writing=self._journal.busy,
-            )
-            self._decided = epoch, self._spacing.decide(now)
+        if self._agreement is not None and self._decided != (epoch, _LAST):
+            self._decided = epoch, self._agreement.decision(epoch, early)
+        elif self._decided[0] != epoch:
+            self._decided = epoch, self._by_budget()
         return self._decided[1].take
+
+    def _by_budget(self) -> CheckpointDecision:
+        if (held_up := self._journal.device_seconds - self._device_seconds) > 0:
+            self._device_seconds += held_up
+            self._spacing.took(held_up)
+        computed = self._computed()
+        now = RunSoFar(
+            computed=computed,
+            since_last=computed - self._computed_at_last,
+            background=self._journal.background_seconds,
+            restore=self._journal.restore_seconds,
+            writing=self._journal.busy,
+        )
+        return self._spacing.decide(now)
 
     def _computed(self) -> float:
         """Seconds since the process began, without those for which snapshots held it up."""

@@ -41,6 +41,7 @@ class Context:
     stack: list[Role] = field(default_factory=list)
     main_seen: bool = False
     nested_in_epoch: int = 0  # nested loops entered in this epoch
+    steps: int = 0  # of the longest of them
     epochs: int = 0  # begun so far
     iterations: str | None = None  # name of the main loop, if it is written as iterations
     # A key is given out, and an epoch begun, in one go. The same thread may come in again: signal handlers log too.
@@ -80,9 +81,10 @@ class Context:
                 self.begin_epoch(self.epochs + 1)
         elif self.stack[-1] is Role.MAIN:
             role = Role.NESTED
-            self.step = self._steps.get(name, 0)
-            self._steps[name] = self.step + 1
-            self.nested_in_epoch += self.step == 0
+            step = self._steps.get(name, 0)
+            self.begin_step(step)
+            self._steps[name] = step + 1
+            self.nested_in_epoch += step == 0
         else:
             role = Role.OUTSIDE if Role.MAIN not in self.stack else Role.DEEPER
         self.stack.append(role)
@@ -111,11 +113,15 @@ class Context:
     def begin_epoch(self, epoch: int) -> None:
         """The main loop is at this epoch (from 1): steps and repeated logs are counted afresh."""
         with self.lock:
-            self.epoch, self.step, self.nested_in_epoch = epoch, None, 0
+            self.epoch, self.step, self.nested_in_epoch, self.steps = epoch, None, 0, 0
             self.epochs = epoch
             self._steps.clear()
             self._outer.clear()
             self._inner.clear()
+
+    def begin_step(self, step: int) -> None:
+        """The nested loop is at this step (from 0)."""
+        self.step, self.steps = step, max(self.steps, step + 1)
 
     def key(self, name: str) -> tuple[Level, int | None, int | None, int]:
         """Level, epoch, step and iteration of a value that is logged now under `name`; given out once."""

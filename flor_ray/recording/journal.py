@@ -16,14 +16,15 @@ import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flor_ray.environment import opened
 from flor_ray.environment.inputs import InputFiles
 from flor_ray.errors import FlorError, FlorWarning
-from flor_ray.records import Checkpoint, EpochTimes, Experiment, LogRecord, Point, Skip, WrittenFile
-from flor_ray.state.snapshots import Snapshot, SnapshotWriter
+from flor_ray.recording.pending import PendingCheckpoint
+from flor_ray.records import Checkpoint, Experiment, LogRecord, Skip, WrittenFile
+from flor_ray.state.snapshots import SnapshotWriter
 from flor_ray.store import typed_values
 from flor_ray.store.fragments import RECORDED
 from flor_ray.wording import counted
@@ -46,20 +47,6 @@ _LAST_TRIES_SECONDS = 60.0  # for which a run that has ended goes on trying to w
 _HALVED = 1000  # large values of which a disk that is full is offered each by itself, when a run ends
 _NAMED = 5  # features of which values are lost
 _QUIET_SECONDS = 2.0  # an end that takes longer is explained
-
-
-@dataclass(slots=True)
-class PendingCheckpoint:
-    """A snapshot on its way to the store."""
-
-    snapshot: Snapshot
-    point: Point
-    epoch: int
-    filename: str
-    line: int
-    times: EpochTimes | None
-    why: str = ""
-    compress: bool | None = None  # see flor_ray.store.codecs
 
 
 class Journal:
@@ -92,6 +79,7 @@ class Journal:
         self._at_work: PendingCheckpoint | None = None
         self._lost: list[int] = []
         self.background_seconds = 0.0  # processor time that checkpoints took in their thread
+        self.device_seconds = 0.0  # for which checkpoints held up GPUs
         self.restore_seconds = 0.0  # about what reading a checkpoint takes, judged by the writing of the last one
         self._writer = SnapshotWriter(store.objects)
         self._log_thread = threading.Thread(target=self._run_logs, name="flor-logs", daemon=True)
@@ -182,11 +170,20 @@ class Journal:
             warnings.warn(f"How this run ended could not be written: {self._failed}", FlorWarning, stacklevel=2)
             return
         try:
+            from flor_ray.store.compacting import (
+                compaction,  # with what it reads by: a run that begins need not wait for that
+            )
+
             self._store.end_run(self._with_inputs(ended))
             self._store.merge_logs(ended.project, ended.version, RECORDED)
             self._store.merge_checkpoints(ended.project, ended.version)
+            compaction.by_itself(self._store, ended.project)
         except Exception as error:  # noqa: BLE001 - whatever it is, the script ends as it would and the user is told
             warnings.warn(f"How this run ended could not be written: {error}", FlorWarning, stacklevel=2)
+
+    def exchanged(self) -> tuple[str, ...]:
+        """Files in which this rank read what another one had written."""
+        return self._inputs.exchanged(own=False)
 
     # the end
 
@@ -441,6 +438,7 @@ class Journal:
         )
         self._store.append_checkpoint(self._experiment.project, checkpoint, pending.times)
         self.background_seconds += time.thread_time() - used
+        self.device_seconds += snapshot.device_seconds()
         self.restore_seconds = time.perf_counter() - started
 
     def _fail(self, what: str, error: Exception) -> None:

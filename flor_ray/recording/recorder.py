@@ -26,23 +26,30 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from flor_ray import redaction
+from flor_ray.analysis.loops import LoopNames
 from flor_ray.analysis.source import calls_checkpointing
 from flor_ray.environment import import_seconds, opened
 from flor_ray.environment.inputs import InputFiles
 from flor_ray.environment.surroundings import MODULE_KEY, RunSurroundings
 from flor_ray.errors import FlorWarning
-from flor_ray.recording import flags, script, session
+from flor_ray.recording import flags, script, session, train_worker
+from flor_ray.recording.agreement import Agreement, FirstRank
+from flor_ray.recording.board import Announcement, Identity, TorchBoard, backend
 from flor_ray.recording.checkpointer import Checkpointer
 from flor_ray.recording.context import Context, Role
 from flor_ray.recording.endings import ScriptEnding
-from flor_ray.recording.journal import Journal, PendingCheckpoint
+from flor_ray.recording.journal import Journal
+from flor_ray.recording.launch import launch_here
 from flor_ray.recording.names import KeptNames
-from flor_ray.recording.session import CheckpointOptions
+from flor_ray.recording.pending import PendingCheckpoint
+from flor_ray.recording.rank_journal import RankJournal
+from flor_ray.recording.session import CheckpointOptions, Steering
 from flor_ray.records import (
     ENTRIES,
     FIRST_CALL,
     HIDDEN_ARGS,
     HIDDEN_ARGV,
+    RANKS,
     EpochTimes,
     Experiment,
     Level,
@@ -50,15 +57,19 @@ from flor_ray.records import (
     Profile,
     Status,
 )
-from flor_ray.state import random_states
+from flor_ray.state import buckets, random_states
 from flor_ray.state.checkpoints import Capturer
+from flor_ray.state.driven import DrivenLoop
 from flor_ray.state.frames import HeldLoops
 from flor_ray.state.selection import Chooser, LoopFrame
-from flor_ray.store import cache, typed_values
+from flor_ray.store import cache, typed_json, typed_values
 from flor_ray.store.project import Project
 from flor_ray.wording import printable
 
 T = TypeVar("T")
+
+DRIVEN_ELSEWHERE = LoopNames(unknown="a library runs it, and not as the main loop")
+_ARRANGED_EPOCHS = 3  # after which it is known in which order gradients are summed
 
 
 class Recorder:
@@ -67,11 +78,12 @@ class Recorder:
     def __init__(
         self,
         experiment: Experiment,
-        journal: Journal,
+        journal: Journal | RankJournal,
         root: Path,
         surroundings: RunSurroundings,
         waits: bool,
         ending: ScriptEnding,
+        agreement: Agreement | None = None,
     ) -> None:
         self.experiment = experiment
         self._ending = ending
@@ -84,9 +96,11 @@ class Recorder:
         is_users = script.users_code(root)
         taken = script.taken_by(experiment.script, surroundings.script_text, root, is_users)
         capturer = Capturer(Chooser(is_users), text_of=self._text_of)
-        self._checkpointer = Checkpointer(capturer, journal, self._clock, self._tell_once, taken)
+        self._checkpointer = Checkpointer(capturer, journal, self._clock, self._tell_once, taken, agreement)
         self._root = root
         self._pid = os.getpid()
+        self._backend = ""  # of the ranks' group, when the main loop began
+        self._buckets: tuple[int, ...] | None = ()  # how gradients are summed over them, by now
         self._args: dict[str, object] = {}
         self._hidden_args: dict[str, str] = {}  # those with secrets, and the variable that a replay looks for; "": none
         self._held: list[PendingCheckpoint] = []  # taken when a loop was left early: kept only if the script goes on
@@ -96,6 +110,7 @@ class Recorder:
         self._main_place: tuple[str | None, tuple[str, int]] | None = None  # name, file and line
         self._main_scope: LoopFrame | None = None  # of iterations
         self._entries = 0  # how often the main loop was entered
+        self._is_driven = False  # a library runs the main loop
         self._nested_name: str | None = None
         self._setup_seconds, self._import_seconds = 0.0, 0.0
         self._steps: list[int] = []  # of the first nested loop of each epoch
@@ -116,15 +131,13 @@ class Recorder:
         """
         began = time.perf_counter()
         in_worker = script.in_ray_worker()
-        frame = None if in_worker else script.main_frame(sys._getframe(1))
-        filename = frame.f_globals.get("__file__") if frame is not None else script.file_of_thread()
-        if in_worker:
-            filename = script.outermost_file(sys._getframe(1))
-        path = Path(filename).resolve() if filename else None
+        frame, path = script.frame_and_file(sys._getframe(1))
         project = Project.open(str(path.parent) if path else ".")
         repository, store = project.repository, project.store
         root = Path(repository.root)
-        name = path.relative_to(root).as_posix() if path is not None and path.is_relative_to(root) else ""
+        driver = train_worker.driver_of(path) if in_worker and path is not None else None
+        main = path if driver is None else driver.script
+        name = main.relative_to(root).as_posix() if main is not None and main.is_relative_to(root) else ""
         run = redaction.redacted(printable(flags.current().run))
         with opened.paused():
             commit = repository.commit_shadow(f"flor: {run or name or 'interactive'}")
@@ -140,6 +153,10 @@ class Recorder:
         environment["lock"] = store.objects.put(surroundings.lock.encode())
         if (place := script.users_place(sys._getframe(1), root.resolve())) is not None:
             environment[FIRST_CALL] = list(place)
+        board, launch = None, launch_here(bool(driver and name) if in_worker else None)
+        if launch is not None:
+            board = TorchBoard()
+            environment[RANKS] = typed_json.to_plain(replace(launch, folder=_below(Path.cwd(), root)))
         if in_worker:
             environment["worker"] = "ray"
         if frame is not None and text and not script.is_compiled_from(frame, text):
@@ -150,7 +167,9 @@ class Recorder:
             )
         if frame is not None and (module := script.module_name(frame)):
             environment[MODULE_KEY] = module
-        argv, hidden = redaction.command_line(sys.argv[1:])
+        elif driver is not None and driver.module:
+            environment[MODULE_KEY] = driver.module
+        argv, hidden = redaction.command_line(sys.argv[1:] if driver is None else driver.argv)
         if hidden:
             environment[HIDDEN_ARGV] = hidden
             names = ", ".join(variable for variable, _ in hidden.values())
@@ -158,7 +177,7 @@ class Recorder:
                 "The command line has secrets, which are not recorded. A replay takes them from its environment: "
                 f"{names}."
             )
-        cwd = Path(opened.folder_at_start() or ".").resolve()
+        cwd = Path(opened.folder_at_start() or "." if driver is None else driver.cwd or root).resolve()
         experiment = Experiment(
             project=project.name,
             version=commit.version,
@@ -173,10 +192,14 @@ class Recorder:
             environment=environment,
         )
         store.begin_run(experiment)
-        inputs = InputFiles(repository.root, _ours(store.url))
+        inputs = InputFiles(repository.root, folders_of_ours(store.url))
         journal = Journal(store, experiment, repository, inputs)
-        main = None if in_worker else frame or script.main_frame(_main_threads_frame())
-        recorder = cls(experiment, journal, root, surroundings, calls_checkpointing(text), ScriptEnding(main, text))
+        of_script = None if in_worker else frame or script.main_frame(_main_threads_frame())
+        agreement = None if board is None else FirstRank(board)
+        ending = ScriptEnding(of_script, text)
+        recorder = cls(experiment, journal, root, surroundings, calls_checkpointing(text), ending, agreement)
+        if board is not None:
+            Announcement(board, Identity(store.url, project.name, commit.version)).begin()
         recorder._sources = sources
         recorder._attach()
         recorder._clock += time.perf_counter() - began  # no replay does this
@@ -216,18 +239,22 @@ class Recorder:
         level, epoch, step, iteration = self._context.key(kept)
         encoded = typed_values.encode_later(value)
         record = LogRecord(level, epoch, step, kept, iteration, encoded, time.time())
-        self._journal.log(record, 0 if encoded.blob is None else len(encoded.blob))
+        self._journal.log(record, typed_values.waiting_bytes(encoded))
         return value
 
     def add_targets(self, targets: Mapping[str, Any], options: CheckpointOptions) -> None:
         self._checkpointer.add(targets, options)
         self._context.waits = False
 
-    def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]:
+    def loop(
+        self, name: str | None, iterable: Iterable[T], frame: FrameType, driven: DrivenLoop | None = None
+    ) -> Iterator[T]:
         self._held_loops.close_left()
+        frame = frame if driven is None else driven.frame
         place = (self._relative(frame.f_code.co_filename), frame.f_lineno)
-        scope = LoopFrame("main", frame, self._sources.names(frame), only_live=True)
-        iterator = self._loop(None if name is None else self._names.of(name), iterable, scope, place)
+        names = self._sources.names(frame) if driven is None else DRIVEN_ELSEWHERE
+        scope = LoopFrame("main", frame, names, only_live=True)
+        iterator = self._loop(None if name is None else self._names.of(name), iterable, scope, place, driven)
         if scope.names.lines is not None:
             self._held_loops.add(iterator, frame, scope.names.lines)
         return iterator
@@ -270,14 +297,27 @@ class Recorder:
 
     # loops
 
+    def steering(self) -> Steering:
+        return Steering()
+
     def _loop(
-        self, name: str | None, iterable: Iterable[T], scope: LoopFrame, place: tuple[str, int]
+        self,
+        name: str | None,
+        iterable: Iterable[T],
+        scope: LoopFrame,
+        place: tuple[str, int],
+        driven: DrivenLoop | None,
     ) -> Generator[T, None, None]:
         """A generator, so that `break`, `return` and exceptions close it; its role is decided when it is entered."""
         self._confirm()
         role = self._context.enter()
         if role is Role.MAIN:
             self._main_place = name, place
+            if driven is not None:
+                self._is_driven = True
+                self._checkpointer.drive(driven)
+        if driven is not None and self._is_driven:
+            scope = replace(scope, names=LoopNames())
         self._entries += self._main_place == (name, place)
         if role is Role.MAIN:
             yield from self._main_loop(name or "epoch", iterable, scope, place)
@@ -323,7 +363,8 @@ class Recorder:
         left_early, steps = True, 0
         try:
             for step, element in enumerate(iterable):
-                self._context.step, steps = step, step + 1
+                self._context.begin_step(step)
+                steps = step + 1
                 yield element
             left_early = False
         finally:
@@ -337,7 +378,7 @@ class Recorder:
     def _begin_epoch(self, epoch: int) -> None:
         if self._context.iterations is None:
             self._context.begin_epoch(epoch)
-        self._checkpointer.epoch_begins()
+        self._checkpointer.epoch_begins(epoch)
         self._in_epoch = True
         self._parts = [0.0, 0.0, 0.0]
         self._lap()
@@ -347,7 +388,10 @@ class Recorder:
         self._confirm()
         self._in_epoch = False
         self._parts[2 if self._context.nested_in_epoch else 0] += self._lap()
-        times = EpochTimes(epoch, *self._parts)
+        head, inner, tail = self._parts
+        times = EpochTimes(epoch, head, inner, tail, self._context.steps)
+        if not self._buckets and epoch <= _ARRANGED_EPOCHS and RANKS in self.experiment.environment:
+            self._buckets = buckets.order_here()
         if hold:
             self._held_epoch = times
         else:
@@ -385,6 +429,7 @@ class Recorder:
 
     def _set_up(self, seconds: float) -> None:
         self._setup_seconds = seconds
+        self._backend = backend()
         self._import_seconds = min(seconds, import_seconds.stop(self._process_started))
 
     def _lap(self) -> float:
@@ -450,6 +495,13 @@ class Recorder:
         """This run, as if it ended now."""
         steps = median(self._steps or [0])
         more: dict[str, object] = {ENTRIES: self._entries} if self._entries > 1 else {}
+        launch = self.experiment.environment.get(RANKS)
+        if isinstance(launch, dict):
+            more[RANKS] = launch | {
+                "backend": self._backend or backend(),
+                "exchanged": self._journal.exchanged(),
+                "buckets": self._buckets,
+            }
         if self._hidden_args:
             more[HIDDEN_ARGS] = dict(self._hidden_args)
         return replace(
@@ -466,6 +518,11 @@ class Recorder:
         )
 
 
+def _below(folder: Path, root: Path) -> str:
+    """A folder's path relative to `root`; "": it is not below that."""
+    return folder.relative_to(root).as_posix() if folder.is_relative_to(root) else ""
+
+
 def _main_threads_frame() -> FrameType | None:
     return sys._current_frames().get(threading.main_thread().ident or 0)
 
@@ -475,7 +532,7 @@ def _left_by_break(scope: LoopFrame) -> bool:
     return scope.frame.f_lineno in scope.names.breaks and not scope.names.has_else
 
 
-def _ours(store_url: str) -> list[str]:
+def folders_of_ours(store_url: str) -> list[str]:
     """Folders in which this process reads and writes for us."""
     cached = os.environ.get(cache.FOLDER_VARIABLE) or cache.default_folder(os.environ)
     return [os.path.abspath(os.path.expanduser(folder)) for folder in (store_url.removeprefix("file://"), cached)]

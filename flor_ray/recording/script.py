@@ -20,6 +20,8 @@ from flor_ray.analysis.loops import LoopNames, as_recorded, iteration_names, loo
 from flor_ray.analysis.marks import without_inserted
 from flor_ray.redaction import redacted
 
+_STANDARD = os.path.join(os.path.dirname(os.__file__), "")  # where the standard library is
+
 
 class LoopSources:
     """Source files as they were when the run began, and what their loops carry. `inserted`: lines that a replay has in
@@ -74,6 +76,17 @@ def main_frame(frame: FrameType | None) -> FrameType | None:
                 found = frame
         frame = frame.f_back
     return found
+
+
+def frame_and_file(caller: FrameType) -> tuple[FrameType | None, Path | None]:
+    """The script that `caller` is code of: its main frame, which a worker of Ray has not, and its file; None: it has
+    none."""
+    in_worker = in_ray_worker()
+    frame = None if in_worker else main_frame(caller)
+    filename = frame.f_globals.get("__file__") if frame is not None else file_of_thread()
+    if in_worker:
+        filename = outermost_file(caller)
+    return frame, Path(filename).resolve() if filename else None
 
 
 def module_name(frame: FrameType) -> str:
@@ -137,18 +150,25 @@ def outermost_file(frame: FrameType | None) -> str | None:
 def users_code(root: Path) -> Callable[[Any], bool]:
     """A test for functions, classes and modules that are defined below `root`, rather than in a library."""
     known: dict[str, bool] = {"__main__": True}
+    below = os.path.join(root, "")
 
     def test(thing: Any) -> bool:
         name = thing.__name__ if isinstance(thing, types.ModuleType) else getattr(thing, "__module__", None)
         if not isinstance(name, str):
             return False
         if name not in known:
-            path = getattr(sys.modules.get(name), "__file__", None)
-            parts = frozenset(Path(path or "site-packages").parts)
-            known[name] = "site-packages" not in parts and Path(path or "").resolve().is_relative_to(root)
+            known[name] = _is_below(getattr(sys.modules.get(name), "__file__", None), below)
         return known[name]
 
     return test
+
+
+def _is_below(path: str | None, folder: str) -> bool:
+    """Whether a module's file lies in a folder, and is no library's. Thousands of modules are asked before a loop
+    begins: texts are compared, and few files are looked at."""
+    if not path or path.startswith(_STANDARD) or "site-packages" in path.split(os.sep):
+        return False
+    return os.path.realpath(path).startswith(folder)
 
 
 def taken_by(

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from flor_ray.errors import FlorWarning
 from flor_ray.recording import flags
+from flor_ray.state.driven import DrivenLoop
 
 T = TypeVar("T")
 
@@ -27,6 +28,14 @@ class CheckpointOptions:
 
     overhead: float | None = None  # share of the run's time that recording may cost; 1 or more: after every epoch
     compress: bool | None = None  # None: where it pays
+
+
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """What a replay wants of a main loop that a library runs."""
+
+    jumps: bool = False  # which epoch comes next is the replay's choice, not the library's
+    skips_steps: bool = False  # the steps of this epoch are not run: the state at their end is put back
 
 
 class Session(Protocol):
@@ -42,9 +51,15 @@ class Session(Protocol):
     def log(self, name: str, value: T) -> T:
         """Take a value at the program's present place, and return it unchanged; see `calls.log`."""
 
-    def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]:
+    def loop(
+        self, name: str | None, iterable: Iterable[T], frame: FrameType, driven: DrivenLoop | None = None
+    ) -> Iterator[T]:
         """The elements of `iterable`, one iteration each; see `calls.loop`. `frame` is the caller's, whose variables
-        the loop carries. No name: its place in the source stands for one."""
+        the loop carries. No name: its place in the source stands for one. `driven`: a library runs the loop, and this
+        is its state."""
+
+    def steering(self) -> Steering:
+        """How the present epoch of a main loop that a library runs is to go on."""
 
     def iteration(self, name: str, frame: FrameType) -> AbstractContextManager[None]:
         """One iteration of a loop that is written by hand; see `calls.iteration`. `frame` is the caller's."""
@@ -82,8 +97,13 @@ class Passive:
             )
         return value
 
-    def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]:
+    def loop(
+        self, name: str | None, iterable: Iterable[T], frame: FrameType, driven: DrivenLoop | None = None
+    ) -> Iterator[T]:
         return iter(iterable)
+
+    def steering(self) -> Steering:
+        return Steering()
 
     def iteration(self, name: str, frame: FrameType) -> AbstractContextManager[None]:
         return contextlib.nullcontext()

@@ -43,6 +43,7 @@ class Evidence:
     rewritten: tuple[str, ...] = ()  # files that the script writes and reads, and that a replay has as they are now
     uncaptured: frozenset[str] = frozenset()  # variables that its checkpoints do not hold
     clocked: frozenset[str] = frozenset()  # features that measure the clock
+    drawn: Mapping[str, str] = field(default_factory=dict)  # features that each start draws anew, and with what
     environment: Mapping[str, object] = field(default_factory=dict)  # in which it was recorded
     script: str = ""  # text of the main script
     modules: Mapping[str, str] = field(default_factory=dict)  # and of the files that it may import, by path

@@ -1,8 +1,9 @@
-"""How far a running segment is, and how far it may go: shared by a worker and its replay process.
+"""How far a running segment is, how far it may go, and for how long it has waited: shared by a worker and its process.
 
 The process claims each epoch before it runs it. The worker can take the epochs that are not claimed yet away, for
-another worker to run: so no epoch is run twice, and none by nobody. A small file that both have mapped holds two
-numbers; a lock on it makes claiming and taking away one step each.
+another worker to run: so no epoch is run twice, and none by nobody. A small file that both have mapped holds the
+numbers; a lock on it makes claiming and taking away one step each. Beside them stands for how long the process has
+waited for a store that was away: that is not the script's time.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import mmap
 import os
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _NUMBERS = struct.Struct("=qq")  # epoch that was claimed last, last one that may be claimed
+_WAITS = struct.Struct("=qq")  # nanoseconds waited, and of the monotonic clock since when it waits now; 0: it does not
+_SIZE = _NUMBERS.size + _WAITS.size
 
 
 class Claims:
@@ -26,9 +30,9 @@ class Claims:
         self.path = Path(path)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if os.fstat(self._descriptor).st_size < _NUMBERS.size:
-                os.pwrite(self._descriptor, bytes(_NUMBERS.size), 0)
-            self._map = mmap.mmap(self._descriptor, _NUMBERS.size)
+            if os.fstat(self._descriptor).st_size < _SIZE:
+                os.pwrite(self._descriptor, bytes(_SIZE), 0)
+            self._map = mmap.mmap(self._descriptor, _SIZE)
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -38,14 +42,17 @@ class Claims:
         """A segment is about to begin that may claim epochs up to `last`."""
         with self._locked():
             _NUMBERS.pack_into(self._map, 0, 0, last)
+            waited, _ = _WAITS.unpack_from(self._map, _NUMBERS.size)
+            _WAITS.pack_into(self._map, _NUMBERS.size, waited, 0)  # of a process that was killed as it waited
 
     def claim(self, epoch: int) -> bool:
         """Whether the segment may run this epoch. If so, it is claimed and cannot be taken away any more."""
         with self._locked():
-            _, last = _NUMBERS.unpack_from(self._map)
+            claimed, last = _NUMBERS.unpack_from(self._map)
             if epoch > last:
                 return False
-            _NUMBERS.pack_into(self._map, 0, epoch, last)
+            # Of several ranks, one may be ahead: what it has claimed, all of them run.
+            _NUMBERS.pack_into(self._map, 0, max(claimed, epoch), last)
             return True
 
     def shorten(self, last: int) -> int:
@@ -68,6 +75,27 @@ class Claims:
         """The last epoch that may be claimed."""
         with self._locked():
             return int(_NUMBERS.unpack_from(self._map)[1])
+
+    def waits(self, begins: bool) -> None:
+        """The process begins to wait for the store, or has stopped."""
+        with self._locked():
+            waited, since = _WAITS.unpack_from(self._map, _NUMBERS.size)
+            now = time.monotonic_ns()
+            waited += now - since if since else 0
+            _WAITS.pack_into(self._map, _NUMBERS.size, waited, now if begins else 0)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the process waits for the store now."""
+        with self._locked():
+            return bool(_WAITS.unpack_from(self._map, _NUMBERS.size)[1])
+
+    @property
+    def waited_seconds(self) -> float:
+        """For which processes have waited for the store so far."""
+        with self._locked():
+            waited, since = _WAITS.unpack_from(self._map, _NUMBERS.size)
+            return float(waited + (time.monotonic_ns() - since if since else 0)) / 1e9
 
     def close(self) -> None:
         """Let go of the shared memory. Nothing else may be called after that."""

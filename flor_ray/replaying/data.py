@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 
+from flor_ray import processes
 from flor_ray.environment import data_places, inputs
 from flor_ray.environment.data_places import FileSource, Homes, LocatedFile
 from flor_ray.environment.inputs import InputFile, Resemblance
@@ -130,7 +131,7 @@ class DataFinder:
 
     def _target(self) -> str:
         if self._folder is None:
-            self._folder = tempfile.mkdtemp(prefix="flor-data-")
+            self._folder = tempfile.mkdtemp(prefix=processes.folder_prefix("data"))
         return posixpath.join(self._folder, str(len(os.listdir(self._folder))))
 
 

@@ -30,7 +30,9 @@ class FirstCall:
 
     def __init__(self, task: ReplayTask, text_of: Callable[[str], str]) -> None:
         self.is_made = False
-        self._rng, self._place = task.rng, task.first_call
+        self._began: dict[str, object] = {}  # states of the generators that have not been seeded since
+        self._adopted = bool(task.adopted)
+        self._rng, self._state, self._place = task.rng, task.rng_state, task.first_call
         self._root = Path(task.root).resolve()
         self._text_of = text_of
         self._added = {str(self._root / path): marks.hindsight for path, marks in task.marks.items()}
@@ -43,7 +45,7 @@ class FirstCall:
 
     def watch_seeding(self, warn: Callable[[str], None]) -> None:
         """From now on, warn if the script seeds a global generator from which it has drawn, until this call is made."""
-        began = random_states.global_state()
+        began = self._began = random_states.global_state()
 
         def seeds(name: str) -> None:
             before = began.pop(name, None)
@@ -71,9 +73,9 @@ class FirstCall:
     def put_back(self, objects: Objects, frame: FrameType, warn: Callable[[str], None]) -> None:
         """It is being made: the global generators get the state that they had then."""
         self.is_made = True
-        if self._rng is None:
+        if self._rng is None and not self._state:
             return
-        recorded = expected_names.random_state(objects.get(self._rng))
+        recorded = expected_names.random_state(self._state or objects.get(self._rng or ""))
         current = random_states.global_state()
         fresh = random_states.undrawn(recorded) & random_states.undrawn(current)  # another seed, and no harm done yet
         same = random_states.same_global_state(recorded, {name: current[name] for name in current.keys() - fresh})
@@ -86,6 +88,15 @@ class FirstCall:
 
     def must_be_made(self, warn: Callable[[str], None]) -> None:
         """The script has come to where it must have been made."""
+        if self._adopted and not self.is_made:
+            now = random_states.global_state()
+            for name, before in self._began.items():
+                if name in now and not random_states.same_global_state({name: before}, {name: now[name]}):
+                    warn(
+                        f"the script draws random numbers of {name} before its epochs and does not seed that "
+                        "generator: what it made of them, such as a split of its data, is not what the adopted run had "
+                        "(the states of its checkpoint files are)"
+                    )
         if not self.is_made and self._place is not None and self._rng is not None:
             warn(
                 f"the flor call with which the recorded run began ({self._place[0]}:{self._place[1]}) was not made "

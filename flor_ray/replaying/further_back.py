@@ -47,6 +47,8 @@ class LostStates:
     def instead(self, segment: Segment, experiment: Experiment, checkpoints: Iterable[Checkpoint]) -> Segment:
         """The segment, or the one with the fewest epochs that yields the same and needs nothing that is lost."""
         latest = _latest_restored(segment)
+        if experiment.is_adopted:  # nothing leads to an epoch of it but its own checkpoint file
+            return segment
         if latest is None or (self.keeps(latest) and not (self.exits and segment.variant is Variant.OUTER)):
             return segment
         before = segment.first - 1 if segment.variant is Variant.END else latest

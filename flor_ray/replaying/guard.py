@@ -45,13 +45,17 @@ class Observer:
         known: Callable[[], Mapping[str, Any]],
         iterators: Callable[[], Mapping[str, Any]],
         tell: Callable[[str], None],
+        watching: Callable[[], Callable[[], None]] | None = None,
     ) -> None:
+        """`watching` is called before each statement, and what it returns when the statement has drawn random
+        numbers."""
         self._known, self._iterators = known, iterators
-        self._tell = tell
+        self._tell, self._watching = tell, watching
 
     def observe(self, *names: str) -> _Guard:
         """A guard for statements that read these variables of the calling frame."""
-        return _Guard(self._known(), self._iterators(), frames.read(sys._getframe(1), names), self._tell)
+        named = frames.read(sys._getframe(1), names)
+        return _Guard(self._known(), self._iterators(), named, self._tell, self._watching)
 
 
 @dataclass(slots=True)
@@ -83,7 +87,7 @@ class _Before:
 class _Guard:
     """Around one execution of a statement."""
 
-    __slots__ = ("_before", "_iterators", "_known", "_named", "_tell")
+    __slots__ = ("_before", "_drew", "_iterators", "_known", "_named", "_tell", "_watching")
 
     def __init__(
         self,
@@ -91,11 +95,15 @@ class _Guard:
         iterators: Mapping[str, Any],
         named: Mapping[str, Any],
         tell: Callable[[str], None],
+        watching: Callable[[], Callable[[], None]] | None = None,
     ) -> None:
         self._known, self._iterators, self._named, self._tell = known, iterators, named, tell
+        self._watching = watching
+        self._drew: Callable[[], None] | None = None
         self._before: _Before | None = None
 
     def __enter__(self) -> None:
+        self._drew = self._watching() if self._watching is not None else None
         before = _Before(random_states.global_state())
         found = _Observed()
         for name, value in self._named.items():
@@ -143,6 +151,8 @@ class _Guard:
         for name, iterator, place in before.positions:
             if position(iterator) != place:
                 self._tell(_DISTURBED.format(what=f"went on in {name!r}, which cannot be put back"))
+        if self._drew is not None and not random_states.same_global_state(before.random, random_states.global_state()):
+            self._drew()
         for generator, state in before.generators:
             random_states.put_state(generator, state)
         random_states.set_global_state(before.random)
@@ -228,13 +238,14 @@ def _watch(found: _Observed, before: _Before, stepped: int) -> None:
     before.gradients = [(p, p.grad) for _, p in parameters.values()]
     gradients = [(f"the gradient of {name}", p.grad) for name, p in parameters.values() if p.grad is not None]
     left = _COPIED_BYTES
-    for name, tensor in [*buffers.values(), *found.tensors, *gradients, *parameters.values(), *moments]:
+    for name, whole in [*buffers.values(), *found.tensors, *gradients, *parameters.values(), *moments]:
+        tensor: Any = getattr(whole, "_local_tensor", whole)  # of one that ranks share out, the part that is here
         if not stateful.is_tensor(tensor) or tensor.layout is not torch.strided or torch.nn.parameter.is_lazy(tensor):
             continue
         watched = _Watched(name, tensor, _version(tensor))
         size = tensor.numel() * tensor.element_size()
-        if size <= left:
-            watched.copy = _copy(tensor)
+        if size <= left and (copy := _copy(tensor)) is not None:
+            watched.copy = copy
             left -= size
         before.tensors.append(watched)
 
@@ -244,8 +255,14 @@ def _version(tensor: Any) -> int:
 
 
 def _copy(tensor: Any) -> Any:
-    """Bytes of a tensor in this machine's memory (torch would start its threads for each copy), else a clone."""
-    return tensor.detach().clone() if (held := _bytes(tensor)) is None else held.tobytes()
+    """Bytes of a tensor in this machine's memory (torch would start its threads for each copy), else a clone; None
+    where a GPU that the script fills has no room for one."""
+    if (held := _bytes(tensor)) is not None:
+        return held.tobytes()
+    try:
+        return tensor.detach().clone()
+    except sys.modules["torch"].OutOfMemoryError:
+        return None
 
 
 def _put_back(tensor: Any, copy: Any) -> None:

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 
 from flor_ray.analysis.epoch_ends import Marking
 from flor_ray.environment.surroundings import Expected
-from flor_ray.records import DEFAULT_LIMITS, Checkpoint, Experiment, Limits
+from flor_ray.records import DEFAULT_LIMITS, Checkpoint, Experiment, Launch, Limits, RankRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RankPart:
+    """What a rank that is not the first starts from."""
+
+    record: RankRecord
+    checkpoints: tuple[Checkpoint, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +40,6 @@ class VersionJob:
     at_hand: frozenset[str] = frozenset()  # of what its run read, what is on the driver's machine as it was
     as_it_is: bool = False  # where files are not those that the run read, it runs with them
     packages: tuple[str, ...] = ()  # to be installed for it, in an environment of its own: toolz==0.11.0
+    launch: Launch | None = None  # of its ranks; None: it is one process
+    parts: tuple[RankPart, ...] = ()  # of rank 1 and those after it
     expected: Expected = field(default_factory=Expected)  # where the driver thinks that it runs

@@ -74,6 +74,7 @@ def _inside(statement: ast.stmt, marks: Marks) -> ast.stmt:
         is_body = field == "body" and isinstance(statement, ast.For) and statement.lineno in marks.loops
         new = _block(block, marks, marks.stops if is_body else frozenset())
         if is_body and (chosen := [s for s in block if first_line(s) in marks.at_end]):
+            chosen = [one for s in chosen for one in _at_end(s, marks)]
             new.insert(0, _at(ast.If(_call(AT_END), [*chosen, ast.Continue()], []), statement))
         if field == "body" and isinstance(statement, ast.With) and statement.lineno in marks.iterations:
             new = [_at(ast.If(_call(RUNS), new, []), block[0])]
@@ -90,6 +91,13 @@ def _observed(run: list[ast.stmt], marks: Marks) -> list[ast.stmt]:
     names = sorted({n.id for s in run for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)})
     guard = ast.withitem(_call(OBSERVE, *names))
     return [_at(ast.With([guard], run), run[0])]
+
+
+def _at_end(statement: ast.stmt, marks: Marks) -> list[ast.stmt]:
+    """A statement where the end of an epoch answers it."""
+    return (
+        _observed([statement], marks) if marks.guards_end and is_inserted(statement, marks.hindsight) else [statement]
+    )
 
 
 def _check(name: str, line: int | None) -> ast.If:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from flor_ray import processes
 from flor_ray.environment.surroundings import for_replay
 from flor_ray.errors import ReplayError
 from flor_ray.records import Operator, Segment
@@ -48,7 +49,7 @@ def calibrate(store: Store, project: str, ours: Mapping[str, str], without_gpu: 
 
 def _fork(server: WarmServer, store_url: str) -> None:
     """What a set-up does, for a script that does nothing."""
-    with tempfile.TemporaryDirectory(prefix="flor-calibration-") as folder:
+    with tempfile.TemporaryDirectory(prefix=processes.folder_prefix("calibration")) as folder:
         root = Path(folder, "project")
         root.mkdir()
         root.joinpath("nothing.py").write_text(_SCRIPT, encoding="utf-8")
@@ -72,7 +73,7 @@ def _fork(server: WarmServer, store_url: str) -> None:
 def _reading(store: Store, project: str, calibration: Calibration) -> tuple[Learned, Learned]:
     """Latency and bandwidth from the smallest and the largest checkpoints of the newest run that has some."""
     latency, bandwidth = calibration.latency, calibration.bandwidth
-    for experiment in reversed(store.experiments(project)):
+    for experiment in reversed([e for e in store.experiments(project) if not e.is_imported]):
         found = sorted(store.checkpoints(project, experiment.version), key=lambda c: c.bytes)
         found = [c for c in found if c.bytes <= _MOST_BYTES]
         if not found:

@@ -10,7 +10,8 @@ preparation is paid once per process.
 from __future__ import annotations
 
 import os
-import shutil
+import select
+import signal
 import sys
 import threading
 import time
@@ -22,22 +23,25 @@ from typing import NoReturn
 
 from flor_ray.analysis.source import calls_checkpointing
 from flor_ray.environment.surroundings import replayed_path
-from flor_ray.errors import ReplayError, RestoreFailed
+from flor_ray.errors import ReplayError, RestoreFailed, StoreAway
 from flor_ray.recording import script as scripts
 from flor_ray.recording import session
+from flor_ray.recording.launch import RAY_TRAIN
 from flor_ray.records import Segment
 from flor_ray.redaction import restored
-from flor_ray.replaying import marked_code
+from flor_ray.replaying import leftovers, marked_code, train_ranks, trainers
 from flor_ray.replaying.claims import Claims
 from flor_ray.replaying.replayer import Replayer
 from flor_ray.replaying.results import SegmentResult
 from flor_ray.replaying.sandbox import overlay
 from flor_ray.replaying.sandbox.laid_files import LaidFiles
 from flor_ray.replaying.task import Channel, ReplayTask
+from flor_ray.replaying.whereabouts import Lookout
 from flor_ray.settings import FILE
 from flor_ray.store import cache
 from flor_ray.store.files import Files
 from flor_ray.store.objects import Objects
+from flor_ray.store.outages import Patience
 
 _PARENT_SECONDS = 1.0  # how often a replay process looks whether its worker is still there
 
@@ -49,28 +53,39 @@ class PipeChannel:
     connection: Connection
     task: ReplayTask
     claims: Claims | None
+    lookout: Lookout
 
     def claim(self, epoch: int) -> bool:
-        return self.claims is None or self.claims.claim(epoch)
+        is_ours = self.claims is None or self.claims.claim(epoch)
+        if is_ours:
+            self.lookout.begins(epoch)
+        return is_ours
 
     @property
     def last(self) -> int | None:
         return None if self.claims is None else self.claims.last
 
     def next(self) -> Segment | None:
+        self.lookout.rests()
         try:
             segment: Segment | None = self.connection.recv()
         except (EOFError, OSError):
             _abandon(self.task)
+        self.lookout.begins(0)
         return segment
 
-    def done(self, result: SegmentResult | ScriptError | RestoreFailed) -> None:
+    def waits(self, begins: bool) -> None:
+        if self.claims is not None:
+            self.claims.waits(begins)
+        self.lookout.waits(begins)
+
+    def done(self, result: SegmentResult | ScriptError | RestoreFailed | StoreAway) -> None:
         try:
             self.connection.send(result)
         except OSError:
             _abandon(self.task)
 
-    def failed(self, error: RestoreFailed) -> None:
+    def failed(self, error: RestoreFailed | StoreAway) -> None:
         self.done(error)
         _end(1)
 
@@ -81,25 +96,33 @@ class ScriptError:
 
     message: str
     trace: str
+    at: float = 0.0  # unix seconds
 
 
 def serve(connection: Connection) -> None:
     """Body of a replay process: receive a ReplayTask, run its script, and answer its segments until there are none."""
     started = scripts.process_started()
     task: ReplayTask = connection.recv()
-    threading.Thread(target=_end_with, args=(os.getppid(), task), daemon=True).start()
-    channel = PipeChannel(connection, task, None if task.claims is None else Claims(task.claims))
+    lookout = Lookout(task.folder, task.root, task.late_seconds)
+    lookout.begins(0)
+    watched = os.getppid(), connection.fileno(), task, lookout
+    threading.Thread(target=_look_after, args=watched, daemon=True).start()
+    os.environ.update(task.variables)
+    channel = PipeChannel(connection, task, None if task.claims is None else Claims(task.claims), lookout)
     try:
         run_script(task, channel, started)
+    except StoreAway as error:
+        channel.failed(error)
     except BaseException as error:  # noqa: BLE001 - whatever the script raised is the answer
-        channel.done(ScriptError(f"{type(error).__name__}: {error}".strip(), traceback.format_exc()))
+        channel.done(ScriptError(f"{type(error).__name__}: {error}".strip(), traceback.format_exc(), time.time()))
         _end(1)
     os._exit(0)
 
 
 def run_script(task: ReplayTask, channel: Channel, started: float) -> None:
     """Run a version's script under a Replayer. Most often this does not return: the process ends with its segments."""
-    files = Files(task.store_url, account=task.account)
+    patience = Patience(task.outage_seconds, lambda error: channel.waits(error is not None))
+    files = Files(task.store_url, account=task.account, patience=patience)
     task = replace(task, account={})  # not for the script
     objects = Objects(files)
     installed = overlay.install(Path(task.root), Path(task.original_root), _kept(files), Path(task.folder), task.data)
@@ -114,7 +137,11 @@ def run_script(task: ReplayTask, channel: Channel, started: float) -> None:
     replayer = Replayer(task, channel, objects, waits, started, marked=True, files=laid)
     session.install(replayer)
     replayer.watch_seeding()
+    if task.adopted:
+        trainers.stand_in(task.adopted, task.epochs, replayer, script.read_text(errors="replace"))
     marks = {str(Path(task.root, path)): found for path, found in task.marks.items()}
+    if task.launch is not None and task.launch.launcher == RAY_TRAIN:
+        train_ranks.stand_in(task.launch, Path(task.root), Path(task.folder))
     try:
         marked_code.run_main(script, marks, replayer.marks, task.module)
     except SystemExit as leaving:
@@ -145,10 +172,15 @@ def _kept(files: Files) -> list[str]:
     return [*folders, os.path.abspath(os.path.expanduser(cached))] if cached else folders
 
 
-def _end_with(parent: int, task: ReplayTask) -> None:
-    """End this process when the worker that started it is gone."""
-    while os.getppid() == parent:
-        time.sleep(_PARENT_SECONDS)
+def _look_after(parent: int, connection: int, task: ReplayTask, lookout: Lookout) -> None:
+    """End this process when who started it is gone; meanwhile see where it is. A rank whose worker is on another
+    machine also ends when that is gone, or has closed its connection: the script may be waiting for a rank that has
+    ended."""
+    hangs_up = select.poll()
+    if task.launch is not None and task.claims is None:
+        hangs_up.register(connection, select.POLLRDHUP)
+    while os.getppid() == parent and not hangs_up.poll(_PARENT_SECONDS * 1000):
+        lookout.look()
     _abandon(task)
 
 
@@ -159,8 +191,8 @@ def _end(status: int) -> NoReturn:
 
 
 def _abandon(task: ReplayTask) -> NoReturn:
-    """End now, and remove the files that the worker would have removed."""
-    shutil.rmtree(task.folder, ignore_errors=True)
-    if task.claims is not None:
-        shutil.rmtree(Path(task.claims).parent, ignore_errors=True)
+    """End now, with all that the script has started, and remove the files that the worker would have removed."""
+    leftovers.remove(task.folder)
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)

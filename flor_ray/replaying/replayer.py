@@ -20,13 +20,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
+from flor_ray.analysis.loops import LoopNames
 from flor_ray.environment import hardware
-from flor_ray.errors import FlorError, ReplayError, RestoreFailed, UsageError
+from flor_ray.errors import FlorError, ReplayError, RestoreFailed, StoreAway, StoreError, UsageError
 from flor_ray.recording import flags
 from flor_ray.recording import script as scripts
 from flor_ray.recording.context import Context, Role
 from flor_ray.recording.names import KeptNames
-from flor_ray.recording.session import CheckpointOptions
+from flor_ray.recording.session import CheckpointOptions, Steering
 from flor_ray.records import LogRecord, Mismatch, Operator, Point, Segment, Variant
 from flor_ray.redaction import redacted
 from flor_ray.replaying import marked_code
@@ -35,7 +36,9 @@ from flor_ray.replaying.guard import Observer
 from flor_ray.replaying.results import SegmentResult
 from flor_ray.replaying.sandbox.laid_files import LaidFiles
 from flor_ray.replaying.task import Channel, Elements, ReplayTask
+from flor_ray.state import buckets, random_states
 from flor_ray.state.checkpoints import Capturer, LoadedState
+from flor_ray.state.driven import DrivenLoop
 from flor_ray.state.frames import HeldLoops
 from flor_ray.state.selection import Chooser, LoopFrame
 from flor_ray.store import runs, typed_values
@@ -79,10 +82,13 @@ class Replayer:
         self._warnings: list[str] = []
         self._segment = channel.next()
         self._clock = started
+        self._kept = time.monotonic()  # when a segment began, or what it had yielded was handed over
         self._setup_seconds = 0.0
         self._main: LoopFrame | None = None
+        self._is_driven = False  # a library runs the main loop
         self._first_call = FirstCall(task, self._sources.remember)
-        self._observer = Observer(self._capturer.known, self._capturer.iterators, self._warn)
+        watching = self._watching if task.adopted else None
+        self._observer = Observer(self._capturer.known, self._capturer.iterators, self._warn, watching)
         self._files = files  # that the recorded run wrote; None: they are as they are
         if files is not None:
             files.tell, files.lacks = self._warn, self._lacks
@@ -90,11 +96,13 @@ class Replayer:
         self._moved = False  # the state is no longer what the prefix left
         self._states_compared = 0
         self._read_seconds, self._read_bytes = 0.0, 0
+        self._arranged = False  # how gradients are summed over ranks has been put back
         self._hits_told = 0  # hits of the cache that a result has told
         self._state_mismatch: Mismatch | None = None
         self._entry_mismatch: Mismatch | None = None  # of what code before the main loop made
         self._hardware: dict[str, object] = {}
         self._left = False  # this epoch was left early, so the next one begins with its recorded end
+        self._drawn: int | None = None  # from which record on nothing is answered of this adopted epoch
         self._at_end = False  # the end of this epoch was restored, and only what reads that state is to run
         self._skips = False  # this iteration only leads to the place where a state is restored
         self._ended = False  # all epochs of the segment have run; it is over when the script shows that it goes on
@@ -141,21 +149,36 @@ class Replayer:
         self._capturer.add(targets)
         self._context.waits = False
 
-    def loop(self, name: str | None, iterable: Iterable[T], frame: FrameType) -> Iterator[T]:
+    def loop(
+        self, name: str | None, iterable: Iterable[T], frame: FrameType, driven: DrivenLoop | None = None
+    ) -> Iterator[T]:
         self._held_loops.close_left()
         self._look_for_first_call()
-        scope = LoopFrame("main", frame, self._sources.names(frame), only_live=True)
-        iterator = self._loop(name, iterable, scope)
+        names = self._sources.names(frame) if driven is None else LoopNames()
+        scope = LoopFrame("main", frame if driven is None else driven.frame, names, only_live=True)
+        iterator = self._loop(name, iterable, scope, driven)
         if scope.names.lines is not None:
             self._held_loops.add(iterator, frame, scope.names.lines)
         return iterator
 
     # loops
 
-    def _loop(self, name: str | None, iterable: Iterable[T], scope: LoopFrame) -> Generator[T, None, None]:
+    def steering(self) -> Steering:
+        segment, epoch = self._segment, self._context.epoch
+        if segment is None or segment.operator is not Operator.DP_I or not self._is_driven:
+            return Steering()
+        skips = segment.variant is Variant.OUTER and (epoch, Point.NESTED_EXIT) in self._task.checkpoints
+        return Steering(jumps=True, skips_steps=skips)
+
+    def _loop(
+        self, name: str | None, iterable: Iterable[T], scope: LoopFrame, driven: DrivenLoop | None
+    ) -> Generator[T, None, None]:
         self._begin_call()
         role = self._context.enter()
         if role is Role.MAIN:
+            if driven is not None:
+                self._is_driven = True
+                self._capturer.drive(driven)
             self._first_call.must_be_made(self._warn)
             self._main = scope
             if self._task.checkpoints:
@@ -180,7 +203,7 @@ class Replayer:
                     if segment.suffix:
                         return
                     self._finish()
-                if segment.operator is Operator.DP:
+                elif segment.operator is Operator.DP:
                     if segment.suffix:
                         yield from self._to_the_end(segment, elements)
                         return
@@ -224,6 +247,7 @@ class Replayer:
         for epoch in range(begin, segment.last + 1):
             if not self._claims(epoch):
                 return
+            self._hand_over(epoch - 1, compares=not self._left)
             element = self._element(elements, epoch, segment)
             if self._left or (epoch == begin and segment.restore is not None):
                 self._restore(Point.EPOCH_END, epoch - 1)
@@ -241,12 +265,50 @@ class Replayer:
         for epoch in range(segment.first, segment.last + 1):
             if not self._claims(epoch):
                 return
+            self._hand_over(epoch - 1)
             element = self._element(elements, epoch, segment)
             self._restore(Point.EPOCH_END, epoch)
             self._context.begin_epoch(epoch)
             self._at_end = True
-            yield element
+            if not self._task.adopted:
+                yield element
+            else:
+                random_states.let_unused_seeds_alone()
+                before, self._drawn = random_states.global_state(), None
+                yield element
+                if not random_states.same_global_state(before, random_states.global_state()):
+                    self._drawn = 0
+                self._drop_drawn(epoch)
             self._at_end = False
+
+    def _watching(self) -> Callable[[], None]:
+        """A statement begins in an adopted run, of which nobody kept the random states: the function that this returns
+        is called when it has drawn random numbers. Then it is not answered, nor is what may come from what it made."""
+        begun = len(self._records)
+
+        def drew() -> None:
+            if len(self._records) > begun:
+                self._tell_drawn(begun)
+            elif self._drawn is None:
+                self._drawn = begun
+
+        return drew
+
+    def _drop_drawn(self, epoch: int) -> None:
+        """What came after random numbers were drawn."""
+        if self._drawn is not None:
+            first = next((i for i, record in enumerate(self._records) if record.epoch == epoch), len(self._records))
+            self._tell_drawn(max(first, self._drawn))
+        self._drawn = None
+
+    def _tell_drawn(self, begun: int) -> None:
+        names = sorted({record.name for record in self._records[begun:]})
+        del self._records[begun:]
+        for name in names:
+            self._warn(
+                f"{name} is not answered: it draws random numbers where the epoch ends, and nobody kept the random "
+                "states of this adopted run. Draw from a generator of the statement's own, with a seed"
+            )
 
     def _claims(self, epoch: int) -> bool:
         """Whether the segment goes on with this epoch. If its rest was taken away, it ends with the one before."""
@@ -327,6 +389,7 @@ class Replayer:
         if segment is not None and not skipped:
             self._moved = True
             if segment.suffix or (epoch != segment.last and self._claims(epoch + 1)):
+                self._hand_over(epoch)
                 return
             self._finish()
         while (segment := self._segment) is not None:
@@ -408,6 +471,7 @@ class Replayer:
 
     def _restore(self, point: Point, epoch: int, scope: LoopFrame | None = None) -> None:
         try:
+            self._arrange_sums(epoch)
             with self._reading(point, epoch):
                 state = LoadedState.read(self._objects, self._task.checkpoints[epoch, point])
                 opaque = self._task.opaque.get((epoch, point), frozenset())
@@ -416,10 +480,33 @@ class Replayer:
                     self._files.lay(epoch, point)
         except ReplayError:  # the script has not made what it made when recorded, and would not from further back
             raise
+        except StoreAway as error:  # nothing is known of the state
+            self._channel.failed(error)
+            raise
         except Exception as error:
             why = str(error) if isinstance(error, FlorError) else f"{type(error).__name__}: {error}"
             raise self._failed(epoch, point, " ".join(why.split())) from error
         self._moved = True
+
+    def _arrange_sums(self, epoch: int) -> None:
+        """Gradients of several ranks are summed from here on as they were there.
+
+        Raises:
+            StoreError: as they were before the first step, and this process has run some: another one has to do it.
+        """
+        launch = self._task.launch
+        if launch is None or launch.size < 3 or launch.buckets == ():
+            return
+        if epoch == 0 and self._moved:
+            raise StoreError("in this process, gradients are summed in another order by now")
+        if epoch == 0 or self._arranged or launch.buckets is None:
+            return
+        self._arranged = True
+        if not buckets.arrange(launch.buckets):
+            self._warn(
+                "the order in which its ranks sum their gradients could not be put back: values after a checkpoint may "
+                "differ in their last digits"
+            )
 
     def _failed(self, epoch: int, point: Point, why: str) -> RestoreFailed:
         """In a process of ours, this does not return."""
@@ -465,6 +552,27 @@ class Replayer:
         segment = self._segment
         if segment is None:
             return
+        self._ended = False
+        self._channel.done(replace(self._result(segment), exhausted=exhausted))
+        self._segment = None if exhausted else self._channel.next()
+        self._clock, self._kept = time.perf_counter(), time.monotonic()
+
+    def _hand_over(self, last: int, compares: bool = False) -> None:
+        """The epochs up to `last` are over, and the next one is claimed: after a while they are worth keeping, whatever
+        becomes of the rest. Of a whole script nothing is: without a checkpoint it would begin again with its start."""
+        segment = self._segment
+        if segment is None or segment.operator is not Operator.DP_I or last < segment.first:
+            return
+        if time.monotonic() - self._kept < self._task.commit_seconds:
+            return
+        if compares:
+            self._compare(Point.EPOCH_END, last)
+        self._segment = segment.part(last + 1, segment.last)
+        self._channel.done(replace(self._result(segment.part(segment.first, last)), goes_on=True))
+        self._kept = time.monotonic()
+
+    def _result(self, segment: Segment) -> SegmentResult:
+        """What has come of the segment, or a part of it, since the last one."""
         outside = segment.operator is not Operator.DP_I
         kept = tuple(record for record in self._records if outside or record.epoch is not None)
         self._records = [] if outside else [record for record in self._records if record.epoch is None]
@@ -474,10 +582,9 @@ class Replayer:
             self._setup_seconds,
             self._lap(),
             tuple(self._warnings),
-            exhausted,
-            self._states_compared,
-            self._state_mismatch or (self._entry_mismatch if outside else None),
-            self._hardware,
+            states_compared=self._states_compared,
+            state_mismatch=self._state_mismatch or (self._entry_mismatch if outside else None),
+            hardware=self._hardware,
             read_seconds=self._read_seconds,
             read_bytes=self._read_bytes,
             cache_hits=self._objects.hits - self._hits_told,
@@ -486,11 +593,8 @@ class Replayer:
         self._states_compared, self._state_mismatch = 0, None
         self._read_seconds, self._read_bytes = 0.0, 0
         self._setup_seconds = 0.0
-        self._ended = False
         self._warnings.clear()
-        self._channel.done(result)
-        self._segment = None if exhausted else self._channel.next()
-        self._clock = time.perf_counter()
+        return result
 
     def may_end_with(self, error: BaseException) -> bool:
         """Whether the script has come to where the recorded run ended, with this error."""

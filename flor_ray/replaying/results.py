@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 
-from flor_ray.analysis import clocks
+from flor_ray.analysis import chance, clocks
 from flor_ray.environment import file_states, hardware, inputs
 from flor_ray.records import (
+    ADOPTED,
     Checkpoint,
     Experiment,
     Fidelity,
@@ -28,6 +29,7 @@ from flor_ray.records import (
 from flor_ray.replaying import causes
 from flor_ray.replaying.causes import Evidence
 from flor_ray.replaying.fidelity import Comparison, RecordedValues, compare, judge
+from flor_ray.store import ranks
 from flor_ray.store.store import Store
 
 NO_EVIDENCE = Evidence()
@@ -43,6 +45,7 @@ class SegmentResult:
     run_seconds: float
     warnings: tuple[str, ...] = ()
     exhausted: bool = False  # the process ends with this segment
+    goes_on: bool = False  # it is a part, and the process is at the rest of the segment
     states_compared: int = 0  # recorded states that the replay came to and that were compared with its own
     state_mismatch: Mismatch | None = None  # where the first of them differed
     hardware: Mapping[str, object] = field(default_factory=dict)  # on which the process ran: `hardware.here`
@@ -52,6 +55,17 @@ class SegmentResult:
     read_bytes: int = 0
     further_back: bool = False
     cache_hits: int = 0  # of its own process, and of its worker since the segment began
+    others: Mapping[int, tuple[LogRecord, ...]] = field(default_factory=dict)  # by rank, what the other ranks logged
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What will be written of a segment, or of a part of one."""
+
+    report: SegmentReport
+    rows: tuple[LogRecord, ...]
+    in_doubt: bool  # rows depend on what no checkpoint could keep, and nothing here confirms them
+    others: Mapping[int, tuple[LogRecord, ...]] = field(default_factory=dict)  # rows of other ranks
 
 
 def write(
@@ -65,29 +79,62 @@ def write(
 ) -> SegmentReport:
     """Compare what was recorded, write what was not, and say how it went. Doing it twice has the effect of once.
 
-    `doubtful` are the features that depend on an object which no checkpoint could keep, with that object: where the
-    segment ran from the script's beginning and nothing that it computed again confirms it, its report marks them.
+    `doubtful` are as in `judge_result`.
     """
     started = time.perf_counter()
+    judged = judge_result(recorded, result, doubtful, evidence)
+    report = replace(judged.report, run_seconds=result.run_seconds + time.perf_counter() - started)
+    return keep(store, experiment, origin, replace(judged, report=report))
+
+
+def keep(store: Store, experiment: Experiment, origin: str, judged: Judged) -> SegmentReport:
+    """Write what was judged. Doing it twice has the effect of once."""
+    segment = judged.report.segment
+    names = segment.names or tuple(sorted({row.name for row in judged.rows}))
+    kept = replace(judged.report, segment=replace(segment, names=names))
+    for rank, rows in judged.others.items():  # before rank 0's, which say that the segment is answered
+        place = ranks.place(experiment.project, experiment.version, rank)
+        store.write_replay(*place, origin, segment.id, rows, replace(kept, rows=len(rows)))
+    store.write_replay(experiment.project, experiment.version, origin, segment.id, judged.rows, kept)
+    return judged.report
+
+
+def judge_result(
+    recorded: RecordedValues,
+    result: SegmentResult,
+    doubtful: Mapping[str, str] = MappingProxyType({}),
+    evidence: Evidence = NO_EVIDENCE,
+    whole: Segment | None = None,
+) -> Judged:
+    """What there is to write of a result, compared with what was recorded. `whole`: that of which it is a part.
+
+    `doubtful` are the features that depend on an object which no checkpoint could keep, with that object: where the
+    segment ran from the script's beginning and nothing that it computed again confirms it, its report marks them. So it
+    does with what each start of a script draws anew, such as the name of a temporary folder.
+    """
     segment = result.segment
+    whole = whole or segment
     elsewhere = _is_elsewhere(evidence.environment, result.hardware)
     comparison = compare(recorded, result.records, evidence.clocked, elsewhere)
     changed = bool(evidence.changes or evidence.rewritten)
     verdict = judge(comparison, result.states_compared, result.state_mismatch, elsewhere, inputs_changed=changed)
-    mismatch, cause = _explained(comparison, result, evidence)
-    rows = [record for record in result.records if _wanted(segment, record) and not recorded.has(record)]
-    in_doubt = _ran_from_the_start(segment) and verdict is Fidelity.UNVERIFIED
-    lacking = sorted({row.name for row in rows} & doubtful.keys()) if in_doubt else []
+    if verdict is Fidelity.UNVERIFIED and ADOPTED in evidence.environment:
+        verdict = Fidelity.ADOPTED
+    mismatch, cause = _explained(comparison, result, evidence, whole)
+    rows = tuple(record for record in result.records if _wanted(segment, record) and not recorded.has(record))
+    in_doubt = _ran_from_the_start(whole) and verdict is Fidelity.UNVERIFIED
+    doubts = dict(evidence.drawn if _draws_anew(whole) else {}) | dict(doubtful if in_doubt else {})
+    lacking = sorted({row.name for row in rows} & doubts.keys())
     report = SegmentReport(
         segment=segment,
         rows=len(rows),
         setup_seconds=result.setup_seconds,
-        run_seconds=result.run_seconds + time.perf_counter() - started,
+        run_seconds=result.run_seconds,
         compared=comparison.compared,
         states_compared=result.states_compared,
         mismatch=mismatch,
         warnings=result.warnings,
-        doubtful={name: doubtful[name] for name in lacking},
+        doubtful={name: doubts[name] for name in lacking},
         verdict=verdict,
         exact=comparison.exact,
         clocked=comparison.clocked,
@@ -100,10 +147,28 @@ def write(
         further_back=result.further_back,
         cache_hits=result.cache_hits,
     )
-    names = segment.names or tuple(sorted({row.name for row in rows}))
-    kept = replace(report, segment=replace(segment, names=names))
-    store.write_replay(experiment.project, experiment.version, origin, segment.id, rows, kept)
-    return report
+    others = {rank: tuple(one for one in of if _wanted(segment, one)) for rank, of in result.others.items()}
+    return Judged(report, rows, bool(lacking), others)
+
+
+def joined(first: SegmentResult, second: SegmentResult) -> SegmentResult:
+    """Two parts of a segment, of which the second follows the first, as one."""
+    return replace(
+        second,
+        segment=replace(first.segment, last=second.segment.last),
+        records=first.records + second.records,
+        setup_seconds=first.setup_seconds + second.setup_seconds,
+        run_seconds=first.run_seconds + second.run_seconds,
+        warnings=tuple(dict.fromkeys(first.warnings + second.warnings)),
+        states_compared=first.states_compared + second.states_compared,
+        state_mismatch=first.state_mismatch or second.state_mismatch,
+        start_seconds=first.start_seconds + second.start_seconds,
+        read_seconds=first.read_seconds + second.read_seconds,
+        read_bytes=first.read_bytes + second.read_bytes,
+        further_back=first.further_back or second.further_back,
+        cache_hits=first.cache_hits + second.cache_hits,
+        others={rank: first.others.get(rank, ()) + rows for rank, rows in second.others.items()},
+    )
 
 
 def evidence(
@@ -132,6 +197,7 @@ def evidence(
         rewritten=(*inputs.rewritten(experiment.environment), *lost),
         uncaptured=frozenset().union(*(c.uncaptured for c in checkpoints)),
         clocked=frozenset().union(*map(clocks.features_that_measure, (script, *modules.values()))),
+        drawn={name: by for text in (script, *modules.values()) for name, by in chance.features_drawn(text).items()},
         environment=experiment.environment,
         script=script,
         modules=modules,
@@ -144,6 +210,11 @@ def _ran_from_the_start(segment: Segment) -> bool:
     return from_start or segment.operator is Operator.DP_STAR
 
 
+def _draws_anew(segment: Segment) -> bool:
+    """Whether no checkpoint brought back what the run had drawn when it began."""
+    return segment.restore is None and segment.variant is not Variant.END
+
+
 def _stem(path: str) -> str:
     parts = path.removesuffix(".py").removesuffix("/__init__").split("/")
     return parts[-1]
@@ -154,14 +225,15 @@ def _is_elsewhere(recorded: Mapping[str, object], now: Mapping[str, object]) -> 
     return bool(hardware.differences(recorded, now) or hardware.library_differences(recorded, now))
 
 
-def _explained(comparison: Comparison, result: SegmentResult, evidence: Evidence) -> tuple[Mismatch | None, str | None]:
+def _explained(
+    comparison: Comparison, result: SegmentResult, evidence: Evidence, whole: Segment
+) -> tuple[Mismatch | None, str | None]:
     """The first mismatch of a segment, of values before states, and the cause of what is not as recorded."""
     state = None if result.state_mismatch is None else replace(result.state_mismatch, of_state=True)
     mismatch = comparison.mismatch or state
     if mismatch is None:
         return None, causes.some(evidence.changes) or causes.written_and_read(evidence) or None
-    segment = result.segment
-    restored = segment.restore is not None or segment.variant is Variant.END
+    restored = whole.restore is not None or whole.variant is Variant.END
     cause = causes.likely_cause(evidence, mismatch, result.hardware, restored, state, result.warnings)
     return mismatch, cause
 
@@ -216,7 +288,8 @@ def _badness(judgement: Judgement) -> int:
     """A segment that computed nothing again says nothing about others, unless an input file is not what it was."""
     if judgement.verdict is Fidelity.UNVERIFIED:
         return 0 if judgement.cause is None else 3
-    return {Fidelity.EXACT: 1, Fidelity.WITHIN_TOLERANCE: 2}.get(judgement.verdict, 4)
+    ranks = {Fidelity.EXACT: 1, Fidelity.WITHIN_TOLERANCE: 2, Fidelity.ADOPTED: 3}
+    return ranks.get(judgement.verdict, 4)
 
 
 def origin_id(now: float, token: str) -> str:

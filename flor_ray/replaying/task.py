@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import base64
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from flor_ray.analysis.epoch_ends import Marking
 from flor_ray.analysis.marks import Marks, line_now
 from flor_ray.environment.surroundings import MODULE_KEY
-from flor_ray.errors import RestoreFailed
-from flor_ray.records import FIRST_CALL, HIDDEN_ARGS, HIDDEN_ARGV, Checkpoint, Experiment, Point, Segment, WrittenFile
+from flor_ray.errors import RestoreFailed, StoreAway
+from flor_ray.records import (
+    ADOPTED,
+    FIRST_CALL,
+    HIDDEN_ARGS,
+    HIDDEN_ARGV,
+    Checkpoint,
+    Experiment,
+    Launch,
+    Point,
+    Segment,
+    WrittenFile,
+)
+from flor_ray.replaying.job import RankPart
 from flor_ray.replaying.results import SegmentResult
 from flor_ray.replaying.sandbox.laid_data import LaidData
 
@@ -48,6 +62,14 @@ class ReplayTask:
     hidden_args: Mapping[str, str] = field(default_factory=dict)  # and the variable that each has to come from
     module: str = ""  # under which the script runs as `python -m` does; "": as a file
     account: Mapping[str, str] = field(default_factory=dict)  # variables by which the store is reached
+    commit_seconds: float = math.inf  # after which a segment hands over what it has, at the end of an epoch
+    outage_seconds: float = 0.0  # for which a store that is away is waited for
+    late_seconds: float | None = None  # after which it tells where a step is; None: never
+    variables: Mapping[str, str] = field(default_factory=dict)  # of this rank, where there are several
+    launch: Launch | None = None  # of the ranks
+    rng_state: bytes = b""  # instead of `rng`: the random state itself
+    adopted: str = ""  # who ran the epochs of an adopted run: `EpochsOf`; "": it was recorded
+    epochs: int = 0  # of its main loop
     claims: str | None = None  # file by which a segment's rest can be taken away; see flor_ray.replaying.claims
 
     @classmethod
@@ -76,7 +98,25 @@ class ReplayTask:
             module=module if isinstance(module, str) else "",
             hidden_argv=_mapping(experiment.environment.get(HIDDEN_ARGV)),
             hidden_args=_mapping(experiment.environment.get(HIDDEN_ARGS)),
+            adopted=str(_mapping(experiment.environment.get(ADOPTED)).get("epochs_of", "")),
+            epochs=experiment.epochs,
         )
+
+
+def of_rank(task: ReplayTask, part: RankPart, first_calls: Mapping[int, tuple[str, int] | None]) -> ReplayTask:
+    """The first rank's task, as another rank has it: it starts from states of its own. Files that the run wrote are
+    laid by the first one, for all."""
+    listed = part.checkpoints
+    return replace(
+        task,
+        checkpoints={(c.epoch, c.point): c.key for c in listed},
+        sizes={(c.epoch, c.point): c.bytes for c in listed},
+        opaque={(c.epoch, c.point): c.opaque for c in listed if c.opaque},
+        rng=None,
+        rng_state=base64.b64decode(part.record.rng),
+        first_call=first_calls.get(part.record.rank),
+        files=(),
+    )
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -85,7 +125,11 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def first_call(experiment: Experiment, before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, int] | None:
     """Where the call stands with which a run began, in files that were `before` and are `now`; None: not known."""
-    place = experiment.environment.get(FIRST_CALL)
+    return call_now(experiment.environment.get(FIRST_CALL), before, now)
+
+
+def call_now(place: object, before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, int] | None:
+    """Where a call stands that was recorded at this file and line, as `first_call` has it."""
     if not isinstance(place, list | tuple):
         return None
     path, line = place
@@ -107,9 +151,12 @@ class Channel(Protocol):
         """The last epoch that can be claimed, as far as the segment was shortened; None: all of it."""
 
     def done(self, result: SegmentResult) -> None:
-        """What the segment that `next` gave has yielded."""
+        """What the segment that `next` gave has yielded; or a part of it, that `goes_on`."""
 
-    def failed(self, error: RestoreFailed) -> None:
+    def waits(self, begins: bool) -> None:
+        """A store that is away is waited for from now on, or is not any more."""
+
+    def failed(self, error: RestoreFailed | StoreAway) -> None:
         """It cannot go on in this process. Ends the process if it is nobody's but ours: else what is raised next could
         be caught by the script, which would then go on in a wrong state."""
 

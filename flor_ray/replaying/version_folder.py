@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from flor_ray import processes
 from flor_ray.analysis.early_imports import Preload, preload
 from flor_ray.environment import inputs
 from flor_ray.environment.data_places import LocatedFile
 from flor_ray.environment.surroundings import for_replay, path_of
 from flor_ray.errors import NotOnThisNode
 from flor_ray.records import LackingFile
+from flor_ray.replaying import leftovers
 from flor_ray.replaying.job import VersionJob
 from flor_ray.replaying.sandbox import laid_data, overlay, workspace
 from flor_ray.replaying.sandbox.workspace import Materialised
-from flor_ray.replaying.task import first_call
+from flor_ray.replaying.task import call_now, first_call
 from flor_ray.store.fragments import quote
 from flor_ray.store.store import Store
 
@@ -38,7 +39,7 @@ class VersionFolder:
         self._job, self._located = job, located
         self.written_files = store.written_files(job.experiment.project, job.experiment.version)
         self.made = Materialised()
-        self.path = Path(tempfile.mkdtemp(prefix=f"flor-{job.experiment.version[:8]}-"))
+        self.path = Path(tempfile.mkdtemp(prefix=processes.folder_prefix(job.experiment.version[:8])))
         self.root = overlay.workspace_in(self.path, job.original_root or _folder_name(job.experiment.project))
         try:
             self._files = self._materialise(store)
@@ -65,7 +66,7 @@ class VersionFolder:
         return preload(sources, experiment.script, paths, variables)
 
     def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        leftovers.remove(self.path)
 
     def __enter__(self) -> Self:
         return self
@@ -82,6 +83,9 @@ class VersionFolder:
         }
         before = {name: files[name][0].decode("utf-8", "surrogateescape") for name in job.patches}
         self.first_call = first_call(job.experiment, before, job.patches)
+        self.first_calls = {
+            part.record.rank: call_now(part.record.first_call, before, job.patches) for part in job.parts
+        }
         for name, text in job.patches.items():
             files[name] = (text.encode("utf-8", "surrogateescape"), files[name][1])
         self.root.mkdir(parents=True)

@@ -15,11 +15,11 @@ It would import a Ray worker's `__main__`, and its children have no output, exit
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import importlib
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -29,7 +29,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import IO, Any, NoReturn, Self
@@ -37,10 +37,11 @@ from typing import IO, Any, NoReturn, Self
 from flor_ray import processes
 from flor_ray.analysis.early_imports import NOT_EARLY, Import, Preload
 from flor_ray.errors import ProcessKilled
+from flor_ray.replaying import leftovers
 from flor_ray.replaying.sandbox import overlay
 from flor_ray.wording import ended
 
-_SERVER = "import sys; from flor_ray.replaying import warm; warm.serve_forks(int(sys.argv[1]))"
+_SERVER = "import sys; from flor_ray.replaying import warm; warm.serve_forks(int(sys.argv[1]), sys.argv[2])"
 _START_SECONDS = 120.0  # for a server to start, on a busy machine with a slow disk
 _IMPORT_SECONDS = 300.0  # for one import; what takes longer is left to the script, and to its time limit
 _EXIT_SECONDS = 5.0  # for a server to leave by itself
@@ -71,10 +72,11 @@ class _WarmImport:
 
 
 class WarmServer:
-    """The client's end. `environment` is that of the server and all processes forked from it. For one thread only."""
+    """The client's end. `environment` is that of the server and all processes forked from it; when the client is
+    killed the server removes its `folder`. For one thread only."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = dict(environment)
+    def __init__(self, environment: Mapping[str, str], folder: str = "") -> None:
+        self._environment, self._folder = dict(environment), folder
         self._imported: list[Import] = []
         self._modules: set[str] = set()  # top-level modules that the imports have brought along
         self._left: dict[Import, tuple[frozenset[str], str]] = {}  # not imported: modules that were in the way, and why
@@ -124,6 +126,8 @@ class WarmServer:
 
     def close(self) -> None:
         """End the server, and whatever runs in the process groups of its processes."""
+        with contextlib.suppress(OSError):  # it has ended
+            self._connection.send(None)
         self._connection.close()
         self._socket.close()
         self._status()
@@ -145,7 +149,7 @@ class WarmServer:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _SERVER, str(theirs.fileno())],
+                [sys.executable, "-c", _SERVER, str(theirs.fileno()), self._folder],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
@@ -252,6 +256,11 @@ class WarmProcess:
                 raise
         return self.status
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Ids of process groups: its own."""
+        return (self.pid,)
+
     def kill(self) -> None:
         """Kill its process group."""
         if self.status is None:  # afterwards its id may be another process's
@@ -266,18 +275,21 @@ def describe_status(status: int) -> str:
 # --- the server's process -------------------------------------------------------------------------------------------
 
 
-def serve_forks(descriptor: int) -> NoReturn:
-    """Body of a server: answer requests until the client is gone, then end with all processes that were forked."""
+def serve_forks(descriptor: int, folder: str) -> NoReturn:
+    """Body of a server: answer requests until the client wants no more or is gone, then end with all processes that
+    were forked. `folder` is the client's, for whom it is removed in the second case."""
     if sys.path[0] == "":
         sys.path[0] = os.devnull  # a script's folder takes this place; until then nothing is found here
     importlib.import_module("flor_ray.replaying.process")
     processes.age_seconds()  # imports what it asks: each fork asks it first
     gc.freeze()  # what is there now is never collected, so that forks go on sharing its memory
     server = _Server(socket.socket(fileno=descriptor), Connection(os.dup(descriptor)))
-    with contextlib.suppress(EOFError, ConnectionError):  # the client is gone
+    try:
         server.connection.send(None)
-        while True:
-            server.answer(server.connection.recv())
+        while (request := server.connection.recv()) is not None:
+            server.answer(request)
+    except (EOFError, ConnectionError):  # the client is gone
+        server.end(folder)
     server.end()
 
 
@@ -289,18 +301,33 @@ class _Server:
 
     def answer(self, request: Import | _Fork | _Wait) -> None:
         if isinstance(request, Import):
-            self.connection.send(_import(request))
+            with self._ends_with_client():
+                imported = _import(request)
+            self.connection.send(imported)
         elif isinstance(request, _Wait):
             self.connection.send(self._wait(request))
         else:
             _, (output, connection), _, _ = socket.recv_fds(self.socket, 1, 2)
             self.connection.send(self._fork(request, output, connection))
 
-    def end(self) -> NoReturn:
-        for process, folder in self.folders.items():
+    def end(self, clients: str = "") -> NoReturn:
+        for process in self.folders:
             _kill_group(process)
-            shutil.rmtree(folder, ignore_errors=True)
+        for folder in filter(None, (*self.folders.values(), clients)):
+            leftovers.remove(folder)
         os._exit(0)
+
+    @contextlib.contextmanager
+    def _ends_with_client(self) -> Iterator[None]:
+        """Meanwhile nobody looks whether the client is there, and an import may hang: the kernel ends this process when
+        it closes its end, since nobody handles the signal. (A thread would keep this process from being forked.)"""
+        before = fcntl.fcntl(self.socket, fcntl.F_GETFL)
+        fcntl.fcntl(self.socket, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(self.socket, fcntl.F_SETFL, before | os.O_ASYNC)
+        try:
+            yield
+        finally:
+            fcntl.fcntl(self.socket, fcntl.F_SETFL, before)
 
     def _fork(self, request: _Fork, output: int, connection: int) -> int:
         sys.stdout.flush()

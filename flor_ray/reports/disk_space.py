@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from flor_ray.reports.text_tables import render
 from flor_ray.store.collecting import Done
+from flor_ray.store.compacting.compaction import Compacted
 from flor_ray.store.retention import CollectionPlan, StoreUsage, VersionPlan
+from flor_ray.store.store import FilesUsed
 from flor_ray.wording import counted, size
 
 _EPOCHS_SHOWN = 40  # characters of a list of epochs in a table
@@ -151,3 +153,14 @@ def done(what: Done, complete: bool) -> str:
         return f"{text} {unfinished(what.unfinished)}".rstrip()
     left = f"{counted(what.left, 'object')} more are still to be deleted. " if what.left else ""
     return f"{text} {left}The store is whole; run the same command again to finish."
+
+
+def compacted(done: Compacted, before: FilesUsed, after: FilesUsed) -> str:
+    """What compaction has done, and the files of runs and of log records before and after."""
+    if not (done.written or done.deleted):
+        return f"There is nothing to compact: runs and log records are in {counted(after.files, 'file')}."
+    what = [counted(done.runs, "run")] * bool(done.runs) + [counted(done.records, "log record")] * bool(done.records)
+    return (
+        f"Compacted {' and '.join(what) or 'what had been left'}: {counted(before.files, 'file')} of "
+        f"{size(before.bytes)} became {counted(after.files, 'file')} of {size(after.bytes)}."
+    )

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from flor_ray.cluster import demand
 from flor_ray.planning.replay_plan import Prepared
 from flor_ray.records import Operator, Segment
-from flor_ray.reports import forecasts, html, replays, timeline_page, timelines
+from flor_ray.reports import forecasts, html, marked_tables, replays, timeline_page, timelines
 from flor_ray.reports.forecasts import Basis, ForecastRow, Totals
 from flor_ray.reports.text_tables import render
 from flor_ray.scheduler import tradeoff
@@ -35,6 +36,9 @@ class Explanation:
         return text(self)
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return fragment(self)
 
     @cached_property
     def rows(self) -> list[ForecastRow]:
@@ -130,7 +134,7 @@ def text(explanation: Explanation) -> str:
                 f"... and {counted(rest, 'version')} more, {duration(left)} of worker time together; these are the "
                 "most expensive. --csv FILE and --html FILE show all."
             )
-        lines += figures(explanation.totals, explanation.basis)
+        lines += [*figures(explanation.totals, explanation.basis), *demand.sentences(prepared.terms.crew)]
     elif prepared.is_empty:
         lines.append(f"Nothing to replay for {', '.join(prepared.names)}.")
     else:
@@ -262,6 +266,19 @@ def _between(low: float, high: float) -> str:
 # --- a page -----------------------------------------------------------------------------------------------------------
 
 
+def fragment(explanation: Explanation) -> str:
+    """The plan as a notebook shows it: what it costs, and its versions."""
+    prepared = explanation.prepared
+    if not prepared.costs:
+        return marked_tables.parts(html.sentences(text(explanation).splitlines()))
+    figured = figures(explanation.totals, explanation.basis)
+    columns, cells = _version_table(sorted(explanation.versions, key=lambda row: -row.seconds)[:_VERSIONS])
+    more = len(explanation.versions) - len(cells)
+    note = html.paragraph(f"... and {counted(more, 'cheaper version')}; to_frame() has all.", soft=True) if more else ""
+    parts = [html.sentences(figured), html.table(columns, cells, columns[6:]), note, html.sentences(remarks(prepared))]
+    return marked_tables.parts(*parts)
+
+
 def page(explanation: Explanation) -> str:
     """All of it as one HTML file."""
     prepared, basis = explanation.prepared, explanation.basis
@@ -270,7 +287,8 @@ def page(explanation: Explanation) -> str:
         return html.page(title, html.sentences(text(explanation).splitlines()))
     totals = explanation.totals
     ratio = f"The schedule takes {totals.ratio:.3f} times what no schedule of these segments can beat."
-    parts = [html.sentences([*figures(totals, basis), ratio]), html.sentences(remarks(prepared))]
+    figured = [*figures(totals, basis), *demand.sentences(prepared.terms.crew), ratio]
+    parts = [html.sentences(figured), html.sentences(remarks(prepared))]
     columns, cells = _version_table(sorted(explanation.versions, key=lambda row: -row.seconds))
     parts += [html.heading("Versions, the most expensive first"), html.table(columns, cells, columns[6:])]
     if explanation.tradeoff:

@@ -118,27 +118,28 @@ def problems(prepared: Prepared, outcome: Outcome) -> list[str]:
     found += [f"version {segment.version[:8]}, {span(segment)}: {error}" for segment, error in failures]
     found += data_files.nowhere(outcome.lacking)
     found += outcome.notes
-    for report in outcome.reports:
+    for report in outcome.all_reports:
         version = f"version {report.segment.version[:8]}: "
         found += [version + warning for warning in report.warnings]
-    found += describe_doubts((report.segment.version, report.doubtful) for report in outcome.reports)
-    for judged_version, judgement in judged(outcome.reports).items():
+    found += describe_doubts((report.segment.version, report.doubtful) for report in outcome.all_reports)
+    for judged_version, judgement in judged(outcome.all_reports).items():
         found += [f"version {judged_version[:8]}: {sentence}" for sentence in describe_judgement(judgement)]
     return list(dict.fromkeys(found))
 
 
 def summary(prepared: Prepared, outcome: Outcome) -> pd.DataFrame:
-    """One row per version that was to be replayed, in the order in which they were recorded."""
+    """One row per version that was to be replayed, in the order in which they were recorded. What other replays have
+    answered of it at the same time counts, too."""
     import pandas as pd
 
     failed = {segment.version for segment, _ in outcome.failures}
-    judgements = judged(outcome.reports)
+    judgements = judged(outcome.all_reports)
     replayed = {cost.segment.version for cost in prepared.costs}
     rows = []
     for version, experiment in prepared.experiments.items():
         if version not in prepared.versions:
             continue
-        done = [report for report in outcome.reports if report.segment.version == version]
+        done = [report for report in outcome.all_reports if report.segment.version == version]
         seconds = sum(report.setup_seconds + report.run_seconds for report in done)
         judgement = judgements.get(version, Judgement())
         diverged = judgement.verdict is Fidelity.DIVERGED
@@ -183,6 +184,11 @@ def describe_judgement(judgement: Judgement) -> list[str]:
         found.append(describe_mismatch(judgement.mismatch, judgement.cause))
     elif judgement.verdict is Fidelity.UNVERIFIED and judgement.cause is not None:
         found.append(f"{judgement.cause} since it was recorded: {_MAY_DIFFER}")
+    elif judgement.verdict is Fidelity.ADOPTED:
+        found.append(
+            "it was adopted: its values are what its code makes of its checkpoint files, and nothing was recorded with "
+            "which they could be compared"
+        )
     return found
 
 
@@ -210,6 +216,8 @@ def describe_comparison(report: SegmentReport) -> str:
     if report.states_compared:
         compared += f" and {report.states_compared} recorded state{'s' if report.states_compared > 1 else ''}"
     apart = f"; {report.clocked} more measure the clock" if report.clocked else ""
+    if report.verdict is Fidelity.ADOPTED:
+        return f"{report.verdict}: nothing was recorded with which it could be compared{apart}"
     if report.compared + report.states_compared == 0:
         return f"{report.verdict}: nothing that was recorded was computed again{apart}"
     return f"{report.verdict}: {compared} were computed again and compared{apart}"

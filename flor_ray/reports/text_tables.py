@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from flor_ray.redaction import shown
+from flor_ray.store.typed_values import text_of
 
 _WIDTH = 118  # where there is no terminal
 _GAP = "   "  # between columns
+_CELL_CHARACTERS = 300  # of a value that are shown; files get all
 _LEAST = 8  # no column is made narrower
 
 
@@ -85,3 +88,18 @@ def _size(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
+
+
+def cell(value: Any) -> str:
+    """A logged value as people read it in a table: NaN for what is missing, the shape of an array."""
+    if isinstance(value, float):
+        return "NaN" if value != value else f"{value:.6g}"
+    shape = getattr(value, "shape", None)
+    if shape:
+        return f"<{type(value).__name__} {'x'.join(map(str, shape))}>"
+    if hasattr(value, "strftime"):
+        return str(value.strftime("%Y-%m-%d %H:%M:%S"))
+    text = "NaN" if value is None else text_of(value, str)
+    if text in ("<NA>", "NaT"):
+        return "NaN"
+    return text if len(text) <= _CELL_CHARACTERS else f"{text[:_CELL_CHARACTERS]} ..."

@@ -39,6 +39,7 @@ class Timeline:
     planned_makespan_seconds: float  # estimated before anything ran
     complete: bool = True  # False: stopped before everything was done or given up
     runs: Mapping[str, str] = field(default_factory=dict)  # by version: the run's name, if it has one
+    bound_seconds: float = 0.0  # no schedule could have been faster, by the same estimates; 0: not known
 
     @property
     def worker_count(self) -> int:
@@ -213,8 +214,9 @@ def find(files: Files, project: str, replay: str = "") -> Timeline:
         raise StoreError(f"The timeline of {fitting[0]} has just been deleted from {files.url}.") from None
 
 
-def _to_plain(timeline: Timeline) -> object:
-    """Rows without keys: ten thousand stints in less than a megabyte. Segments, workers and kinds are in it once."""
+def to_plain(timeline: Timeline) -> dict[str, object]:
+    """A timeline for JSON, in rows without keys: ten thousand stints in less than a megabyte. Segments, workers and
+    kinds are in it once."""
     segments = _Numbers[Segment]()
     words = _Numbers[str]()
     stints = []
@@ -229,6 +231,7 @@ def _to_plain(timeline: Timeline) -> object:
         "workers": timeline.workers,
         "planned_makespan_seconds": timeline.planned_makespan_seconds,
         "complete": timeline.complete,
+        **({"bound_seconds": timeline.bound_seconds} if timeline.bound_seconds else {}),
         "runs": dict(timeline.runs),
         "words": list(words.seen),
         "segment_columns": _SEGMENT,
@@ -238,7 +241,9 @@ def _to_plain(timeline: Timeline) -> object:
     }
 
 
-def _from_plain(plain: Any, origin: str) -> Timeline:
+def from_plain(plain: Any, origin: str) -> Timeline:
+    """The timeline of which `to_plain` made this. Raises ValueError, KeyError, TypeError or IndexError for what is
+    none."""
     if plain["format"] != _FORMAT:
         raise ValueError(f"format {plain['format']} is that of another release; this one knows {_FORMAT}")
     words = plain["words"]
@@ -255,7 +260,7 @@ def _from_plain(plain: Any, origin: str) -> Timeline:
 
 
 _KEPT = Decisions(
-    "timelines", "a timeline", "Nothing else depends on it: delete it.", _to_plain, _from_plain, indent=None
+    "timelines", "a timeline", "Nothing else depends on it: delete it.", to_plain, from_plain, indent=None
 )
 
 

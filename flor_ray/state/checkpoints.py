@@ -33,6 +33,8 @@ from flor_ray.errors import ReplayError, StoreError
 from flor_ray.records import GRADIENTS
 from flor_ray.state import expected_names, frames, modes, random_states, stateful
 from flor_ray.state.comparing import StateDifference, first_difference, position
+from flor_ray.state.drawn import drawn_places
+from flor_ray.state.driven import DrivenLoop
 from flor_ray.state.early_code import EarlyCode
 from flor_ray.state.fingerprint import fingerprint, fingerprint_of_all, hides, unchanged
 from flor_ray.state.foreign import ForeignState
@@ -53,6 +55,7 @@ from flor_ray.state.reachable import ReachedPlace, reach, remembered
 from flor_ray.state.selection import (
     ATOMS,
     CODE,
+    DRAWN,
     LISTED,
     Chooser,
     Holder,
@@ -61,7 +64,7 @@ from flor_ray.state.selection import (
     is_atom_or_code,
     shown_as,
 )
-from flor_ray.state.snapshots import Arenas, ArenaSlot, Snapshot, gather
+from flor_ray.state.snapshots import Arenas, ArenaSlot, Snapshot, gather, settle
 from flor_ray.state.structure import Parts, Structure, parts_of, structure_of
 
 _MODE_BYTES = 1 << 20  # of one mode of the process
@@ -81,11 +84,17 @@ class Capturer:
     _entries: dict[str, LoopEntry] = field(default_factory=dict)  # by slot
     _structures: dict[str, dict[str, Structure]] = field(default_factory=dict)  # by slot and path
     _foreign: ForeignState | None = None  # since the main loop began
+    _driven: DrivenLoop | None = None  # the main loop, if a library runs it
     _epochs_copies: list[ArenaSlot] = field(default_factory=list)  # of the first point of an epoch, for the second
 
     def add(self, named: Mapping[str, Any]) -> None:
         """List objects."""
         self.targets |= named
+
+    def drive(self, loop: DrivenLoop) -> None:
+        """The main loop is one that a library runs."""
+        self._driven = loop
+        self.add(loop.targets)
 
     # a loop begins
 
@@ -102,13 +111,17 @@ class Capturer:
         roots = {name: value for name, value in frame.read().items() if name in everything}
         if scope.slot == "main" or self._foreign is None:
             self._foreign = ForeignState(self._said_of_foreign(scope), self.chooser.is_users)
+        driven = self._driven.places if self._driven is not None else ()
+        held = {f"{place.key}.{name}": value for place in driven for name, value in place.read().items()}
         reached = reach(
-            {**roots, **self.targets, "<iterable>": iterable},
+            {**roots, **held, **self.targets, "<iterable>": iterable},
             self.chooser.is_users,
             stateful.inside,
             self.inserted,
             self._foreign.followed(),
         )
+        if self._driven is not None:
+            reached.code.update({f"<driven>.{name}": value for name, value in self._driven.fixed.items()})
         self._foreign.meet(reached.others.values())
         known = self._objects("main") if scope.slot != "main" else {}
         known |= {name: value for name, value in self.targets.items() if stateful.is_anchor(value)}
@@ -119,7 +132,7 @@ class Capturer:
             if stateful.is_anchor(value) and id(value) not in known_ids
         }
         objects = known | anchors
-        places = [frame, *reached.places, self._foreign.place(), *self._listed()]
+        places = [frame, *self._drawn(scope), *reached.places, self._foreign.place(), *self._listed(), *driven]
         ids = {id(value) for value in reached.others.values()}
         for path, value in objects.items():
             place = stateful.attribute_place(path, value, self.chooser.is_users(type(value)))
@@ -168,6 +181,13 @@ class Capturer:
         files = {getattr(module, "__file__", None) for module in users}
         texts = (self.text_of(file) for file in sorted({scope.frame.f_code.co_filename, *filter(None, files)}))
         return functools.reduce(operator.or_, map(foreign_attributes, texts), ForeignAttributes())
+
+    def _drawn(self, scope: LoopFrame) -> Iterator[ReachedPlace]:
+        """What the scopes around a loop have drawn anew when the script began, mentioned in the loop or not."""
+        main = self._entries.get("main")
+        outer = [] if scope.slot == "main" or main is None else [main.scope]
+        for each in (scope, *outer):
+            yield from drawn_places(each, self.text_of(each.frame.f_code.co_filename), self.chooser.is_users)
 
     def _listed(self) -> Iterator[ReachedPlace]:
         plain = {n: v for n, v in self.targets.items() if not stateful.is_anchor(v) and not isinstance(v, ATOMS)}
@@ -273,6 +293,7 @@ class Capturer:
 
     def take(self, slot: str, with_gradients: bool) -> Snapshot:
         """The state at this moment of everything that the loop in `slot` can change."""
+        settle()
         started = time.perf_counter()
         entry = self._entries[slot]
         objects = self._objects(slot)
@@ -349,7 +370,7 @@ class Capturer:
                 return StateDifference(f"the random state of {name}", "a state", "another one")
         owned = stateful.owned_parameters(objects.values())
         for path, saved in body["objects"].items():
-            if path not in objects:
+            if path not in objects or not getattr(objects[path], "compares", True):
                 continue
             living = stateful.state_of(objects[path], True, owned)
             name = path.partition(":")[2] or path
@@ -359,7 +380,7 @@ class Capturer:
                 found = first_difference(name, saved[part], living[part])
                 if found is not None:
                     return found
-        for place in entry.places:
+        for place in (each for each in entry.places if not each.keeps_atoms):  # drawn anew, these never agree
             living_values = place.read()
             for name, saved in body["places"].get(place.key, {}).items():
                 module = re.split(r"\.<|:", place.key)[0]
@@ -398,7 +419,7 @@ class Capturer:
         self._refuse_what_changed(entry, body["places"], opaque)
         places = {place.key: place for place in entry.places}
         for key, values in body["places"].items():
-            if values and key not in places:
+            if values and key not in places and not key.endswith(DRAWN):
                 raise StoreError(f"The checkpoint holds state of {key}, which this version does not reach.")
         counterparts = None
         if "known" not in body:
@@ -423,9 +444,9 @@ class Capturer:
         for key, place in places.items():
             if key in body["places"]:
                 self._put(entry, place, new[key], set(body.get("lost", {}).get(key, ())))
-        random_states.set_global_state(
-            {name: expected_names.random_state(state) for name, state in body["rng"].items()}
-        )
+        if body["rng"]:  # nobody kept those of an adopted run
+            states = {name: expected_names.random_state(state) for name, state in body["rng"].items()}
+            random_states.set_global_state(states)
         if "modes" in body:  # older releases kept none
             modes.put(entry.modes, body["modes"])
 

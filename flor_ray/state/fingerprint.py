@@ -4,7 +4,7 @@ A fingerprint covers all of a value, or there is none: "". What has none may hav
 
     walk      numbers, texts, containers, attributes, generators: what it holds, and which objects these are
     arrays    all their bytes, on the device where they are
-    pickle    all of what the walk cannot look into (a deque, a table), or of long containers: that is quicker
+    pickle    all of what the walk cannot look into (a deque, a picture), or of long containers: that is quicker
 
 What cannot be looked into at all, such as an open file or a pipe, counts as itself only, and the fingerprint says that
 there is such a thing (`hides`). torch and numpy are looked up in `sys.modules`.
@@ -118,7 +118,7 @@ def _parts(item: Any, digest: Any, hidden: list[Any]) -> list[Any]:
         found = [part for pair in dict.items(item) for part in pair]
     elif isinstance(item, list | tuple | set | frozenset):
         found = list(item)
-    elif not _is_seen_into(type(item)):
+    elif not _is_seen_into(type(item)) or _is_loaded_picture(item):
         text = _pickled(item)
         digest.update((text or str(id(item))).encode())
         hidden += [] if text or _stays_as_it_is(item) else [item]
@@ -134,6 +134,15 @@ def _parts(item: Any, digest: Any, hidden: list[Any]) -> list[Any]:
     except Exception as error:  # a property of the user's class may raise anything
         raise _Unseen from error
     return found + [part for pair in held.items() for part in pair]
+
+
+def _is_loaded_picture(item: Any) -> bool:
+    """Whether it is a picture of PIL whose pixels are in memory: a class in Python, around pixels in C that only its
+    pickle shows, all of them. One that is read from its file when it is first used is not to be read by looking."""
+    pictures = sys.modules.get("PIL.Image")
+    if pictures is None or not isinstance(item, pictures.Image):
+        return False
+    return getattr(item, "_im", None) is not None and getattr(item, "fp", None) is None
 
 
 def _is_seen_into(kind: type) -> bool:

@@ -104,6 +104,8 @@ class ForeignState:
         self._look_at((), late=True)  # modules that have been imported since
         for path, owner in self._owners.items():
             held = vars(owner.holder)
+            if not (owner.entered or owner.said or owner.any_name) and len(held) == owner.size:
+                continue  # so it is with nearly all
             names = set(owner.entered) | owner.said
             if len(held) != owner.size or owner.any_name:
                 names |= held.keys() if owner.any_name else held.keys() & self.said.names

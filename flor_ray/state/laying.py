@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flor_ray.errors import StoreError
+from flor_ray.state import devices
 from flor_ray.state.memory import ArrayForm, Block, Known, as_numpy, is_plain_array, is_torch, layout_of, span_of
 
 _CANNOT = "What shared memory when it was recorded cannot be made to share it again."
@@ -60,7 +61,7 @@ class LaidArrays:
 
         kind = getattr(torch, form.dtype)
         leaf, is_parameter, gradient = form.more
-        device = form.device if torch.cuda.is_available() else "cpu"
+        device = devices.here(form.device)
         with torch.inference_mode(False), torch.no_grad():
             if form.block < 0:
                 tensor = torch.empty_strided(form.shape, form.strides, dtype=kind, device=device)
@@ -176,7 +177,7 @@ def _fresh(block: Block, form: ArrayForm, content: Any) -> Any:
         import torch
 
         # a copy: torch would refuse to resize what lies in a bytearray
-        device = form.device if torch.cuda.is_available() else "cpu"
+        device = devices.here(form.device)
         memory = torch.empty(len(data), dtype=torch.uint8, device=device)
         if data:
             memory.copy_(torch.frombuffer(data, dtype=torch.uint8))

@@ -66,7 +66,7 @@ Table = tuple[tuple[ArrayForm, ...], tuple[Block, ...]]
 class AddressRange(NamedTuple):
     """From the lowest address to the highest one."""
 
-    device: str
+    device: str  # and the block of its memory, on devices whose addresses say nothing of others
     begin: int  # lowest address
     end: int
     first: int  # address of the first item
@@ -94,10 +94,13 @@ def span_of(value: Any) -> AddressRange | None:
         first, size = value.data_ptr(), value.element_size()
         if not value.numel():
             return None
+        device = str(value.device)
+        if value.device.type not in ("cpu", "cuda"):  # what others call an address may be a handle: nothing to add to
+            device = f"{device} {value.untyped_storage().data_ptr()}"
         if value.is_contiguous():
-            return AddressRange(str(value.device), first, first + value.numel() * size, first)
+            return AddressRange(device, first, first + value.numel() * size, first)
         extent = sum((n - 1) * s for n, s in zip(value.shape, value.stride(), strict=True)) + 1
-        return AddressRange(str(value.device), first, first + extent * size, first)
+        return AddressRange(device, first, first + extent * size, first)
     if not value.size or not value.itemsize:
         return None
     first = value.__array_interface__["data"][0]

@@ -17,7 +17,10 @@ import sys
 import types
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date, timedelta
+from pathlib import PurePath
 from typing import Any
+from uuid import UUID
 
 from flor_ray.errors import StoreError
 from flor_ray.state import random_states
@@ -48,6 +51,10 @@ _ATOMS = (
     type,
     types.FunctionType,
     types.ModuleType,
+    PurePath,
+    UUID,
+    date,
+    timedelta,
 )
 
 

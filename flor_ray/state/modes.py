@@ -12,6 +12,7 @@ Libraries are looked up in `sys.modules`: a script that does not use them never 
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` makes enums of all numbers
 import copy
 import decimal
 import gc
@@ -189,14 +190,14 @@ def _umask() -> int:
     return now
 
 
-_handler = getattr(signal.getsignal, "__wrapped__", signal.getsignal)  # an enum is made of each number otherwise
+# Those that are never set: nobody can, or torch does, as soon as a loader has workers.
+_NEVER_SET = frozenset({signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD})
+_SIGNALS = sorted(int(number) for number in signal.valid_signals() - _NEVER_SET)
 
 
 def _signal_handlers() -> dict[int, Any]:
-    """Those that can be set again: a handler that is None is not Python's, and that of SIGCHLD is torch's as soon as a
-    loader has workers."""
-    numbers = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}
-    return {int(n): held for n in sorted(numbers) if (held := _handler(n)) is not None}
+    """Those that can be set again: a handler that is None is not Python's."""
+    return {number: held for number in _SIGNALS if (held := _signal.getsignal(number)) is not None}
 
 
 def _set_signal_handlers(wanted: Mapping[int, Any]) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 from flor_ray import stored_names
 from flor_ray.errors import StoreError
-from flor_ray.state import expected_names, memory, random_states, reductions, snapshots
+from flor_ray.state import devices, expected_names, memory, random_states, reductions, snapshots
 from flor_ray.state.laying import LaidArrays
 from flor_ray.state.memory import ArrayForm, ArrayTable, Block, Known
 from flor_ray.store.objects import Objects
@@ -290,8 +290,7 @@ class LoadedState:
             tensor = torch.frombuffer(data, dtype=torch.uint8).view(kind).reshape(shape)
         else:
             tensor = torch.empty(shape, dtype=kind)
-        if device != "cpu" and torch.cuda.is_available():
-            tensor = tensor.to(device)
+        tensor = tensor.to(devices.here(device))
         if is_parameter:
             tensor = torch.nn.Parameter(tensor, requires_grad=leaf)
         elif leaf:
@@ -308,10 +307,9 @@ def references_to(
     kind; None stands for one that is gone."""
     found: dict[int, Reference] = {id(value): ("code", key) for key, value in code.items()}
     for path in objects:
-        for kind, items in parts[path].items():
-            for index, part in enumerate(items):
-                if part is not None:
-                    found.setdefault(id(part), ("part", path, kind, index))
+        for kind, items in parts[path].items():  # of equal ones the first is meant
+            last_first = reversed(list(enumerate(items)))
+            found = {id(part): ("part", path, kind, at) for at, part in last_first if part is not None} | found
     found |= {id(value): ("object", path) for path, value in objects.items()}
     return found
 

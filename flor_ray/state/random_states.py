@@ -1,6 +1,7 @@
 """Random generators: the global ones of python, numpy and torch, and those that a script makes.
 
-torch and numpy are looked up in `sys.modules`: a script that does not use them never pays for their import.
+torch and numpy are looked up in `sys.modules`: a script that does not use them never pays for their import. Devices are
+asked only once the script has used them: to ask CUDA whether it is there is enough to make it useless in forks.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from flor_ray import stored_names
 
+_DEVICES = ("cuda", "xpu")  # of torch's, each with a generator per device
 _TORCH_SEEDS = ("manual_seed", "seed", "set_rng_state")
 
 
@@ -25,9 +27,18 @@ def global_state() -> dict[str, Any]:
         state["numpy"] = numpy.random.get_state()
     if torch is not None and hasattr(torch, "get_rng_state"):
         state["torch"] = torch.get_rng_state().numpy().tobytes()
-        if torch.cuda.is_available() and torch.cuda.is_initialized():
-            state["cuda"] = [device_state.numpy().tobytes() for device_state in torch.cuda.get_rng_state_all()]
+        for kind in _DEVICES:
+            device = getattr(torch, kind, None)
+            if device is not None and device.is_initialized():
+                state[kind] = [one.cpu().numpy().tobytes() for one in device.get_rng_state_all()]
+        if _has_metal(torch):
+            state["mps"] = torch.mps.get_rng_state().cpu().numpy().tobytes()
     return state
+
+
+def _has_metal(torch: Any) -> bool:
+    backend = getattr(torch.backends, "mps", None)
+    return backend is not None and bool(backend.is_available())
 
 
 def set_global_state(state: Mapping[str, Any]) -> None:
@@ -41,9 +52,12 @@ def set_global_state(state: Mapping[str, Any]) -> None:
         import torch
 
         torch.set_rng_state(torch.frombuffer(bytearray(state["torch"]), dtype=torch.uint8))
-        if "cuda" in state and torch.cuda.is_available():
-            states = [torch.frombuffer(bytearray(one), dtype=torch.uint8) for one in state["cuda"]]
-            torch.cuda.set_rng_state_all(states[: torch.cuda.device_count()])
+        for kind in _DEVICES:
+            if kind in state and getattr(torch, kind).is_available():
+                states = [torch.frombuffer(bytearray(one), dtype=torch.uint8) for one in state[kind]]
+                getattr(torch, kind).set_rng_state_all(states[: getattr(torch, kind).device_count()])
+        if "mps" in state and _has_metal(torch):
+            torch.mps.set_rng_state(torch.frombuffer(bytearray(state["mps"]), dtype=torch.uint8))
 
 
 def watch_seeding(seeds: Callable[[str], None]) -> None:
@@ -123,3 +137,22 @@ def put_state(generator: Any, state: Any) -> None:
         generator.bit_generator.state = state
     else:
         generator.set_state(state)
+
+
+def let_unused_seeds_alone() -> None:
+    """From now on a DataLoader without worker processes leaves torch's generator as it was when it begins: it draws a
+    seed for workers that there are none of. What its sampler draws is drawn as before."""
+    loading = sys.modules.get("torch.utils.data.dataloader")
+    kind = getattr(loading, "_SingleProcessDataLoaderIter", None)
+    if kind is None or hasattr(kind.__init__, "__wrapped__"):
+        return
+    original = kind.__init__
+
+    @functools.wraps(original)
+    def begins(self: Any, loader: Any) -> None:
+        generator = sys.modules["torch"].default_generator
+        state = generator.get_state()
+        original(self, loader)
+        generator.set_state(state)
+
+    kind.__init__ = begins

@@ -53,6 +53,7 @@ class ReachedPlace:
     write: Callable[[Mapping[str, Any], Iterable[str]], None]  # new values, and names to remove
     bound: set[str] = field(default_factory=set)  # names that may get another value, rather than one that changes
     binds_all: bool = False  # any name may, and names may come and go
+    keeps_atoms: bool = False  # also those that no loop changes: another process has others
 
     def binds(self, name: str) -> bool:
         return self.binds_all or name in self.bound

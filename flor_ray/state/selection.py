@@ -42,6 +42,7 @@ ATOMS = (int, float, complex, str, bytes, type(None))
 CODE = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial, *DESCRIPTORS)
 _CONTAINERS = (list, dict, set, tuple, frozenset)
 LISTED = "listed"  # the place of listed objects without state_dict
+DRAWN = ".<drawn>"  # what places of values end in that were drawn when the script began
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,8 @@ class _Candidate:
     @property
     def needs_no_keeping(self) -> bool:
         """Modules, and atoms and code that are as they were: what is not in a checkpoint is as when the loop began."""
+        if self.place.keeps_atoms:
+            return False
         if isinstance(self.value, types.ModuleType):
             return not self.binds or self.is_same
         if not is_atom_or_code(self.value):
@@ -335,7 +338,7 @@ def gone(entry: LoopEntry, place: ReachedPlace, there: Set[str]) -> list[str]:
 
 def shown_as(place: str, name: str, entry: LoopEntry) -> str:
     """A name of a place, as users are told it."""
-    if place in (entry.places[0].key, FOREIGN):
+    if place in (entry.places[0].key, FOREIGN) or place.endswith(DRAWN):
         return name
     return f"{place}.{name}".replace(".<globals>", "").replace("__main__.", "")
 

@@ -1,6 +1,6 @@
 """A copy of a script's state: taken in the training thread in one go, hashed and written by another thread.
 
-    training thread   StatePickler ── sources: tensors, buffers ──> gather ── one Arena ──> Snapshot
+    training thread   settle, StatePickler ── sources: tensors, buffers ──> gather ── one Arena ──> Snapshot
     writer's thread   Snapshot ── SnapshotWriter ──> large parts, manifest with the small ones ──> S
 
 An arena is used again and again: memory that is touched for the first time costs ten times the copy itself. CUDA
@@ -42,17 +42,28 @@ class Arena:
 
     def __init__(self, memory: Bytes, pinned: bool, spare: list[tuple[Bytes, bool]]) -> None:
         self.memory = memory
-        self.copied: list[Any] = []  # CUDA events: the memory may be read after them
+        self.copied: list[tuple[Any, Any]] = []  # CUDA events, when copies began and when they are there
         self._pinned, self._spare = pinned, spare
 
     def __del__(self) -> None:
+        self._wait()  # a snapshot that is given up before it was written: a GPU may still be writing here
         self._spare.append((self.memory, self._pinned))  # atomic
 
     def bytes_at(self, offset: int, size: int) -> memoryview:
         """The bytes of a copy, once it has been made: waits for copies from a GPU."""
-        for event in self.copied:
-            event.synchronize()
+        self._wait()
         return memoryview(self.memory[offset : offset + size])  # type: ignore[arg-type]  # numpy's own, until 3.12
+
+    def device_seconds(self) -> float:
+        """For which GPUs have copied, and the training has waited; told once, when the copies are there."""
+        self._wait()
+        milliseconds = sum(began.elapsed_time(copied) for began, copied in self.copied)
+        self.copied.clear()
+        return float(milliseconds) / 1000
+
+    def _wait(self) -> None:
+        for _, copied in self.copied:
+            copied.synchronize()
 
 
 class Arenas:
@@ -75,7 +86,13 @@ class Arenas:
                 return Arena(best[0], pinned, self._spare)
             self._spare.sort(key=lambda item: len(item[0]))
             del self._spare[: max(0, len(self._spare) - _SPARE_ARENAS + 1)]
-        return Arena(_memory(size, pinned), pinned, self._spare)
+        try:
+            return Arena(_memory(size, pinned), pinned, self._spare)
+        except RuntimeError:
+            if not pinned:
+                raise
+        self._spare[:] = [item for item in self._spare if not item[1]]
+        return Arena(_memory(size, False), True, self._spare)  # none can be pinned: ordinary memory only takes longer
 
 
 def _memory(size: int, pinned: bool) -> Bytes:
@@ -123,6 +140,10 @@ class Snapshot:
     def bytes(self) -> int:
         return len(self.skeleton) + sum(slot.size for slot in self.slots)
 
+    def device_seconds(self) -> float:
+        """For which copying has held up GPUs. Waits until it has been done, and tells it once."""
+        return sum(arena.device_seconds() for arena in {id(slot.arena): slot.arena for slot in self.slots}.values())
+
 
 def gather(sources: Sequence[Any], arenas: Arenas, earlier: Sequence[ArenaSlot]) -> list[ArenaSlot]:
     """Copies of the sources (tensors, and memoryviews of other buffers). Those that are bit for bit what a slot of
@@ -140,6 +161,17 @@ def gather(sources: Sequence[Any], arenas: Arenas, earlier: Sequence[ArenaSlot])
         for (index, _), slot in zip(missing, _copies([source for _, source in missing], arenas), strict=True):
             slots[index] = slot
     return [slot for slot in slots if slot is not None]
+
+
+def settle() -> None:
+    """Wait for the GPUs that this process uses. What a script has queued on a stream of its own (a prefetched batch, a
+    graph) is state too, and no stream waits for another by itself. It would have to be waited for anyway."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return
+    for index in range(torch.cuda.device_count()):
+        if torch._C._cuda_hasPrimaryContext(index):  # to wait for another one would take memory of it
+            torch.cuda.synchronize(index)
 
 
 def _copies(sources: Sequence[Any], arenas: Arenas) -> list[ArenaSlot]:
@@ -167,19 +199,20 @@ def _copy(tensors: Sequence[tuple[Any, ArenaSlot]]) -> None:
         _view(slot, tensor).copy_(tensor, non_blocking=tensor.is_cuda)
 
 
-def _copy_aside(device: Any, tensors: Sequence[tuple[Any, ArenaSlot]]) -> Any:
-    """Copy from a CUDA device on a stream of its own. Returns the event after which the copies are there."""
+def _copy_aside(device: Any, tensors: Sequence[tuple[Any, ArenaSlot]]) -> tuple[Any, Any]:
+    """Copy from a CUDA device on a stream of its own. Returns the events of its beginning and of its end."""
     torch = sys.modules["torch"]
     with torch.cuda.device(device):
         training, aside = torch.cuda.current_stream(), _side_stream(device)
         aside.wait_stream(training)  # what the script has queued belongs to the state
         with torch.cuda.stream(aside):
+            began = aside.record_event(torch.cuda.Event(enable_timing=True))
             _copy(tensors)
             for tensor, _ in tensors:
                 tensor.record_stream(aside)  # its memory must not be given away while it is read
-            copied = aside.record_event()
+            copied = aside.record_event(torch.cuda.Event(enable_timing=True))
         training.wait_event(copied)
-    return copied
+    return began, copied
 
 
 _side_streams: dict[Any, Any] = {}

@@ -13,11 +13,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flor_ray.errors import StoreError
+from flor_ray.records import ADOPTED
 from flor_ray.state import random_states
 from flor_ray.state.reachable import ReachedPlace
 
 # What torch keeps in a module besides its state_dict and the script's own attributes.
 _INTERNAL = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "training"}
+_INTERNAL |= {"_metric_attributes"}  # Lightning's: names by the ids that this process has given to metrics
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _ATOMS = (int, float, complex, str, bool, type(None), tuple)
 
@@ -134,6 +136,8 @@ def _module_place(path: str, root: Any) -> ReachedPlace:
     def write(values: Mapping[str, Any], remove: Iterable[str]) -> None:
         for path, item in values.items():
             name, _, attribute = path.rpartition(".")
+            if attribute in _INTERNAL:
+                continue
             module = modules[name]
             held = module._buffers if attribute in module._buffers else module.__dict__
             held[attribute] = item
@@ -187,6 +191,9 @@ def put_state(name: str, value: Any, saved: Any) -> None:
     if is_optimizer(value):
         _put_optimizer(value, saved)
         return
+    if ADOPTED in saved:
+        _put_adopted(name, value, saved)
+        return
     value.load_state_dict(saved["state_dict"])
     if is_module(value):
         try:
@@ -199,6 +206,35 @@ def put_state(name: str, value: Any, saved: Any) -> None:
                 parameter.grad = None if gradient is None else gradient.to(parameter.device)
         except ValueError:
             raise StoreError(f"{name} has other submodules or parameters than when it was recorded.") from None
+
+
+def _put_adopted(name: str, value: Any, saved: Mapping[str, Any]) -> None:
+    """A state of which nothing is known but what was in a checkpoint file: no gradients, and no mode of submodules."""
+    state = saved["state_dict"]
+    if not is_module(value):
+        value.load_state_dict(state)
+        return
+    known = value.state_dict()
+    for prefix in _WRAPPERS:  # it was saved of what stands around the module: DistributedDataParallel, torch.compile
+        if state and not known.keys() & state.keys() and all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): item for key, item in state.items()}
+    there = {known[key].data_ptr() for key in known.keys() & state.keys()}
+    lacking = {key for key in known.keys() - state.keys() if known[key].data_ptr() not in there}  # tied ones are there
+    if lacking or state.keys() - known.keys():
+        word, keys = ("lacks", lacking) if lacking else ("has", state.keys() - known.keys())
+        raise StoreError(
+            f"The checkpoint file is not of {name!r} as this version makes it: it {word} {sorted(keys)[0]!r}"
+            f"{f' and {len(keys) - 1} more' if len(keys) > 1 else ''}. Adopt it with the command line that it ran with."
+        )
+    try:
+        value.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # other shapes
+        raise StoreError(f"The checkpoint file is not of {name!r} as this version makes it: {error}") from None
+    if saved[ADOPTED] is not None:
+        value.train(saved[ADOPTED])
+
+
+_WRAPPERS = ("module.", "_orig_mod.")
 
 
 def put_training(value: Any, saved: Mapping[str, Any]) -> None:

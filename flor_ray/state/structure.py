@@ -126,6 +126,7 @@ def _module_form(root: Any) -> tuple[list[Any], list[Any]]:
     """What can be told of a module's parts in plain values, and the parts themselves. Buffers may be other tensors."""
     form: list[Any] = []
     objects: list[Any] = []
+    registries = stateful.hook_registries()
     for path, module in root.named_modules():
         form.append((path, type(module), sorted(module._non_persistent_buffers_set)))
         objects.append(module)
@@ -137,10 +138,11 @@ def _module_form(root: Any) -> tuple[list[Any], list[Any]]:
         form += [(name, _kind_of(buffer)) for name, buffer in module._buffers.items()]
         form.append(list(module._modules))
         objects += module._modules.values()
-        for name, held in _hooks(module):
-            if held:
-                form.append((name, list(held)))
-                objects += held.values()
+        held = vars(module)
+        for name in registries:  # nearly all are empty
+            if (hooked := held.get(name)) and isinstance(hooked, dict):
+                form.append((name, list(hooked)))
+                objects += hooked.values()
     return form, objects
 
 
@@ -200,8 +202,7 @@ def _are(items: Sequence[Any], held: Sequence[Callable[[], Any]]) -> bool:
 
 
 def _tensor_hooks(tensor: Any) -> list[Any]:
-    found = (getattr(tensor, name, None) for name in _TENSOR_HOOKS)
-    return [hook for hooks in found if hooks for hook in hooks.values()]
+    return [hook for name in _TENSOR_HOOKS if (hooks := getattr(tensor, name, None)) for hook in hooks.values()]
 
 
 def _hooked(root: Any) -> list[Any]:

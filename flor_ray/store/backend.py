@@ -37,11 +37,20 @@ class Backend(Protocol):
     def read_end(self, path: str, most: int) -> bytes:
         """The last `most` bytes of a file, or all that it has. Raises FileNotFoundError where there is none."""
 
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        """`length` bytes of a file from byte `start` on; fewer where it ends. Raises FileNotFoundError."""
+
     def fetch(self, path: str, target: str) -> None:
         """Copy a file to a path of this machine, without having all of it in memory. Raises FileNotFoundError."""
 
     def list(self, prefix: str) -> Paths:
         """Paths of the files in a folder and below it, sorted; [] where there is no such folder. "" is everything."""
+
+    def folders(self, prefix: str) -> Paths:
+        """Names of the folders right in a folder that hold files, sorted."""
+
+    def prune(self, prefix: str) -> None:
+        """Remove the empty folders in a folder, where a file system has such. Writers may be at work in them."""
 
     def infos(self, prefix: str) -> dict[str, FileInfo]:
         """What is known of each file that `list` would name."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,14 +45,7 @@ def parquet(data: bytes) -> pq.ParquetFile:
         ValueError, OSError, pyarrow.ArrowException: it is none, or reading it would take memory out of proportion.
     """
     file = pq.ParquetFile(pa.BufferReader(data))
-    found = file.metadata
-    groups = [found.row_group(index) for index in range(found.num_row_groups)]
-    rows = max(found.num_rows, sum(group.num_rows for group in groups))
-    cells = rows * max(found.num_columns, 1)
-    if min(found.num_rows, *(group.num_rows for group in groups), 0) < 0:
-        raise ValueError("it says that it has fewer than no rows")
-    if cells > max(_CELLS, len(data) * _CELLS_PER_BYTE):
-        raise ValueError(f"{len(data)} bytes are said to be {rows} rows")
+    groups = _groups_of(file.metadata, len(data))
     shared = [
         (column.path_in_schema, column.num_values * column.total_uncompressed_size)
         for group in groups
@@ -61,6 +55,52 @@ def parquet(data: bytes) -> pq.ParquetFile:
     if sum(most for _, most in shared) > _TEXT_BYTES:
         _expect_texts(data, sorted({path for path, _ in shared}))
     return file
+
+
+def _groups_of(found: pq.FileMetaData, size: int) -> list[pq.RowGroupMetaData]:
+    """The row groups of a file of `size` bytes. Raises ValueError if it says that it has more than there can be."""
+    groups = [found.row_group(index) for index in range(found.num_row_groups)]
+    rows = max(found.num_rows, sum(group.num_rows for group in groups))
+    cells = rows * max(found.num_columns, 1)
+    if min(found.num_rows, *(group.num_rows for group in groups), 0) < 0:
+        raise ValueError("it says that it has fewer than no rows")
+    if cells > max(_CELLS, size * _CELLS_PER_BYTE):
+        raise ValueError(f"{size} bytes are said to be {rows} rows")
+    return groups
+
+
+def place_of(chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:
+    """Where in its file a column of a row group begins, and how many bytes it has."""
+    first = chunk.data_page_offset
+    if chunk.has_dictionary_page and chunk.dictionary_page_offset is not None:
+        first = min(first, chunk.dictionary_page_offset)
+    return first, chunk.total_compressed_size
+
+
+def expect_chunks(chunks: Sequence[pq.ColumnChunkMetaData], plain: Collection[str], size: int) -> None:
+    """Columns of row groups must lie within their file of `size` bytes, and be no larger than compression can have made
+    of it. Texts that are read as such, in the columns `plain`, must not be shared: nobody would have said what they
+    come to."""
+    for chunk in chunks:
+        start, length = place_of(chunk)
+        if not 0 <= start <= start + length <= size:
+            raise ValueError(f"the column {chunk.path_in_schema!r:.100} lies outside of its file")
+        expect_decompressed(chunk.total_uncompressed_size, max(length, 1))
+        if chunk.path_in_schema in plain and chunk.physical_type == "BYTE_ARRAY" and chunk.has_dictionary_page:
+            raise ValueError(f"the texts of {chunk.path_in_schema!r:.100} are kept in a form that is not read")
+
+
+def expect_symbols(column: pa.ChunkedArray) -> None:
+    """Rows that share texts must not come to more than is read of texts at once."""
+    for chunk in column.chunks:
+        longest = max((len(text or "") for text in chunk.dictionary.to_pylist()), default=0)
+        if longest * len(chunk) > _TEXT_BYTES:
+            raise ValueError(f"{len(chunk)} rows are said to have texts of {longest} characters")
+
+
+def expect_shape(found: pq.FileMetaData, size: int) -> None:
+    """The metadata of a Parquet file of `size` bytes must tell of no more than can be in it. Raises ValueError."""
+    _groups_of(found, size)
 
 
 def _expect_texts(data: bytes, paths: list[str]) -> None:

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from flor_ray.errors import ObjectCorrupt, ObjectMissing, StoreError, UsageError
 from flor_ray.records import Checkpoint, Experiment, Status
-from flor_ray.store import live_replays, manifests, retention, stored_data
+from flor_ray.store import live_replays, manifests, ranks, retention, stored_data
 from flor_ray.store.files import FileInfo
 from flor_ray.store.live_replays import Replay
 from flor_ray.store.objects import GRACE_SECONDS
@@ -87,10 +87,12 @@ def survey(store: Store, tell: Tell = nobody, known: Mapping[str, tuple[str, ...
     log_bytes, logged, mirrored = store.sizes("log_records"), store.blob_keys(), store.source_keys()
     places = sorted({*experiments, *log_bytes, *logged, *mirrored, *store.sizes("checkpoints")})
     checkpoints = _checkpoints(store, places, tell)
-    files = store.files.each(lambda place: store.written_files(*place), places)
+    files = {project: store.all_written_files(project) for project in {project for project, _ in places}}
     contents = {
-        place: {state.kept for file in found for state in file.states if len(state.kept) > 1}
-        for place, found in zip(places, files, strict=True)
+        (project, version): {
+            state.kept for file in files[project].get(version, ()) for state in file.states if len(state.kept) > 1
+        }
+        for project, version in places
     }
     needs, damage = _references(store, checkpoints.values(), dict(known or {}), tell)
     versions = []
@@ -246,7 +248,8 @@ def carry_out(
                 f"{_replay(replay).name} since this was planned. Nothing was deleted: run the command again."
             )
     for count, item in enumerate(going, start=1):
-        store.drop_checkpoints(project, item.version.version, item.dropped)
+        for rank in (0, *ranks.of_version(store, project, item.version.version)):
+            store.drop_checkpoints(*ranks.place(project, item.version.version, rank), item.dropped)
         done.dropped += len(item.dropped)
         tell("Dropping checkpoints", count, len(going))
     known = {key: keys for version in found.versions for key, keys in version.needs.items()}

@@ -44,9 +44,49 @@ def integers(numbers: npt.NDArray[np.int64]) -> pa.Array:
     return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(np.ascontiguousarray(numbers))])
 
 
+def texts(values: Sequence[str | None]) -> pa.Array:
+    """A column of texts, None where there is none."""
+    return _column(pa.string(), values)
+
+
+def joined_texts(parts: Sequence[tuple[pa.Array | None, int]]) -> pa.Array | None:
+    """Columns of texts one after the other, each with its length; None is one without texts, and if all are so."""
+    if all(part is None for part, _ in parts):
+        return None
+    return pa.concat_arrays([pa.nulls(length, pa.string()) if part is None else part for part, length in parts])
+
+
 def codes_of(column: pa.DictionaryArray) -> npt.NDArray[np.int32]:
     """Of each row the number of its text in the column's dictionary. No row may be without one."""
     return _numbers(column.indices, np.int32)
+
+
+def texts_of(column: pa.ChunkedArray) -> list[str | None]:
+    """The texts of a column of symbols; rows with the same one share it."""
+    found: list[str | None] = []
+    for chunk in column.chunks:
+        known = [*chunk.dictionary.to_pylist(), None]
+        codes = _numbers(chunk.indices, np.int32)
+        if chunk.indices.null_count:
+            codes = np.where(_is_there(chunk.indices), codes, np.int32(-1))
+        found += [known[code] for code in codes.tolist()]
+    return found
+
+
+def distinct(table: pa.Table, symbols: Sequence[str], number: str, missing: int) -> list[tuple[Any, ...]]:
+    """The combinations that columns of symbols and one of integers have, each once: texts, and the integer, or
+    `missing` where there is none."""
+    table = table.unify_dictionaries()
+    if not table.num_rows:
+        return []
+    every = np.concatenate([integers_of(chunk, missing) for chunk in table[number].chunks])
+    numbers, of_each = np.unique(every, return_inverse=True)
+    known = [*(table[name].chunk(0).dictionary.to_pylist() for name in symbols), numbers.tolist()]
+    sizes = [len(values) for values in known]
+    codes = [np.concatenate([codes_of(chunk) for chunk in table[name].chunks]) for name in symbols]
+    each = np.unravel_index(np.unique(np.ravel_multi_index((*codes, of_each), sizes)), sizes)
+    found = [[values[code] for code in column.tolist()] for values, column in zip(known, each, strict=True)]
+    return list(zip(*found, strict=True))
 
 
 def integers_of(column: pa.Array, missing: int) -> npt.NDArray[np.int64]:

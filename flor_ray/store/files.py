@@ -6,7 +6,8 @@ Promises, on local disks, `memory://` and S3-like stores:
   the calls do not overlap (`create_only` says which kind it is);
 - a listing and a read see what was written before they began;
 - any number of threads and processes may use one store;
-- passing failures of a server are outlasted for some seconds (`remote` has the figures), refusals are not.
+- passing failures of a server are outlasted for some seconds (`remote` has the figures), or for as long as there is
+  patience (`outages`); refusals are not.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from flor_ray.errors import FlorError, FlorWarning, StoreError
+from flor_ray.errors import FlorError, FlorWarning, StoreAway, StoreError
 from flor_ray.store.backend import Backend, Data, FileInfo, Paths
 from flor_ray.store.local import LocalFiles
+from flor_ray.store.outages import Patience, is_outage
 from flor_ray.store.remote import is_bucket_missing, open_remote
 from flor_ray.wording import ended
 
@@ -40,13 +42,19 @@ class Files:
     """Files below one fsspec URL (a local folder, file://, memory://, s3://bucket/prefix, ...), by relative path.
 
     Every operation raises StoreError, with advice, where the store refuses or cannot be reached. `account` has
-    variables that this process's environment lacks, and by which the store's server is reached.
+    variables that this process's environment lacks, and by which the store's server is reached. Without `patience`,
+    what cannot be done because the server is away fails at once, with StoreAway.
     """
 
     def __init__(
-        self, url: str, create_only: bool | None = None, account: Mapping[str, str] = types.MappingProxyType({})
+        self,
+        url: str,
+        create_only: bool | None = None,
+        account: Mapping[str, str] = types.MappingProxyType({}),
+        patience: Patience | None = None,
     ) -> None:
         local = _local_root(url)
+        self.patience = patience
         self.url = local or url.rstrip("/")
         self._warned = False
         try:
@@ -62,6 +70,21 @@ class Files:
 
     def __repr__(self) -> str:
         return f"Files({self.url!r})"
+
+    def impatient(self) -> Files:
+        """These files, for who would rather be told at once that they are away. Shares its connections."""
+        found = object.__new__(Files)
+        vars(found).update(vars(self), patience=None)
+        return found
+
+    @contextlib.contextmanager
+    def outlasting(self, patience: Patience) -> Iterator[None]:
+        """Meanwhile a server that is away is waited for."""
+        before, self.patience = self.patience, patience
+        try:
+            yield
+        finally:
+            self.patience = before
 
     @property
     def shared(self) -> bool:
@@ -89,13 +112,11 @@ class Files:
 
     def probe_create(self) -> bool:
         """Find out, and remember as `create_only`, whether the server honours If-None-Match: three small requests."""
-        with self._explained("write", "a probe"):
-            return self._backend.probe_create()
+        return self._do("write", "a probe", self._backend.probe_create)
 
     def write(self, path: str, data: Data) -> None:
         """Write a file, replacing what was there."""
-        with self._explained("write", path):
-            self._backend.write(path, data)
+        self._do("write", path, lambda: self._backend.write(path, data))
 
     def create(self, path: str, data: Data) -> bool:
         """Write a file unless it is there already; whether it was we who wrote it.
@@ -112,18 +133,19 @@ class Files:
                 FlorWarning,
                 stacklevel=2,
             )
-        with self._explained("write", path):
-            return self._backend.create(path, data)
+        return self._do("write", path, lambda: self._backend.create(path, data))
 
     def read(self, path: str) -> bytes:
         """Raises FileNotFoundError if there is no such file."""
-        with self._explained("read", path, may_be_absent=True):
-            return self._backend.read(path)
+        return self._do("read", path, lambda: self._backend.read(path), may_be_absent=True)
 
     def read_end(self, path: str, most: int) -> bytes:
         """The last bytes of a file, at most so many. Raises FileNotFoundError if there is no such file."""
-        with self._explained("read", path, may_be_absent=True):
-            return self._backend.read_end(path, most)
+        return self._do("read", path, lambda: self._backend.read_end(path, most), may_be_absent=True)
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        """Some bytes of a file; fewer where it ends. Raises FileNotFoundError if there is no such file."""
+        return self._do("read", path, lambda: self._backend.read_range(path, start, length), may_be_absent=True)
 
     def read_many(self, paths: Iterable[str]) -> dict[str, bytes]:
         """Several files, concurrently where that helps. Raises FileNotFoundError if one is not there."""
@@ -132,8 +154,7 @@ class Files:
 
     def fetch(self, path: str, target: str) -> None:
         """Copy a file to a path of this machine. Raises FileNotFoundError if it is not there."""
-        with self._explained("read", path, may_be_absent=True):
-            self._backend.fetch(path, target)
+        self._do("read", path, lambda: self._backend.fetch(path, target), may_be_absent=True)
 
     def each(self, do: Callable[[Any], T], items: Iterable[Any]) -> Sequence[T]:
         """`do` of every item, in order of the items; concurrently where requests have to travel."""
@@ -145,8 +166,15 @@ class Files:
 
     def list(self, prefix: str = "") -> Paths:
         """Relative paths of all files in the folder `prefix` and below, sorted; none if it is not there."""
-        with self._explained("list", prefix):
-            return self._backend.list(prefix)
+        return self._do("list", prefix, lambda: self._backend.list(prefix))
+
+    def folders(self, prefix: str = "") -> Paths:
+        """Names of the folders right in a folder that hold files, sorted, without listing these files."""
+        return self._do("list", prefix, lambda: self._backend.folders(prefix))
+
+    def prune(self, prefix: str) -> None:
+        """Remove the empty folders in a folder: listings look into each. Others may write into them meanwhile."""
+        self._do("delete", prefix, lambda: self._backend.prune(prefix))
 
     def infos(self, prefix: str = "") -> dict[str, FileInfo]:
         """Sizes and ages of what `list` lists, by path, sorted; one listing, no request per file.
@@ -154,13 +182,11 @@ class Files:
         Raises:
             StoreError: also where the file system does not say when its files were written.
         """
-        with self._explained("list", prefix):
-            return self._backend.infos(prefix)
+        return self._do("list", prefix, lambda: self._backend.infos(prefix))
 
     def modified(self, path: str) -> float | None:
         """Unix seconds of a file's last write or touch; None if there is no such file."""
-        with self._explained("read", path):
-            return self._backend.modified(path)
+        return self._do("read", path, lambda: self._backend.modified(path))
 
     def now(self) -> float:
         """Unix seconds by the clock that dates files here: the server's, where there is one. Writes a file for it."""
@@ -182,33 +208,36 @@ class Files:
     def touch(self, path: str, data: Data) -> None:
         """Make a file as young as if it were written now. `data` is what it holds: where a file's age cannot be set,
         and where the file is gone, it is written again."""
-        with self._explained("write", path):
-            self._backend.touch(path, data)
+        self._do("write", path, lambda: self._backend.touch(path, data))
 
     def delete(self, path: str) -> None:
         """Delete a file; it is fine if there is none."""
-        with self._explained("delete", path):
-            self._backend.delete(path)
+        self._do("delete", path, lambda: self._backend.delete(path))
 
     def sweep(self, before: float) -> int:
         """Delete what killed writers left of files that never appeared, if they began before these unix seconds.
 
         Returns how many: temporary files of a folder, unfinished uploads in parts of an S3 bucket.
         """
-        with self._explained("delete", "unfinished files"):
-            return self._backend.sweep(before)
+        return self._do("delete", "unfinished files", lambda: self._backend.sweep(before))
 
-    @contextlib.contextmanager
-    def _explained(self, verb: str, path: str, may_be_absent: bool = False) -> Iterator[None]:
+    def _do(self, verb: str, path: str, do: Callable[[], T], may_be_absent: bool = False) -> T:
+        def tried() -> T:
+            return self._explained(verb, path, do, may_be_absent)
+
+        return tried() if self.patience is None else self.patience.outlast(tried)
+
+    def _explained(self, verb: str, path: str, do: Callable[[], T], may_be_absent: bool) -> T:
         try:
-            yield
+            return do()
         except FlorError:
             raise
         except Exception as error:
             if may_be_absent and isinstance(error, FileNotFoundError) and not is_bucket_missing(error):
                 raise
             seen = f"Cannot {verb} {path or 'files'} in {self.url}: {type(error).__name__}: {ended(str(error))}"
-            raise StoreError(f"{seen} {_advice(error)}") from error
+            kind = StoreAway if is_outage(error) else StoreError
+            raise kind(f"{seen} {_advice(error)}") from error
 
 
 def _ends() -> bool:

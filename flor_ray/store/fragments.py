@@ -13,7 +13,6 @@ With `store` and `log_files` this is the pyarrow door.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -237,38 +236,6 @@ def log_table(records: Sequence[LogRecord], values: Sequence[Value], keys: Seque
     return columns.table(named, LOG_FILE_SCHEMA)
 
 
-def placed(
-    project: str, chosen: Sequence[Fragment], tables: Sequence[pa.Table], names: Collection[str] | None = None
-) -> pa.Table:
-    """The rows of fragments (of `names`, if any are given) with the columns that their paths say, as LOG_SCHEMA has
-    them; of one version each key once, from the first fragment that has it. Fragments of one version follow one
-    another."""
-    origins = {origin: code for code, origin in enumerate(dict.fromkeys(f.origin for f in chosen))}
-    versions: list[str] = []
-    pieces, counts, codes = [NO_LOGS], [], [np.zeros(0, np.int32)]
-    for _, group in itertools.groupby(zip(chosen, tables, strict=True), key=lambda pair: pair[0].folder):
-        parts, of_parts = zip(*group, strict=True)
-        table = pa.concat_tables(of_parts) if len(of_parts) > 1 else of_parts[0]
-        origin = np.repeat(np.array([origins[f.origin] for f in parts], np.int32), [part.num_rows for part in of_parts])
-        if not _disjoint(parts):
-            first = first_of_each_key(table)
-            if len(first) < table.num_rows:
-                table, origin = table.take(columns.integers(first)), origin[first]
-        versions.append(parts[0].version)
-        pieces.append(table)
-        counts.append(table.num_rows)
-        codes.append(origin)
-    whole = pa.concat_tables(pieces).unify_dictionaries().combine_chunks()
-    places = (
-        (np.zeros(whole.num_rows, np.int32), [project]),
-        (np.repeat(np.arange(len(versions), dtype=np.int32), counts), versions),
-        (np.concatenate(codes), list(origins)),
-    )
-    symbols = [columns.symbols(code, texts) for code, texts in places]
-    found = pa.Table.from_arrays([*symbols, *whole.columns], schema=LOG_SCHEMA)
-    return found if names is None else only(found, names)
-
-
 def only(table: pa.Table, names: Collection[str]) -> pa.Table:
     """The rows of these names. The columns of `table` are in one piece each."""
     if not table.num_rows:
@@ -278,30 +245,6 @@ def only(table: pa.Table, names: Collection[str]) -> pa.Table:
     if wanted.all():
         return table
     return columns.taken(table, np.flatnonzero(wanted[columns.codes_of(name)]))
-
-
-def _disjoint(parts: Sequence[Fragment]) -> bool:
-    """Whether no key can be in two of them: they are disjoint ranges of one origin."""
-    ranges = all(f.segment is None and f.origin == parts[0].origin for f in parts)
-    return ranges and all(a.last < b.first for a, b in itertools.pairwise(parts))
-
-
-def first_of_each_key(table: pa.Table) -> npt.NDArray[np.int64]:
-    """Numbers of the rows whose (epoch, step, name, iteration) no earlier row has, ascending. `table` is of one
-    version."""
-    if not table.num_rows:
-        return np.zeros(0, np.int64)
-    table = table.unify_dictionaries().combine_chunks()
-    epoch, step, name, iteration = (table[column].chunk(0) for column in ("epoch", "step", "name", "iteration"))
-    packed = np.zeros(table.num_rows, np.int64)
-    for key in (
-        columns.integers_of(epoch, -1),
-        columns.integers_of(step, -1),
-        columns.codes_of(name).astype(np.int64),
-        columns.integers_of(iteration, -1),
-    ):
-        packed = combine(packed, key + 1)
-    return np.sort(np.unique(packed, return_index=True)[1])
 
 
 def combine(left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -3,7 +3,8 @@
     replays/<project>/<origin>.json      who replays which versions, and since when
 
 It is written before the first segment runs and deleted after the last one. One that a killed process left behind counts
-no more once that process is gone from this host; one of another host, where nobody can look, after a day.
+no more once that process is gone from this host; one of another host, where nobody can look, once the replay's heart
+(`heartbeats`) has not beaten for some minutes. Older releases' hearts do not beat: their marks count for a day.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from dataclasses import dataclass
 
 from flor_ray import processes
 from flor_ray.errors import StoreError
-from flor_ray.store import checks, typed_json
+from flor_ray.store import checks, heartbeats, typed_json
 from flor_ray.store.files import Files
 from flor_ray.store.fragments import quote, unquoted
 
 _FOLDER = "replays"
-_ELSEWHERE_SECONDS = 86_400.0  # longer than replays take, short enough not to keep a full bucket full
+_QUIET_SECONDS = 300.0  # thirty beats: a store may be away, or a machine busy, for a while
+_UNKNOWN_SECONDS = 86_400.0  # longer than replays take, short enough not to keep a full bucket full
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +76,24 @@ def live(files: Files, now: float) -> tuple[Replay, ...]:
     found = []
     for path in files.list(_FOLDER):
         with contextlib.suppress(FileNotFoundError):  # ended meanwhile
-            replay, is_over = _read(path, files.read(path), now, f"{files.url}/{path}")
-            if not is_over:
+            replay, mark = _read(path, files.read(path), f"{files.url}/{path}")
+            if not _is_over(files, replay, mark, now):
                 found.append(replay)
     return tuple(found)
 
 
-def _read(path: str, data: bytes, now: float, where: str) -> tuple[Replay, bool]:
+def _read(path: str, data: bytes, where: str) -> tuple[Replay, _Mark]:
     try:
         mark = typed_json.from_plain(checks.parsed(data), _Mark)
         _, project, name = path.split("/")
         replay = Replay(unquoted(project), name.removesuffix(".json"), frozenset(mark.versions), mark.started, where)
     except ValueError as error:
         raise StoreError(f"{where} does not say which replay is running ({error}). Delete it if none is.") from error
-    if mark.host != socket.gethostname():
-        return replay, now - mark.started > _ELSEWHERE_SECONDS
-    return replay, not processes.is_running(mark.pid, mark.pid_started)
+    return replay, mark
+
+
+def _is_over(files: Files, replay: Replay, mark: _Mark, now: float) -> bool:
+    if mark.host == socket.gethostname():
+        return not processes.is_running(mark.pid, mark.pid_started)
+    quiet = heartbeats.quiet_seconds(files, replay.project, replay.origin)
+    return now - mark.started > _UNKNOWN_SECONDS if quiet is None else quiet > _QUIET_SECONDS

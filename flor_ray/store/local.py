@@ -18,6 +18,7 @@ from flor_ray.store.backend import Data, FileInfo, Paths
 
 _TEMPORARY = ".tmp-"
 _IGNORE_FILE = ".gitignore"
+_PRUNED_TRIES = 10  # to write into a folder that others remove while it is empty
 _STABLE_LISTINGS = 10  # tries for two equal listings; writers add a file a second, a listing takes ms
 
 
@@ -60,11 +61,44 @@ class LocalFiles:
             file.seek(max(0, file.seek(0, os.SEEK_END) - most))
             return file.read()
 
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        with open(os.path.join(self._root, path), "rb", buffering=0, opener=_regular) as file:
+            file.seek(start)
+            parts = []
+            while length > 0 and (part := file.read(length)):  # Linux gives at most 2 GiB a call
+                parts.append(part)
+                length -= len(part)
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
     def fetch(self, path: str, target: str) -> None:
         shutil.copyfile(os.path.join(self._root, path), target)
 
     def list(self, prefix: str) -> Paths:
         return sorted(self._stable_scan(prefix))
+
+    def folders(self, prefix: str) -> Paths:
+        folder = prefix.strip("/")
+        with contextlib.suppress(FileNotFoundError), os.scandir(os.path.join(self._root, folder)) as entries:
+            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            return sorted(name for name in names if self._holds_files(f"{folder}/{name}" if folder else name))
+        return []
+
+    def _holds_files(self, folder: str) -> bool:
+        inner = []
+        with contextlib.suppress(FileNotFoundError), os.scandir(os.path.join(self._root, folder)) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    inner.append(f"{folder}/{entry.name}")
+                elif _is_file(entry) and not entry.name.startswith(_TEMPORARY):
+                    return True
+        return any(map(self._holds_files, inner))
+
+    def prune(self, prefix: str) -> None:
+        root = os.path.join(self._root, prefix.strip("/"))
+        with contextlib.suppress(FileNotFoundError), os.scandir(root) as entries:
+            for folder in [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]:
+                with contextlib.suppress(OSError):  # it holds something, or somebody else was quicker
+                    os.rmdir(folder)
 
     def infos(self, prefix: str) -> dict[str, FileInfo]:
         found = {}
@@ -134,7 +168,7 @@ class LocalFiles:
             self._prepare()
             self._prepared = True
         target = os.path.join(self._root, path)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
+        _make_folder(os.path.dirname(target))
         return target
 
     def _prepare(self) -> None:
@@ -150,11 +184,35 @@ class LocalFiles:
         name = f"{_TEMPORARY}{os.getpid()}-{threading.get_ident()}-{os.urandom(4).hex()}"
         path = os.path.join(os.path.dirname(target), name)
         try:
-            write_new(path, data)
+            _write_into_folder(path, data)
             yield path
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
+
+
+def _write_into_folder(path: str, data: Data) -> None:
+    """Write a new file into a folder that was there a moment ago; `prune` may have taken it for one that is left."""
+    for _ in range(_PRUNED_TRIES):
+        try:
+            write_new(path, data)
+        except FileNotFoundError:
+            _make_folder(os.path.dirname(path))
+        else:
+            return
+    write_new(path, data)
+
+
+def _make_folder(path: str) -> None:
+    """Make a folder, and those above it. `prune` may take away the same ones meanwhile: then what was there is not."""
+    for _ in range(_PRUNED_TRIES):
+        try:
+            os.makedirs(path, exist_ok=True)
+            return
+        except (FileExistsError, FileNotFoundError):
+            if os.path.lexists(path) and not os.path.isdir(path):
+                break
+    os.makedirs(path, exist_ok=True)
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

@@ -9,7 +9,7 @@ Files of flor_ray 0.1.0 say nothing of their names: these are looked for in thei
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,6 +26,7 @@ _NAMES = b"flor_names"
 _REPORT = b"flor_report"
 END_BYTES = 64 << 10  # of a file, in which the metadata of all but unusual ones lies
 _SMALL_ROWS = 2000
+PART_ROWS = 1 << 18  # that are read at once of a file that is not read as a whole
 _DESCRIBING = pa.schema([LOG_FILE_SCHEMA.field(column) for column in ("level", "name", "type")])
 _REFERENCES = pa.schema([LOG_FILE_SCHEMA.field(column) for column in ("type", "text")])
 
@@ -56,7 +57,7 @@ class LogFile:
 
     def __init__(self, data: bytes, where: str, whole: Callable[[], bytes] | None = None) -> None:
         self._where, self._whole = where, whole
-        if whole is not None and not _holds_metadata(data):
+        if whole is not None and not holds_metadata(data):
             data, self._whole = whole(), None
         self._file = self._open(data, is_whole=self._whole is None)
         self._metadata: Mapping[bytes, bytes] = self._file.metadata.metadata or {}
@@ -79,14 +80,30 @@ class LogFile:
         except (ValueError, KeyError, TypeError) as error:
             raise corrupt(self._where, error) from error
 
-    def rows(self, names: Collection[str] | None = None) -> pa.Table:
-        """Its rows with the columns of LOG_FILE_SCHEMA, in the order of logging. If `names` are given, rows of others
-        may be left out."""
+    def report_text(self, version: str) -> str:
+        """What `report` reads, as JSON."""
+        self.report(version)
+        return self._metadata[_REPORT].decode()
+
+    def rows(self, names: Collection[str] | None = None, wanted: pa.Schema = LOG_FILE_SCHEMA) -> pa.Table:
+        """Its rows with the columns of `wanted`, `name` among them, in the order of logging. If `names` are given, rows
+        of others may be left out."""
         if names is not None and _NAMES in self._metadata and self.names.keys().isdisjoint(names):
-            return NO_LOGS
-        table = self._read(LOG_FILE_SCHEMA)
+            return NO_LOGS.select(wanted.names)
+        table = self._read(wanted)
         # To take rows out of a table takes 0.1 ms, longer than to read a small file: of these it is done at once.
-        return table if names is None or table.num_rows < _SMALL_ROWS else only(_in_one_piece(table), names)
+        return table if names is None or table.num_rows < _SMALL_ROWS else only(in_one_piece(table), names)
+
+    def parts(self, names: Collection[str] | None, wanted: pa.Schema) -> Iterator[pa.Table]:
+        """What `rows` answers, a part at a time: less is in memory then than the whole."""
+        file = self._whole_file()
+        try:
+            for batch in file.iter_batches(PART_ROWS, columns=wanted.names, use_threads=False):
+                table = conforming(pa.Table.from_batches([batch]), wanted)
+                expect_log_rows(table)
+                yield table if names is None else only(in_one_piece(table), names)
+        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+            raise corrupt(self._where, error) from error
 
     def blob_keys(self) -> set[str]:
         """Objects in S that its values refer to."""
@@ -102,18 +119,22 @@ class LogFile:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise corrupt(self._where, error) from error
 
-    def _read(self, columns: pa.Schema) -> pa.Table:
+    def _whole_file(self) -> pq.ParquetFile:
         if self._whole is not None:
             self._file, self._whole = self._open(self._whole(), is_whole=True), None
+        return self._file
+
+    def _read(self, columns: pa.Schema) -> pa.Table:
+        file = self._whole_file()
         try:
-            table = conforming(self._file.read(columns=columns.names, use_threads=False), columns)
+            table = conforming(file.read(columns=columns.names, use_threads=False), columns)
             expect_log_rows(table)
             return table
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise corrupt(self._where, error) from error
 
 
-def _holds_metadata(end: bytes) -> bool:
+def holds_metadata(end: bytes) -> bool:
     """Whether the metadata lies within the last bytes of a Parquet file: ... metadata, its length, "PAR1"."""
     return end.endswith(b"PAR1") and int.from_bytes(end[-8:-4], "little") + 8 <= len(end)
 
@@ -122,7 +143,7 @@ def _names_in(table: pa.Table) -> dict[str, Named]:
     """What rows hold of each name."""
     if not table.num_rows:
         return {}
-    table = _in_one_piece(table.select(["name", "level", "type"]))
+    table = in_one_piece(table.select(["name", "level", "type"]))
     name, level, kind = (table[column].chunk(0) for column in ("name", "level", "type"))
     names, levels, kinds = (column.dictionary.to_pylist() for column in (name, level, kind))
     numbers = columns.codes_of(name).astype(np.int64) * len(levels) + columns.codes_of(level)
@@ -136,7 +157,7 @@ def _names_in(table: pa.Table) -> dict[str, Named]:
     return {text: Named(frozenset(levels), frozenset(types)) for text, (levels, types) in found.items()}
 
 
-def _in_one_piece(table: pa.Table) -> pa.Table:
+def in_one_piece(table: pa.Table) -> pa.Table:
     """Rows whose columns have one chunk each; large files come in several."""
     pieces = {column.num_chunks for column in table.columns}
     return table if pieces == {1} else table.unify_dictionaries().combine_chunks()

@@ -40,6 +40,11 @@ class Objects:
     def __reduce__(self) -> tuple[Any, ...]:
         return Objects, (self._files,)
 
+    @property
+    def cached(self) -> bool:
+        """Whether what is read is kept on this machine."""
+        return self._cache is not None
+
     def put(self, data: Data) -> str:
         """Store a blob, if it is not there yet, and return its key."""
         return self.store(data)[0]

@@ -11,14 +11,18 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from flor_ray import settings
 from flor_ray.errors import FlorWarning, GitError, NoRepository, NothingRecorded, UsageError
 from flor_ray.records import Experiment
 from flor_ray.settings import Loaded
+from flor_ray.store.compacting.compacted_runs import ListedRun
 from flor_ray.store.repository import Repository, is_installed
 from flor_ray.store.store import Store
 from flor_ray.store.working_tree import PlainFolder, WorkingTree
+
+Run = TypeVar("Run", Experiment, ListedRun)
 
 _HOW_TO_NAME = f"`project:` in {settings.FILE}, or the environment variable FLOR_RAY_PROJECT"
 _NO_GIT = "git is not installed here"
@@ -88,7 +92,18 @@ class Project:
 
     def experiments(self) -> tuple[Experiment, ...]:
         """All recorded versions, oldest first. Raises NothingRecorded if there are none."""
-        found = self.store.experiments(self.name)
+        return self._expected(self.store.experiments(self.name))
+
+    def listed_runs(self) -> tuple[ListedRun, ...]:
+        """What lists show of all recorded versions, oldest first. Raises NothingRecorded if there are none."""
+        return self._expected(self.store.listed_runs(self.name))
+
+    def expect_runs(self) -> None:
+        """Raises NothingRecorded if there are none."""
+        if self.name not in self.store.projects():
+            raise NothingRecorded(self.name, self.store.url, self.store.projects())
+
+    def _expected(self, found: tuple[Run, ...]) -> tuple[Run, ...]:
         if not found:
             raise NothingRecorded(self.name, self.store.url, self.store.projects())
         return found

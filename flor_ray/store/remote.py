@@ -11,7 +11,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import importlib
 import os
+import random
 import socket
 import threading
 import time
@@ -45,6 +47,8 @@ _CONFLICT_SECONDS = 0.25
 _BROKEN_OFF = {"ClientPayloadError", "IncompleteRead", "IncompleteReadError", "ResponseStreamingError"}
 _MODIFIED = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")  # S3, Azure, SFTP, Google, ...
 _CREATING = threading.Lock()
+_CHANCE = random.Random()
+_DRAWING = ("aiohttp.connector", "botocore.utils", "botocore.retryhandler", "botocore.retries.standard")
 
 
 def open_remote(url: str, account: Mapping[str, str] = types.MappingProxyType({})) -> RemoteFiles:
@@ -137,20 +141,36 @@ class RemoteFiles:
                 raise
             return self.read(path)[-most:]  # of nothing, some servers have no end
 
-    def _read(self, path: str, start: int | None) -> bytes:
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        return self._read(path, start, start + length) if length > 0 else b""
+
+    def _read(self, path: str, start: int | None, end: int | None = None) -> bytes:
         for _ in range(_READS - 1):
             try:
-                return bytes(self._fs.cat_file(self._root + path, start=start))
+                return bytes(self._fs.cat_file(self._root + path, start=start, end=end))
             except Exception as error:
                 if type(error).__name__ not in _BROKEN_OFF:
                     raise
-        return bytes(self._fs.cat_file(self._root + path, start=start))
+        return bytes(self._fs.cat_file(self._root + path, start=start, end=end))
 
     def fetch(self, path: str, target: str) -> None:
         self._fs.get_file(self._root + path, target)
 
     def list(self, prefix: str) -> Paths:
         return sorted(self._find(prefix))
+
+    def folders(self, prefix: str) -> Paths:
+        folder = self._root + (prefix.strip("/") + "/" if prefix.strip("/") else "")
+        try:
+            found = self._fs.ls(folder.rstrip("/"), detail=True)
+        except FileNotFoundError as error:
+            if is_bucket_missing(error):
+                raise
+            return []
+        return sorted(one["name"].rstrip("/").rpartition("/")[2] for one in found if one["type"] == "directory")
+
+    def prune(self, prefix: str) -> None:
+        pass  # object stores have no folders; other file systems keep theirs, which costs them a look each
 
     def infos(self, prefix: str) -> dict[str, FileInfo]:
         found = sorted(self._find(prefix).items())
@@ -217,6 +237,7 @@ class S3Files(RemoteFiles):
         }
 
     def _connect(self) -> None:
+        _draw_elsewhere()
         super()._connect()
         self._system.retries = 1  # see _TRIES; our options make the instance ours alone
         if self._account:
@@ -282,6 +303,17 @@ def _lent(variables: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@functools.cache
+def _draw_elsewhere() -> None:
+    """Clients draw the lengths of their pauses from a generator of their own. That of `random` is the script's: a slow
+    server would change what a script draws next, when it is recorded and when it is replayed."""
+    modules = [importlib.import_module(name) for name in _DRAWING]
+    for module in modules:
+        vars(module)["random"] = _CHANCE
+    begins = modules[-1].ExponentialBackoff.__init__
+    begins.__defaults__ = tuple(_CHANCE.random if one == random.random else one for one in begins.__defaults__)
 
 
 @functools.cache

@@ -25,6 +25,7 @@ from typing import Any
 
 import blake3
 
+from flor_ray import processes
 from flor_ray.errors import GitError, NoRepository
 from flor_ray.records import SourceFile
 from flor_ray.redaction import VARIABLE, is_secret_file
@@ -150,7 +151,7 @@ class Repository:
         Raises:
             GitError: git refused.
         """
-        with tempfile.TemporaryDirectory(prefix="flor-index-") as folder:
+        with tempfile.TemporaryDirectory(prefix=processes.folder_prefix("index")) as folder:
             index = os.path.join(folder, "index")
             users_index = os.path.join(self._git_dir, "index")
             if os.path.exists(users_index):
@@ -167,6 +168,30 @@ class Repository:
                 notes.append(f"A filter of git's failed, so this version has its files as they are on disk: {error}")
             tree = self._run("write-tree", index=index).decode().strip()
         return self._commit(tree, message, left_out, notes)
+
+    def commit_of(self, revision: str) -> tuple[str, float]:
+        """The commit that a revision names, in full, and when it was made (unix seconds).
+
+        Raises:
+            GitError: it names none.
+        """
+        found = self._run("show", "-s", "--format=%H %ct", f"{revision}^{{commit}}", "--", may_fail=True)
+        words = found.decode().split()
+        if len(words) != 2:
+            raise GitError(f"{revision!r} is no commit of this repository. `git log` shows those that there are.")
+        return words[0], float(words[1])
+
+    def commit_again(self, commit: str, message: str) -> ShadowCommit:
+        """Commit the files of a commit to the shadow branch, as a version of its own; one that was committed with this
+        message before is found again."""
+        branch, tip, _, _ = self._place()
+        if tip is not None:
+            listed = self._run("log", f"refs/heads/{branch}", "--fixed-strings", f"--grep={message}", "--format=%H %P")
+            for line in listed.decode().splitlines():
+                version, _, parents = line.partition(" ")
+                return ShadowCommit(version, parents.split(" ")[0] or None)
+        tree = self._run("rev-parse", f"{commit}^{{tree}}").decode().strip()
+        return self._commit(tree, message, (), [])
 
     def _without_filters(self) -> dict[str, str]:
         """Settings that switch off all filters for contents, such as that of Git LFS."""

@@ -150,7 +150,8 @@ def choose(versions: Iterable[StoredVersion], rules: Sequence[Rule], now: float)
     """
     if not rules:
         return {}
-    newest_first = sorted(versions, key=lambda v: (-v.started, v.version))
+    # Versions without any, such as imported ones, must not take the place of those whose checkpoints should be kept.
+    newest_first = sorted((v for v in versions if v.checkpoints), key=lambda v: (-v.started, v.version))
     dropped = {}
     for newer, version in enumerate(newest_first):
         kept = always_kept(version)

@@ -19,7 +19,7 @@ HEARTBEAT_LIMIT_SECONDS = 90.0  # a run of another host that was silent for long
 def to_json(experiment: Experiment) -> bytes:
     """JSON as Python writes it: NaN and infinities are kept, other objects become what they hold or their repr."""
     profile = experiment.profile
-    epochs = [typed_json.to_row(times) for times in profile.epochs]
+    epochs = [typed_json.to_row(times)[: None if times.steps is not None else -1] for times in profile.epochs]
     row = {field.name: getattr(experiment, field.name) for field in fields(experiment)}
     row["args"] = {name: recorded_form(value) for name, value in experiment.args.items()}
     row["profile"] = typed_json.to_plain(replace(profile, epochs=())) | {"epochs": epochs}
@@ -30,7 +30,7 @@ def from_json(data: bytes, where: str, project: str, version: str) -> Experiment
     """Raises Damaged, naming `where`, if that is not a row of E which a run of this version can have written."""
     try:
         row: dict[str, Any] = checks.parsed(data)
-        times = [typed_json.from_row(each, EpochTimes) for each in row["profile"]["epochs"]]
+        times = [typed_json.named(each, EpochTimes) for each in row["profile"]["epochs"]]
         found = typed_json.from_plain({**row, "profile": {**row["profile"], "epochs": times}}, Experiment)
         checks.expect_run(found, project, version)
         return found
@@ -66,3 +66,11 @@ def has_crashed(experiment: Experiment, last_beat: float | None, now: float) -> 
     if isinstance(pid, int) and experiment.environment.get("host") == socket.gethostname():
         return not processes.is_running(pid, experiment.environment.get("pid_started"))
     return now - (experiment.started if last_beat is None else last_beat) > HEARTBEAT_LIMIT_SECONDS
+
+
+def is_over(experiment: Experiment, last_beat: float | None, now: float, silent_seconds: float) -> bool:
+    """Whether a run that has crashed will not go on: its process is gone from this host, or it was silent for long."""
+    known = isinstance(experiment.environment.get("pid"), int)
+    if known and experiment.environment.get("host") == socket.gethostname():
+        return True
+    return now - (experiment.started if last_beat is None else last_beat) > silent_seconds

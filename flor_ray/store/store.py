@@ -7,6 +7,7 @@
     source_code/<project>/<version>.parquet                                   G (blobs in S)
     objects/ab/cdef...                                                        S
     pins/, replays/, timelines/, calibrations/                see `pins`, `live_replays`, `timelines` and `calibrations`
+    jobs/, claims/                                            see `heartbeats` and `claims`
 
 Any number of processes may write and read at once. Files only appear, whole, or go after a merge has put their rows
 elsewhere; a reader that loses a file to a merge lists again. Names are unique (runs, replays) or deterministic
@@ -18,16 +19,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, TypeVar, cast
 
 import blake3
 import pyarrow as pa
 
 from flor_ray import records, redaction
-from flor_ray.errors import Damaged, FlorWarning, ObjectCorrupt, ObjectMissing, SourcesMissing, StoreError
+from flor_ray.errors import Damaged, ObjectCorrupt, ObjectMissing, SourcesMissing, StoreError
 from flor_ray.records import (
     HIDDEN_ARGS,
     Checkpoint,
@@ -42,6 +43,8 @@ from flor_ray.records import (
     WrittenFile,
 )
 from flor_ray.store import checks, columns, fragments, runs, segment_reports, typed_json, typed_values
+from flor_ray.store.compacting.compacted_files import FOLDER
+from flor_ray.store.compacting.compacted_runs import CompactedRuns, ListedRun
 from flor_ray.store.files import Files
 from flor_ray.store.fragments import (
     CHECKPOINT_FILE_SCHEMA,
@@ -52,25 +55,38 @@ from flor_ray.store.fragments import (
     quote,
     unquoted,
 )
-from flor_ray.store.log_files import END_BYTES, LogFile, Named, log_bytes
+from flor_ray.store.log_assembly import Wanted
+from flor_ray.store.log_files import Named, log_bytes
+from flor_ray.store.log_reading import LoggedName, LogReader
 from flor_ray.store.objects import Objects
+from flor_ray.store.outages import Patience
+from flor_ray.store.reading import leave_out, or_damaged, retried, undamaged
+from flor_ray.store.run_reading import RunReader, RunText, place_of, run_path
 from flor_ray.store.segment_reports import KeptReport
 from flor_ray.store.typed_values import BLOB_TYPES
 
-T = TypeVar("T")
+Run = TypeVar("Run", Experiment, ListedRun)
 
 _FORMAT_FILE = "format.json"
-_RETRIES = 20  # of a reader that loses files to merges; each merge takes away most of what is left to merge
 _EMPTY_OIDS = tuple(make(b"blob 0\0").hexdigest() for make in (hashlib.sha1, hashlib.sha256))  # git's, of an empty file
 
 
 @dataclass(frozen=True, slots=True)
-class LoggedName:
-    """What F holds, of a project or of some of its versions."""
+class FilesUsed:
+    """How many files there are, and how large they are together."""
 
-    rows: pa.Table  # of the names that were asked for, as `Store.logs` has them
-    names: frozenset[str]  # all, asked for or not
-    reports: list[KeptReport]  # of replayed segments, by version, origin and segment
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedRuns:
+    """Runs that are over, as compaction needs them."""
+
+    closed: list[tuple[Experiment, RunText]]  # of those that were looked at
+    compacted: set[str]  # versions in compacted files
+    seen: frozenset[str]  # versions that were looked at
+    left: int  # how many were not
 
 
 class Store:
@@ -80,10 +96,13 @@ class Store:
         StoreError: the URL cannot be reached, or a newer flor_ray wrote what is there.
     """
 
-    def __init__(self, url: str) -> None:
-        self.files = Files(url)
+    def __init__(self, url: str, patience: Patience | None = None) -> None:
+        self.files = Files(url, patience=patience)
         self.objects = Objects(self.files)
+        self.log_reader = LogReader(self.files)
+        self.run_reader = RunReader(self.files)
         self.url = self.files.url
+        self.may_be_compacted = False  # no older release reads it
         self._marked = self._check_format()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -106,6 +125,7 @@ class Store:
                 f"{where} does not say which format the store has ({error}). Restore that file."
             ) from error
         typed_values.check_format(found, where)
+        self.may_be_compacted = found >= typed_values.COMPACTED_FORMAT
         self.files.create_only = create_only if isinstance(create_only, bool) else None
         return True
 
@@ -121,6 +141,15 @@ class Store:
             self.files.create(_FORMAT_FILE, json.dumps(described).encode())
             self._marked = self._check_format()
 
+    def allow_compaction(self) -> None:
+        """From now on, releases that cannot read compacted files refuse this store instead of missing what is there."""
+        self._mark()
+        if not self.may_be_compacted:
+            described = checks.parsed(self.files.read(_FORMAT_FILE))
+            described["format"] = typed_values.FORMAT_VERSION
+            self.files.write(_FORMAT_FILE, json.dumps(described).encode())
+            self._check_format()
+
     def _where(self, path: str) -> str:
         return f"{self.url}/{path}"
 
@@ -129,9 +158,10 @@ class Store:
     def begin_run(self, experiment: Experiment) -> None:
         """Make a run known. Raises StoreError if another run has this version."""
         self._mark()
-        path = _run_path(experiment.project, experiment.version, "begin")
+        path = run_path(experiment.project, experiment.version, "begin")
         data = runs.to_json(experiment)
-        if not self.files.create(path, data) and self.files.read(path) != data:
+        known = retried(lambda: self.run_reader.kept(experiment.project, experiment.version))
+        if known is not None or (not self.files.create(path, data) and self.files.read(path) != data):
             raise StoreError(
                 f"{self._where(path)} exists: another run was recorded as this version. Start the run again."
             )
@@ -139,35 +169,54 @@ class Store:
     def end_run(self, experiment: Experiment) -> None:
         """Say how a run ended. What was said first stands."""
         self._mark()
-        self.files.create(_run_path(experiment.project, experiment.version, "end"), runs.to_json(experiment))
+        self.files.create(run_path(experiment.project, experiment.version, "end"), runs.to_json(experiment))
 
     def beat(self, project: str, version: str, now: float) -> None:
         """Heartbeat of a run, wanted at least once in runs.HEARTBEAT_LIMIT_SECONDS."""
-        self._write(_run_path(project, version, "beat"), json.dumps({"now": now}).encode())
+        self._write(run_path(project, version, "beat"), json.dumps({"now": now}).encode())
 
     def write_files(self, project: str, version: str, files: Sequence[WrittenFile]) -> None:
         """Say which files a run has written so far, and what they were at its checkpoints. The latest word holds."""
         plain = [typed_json.to_plain(file) for file in files]
-        self._write(_run_path(project, version, "files"), json.dumps(plain).encode())
+        self._write(run_path(project, version, "files"), json.dumps(plain).encode())
 
     def written_files(self, project: str, version: str) -> tuple[WrittenFile, ...]:
         """Those of a run; none if it was recorded without."""
-        path = _run_path(project, version, "files")
-        try:
-            found = typed_json.from_plain(checks.parsed(self.files.read(path)), tuple[WrittenFile, ...])
-            for file in found:
-                checks.expect_written(file.path)
-            return found
-        except FileNotFoundError:
-            return ()
-        except ValueError as error:
-            raise Damaged(f"{self._where(path)} does not hold what files a run has written: {error}") from error
+        path = run_path(project, version, "files")
+
+        def read() -> tuple[WrittenFile, ...]:
+            try:
+                return _written(self.files.read(path), self._where(path))
+            except FileNotFoundError:
+                kept = self.run_reader.kept(project, version)
+                return () if kept is None or kept.files is None else _written(kept.files.encode(), self._where(path))
+
+        return retried(read)
+
+    def all_written_files(self, project: str) -> dict[str, tuple[WrittenFile, ...]]:
+        """Those of all runs of a project that said so, by version."""
+        found = retried(lambda: self.run_reader.written(project))
+        return {version: _written(data, where) for version, (where, data) in found.items()}
 
     def projects(self) -> tuple[str, ...]:
-        return tuple(sorted({unquoted(path.split("/")[1]) for path in self.files.list("experiments")}))
+        """Names of all projects of which there are runs."""
+        folders = {*self.files.folders("experiments"), *self.files.folders(FOLDER)}
+        return tuple(sorted(map(unquoted, folders)))
 
-    def experiments(self, project: str, now: float | None = None, whole: bool = False) -> tuple[Experiment, ...]:
-        """All runs of a project, by (started, version). Those that never said how they ended are running or crashed.
+    def experiment(self, project: str, version: str, now: float | None = None) -> Experiment | None:
+        """One run, without looking at others; None if there is none."""
+        found = self.experiments(project, now, versions=[version])
+        return found[0] if found else None
+
+    def experiments(
+        self,
+        project: str,
+        now: float | None = None,
+        whole: bool = False,
+        versions: Iterable[str] | None = None,
+    ) -> tuple[Experiment, ...]:
+        """Runs of a project, all or those of some versions, by (started, version). Those that never said how they ended
+        are running or crashed.
 
         Raises:
             StoreError: the store cannot be read; or, for `whole`, a file of it does not hold what it should.
@@ -175,39 +224,74 @@ class Store:
         Warns:
             FlorWarning: such a file is left out.
         """
-        folder = f"experiments/{quote(project)}"
+        only = None if versions is None else list(versions)
+        found = retried(lambda: self.run_reader.find(project, only, whole).all_texts(whole))
+        return _by_start(self._judged(project, found, now, whole))
+
+    def listed_runs(self, project: str, now: float | None = None) -> tuple[ListedRun, ...]:
+        """What lists show of all runs of a project, by (started, version): without reading all of each.
+
+        Warns:
+            FlorWarning: a file that does not hold what it should is left out.
+        """
+
+        def chosen(of_file: tuple[CompactedRuns, Sequence[int]]) -> list[ListedRun]:
+            file, numbers = of_file
+            listed = file.listed()
+            return [listed[number] for number in numbers]
+
+        def read() -> tuple[list[RunText], list[ListedRun]]:
+            found = self.run_reader.find(project)
+            return found.texts, list(chain.from_iterable(undamaged(map(or_damaged(chosen), found.compacted))))
+
+        texts, listed = retried(read)
+        fresh = map(ListedRun.of, self._judged(project, texts, now, whole=False))
+        return _by_start([*listed, *fresh])
+
+    def closed_runs(
+        self, project: str, now: float, silent_seconds: float, most: int, seen: Collection[str]
+    ) -> ClosedRuns:
+        """The runs that are over, of those in files of their own: of `most` that were not `seen`. A run that crashed
+        elsewhere is over when it has been silent for so long."""
+        found = self.run_reader.find(project, most=most, seen=seen)
+        texts = {text.version: text for text in found.texts}
+        closed = []
+        for run in self._judged(project, found.texts, now, whole=False):
+            text = texts[run.version]
+            crashed = run.status is Status.CRASHED and not text.has_ended
+            if text.has_ended or (
+                crashed and runs.is_over(run, self._last_beat(text, project, whole=False), now, silent_seconds)
+            ):
+                closed.append((run, text))
+        compacted = {file.versions[number] for file, numbers in found.compacted for number in numbers}
+        return ClosedRuns(closed, compacted, frozenset(texts), found.left)
+
+    def _judged(self, project: str, texts: Iterable[RunText], now: float | None, whole: bool) -> list[Experiment]:
+        """The runs of these texts: running, crashed, or as they say."""
         now = time.time() if now is None else now
-
-        def read() -> tuple[dict[str, bytes], dict[str, bytes]]:
-            paths = set(self.files.list(folder))
-            ended = {path for path in paths if path.endswith(".end.json")}
-            begun = {p for p in paths if p.endswith(".begin.json") and _sibling(p, "end") not in ended}
-            beats = paths & {_sibling(path, "beat") for path in begun}
-            return self.files.read_many(sorted(ended | begun)), self.files.read_many(sorted(beats))
-
-        rows, beats = _retried(read)
-        found = []
-        for path, data in rows.items():
+        found: list[Experiment] = []
+        crashed: list[Experiment] = []
+        for text in texts:
             try:
-                experiment = runs.from_json(data, self._where(path), *_place(path))
+                experiment = runs.from_json(text.data, text.where, project, text.version)
             except Damaged as error:
-                _leave_out(error, whole)
+                leave_out(error, whole)
                 continue
-            beat = self._last_beat(_sibling(path, "beat"), beats, whole)
-            if path.endswith(".begin.json") and runs.has_crashed(experiment, beat, now):
-                experiment = replace(experiment, status=Status.CRASHED)
-            found.append(experiment)
-        rebuilt = self._rebuild(project, [e for e in found if e.status is Status.CRASHED], whole)
-        known = (rebuilt.get(e.version, e) for e in found)
-        return tuple(sorted((e for e in known if e is not None), key=lambda e: (e.started, e.version)))
+            if not text.has_ended and runs.has_crashed(experiment, self._last_beat(text, project, whole), now):
+                crashed.append(replace(experiment, status=Status.CRASHED))
+            else:
+                found.append(experiment)
+        rebuilt = self._rebuild(project, crashed, whole)
+        return [*found, *(experiment for experiment in rebuilt.values() if experiment is not None)]
 
-    def _last_beat(self, path: str, beats: Mapping[str, bytes], whole: bool) -> float | None:
-        if path not in beats:
+    def _last_beat(self, text: RunText, project: str, whole: bool) -> float | None:
+        if text.beat is None:
             return None
         try:
-            return float(checks.parsed(beats[path])["now"])
+            return float(checks.parsed(text.beat)["now"])
         except (ValueError, KeyError, TypeError, OverflowError) as error:
-            _leave_out(Damaged(f"{self._where(path)} is not a heartbeat ({error}). Delete it."), whole)
+            where = self._where(run_path(project, text.version, "beat"))
+            leave_out(Damaged(f"{where} is not a heartbeat ({error}). Delete it."), whole)
             return None
 
     def _rebuild(self, project: str, crashed: Sequence[Experiment], whole: bool) -> dict[str, Experiment | None]:
@@ -228,7 +312,7 @@ class Store:
                 rows = self._checkpoint_rows(project, experiment.version, whole=whole)
                 logs = self.logged(project, None, [experiment.version], whole=True).rows
             except Damaged as error:
-                _leave_out(error, whole)
+                leave_out(error, whole)
                 rebuilt[experiment.version] = None
                 continue
             times = fragments.times_of(rows)
@@ -257,8 +341,8 @@ class Store:
                 checks.expect_epochs(known)
                 rebuilt[experiment.version] = known
             except ValueError as error:
-                where = self._where(_run_path(project, experiment.version, "begin"))
-                _leave_out(Damaged(f"{where} is of a run whose log and checkpoints make no sense: {error}."), whole)
+                where = self._where(run_path(project, experiment.version, "begin"))
+                leave_out(Damaged(f"{where} is of a run whose log and checkpoints make no sense: {error}."), whole)
                 rebuilt[experiment.version] = None
         return rebuilt
 
@@ -269,6 +353,10 @@ class Store:
         if records:
             fragment = Fragment(_folder("log_records", project, version), origin, first, first + len(records) - 1)
             self._write(fragment.path, log_bytes(self._log_table(records)))
+
+    def write_log_file(self, fragment: Fragment, data: bytes) -> None:
+        """Add a file of F that `log_bytes` made."""
+        self._write(fragment.path, data)
 
     def write_replay(
         self,
@@ -298,7 +386,7 @@ class Store:
             kept = {f.path for f in fragments.visible(found)}
             self.files.each(self.files.delete, sorted(f.path for f in found if f.path not in kept))
 
-        _retried(merge)
+        retried(merge)
 
     def logs(self, project: str, names: Iterable[str] | None = None, versions: Iterable[str] | None = None) -> pa.Table:
         """Log records with the columns of `fragments.LOG_SCHEMA`; one row per (version, epoch, step, name, iteration).
@@ -315,8 +403,14 @@ class Store:
         names: Iterable[str] | None = None,
         versions: Iterable[str] | None = None,
         whole: bool = False,
+        levels: Iterable[str] | None = None,
+        columns: Sequence[str] | None = None,
+        in_order: bool = True,
     ) -> LoggedName:
         """What was logged: rows as `logs` has them, all names, and reports; each file is read once for them all.
+
+        `levels` and `columns` narrow the rows further. Without `in_order`, rows come as the files have them, which
+        saves sorting: of a compacted store a name's rows, and of these a version's, lie together.
 
         Raises:
             StoreError: the store cannot be read; or, for `whole`, a file of it does not hold what it should.
@@ -324,71 +418,32 @@ class Store:
         Warns:
             FlorWarning: such a file is left out.
         """
-        wanted = None if names is None else frozenset(names)
+        wanted = Wanted(
+            _set(versions), _set(names), _set(levels), None if columns is None else tuple(columns), in_order, whole
+        )
+        return self.log_reader.logged(project, wanted)
 
-        def parts(fragment: Fragment, file: LogFile) -> tuple[pa.Table, Iterable[str], KeptReport | None]:
-            return file.rows(wanted), file.names, self._report(fragment, file)
+    def replayed(
+        self, project: str, versions: Iterable[str], origins: Iterable[str], known: dict[str, KeptReport]
+    ) -> list[KeptReport]:
+        """What these replays have reported of these versions. `known` holds what was read before, by path; what is read
+        now is put there. Raises StoreError if the store cannot be read.
 
-        found = self._each_log_file(project, versions, parts, with_rows=True, whole=whole)
-        rows = fragments.placed(project, [f for f, _ in found], [table for _, (table, _, _) in found], wanted)
-        known = frozenset(name for _, (_, of_file, _) in found for name in of_file)
-        return LoggedName(rows, known, _in_order((f, report) for f, (_, _, report) in found))
+        Warns:
+            FlorWarning: a file does not hold what it should, and is left out.
+        """
+        return self.log_reader.replayed(project, frozenset(versions), frozenset(origins), known)
 
     def names(self, project: str, versions: Iterable[str] | None = None) -> frozenset[str]:
         """Names of all that was logged. Rows are read only of files that an older flor_ray wrote."""
-        found = self._each_log_file(project, versions, lambda _, file: file.names.keys())
-        return frozenset(name for _, names in found for name in names)
+        return self.log_reader.names(project, Wanted(_set(versions)))
 
     def kinds(
         self, project: str, names: Collection[str], versions: Iterable[str] | None = None
     ) -> list[tuple[str, str, str, Named]]:
         """Version, origin and name of what was logged, with its levels and types; a row per file. Rows are read as for
         `names`."""
-        found = self._each_log_file(project, versions, lambda _, file: file.names)
-        return [
-            (fragment.version, fragment.origin, name, kind)
-            for fragment, of_file in found
-            for name, kind in of_file.items()
-            if name in names
-        ]
-
-    def _each_log_file(
-        self,
-        project: str,
-        versions: Iterable[str] | None,
-        do: Callable[[Fragment, LogFile], T],
-        with_rows: bool = False,
-        whole: bool = False,
-    ) -> list[tuple[Fragment, T]]:
-        """`do` of each visible file of a project's (or some versions') F, in order of precedence. Unless `with_rows`
-        says that these are most likely wanted, only the ends of files are read at first."""
-        only = None if versions is None else {quote(version) for version in versions}
-        folder = f"log_records/{quote(project)}"
-
-        def read() -> list[tuple[Fragment, T]]:
-            found = [f for f in self._fragments(folder) if only is None or f.folder.rpartition("/")[2] in only]
-            chosen = fragments.visible(found)
-
-            def one(fragment: Fragment) -> tuple[Fragment, T]:
-                return fragment, do(fragment, self._log_file(fragment.path, with_rows))
-
-            return (
-                list(self.files.each(one, chosen)) if whole else _undamaged(self.files.each(_or_damaged(one), chosen))
-            )
-
-        return _retried(read)
-
-    def _log_file(self, path: str, with_rows: bool = False) -> LogFile:
-        where = self._where(path)
-        if with_rows:
-            return LogFile(self.files.read(path), where)
-        return LogFile(self.files.read_end(path, END_BYTES), where, lambda: self.files.read(path))
-
-    def _report(self, fragment: Fragment, file: LogFile) -> KeptReport | None:
-        """Of a replayed segment; None of others."""
-        if fragment.segment is None:
-            return None
-        return KeptReport(fragment.origin, unquoted(fragment.segment), file.report(fragment.version))
+        return self.log_reader.kinds(project, Wanted(_set(versions), frozenset(names)))
 
     def _fragments(self, folder: str) -> list[Fragment]:
         return [f for f in map(fragments.parse, self.files.list(folder)) if f is not None]
@@ -429,7 +484,7 @@ class Store:
                 self._write(whole, data)
                 self.files.each(self.files.delete, [path for path in paths if path != whole])
 
-        _retried(merge)
+        retried(merge)
 
     def checkpoints(self, project: str, version: str, whole: bool = False) -> tuple[Checkpoint, ...]:
         """By epoch; within one, the nested loop's exit before the epoch's end.
@@ -459,9 +514,9 @@ class Store:
             found = self.files.list(_folder("checkpoints", project, version)) if paths is None else paths
             if whole:
                 return fragments.checkpoint_rows(self.files.each(table, found))
-            return fragments.checkpoint_rows(_undamaged(self.files.each(_or_damaged(table), found)))
+            return fragments.checkpoint_rows(undamaged(self.files.each(or_damaged(table), found)))
 
-        return read() if paths is not None else _retried(read)
+        return read() if paths is not None else retried(read)
 
     def drop_checkpoints(self, project: str, version: str, places: Collection[tuple[int, Point]]) -> None:
         """Take checkpoints off the list; their objects stay. Done as soon as one file is there: safe at any time.
@@ -517,6 +572,13 @@ class Store:
             return {}
         return dict(zip(table["oid"].to_pylist(), table["key"].to_pylist(), strict=True))
 
+    def source_rows(self, project: str, version: str) -> list[dict[str, Any]]:
+        """Rows of G, without the files' contents; none if the version is not mirrored."""
+        try:
+            return self._source_rows(version, _source_path(project, version))
+        except FileNotFoundError:
+            return []
+
     def sources(self, project: str, version: str) -> dict[str, SourceFile]:
         """A version's files by repository-relative path.
 
@@ -567,9 +629,9 @@ class Store:
                 try:
                     sources[version] = _source_files(found, blobs)
                 except (ObjectMissing, ObjectCorrupt) as error:
-                    _leave_out(Damaged(f"A source file of version {version[:8]} cannot be read: {error}"))
+                    leave_out(Damaged(f"A source file of version {version[:8]} cannot be read: {error}"))
             elif found is not None:
-                _leave_out(found)
+                leave_out(found)
         return sources
 
     # --- what is kept -----------------------------------------------------------------------------------------------
@@ -579,17 +641,27 @@ class Store:
         found: dict[tuple[str, str], int] = {}
         for path, info in self.files.infos(table).items():
             if path.count("/") > 1:  # others are strangers
-                place = _place(path)
+                place = place_of(path)
                 found[place] = found.get(place, 0) + info.bytes
+        if table == "log_records":
+            for place, count in retried(lambda: self.log_reader.bytes_of(self.compacted_projects())).items():
+                found[place] = found.get(place, 0) + count
         return found
+
+    def table_files(self, project: str) -> FilesUsed:
+        """The files of E and F of a project."""
+        folders = [f"{table}/{quote(project)}" for table in ("experiments", "log_records", FOLDER)]
+        found = [info for folder in folders for info in self.files.infos(folder).values()]
+        return FilesUsed(len(found), sum(info.bytes for info in found))
+
+    def compacted_projects(self) -> list[str]:
+        """Projects of which there are compacted files."""
+        return list(map(unquoted, self.files.folders(FOLDER)))
 
     def blob_keys(self) -> dict[tuple[str, str], set[str]]:
         """Objects that log records refer to, recorded, replayed and superseded ones, by project and version."""
 
-        def keys(path: str) -> Iterable[str]:
-            return self._log_file(path).blob_keys()
-
-        return _retried(lambda: self._by_place([f.path for f in self._fragments("log_records")], keys))
+        return self.log_reader.blob_keys(self.compacted_projects())
 
     def source_keys(self) -> dict[tuple[str, str], set[str]]:
         """Objects that hold mirrored source files, by project and version."""
@@ -601,25 +673,32 @@ class Store:
         def read() -> dict[tuple[str, str], set[str]]:
             return self._by_place([p for p in self.files.list("source_code") if p.endswith(".parquet")], keys)
 
-        return _retried(read)
+        return retried(read)
 
     def _by_place(self, paths: Sequence[str], keys: Callable[[str], Iterable[str]]) -> dict[tuple[str, str], set[str]]:
         found: dict[tuple[str, str], set[str]] = {}
         for path, read in zip(paths, self.files.each(keys, paths), strict=True):
-            found.setdefault(_place(path), set()).update(read)
+            found.setdefault(place_of(path), set()).update(read)
         return found
 
 
-def _in_order(reports: Iterable[tuple[Fragment, KeptReport | None]]) -> list[KeptReport]:
-    """By version, origin and segment."""
-    found = [(f.folder, f.origin, f.segment or "", report) for f, report in reports if report is not None]
-    return [report for *_, report in sorted(found, key=lambda row: row[:3])]
+def _written(data: bytes, where: str) -> tuple[WrittenFile, ...]:
+    """What a run said of the files that it wrote."""
+    try:
+        found = typed_json.from_plain(checks.parsed(data), tuple[WrittenFile, ...])
+        for file in found:
+            checks.expect_written(file.path)
+        return found
+    except ValueError as error:
+        raise Damaged(f"{where} does not hold what files a run has written: {error}") from error
 
 
-def _place(path: str) -> tuple[str, str]:
-    """The project and the version that a table's file belongs to."""
-    _, project, name = path.split("/")[:3]
-    return unquoted(project), unquoted(name.partition(".")[0])
+def _set(given: Iterable[str] | None) -> frozenset[str] | None:
+    return None if given is None else frozenset(given)
+
+
+def _by_start(found: Iterable[Run]) -> tuple[Run, ...]:
+    return tuple(sorted(found, key=lambda run: (run.started, run.version)))
 
 
 def _filename(row: Mapping[str, Any]) -> str:
@@ -646,57 +725,9 @@ def _value(logged: records.Value) -> records.Value:
     return logged.arrived() if isinstance(logged, typed_values.Deferred) else logged
 
 
-def _run_path(project: str, version: str, what: str) -> str:
-    return f"experiments/{quote(project)}/{quote(version)}.{what}.json"
-
-
-def _sibling(path: str, what: str) -> str:
-    folder, _, name = path.rpartition("/")
-    return f"{folder}/{name.split('.')[0]}.{what}.json"
-
-
 def _folder(table: str, project: str, version: str) -> str:
     return f"{table}/{quote(project)}/{quote(version)}"
 
 
 def _source_path(project: str, version: str) -> str:
     return f"{_folder('source_code', project, version)}.parquet"
-
-
-def _or_damaged(do: Callable[[Any], T]) -> Callable[[Any], T | Damaged]:
-    """`do`, which answers with the error where a file does not hold what it should."""
-
-    def tried(item: Any) -> T | Damaged:
-        try:
-            return do(item)
-        except Damaged as error:
-            return error
-
-    return tried
-
-
-def _undamaged(found: Iterable[T | Damaged]) -> list[T]:
-    """What could be read; of the rest the user is told."""
-    kept: list[T] = []
-    for each in found:
-        if isinstance(each, Damaged):
-            _leave_out(each)
-        else:
-            kept.append(each)
-    return kept
-
-
-def _leave_out(error: Damaged, never: bool = False) -> None:
-    if never:
-        raise error
-    warnings.warn(f"{error} It is left out.", FlorWarning, stacklevel=3)
-
-
-def _retried(read: Callable[[], T]) -> T:
-    """`read` lists and then reads; a file that is gone by then was merged into another one, so list again."""
-    for _ in range(_RETRIES):
-        try:
-            return read()
-        except FileNotFoundError:
-            continue
-    return read()

@@ -29,7 +29,8 @@ from flor_ray.records import Value
 from flor_ray.store import checks, not_loaded
 from flor_ray.wording import printable
 
-FORMAT_VERSION = 2  # raise it when an older flor_ray would misread a store that this one wrote
+FORMAT_VERSION = 3  # raise it when an older flor_ray would misread a store that this one wrote
+COMPACTED_FORMAT = 3  # from which on there may be compacted files, which older releases would overlook
 _OLDEST_FORMAT = 2  # that this one reads
 
 VALUE_COLUMNS = ("type", "number", "integer", "text")
@@ -46,6 +47,11 @@ class Deferred(Value):
     type: str = "deferred"
     copy: Any = None
     copied: Any = None  # CUDA event
+
+    @property
+    def bytes(self) -> int:
+        """Pinned memory that it takes until it is stored."""
+        return int(self.copy.nbytes)
 
     def arrived(self) -> Value:
         """Waits for the device."""
@@ -101,6 +107,13 @@ def encode_later(value: object) -> Value:
         except Exception:  # noqa: BLE001 - no memory can be pinned, for one; what cannot be had later is had now
             return encode(value)
     return encode(value)
+
+
+def waiting_bytes(value: Value) -> int:
+    """Memory that a value takes until it is stored, beside a few numbers."""
+    if isinstance(value, Deferred):
+        return value.bytes
+    return 0 if value.blob is None else len(value.blob)
 
 
 def _deferred(torch: Any, plain: Any) -> Deferred:

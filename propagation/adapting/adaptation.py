@@ -10,7 +10,7 @@ from flor_ray.propagation.adapting.renames import Counterpart, Renames
 from flor_ray.propagation.reading.calls import Alias, visible
 from flor_ray.propagation.reading.names import NameScope
 from flor_ray.propagation.reading.program import Program
-from flor_ray.propagation.reading.tree import Node
+from flor_ray.propagation.reading.tree import IMPORTS, Node
 
 
 class Declined(Exception):
@@ -112,6 +112,11 @@ class Adaptation:
 
     def _own_name(self, name: str, owner: NameScope) -> str:
         """A name that the unit binds must not overwrite a variable that the older version has for itself."""
+        if _is_imported(name, owner, self._unit):
+            there = self._older.names.lookup(name, self.scope)
+            if there is self.scope and not _is_imported(name, there):
+                raise Declined(f"it imports `{name}`, which is another variable in the older version")
+            return name
         found = self._renames.own(name, owner, self.scope)
         if found.name is not None:
             self._add(found.doubt)
@@ -206,11 +211,22 @@ def _name_of(alias: Alias, there: Sequence[Alias]) -> str | None:
     return f"{modules[0].name}.{alias.target}" if alias.target and modules else None
 
 
+def _is_imported(name: str, owner: NameScope, unit: Node | None = None) -> bool:
+    """Whether an import, in a unit if one is given, binds a name: this is never a variable of another name."""
+    bound = [node for node in owner.bindings.get(name, ()) if unit is None or unit.contains(node)]
+    statements = [node.statement() for node in bound]
+    return any(each is not None and each.kind in IMPORTS for each in statements)
+
+
 def _is_occurrence(node: Node) -> bool:
+    """Whether an identifier stands for a variable. What import statements say are names of modules, and in them."""
     parent = node.parent
     if parent is None or parent.kind in ("aliased_import", "global_statement", "nonlocal_statement"):
         return False
-    return parent.kind != "dotted_name" or parent.children[0] is node
+    if parent.kind != "dotted_name":
+        return True
+    statement = parent.statement()
+    return parent.children[0] is node and (statement is None or statement.kind not in IMPORTS)
 
 
 def _only_loop_variable(scope: NameScope, name: str) -> bool:

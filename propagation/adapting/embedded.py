@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from flor_ray.propagation.adapting.adaptation import Declined
+from flor_ray.propagation.reading.constants import is_literal
+from flor_ray.propagation.reading.program import Program
 from flor_ray.propagation.reading.tree import Node
 
 
@@ -36,3 +40,13 @@ def why_not_once(statement: Node, call: Node) -> str:
             break
         child = around
     return ""
+
+
+def names_spelled(newer: Program, written: Node) -> dict[tuple[int, int], bytes]:
+    """Names of features that constants make, as strings: in the older version these may be others."""
+    found: dict[tuple[int, int], bytes] = {}
+    for log in newer.logs:
+        name, feature = log.call.name, log.call.feature
+        if feature is not None and name is not None and written.contains(name) and not is_literal(name):
+            found[name.start, name.end] = json.dumps(feature, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return found

@@ -8,28 +8,44 @@ is called `total`, or that something else is differentiated now.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
+from flor_ray.propagation.adapting.bindings import (
+    DISPLAYS,
+    PATTERNS,
+    ScopeKey,
+    added_by,
+    are_the_only_ones,
+    attribute_names,
+    below,
+    have_common_words,
+    holder_of,
+    how_bound,
+    is_given,
+    is_parameter,
+    module_of_name,
+    same_value,
+    scope_key,
+    set_attributes,
+    uses_of,
+    value_of,
+    writes_log,
+)
 from flor_ray.propagation.adapting.doubts import Doubt
 from flor_ray.propagation.matching.mapping import Mapping
-from flor_ray.propagation.matching.similarity import alike
+from flor_ray.propagation.matching.similarity import alike, anchor_dice, words_of
 from flor_ray.propagation.reading.names import BUILTINS, Names, NameScope
-from flor_ray.propagation.reading.tree import Node
+from flor_ray.propagation.reading.tree import IMPORTS, Node
 
 _BINDING_VOTE = 3
 _READING_VOTE = 1
 _MIN_READS = 2  # readings that suffice without any binding
 _CLEAR_SHARE = 0.8  # of the votes: no doubt
-_SAME_VALUE = 0.5  # of the other words of two bindings
 _LEAST_SHARE = 0.6  # below: contradictory
+_SAME_DEFINITION = 0.5  # of the bodies of two definitions of other names
+_MAKING = frozenset({"call", "subscript"})  # `0`, `[]` and `args` are what many variables are bound to
 
-
-_PARAMETERS = frozenset(
-    {"parameters", "lambda_parameters", "default_parameter", "typed_parameter", "typed_default_parameter"}
-)
-
-ScopeKey = tuple[str, int, int]
 _Facing = tuple[ScopeKey | None, str, ScopeKey | None]  # newer scope, name in both, older scope
 _Variable = tuple[ScopeKey | None, str]
 
@@ -47,14 +63,18 @@ class Renames:
     """Votes of one mapping for names."""
 
     def __init__(self, mapping: Mapping, newer: Names, older: Names, facing: Set[_Facing] = frozenset()) -> None:
-        self._facing = facing
+        self._mapping, self._facing = mapping, facing
         self._newer, self._older = newer, older
         self._votes: dict[_Variable, Counter[_Variable]] = {}
         self._replaced: set[tuple[_Variable, _Variable]] = set()  # bound side by side, but to different things
         self._bound: set[tuple[_Variable, _Variable]] = set()
+        self._only: set[tuple[_Variable, _Variable]] = set()  # the only parameters of one function
         self._claimed: dict[_Variable, set[_Variable]] = {}
+        self._alike: dict[tuple[int, int], bool] = {}  # statements that bind variables, by index
+        self._loggers: dict[_Variable, str] = {}  # what writes the same lines of a log in the older version
         self._attributes: dict[tuple[str, str], Counter[str]] = {}  # what it is an attribute of ("": anything), name
         self._attribute_names = attribute_names(newer), attribute_names(older)
+        self._set_attributes = set_attributes(newer), set_attributes(older)
         for a in newer.tree.of_kind("identifier"):
             b = mapping.older_of(a)
             if b is not None:
@@ -62,7 +82,7 @@ class Renames:
         for a in newer.tree.of_kind("attribute_name"):
             b = mapping.older_of(a)
             if b is not None:
-                self._vote_attribute(a, b, _holder(a))
+                self._vote_attribute(a, b, holder_of(a))
 
     def variable(self, name: str, owner: NameScope | None, place: NameScope) -> Counterpart:
         """The counterpart of the variable `name` of the newer scope `owner`, for code in the older scope `place`."""
@@ -71,6 +91,9 @@ class Renames:
         variable = (scope_key(owner), name)
         there = self._older.lookup(name, place)
         votes = self._votes_for(variable, place)
+        logger = self._loggers.get(variable)
+        if logger is not None and there is None and self._older.lookup(logger, place) is not None:
+            return Counterpart(logger, Doubt.NAME)
         if not votes:
             return self._unvoted(name, owner, there, place)
         best, count = min(votes.items(), key=lambda item: (-item[1], item[0]))
@@ -87,8 +110,10 @@ class Renames:
         is_sure = best == name or self._is_renamed(name, best, count, owner, place)
         if is_sure is None:
             return Counterpart(None)
-        is_parameter = any(_is_parameter(node) for node in owner.bindings.get(name, ()))
-        is_replaced = (variable, counterpart) in self._replaced and not is_parameter
+        is_given_to = any(is_parameter(node) for node in owner.bindings.get(name, ()))
+        is_replaced = (variable, counterpart) in self._replaced and not is_given_to
+        if is_replaced and not is_sure and (variable, counterpart) not in self._bound:
+            return Counterpart(None)
         return Counterpart(best, None if is_sure and share >= _CLEAR_SHARE and not is_replaced else Doubt.NAME)
 
     def _is_renamed(self, name: str, other: str, count: int, owner: NameScope, place: NameScope) -> bool | None:
@@ -102,21 +127,62 @@ class Renames:
         if not is_binding and not is_exchanged and count < _MIN_READS:
             return None
         is_alike = alike(name, other)
-        if not is_alike and count <= _BINDING_VOTE:
-            return False
+        if not (is_alike and how_bound(owner, name) == "variable") and count <= _BINDING_VOTE:
+            # What merely stands where another parameter or definition stood may have been put in its place.
+            is_put = is_binding and any(self._was_put(node) for node in owner.bindings.get(name, ()))
+            has_rivals = is_binding and len(self._candidates(name, owner, place)) > 1
+            if is_binding and is_exchanged and self._is_made_alike(name, owner, other, place):
+                return True
+            if has_rivals or (is_put and not is_alike and pair not in self._only):
+                return None
+            if not is_alike:
+                return False
         if is_binding or not is_exchanged:
             return is_binding
-        is_defined = _how_bound(owner, name) != "variable"
+        is_defined = how_bound(owner, name) != "variable"
         return not is_defined or (is_alike and len(self._left_over(name, owner, place)) <= 1)
+
+    def _is_made_alike(self, name: str, owner: NameScope, other: str, place: NameScope) -> bool:
+        """Whether each version makes its own of two variables once, of one and the same value: `x, b = f(i), g(j)` and
+        `x, c = f(i), g(j)`."""
+        there = self._older.lookup(other, place)
+        mine, theirs = owner.bindings.get(name, ()), there.bindings.get(other, ()) if there is not None else ()
+        if len(mine) != 1 or len(theirs) != 1 or self._mapping.older_of(mine[0]) is not theirs[0]:
+            return False
+        values = value_of(mine[0]), value_of(theirs[0])
+        if values[0] is None or values[1] is None or values[0].fingerprint != values[1].fingerprint:
+            return False
+        return any(each.kind in _MAKING for each in below(values[0]))
+
+    def _was_put(self, bound: Node) -> bool:
+        """Whether an identifier is a parameter, an import, a definition that has little of what faces it, or one of
+        several results of a call of which another has kept its name."""
+        statement, holder = bound.statement(), bound.parent
+        if is_parameter(bound) or (statement is not None and statement.kind in IMPORTS):
+            return True
+        if holder is not None and holder.kind in PATTERNS:
+            value = holder.parent.child("right") if holder.parent is not None else None
+            if value is not None and value.kind in DISPLAYS:
+                return False  # `a, b = x, y`: each is given something of its own
+            partners = [(each, self._mapping.older_of(each)) for each in holder.children if each.kind == "identifier"]
+            return any(other is not None and other.label == each.label != "_" for each, other in partners)
+        if holder is None or not holder.kind.endswith("_definition"):
+            return False
+        partner = self._mapping.older_of(holder)
+        return partner is None or anchor_dice(self._mapping, holder, partner) < _SAME_DEFINITION
 
     def own(self, name: str, owner: NameScope, place: NameScope) -> Counterpart:
         """The counterpart of a variable that the statement itself binds: code after it may read it under another name.
 
         Its `name` is None where nothing in the older version stands for this variable.
         """
-        if name == "_":
+        if name == "_" or self._waits_for(name, place):
             return Counterpart(name)
         if (scope_key(owner), name) in self._votes:
+            voted = {other for _, other in self._votes[scope_key(owner), name]}
+            missing = [each for each in self._waiting(place, owner.reads.get(name, ())) if each in voted]
+            if len(missing) == 1:
+                return Counterpart(missing[0], None if voted == {missing[0]} else Doubt.NAME)
             found = self.variable(name, owner, place)
             if found.name is not None and (found.name == name or found.name not in BUILTINS):
                 there = self._older.lookup(found.name, place)
@@ -125,36 +191,75 @@ class Renames:
             return Counterpart(None)
         if name in self._older.loose or self._older.lookup(name, place) is not None or not owner.reads.get(name):
             return Counterpart(None)
-        waiting = self._waiting(place)
+        waiting = self._waiting(place, owner.reads[name])
         close = [each for each in waiting if alike(each, name)]
         chosen = waiting if len(waiting) == 1 else close
         return Counterpart(chosen[0], Doubt.NAME) if len(chosen) == 1 else Counterpart(None)
 
-    def linked_name(self, name: str, owner: NameScope, place: NameScope) -> str | None:
-        """The older name of a variable for which the mapping itself speaks; None if it says nothing clear."""
+    def _waits_for(self, name: str, place: NameScope) -> bool:
+        """Whether the older version reads this very name before anything has bound it."""
+        early = self._older.unset(place).get(name) or self._older.loose.get(name) or []
+        return name not in BUILTINS and any(place.node.contains(each) for each in early)
+
+    def added_to_alike(self, name: str, owner: NameScope, place: NameScope) -> list[str]:
+        """Older variables, of which the newer version knows nothing, to which the same is added as to a newer one."""
+        mine = added_by(owner.reads.get(name, ()))
+        known = self._newer.known
+        return [
+            other
+            for other in place.bindings
+            if other not in known and not mine.isdisjoint(added_by(place.reads.get(other, ())))
+        ]
+
+    def linked_name(self, name: str, owner: NameScope, place: NameScope, surely: bool = False) -> str | None:
+        """The older name of a variable for which the mapping itself speaks; None if it says nothing clear, or, if that
+        is asked for, leaves a doubt."""
         if (scope_key(owner), name) not in self._votes:
             return None
         found = self.variable(name, owner, place)
+        if surely and found.doubt is not None:
+            return None
         there = self._older.lookup(found.name, place) if found.name is not None else None
         spoken = there is not None and (scope_key(there), found.name) in self._votes[scope_key(owner), name]
         return found.name if spoken else None
 
+    def was_replaced(self, name: str, start: NameScope, other: str, place: NameScope) -> bool:
+        """Whether two variables are bound side by side, but to different things: one was replaced by the other."""
+        mine, there = self._newer.lookup(name, start), self._older.lookup(other, place)
+        pair = (scope_key(mine), name), (scope_key(there), other)
+        return pair in self._replaced and not any(map(is_parameter, mine.bindings[name] if mine is not None else ()))
+
+    def is_read_as(self, name: str, owner: NameScope, other: str, there: NameScope) -> bool:
+        """Whether statements that both versions have read a newer variable where they read an older one, and nothing
+        else: it is the same, however it is made."""
+        votes = self._votes.get((scope_key(owner), name), Counter())
+        return votes.total() >= _MIN_READS and votes[scope_key(there), other] >= _CLEAR_SHARE * votes.total()
+
     def attribute(self, node: Node) -> Counterpart:
         """The older name of an attribute of the newer tree; the same name if the mapping knows no other."""
-        name, holder = node.label, _holder(node)
+        name, holder = node.label, holder_of(node)
         here, there = self._attribute_names
         if name in there:
             return Counterpart(name)
+        kept = [other for other in self._own_attributes(node) if alike(name, other)]
         for votes in (self._attributes.get((holder, name)), self._attributes.get(("", name))):
             if not votes:
                 continue
             options = {other: count for other, count in votes.items() if other not in here}
             best = min(options, key=lambda other: (not alike(name, other), -options[other], other), default=name)
             if best == name or votes[best] / votes.total() < _LEAST_SHARE:
-                return Counterpart(name)
+                break
+            if len(kept) == 1 and not alike(name, best):
+                break  # what merely stands where it stood is another one: `self.query` beside `self.proj` for `c_proj`
             sure = alike(name, best) or votes[best] >= _MIN_READS
             return Counterpart(best, None if sure and votes[best] / votes.total() >= _CLEAR_SHARE else Doubt.NAME)
-        return Counterpart(name)
+        return Counterpart(kept[0], Doubt.LEFT_OVER) if len(kept) == 1 else Counterpart(name)
+
+    def _own_attributes(self, node: Node) -> Set[str]:
+        """Attributes that the older file sets and the newer does not know, if the newer one sets this one."""
+        if node.label not in self._set_attributes[0]:
+            return frozenset()
+        return self._set_attributes[1] - self._attribute_names[0]
 
     def _votes_for(self, variable: _Variable, place: NameScope) -> Counter[str]:
         """Votes for what code in `place` can see."""
@@ -178,28 +283,41 @@ class Renames:
         return self._votes.get((scope_key(mine), other), Counter())[there] >= count
 
     def _left_over(self, name: str, owner: NameScope, place: NameScope) -> list[str]:
-        """Older variables of a name like this one, bound in a like way, of which the newer version knows nothing."""
-        how, known = _how_bound(owner, name), self._newer.known
-        found = []
+        """Older variables that a newer one may be, if a name is like its own; of two, nobody knows which."""
+        found = self._candidates(name, owner, place)
+        return found if any(alike(name, other) for other in found) else []
+
+    def _candidates(self, name: str, owner: NameScope, place: NameScope) -> list[str]:
+        """Older variables with a word of a newer name, or a name like it, of which the newer version knows nothing.
+
+        They are bound in a like way; what is imported is from one module.
+        """
+        how, known, words = how_bound(owner, name), self._newer.known, words_of(name)
+        module = module_of_name(owner, name)
+        found: list[str] = []
         scope: NameScope | None = place
         while scope is not None:
-            if scope.node.kind == owner.node.kind:
-                found += [
-                    other
-                    for other in scope.bindings
-                    if other not in known and alike(name, other) and _how_bound(scope, other) == how
-                ]
+            for other in scope.bindings if scope.node.kind == owner.node.kind else ():
+                if other in known or not (alike(name, other) or not words.isdisjoint(words_of(other))):
+                    continue
+                if how_bound(scope, other) == how and module_of_name(scope, other) == module:
+                    found.append(other)
             scope = scope.outer
         return found
 
-    def _waiting(self, place: NameScope) -> list[str]:
-        """Names that the older version reads in this scope, and binds nowhere; and of which the newer knows nothing."""
+    def _waiting(self, place: NameScope, reads: Sequence[Node]) -> list[str]:
+        """Names that the older version uses in this scope, as a newer one is, before anything has bound them; and of
+        which the newer knows nothing."""
+        uses, added = uses_of(reads), added_by(reads)
+        early = {**self._older.loose, **self._older.unset(place)}
         return sorted(
             name
-            for name, nodes in self._older.loose.items()
+            for name, nodes in early.items()
             if name not in BUILTINS
             and name not in self._newer.known
             and any(place.node.contains(node) for node in nodes)
+            and uses_of(nodes) == uses
+            and (not added or not added.isdisjoint(added_by(nodes)))
         )
 
     def _vote(self, a: Node, b: Node) -> None:
@@ -207,15 +325,32 @@ class Renames:
         binding = self._newer.binds(a) and self._older.binds(b)
         if left is None and right is None:
             return
+        if a.label != b.label and writes_log(a) and writes_log(b):
+            self._loggers[scope_key(left), a.label] = b.label
+            return
         if a.label != b.label and not self._may_be_renamed(a, b, left, right, binding):
             return
         if binding and left is not None and right is not None and left.is_class and right.is_class:
             self._vote_attribute(a, b, "self")
         newer, older = (scope_key(left), a.label), (scope_key(right), b.label)
-        self._votes.setdefault(newer, Counter())[older] += _BINDING_VOTE if binding else _READING_VOTE
+        telling = binding and (a.label == b.label or is_parameter(a) or self._are_bound_alike(a, b))
+        self._votes.setdefault(newer, Counter())[older] += _BINDING_VOTE if telling else _READING_VOTE
         self._claimed.setdefault(older, set()).add(newer)
-        if binding:
+        if telling:
             self._bound.add((newer, older))
+            if are_the_only_ones(a, b, left, right):
+                self._only.add((newer, older))
+
+    def _are_bound_alike(self, newer: Node, older: Node) -> bool:
+        """Whether two statements that bind a variable have a word in common, beyond their form. Asked once of two."""
+        statements = newer.statement(), older.statement()
+        if statements[0] is None or statements[1] is None:
+            return False
+        key = statements[0].index, statements[1].index
+        if key not in self._alike:
+            is_import = statements[0].kind in IMPORTS  # of one module, or there would be no vote
+            self._alike[key] = is_import or have_common_words(newer, older)
+        return self._alike[key]
 
     def _may_be_renamed(self, a: Node, b: Node, left: NameScope | None, right: NameScope | None, binding: bool) -> bool:
         """Whether two linked identifiers of different names can be one variable.
@@ -223,13 +358,13 @@ class Renames:
         If what it is bound to has changed too, it was replaced by another: `use_ema = args.ema` for
         `use_amp = args.amp`; and `np` of `np.zeros` is not the `torch` of `torch.zeros`.
         """
-        modules = _module_of(a, left), _module_of(b, right)
+        modules = module_of_name(left, a.label), module_of_name(right, b.label)
         if modules[0] != modules[1]:
             both_known = b.label in self._newer.known or a.label in self._older.known
             return not both_known and alike(a.label, b.label)
-        if binding and (_is_given(a, b) or _is_given(b, a)):
+        if binding and (is_given(a, b) or is_given(b, a)):
             return alike(a.label, b.label)
-        if not binding or modules[0] or _same_value(a, b):
+        if not binding or modules[0] or same_value(a, b) or are_the_only_ones(a, b, left, right):
             return True
         self._replaced.add(((scope_key(left), a.label), (scope_key(right), b.label)))
         return alike(a.label, b.label)
@@ -251,101 +386,8 @@ class Renames:
             return Counterpart(name, Doubt.FACING_NAME)
         if self._is_another(name, there, (scope_key(owner), name)):
             return Counterpart(None, contradiction=f"`{name}` is another variable in the older version")
-        ours, theirs = _how_bound(owner, name), _how_bound(there, name)
+        ours, theirs = how_bound(owner, name), how_bound(there, name)
         if ours == theirs != "variable":
             return Counterpart(name)
         reason = f"`{name}` is bound elsewhere in the older version, and nothing tells that it is the same variable"
         return Counterpart(None, contradiction=reason)
-
-
-def _module_of(identifier: Node, owner: NameScope | None) -> str:
-    """The module that a variable is, or is from; "" if it was not imported."""
-    for bound in owner.bindings.get(identifier.label, ()) if owner is not None else ():
-        statement = bound.statement()
-        if statement is None or not statement.kind.startswith("import"):
-            continue
-        module = statement.child("module_name")
-        if module is not None:
-            return " ".join(each.label for each in (module, *module.children))
-        whole = bound.parent if bound.parent is not None and bound.parent.kind == "dotted_name" else bound
-        if bound.parent is not None and bound.parent.kind == "aliased_import":
-            whole = bound.parent.children[0]
-        return " ".join(each.label for each in (whole, *whole.children))
-    return ""
-
-
-def scope_key(scope: NameScope | None) -> ScopeKey | None:
-    """Identity of a scope that holds in both the written tree and the one that is matched."""
-    return (scope.node.kind, scope.node.start, scope.node.end) if scope is not None else None
-
-
-def _how_bound(scope: NameScope, name: str) -> str:
-    kinds = set()
-    for node in scope.bindings.get(name, ()):
-        statement = node.statement()
-        parent = node.parent
-        if parent is not None and parent.kind in ("function_definition", "class_definition"):
-            kinds.add("definition")
-        elif statement is not None and statement.kind.startswith("import"):
-            kinds.add("import")
-        else:
-            kinds.add("variable")
-    return kinds.pop() if len(kinds) == 1 else "variable"
-
-
-def _same_value(newer: Node, older: Node) -> bool:
-    """Whether two statements that bind a variable bind it to the same: they differ by variables only, or by little."""
-    words: list[Counter[str]] = []
-    statements = newer.statement(), older.statement()
-    if statements[0] is not None and statements[1] is not None and statements[0].shape == statements[1].shape:
-        return newer.parent is not None and newer.parent.kind != "parameters"
-    for bound in (newer, older):
-        statement = bound.statement()
-        if statement is None or bound.parent is None or bound.parent.kind == "parameters":
-            return False
-        end = next((child.start for child in statement.children if child.kind == "block"), statement.end)
-        words.append(Counter(_leaves(statement, end, bound.label)))
-    common = (words[0] & words[1]).total()
-    return 2 * common > (words[0].total() + words[1].total()) * _SAME_VALUE
-
-
-def _is_given(bound: Node, other: Node) -> bool:
-    """Whether what a name is bound to is given to a call that makes the value of another: `f(x)` of `g(f(x), y)`."""
-    value, whole = (each.parent.child("right") if each.parent is not None else None for each in (bound, other))
-    if value is None or whole is None or value.kind != "call":
-        return False
-    todo = list(whole.children)
-    while todo:
-        node = todo.pop()
-        todo += node.children
-        if node.fingerprint == value.fingerprint and node.parent is not None and node.parent.kind == "argument_list":
-            return True
-    return False
-
-
-def _leaves(statement: Node, end: int, without: str) -> Iterator[str]:
-    todo = list(statement.children)
-    while todo:
-        node = todo.pop()
-        if node.start < end:
-            todo += node.children
-            if not node.children and node.label != without:
-                yield node.label
-
-
-def _holder(attribute: Node) -> str:
-    """The variable that an attribute is one of: `self` of `self.net.weight`, "" for one of a call's result."""
-    node = attribute.parent
-    while node is not None and node.kind == "attribute" and node.children:
-        node = node.children[0]
-    return node.label if node is not None and node.kind == "identifier" else ""
-
-
-def attribute_names(names: Names) -> frozenset[str]:
-    """Attributes that a source mentions, and what its classes define."""
-    mentioned = {node.label for node in names.tree.of_kind("attribute_name")}
-    return frozenset(mentioned.union(*(scope.bindings for scope in names.scopes.values() if scope.is_class)))
-
-
-def _is_parameter(node: Node) -> bool:
-    return node.parent is not None and node.parent.kind in _PARAMETERS

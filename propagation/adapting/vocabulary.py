@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 
 from flor_ray.propagation.adapting.adaptation import Adaptation, Declined
+from flor_ray.propagation.adapting.bindings import attribute_names
 from flor_ray.propagation.adapting.doubts import Doubt
-from flor_ray.propagation.adapting.renames import attribute_names
 from flor_ray.propagation.reading.names import BUILTINS
 from flor_ray.propagation.reading.program import Program
-from flor_ray.propagation.reading.tree import Node
+from flor_ray.propagation.reading.tree import IMPORTS, Node
 
 NAMES = frozenset({"identifier", "attribute_name", "keyword_name"})
 _TYPED = frozenset({"generic_type", "subscript", "type"})  # `dict[str, int]` was `Dict[str, int]` once
@@ -25,9 +25,11 @@ def strangeness(
 ) -> set[Doubt]:
     """Doubts about names in a statement of the newer program that the older does not know at all.
 
-    What else is `requested` (first bytes), or observes, does not tell what the script is made of.
+    What else is `requested` (first bytes), or observes, does not tell what the script is made of. What is set for
+    something that is requested, too, is read; and what is carried to set a name is no stranger.
     """
     scopes = newer.written_names
+    is_import = statement.kind in IMPORTS
     nodes = [
         node
         for node in newer.written.subtree(statement)
@@ -36,29 +38,89 @@ def strangeness(
         and not ((owner := scopes.owner(node)) is not None and statement.contains(owner.node))
     ]
     here = Counter(node.label for node in nodes)
+    if is_import:
+        nodes = [node for node in nodes if scopes.binds(node)]
     there = {node.label for node in older.written.of_kind(*NAMES)}
     typed = {node.label for node in nodes if node.parent is not None and node.parent.kind in _TYPED}
     unknown = {
         name
-        for name in here
+        for name in {node.label for node in nodes}
         if name not in adaptation.renamed and name not in there and (name not in BUILTINS or name in typed)
     }
+    unknown -= {name for name, owner in adaptation.lacking if owner is not None}
+    unknown -= _of_modules(newer, nodes)
     if not unknown:
         return set()
     elsewhere = _vocabulary(newer.written.of_kind(*NAMES))
     along = requested | {log.statement.start for log in newer.logs}
+    asked = set[str]()
     for other in newer.written.statements:
         if other.start in along and other is not statement:
-            elsewhere.subtract(_vocabulary(newer.written.subtree(other)))
+            words = _vocabulary(newer.written.subtree(other))
+            elsewhere.subtract(words)
+            asked |= words.keys() if other.start in requested else set()
     elsewhere.subtract(here)
-    set_here = {node.label for node in nodes if node.role == "left" or is_set(node)}
+    is_part = (
+        is_import and len(requested) > 1
+    )  # an import that is all that is asked for serves nobody, and harms nobody
+    set_here = {node.label for node in nodes if node.role == "left" or is_set(node) or is_part}
     found = set()
+    elsewhere.update({name: min(elsewhere[name], 1) - elsewhere[name] for name in _inherited(newer, nodes)})
+    elsewhere.update({name: min(elsewhere[name], 1) - elsewhere[name] for name in _methods(newer, nodes)})
     most = max((elsewhere[name] for name in unknown - set_here), default=0)
     if most > 0:
         found.add(Doubt.STRANGE if most > 1 else Doubt.STRANGE_ONCE)
-    if any(elsewhere[name] > 0 for name in unknown & set_here):
+    if any(elsewhere[name] > 0 for name in (unknown & set_here) - asked):
         found.add(Doubt.UNREAD)
     return found
+
+
+def _inherited(newer: Program, nodes: Sequence[Node]) -> set[str]:
+    """Attributes of `self` that the newer file neither sets nor defines: that it says them tells nothing of them."""
+    own = {n.label for n in nodes if n.kind == "attribute_name" and n.parent is not None and _is_self(n.parent)}
+    names = newer.written_names
+    made = {node.label for node in newer.written.of_kind("attribute_name") if node.label in own and is_set(node)}
+    return own - made - {name for scope in names.scopes.values() if scope.is_class for name in scope.bindings}
+
+
+def _methods(newer: Program, nodes: Sequence[Node]) -> set[str]:
+    """Methods that are called and that the newer file neither sets nor defines: most are a library's."""
+    called, others = set[str](), set[str]()
+    for node in nodes:
+        is_method = node.kind == "attribute_name" and node.parent is not None and node.parent.role == "function"
+        (called if is_method else others).add(node.label)
+    made = {node.label for node in newer.written.of_kind("attribute_name") if node.label in called and is_set(node)}
+    defined = {name for scope in newer.written_names.scopes.values() for name in scope.bindings}
+    return called - others - made - defined
+
+
+def _of_modules(newer: Program, nodes: Sequence[Node]) -> set[str]:
+    """Names in what an imported module has, `init` and `normal_` of `torch.nn.init.normal_`: a library's, and not the
+    script's. The module's own name is none of them."""
+    found, others = set[str](), set[str]()
+    for node in nodes:
+        root = node.parent if node.kind == "attribute_name" else _called(node) if node.kind == "keyword_name" else None
+        while root is not None and root.kind == "attribute":
+            root = root.children[0]
+        is_module = root is not None and root.kind == "identifier" and _is_import(newer, root)
+        (found if is_module else others).add(node.label)
+    return found - others
+
+
+def _called(keyword: Node) -> Node | None:
+    """The function that is called with a keyword."""
+    call = next((each for each in keyword.ancestors() if each.kind == "call"), None)
+    return call.child("function") if call is not None else None
+
+
+def _is_import(newer: Program, identifier: Node) -> bool:
+    owner = newer.written_names.owner(identifier)
+    bound = [node.statement() for node in owner.bindings.get(identifier.label, ())] if owner is not None else []
+    return bool(bound) and all(each is not None and each.kind == "import_statement" for each in bound)
+
+
+def _is_self(attribute: Node) -> bool:
+    return attribute.children[0].kind == "identifier" and attribute.children[0].label == "self"
 
 
 def check_attributes(

@@ -88,25 +88,74 @@ class _Carrying:
         self._older, self._least, self._careful = older, min_confidence, careful
         self._refused: list[Refusal] = []
         self._done: list[tuple[int, Node, Carried | Present]] = []
+        self._idle: set[int] = set()  # first bytes of statements that would only serve what was refused
+        self._given_up: dict[int, Refusal] = {}  # by line: what could not be carried for a reason of its own
 
     def carry(self) -> Propagation:
+        """Carry them all, and again without those that only served what could not be carried."""
+        self._carry_all()
+        while idle := self._find_idle():
+            self._idle |= idle
+            done = {line for line, _, _ in self._done}
+            self._given_up = {each.line: each for each in self._refused if each.line not in done}
+            self._refused.clear()
+            self._done.clear()
+            self._transplant.take_back({})
+            self._carry_all()
+        return self._result()
+
+    def _find_idle(self) -> set[int]:
+        """First bytes of what was carried for other statements that are requested, of which none could be carried."""
+        requested = {statement.start for _, statements in self._found for statement in statements}
+        logs = {log.statement.start for log in self._transplant.newer.logs}
+        carried = {s.start: s for _, s, result in self._done if isinstance(result, Carried) and s.start not in logs}
+        read = {start: self._readers(statement) & requested for start, statement in carried.items()}
+        served = {start for start, readers in read.items() if readers and not self._is_read_there(carried[start])}
+        idle = set[int]()
+        there = {statement.start for _, statement, _ in self._done}
+        while more := {start for start in served - idle if not read[start] & (there - idle)}:
+            idle |= more
+        return idle
+
+    def _readers(self, statement: Node) -> set[int]:
+        """First bytes of the newer statements that read what one of them sets, and is not read by itself."""
+        names = self._transplant.newer.written_names
+        found = set[int]()
+        for bound in names.bound(statement):
+            owner = names.owner(bound)
+            readers = [read.statement() for read in owner.reads.get(bound.label, ())] if owner is not None else []
+            found |= {each.start for each in readers if each is not None and each is not statement}
+        return found
+
+    def _is_read_there(self, statement: Node) -> bool:
+        """Whether the older version itself knows what a statement sets, whatever it is called there."""
+        names, known = self._transplant.newer.written_names, self._transplant.older.written_names.known
+        carried = self._transplant.carried.get(statement.start)
+        renames = carried.renames if carried is not None else {}
+        return any(renames.get(each.label, each.label) in known for each in names.bound(statement))
+
+    def _carry_all(self) -> None:
         for line, statements in self._found:
+            if line in self._given_up:
+                self._refused.append(self._given_up[line])
+                continue
             if not statements:
                 self._refused.append(Refusal(line, "no statement that could be carried stands on this line"))
             for statement in statements:
                 if not self._carry(line, statement):
                     break
-        return self._result()
 
     def _carry(self, line: int, statement: Node) -> bool:
         transplant = self._transplant
         before = dict(transplant.carried)
         try:
+            if statement.start in self._idle:
+                raise Declined("what would read it in the older version could not be carried")
             result = transplant.carry(statement)
             if isinstance(result, Carried):
                 self._check(result)
         except Declined as problem:
-            transplant.carried = before
+            transplant.take_back(before)
             guess = problem.guess or transplant.guess(statement)
             best = transplant.older.tree.line(guess.start) if guess is not None else None
             self._refused.append(Refusal(line, problem.reason, best, round(problem.confidence, 3)))

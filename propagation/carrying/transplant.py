@@ -11,29 +11,24 @@ line --> statement --> unit           the statement, or the only-newer `if`/`wit
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
 
 from flor_ray.propagation.adapting.adaptation import Adaptation, Declined
+from flor_ray.propagation.adapting.bindings import ScopeKey, scope_key
 from flor_ray.propagation.adapting.edits import (
-    CannotEdit,
     Carried,
-    Insertion,
-    indent_unit,
-    indentation,
-    lift,
-    newline_of,
-    offset_after,
-    offset_before,
     statements_of,
 )
-from flor_ray.propagation.adapting.embedded import check_evaluated_once
-from flor_ray.propagation.adapting.renames import Renames, ScopeKey, scope_key
-from flor_ray.propagation.adapting.vocabulary import NAMES, check_attributes, strangeness
+from flor_ray.propagation.adapting.embedded import check_evaluated_once, names_spelled
+from flor_ray.propagation.adapting.renames import Renames
+from flor_ray.propagation.adapting.vocabulary import check_attributes, strangeness
 from flor_ray.propagation.carrying.cargo import Cargo
-from flor_ray.propagation.carrying.imports import header_gap, import_text
+from flor_ray.propagation.carrying.editing import Editor
+from flor_ray.propagation.carrying.flows import Flows
+from flor_ray.propagation.carrying.imports import is_seen_anyway
 from flor_ray.propagation.carrying.needs import MAX_NEEDS, Needs
+from flor_ray.propagation.carrying.otherwise import Doings
 from flor_ray.propagation.carrying.units import dropped_from, kept_in, widen
 from flor_ray.propagation.carrying.unnamed import Unnamed
 from flor_ray.propagation.matching.bottomup import CONTAINERS
@@ -44,17 +39,15 @@ from flor_ray.propagation.placing.pinned import pinned_place
 from flor_ray.propagation.placing.placement import Placer
 from flor_ray.propagation.placing.places import BlockGap, Flow, NoPlace
 from flor_ray.propagation.placing.presence import find_present
-from flor_ray.propagation.reading.constants import is_literal
 from flor_ray.propagation.reading.effects import TRAINING, in_parameters
-from flor_ray.propagation.reading.names import BUILTINS, NameScope
-from flor_ray.propagation.reading.nesting import nesting_of
+from flor_ray.propagation.reading.names import NameScope
+from flor_ray.propagation.reading.nesting import depth, same_loops
 from flor_ray.propagation.reading.program import LogCall, Program
-from flor_ray.propagation.reading.tree import LOOPS, Node, Tree
+from flor_ray.propagation.reading.tree import Node
 from flor_ray.records import Pin
 
 _Results = dict[tuple[int, int], tuple[str, Carried]]  # first and last byte of a newer call -> its older result
 _NO_RESULTS: _Results = {}
-_DIRECTLY_ABOVE = 1 << 62  # the order of a line that the next one continues: below all else that is put there
 _LEAVES_BLOCK = frozenset({"return_statement", "raise_statement", "yield", "await", "global_statement"})
 
 
@@ -77,21 +70,30 @@ class Transplant:
             newer.tree,
             older.tree,
             (newer.features(), older.features()),
-            list(_same_loops(newer, older)),
+            list(same_loops(newer.tree, older.tree)),
             {node.index for start in requested if (node := newer.statements.get(start)) is not None},
         )
         self._unnamed = Unnamed(newer, older, self.mapping)
-        self._facing = facing_variables(self.mapping, newer.names, older.names)
-        self.renames = Renames(self.mapping, newer.names, older.names, self._facing.variables)
+        facing = facing_variables(self.mapping, newer.names, older.names)
+        self.renames = Renames(self.mapping, newer.names, older.names, facing.variables)
         self._needs = Needs(newer, self.mapping, self._unnamed)
+        self._flows = Flows(newer, older, self.mapping, self.renames, facing, self._needs)
+        self._doings = Doings(newer, older, self.mapping, self.renames)
         self._cargo = Cargo(newer, older, self.renames)
-        self.placer = Placer(newer, older, self.mapping)
-        self.carried: dict[int, Carried] = {}  # by first byte of what moved as a unit
+        self.placer = Placer(newer, older, self.mapping, self.renames)
+        self._editor = Editor(newer, older, self._unnamed)
         self.pinned: dict[int, Pin] = {}  # by first byte of a statement
-        self._units = indent_unit(newer.written), indent_unit(older.written)
-        self._unbound = older.names.loose.keys()  # from a wildcard import, or put there by who knows whom
         self._private: dict[int, tuple[Node, str]] = {}  # by first byte of `x = x * 2`: its `x`, and what it binds here
         self._needing: list[tuple[ScopeKey | None, str]] = []
+
+    @property
+    def carried(self) -> dict[int, Carried]:
+        """What was carried so far, by the first byte of what moved as a unit."""
+        return self._editor.carried
+
+    def take_back(self, carried: dict[int, Carried]) -> None:
+        """Let nothing be carried but what was at some time before."""
+        self._editor.carried = carried
 
     def carry(self, statement: Node) -> Carried | Present:
         """Carry one statement (a node of the newer program's written tree). Raises Declined."""
@@ -118,8 +120,8 @@ class Transplant:
         if statement.start in self.pinned:
             place = pinned_place(self.older.tree, self.pinned[statement.start])
             adaptation = self._adapt(statement, (), place)
-            self._check_bound_before(place, adaptation)
-            return self._finish(statement, place, adaptation, ())
+            self._flows.check_bound_before(place, adaptation)
+            return self._editor.finish(statement, place, adaptation, ())
         logs = [log for log in self.newer.logs if log.statement is statement]
         if not logs:
             return self._carry_plain(statement)
@@ -135,7 +137,7 @@ class Transplant:
         node = self._matched(statement)
         partner = self.mapping.older_of(node)
         if partner is not None:
-            if _depth(partner) != _depth(node):
+            if depth(partner) != depth(node):
                 line = self.older.tree.line(partner.start)
                 raise Declined(f"the older version has it in another loop, on line {line}", partner, 0.4)
             return Present(self.older.tree.line(partner.start))
@@ -144,70 +146,32 @@ class Transplant:
             raise Declined(first.reason, first.guess, first.confidence)
         adaptation = Adaptation(self.newer, self.older, self.renames, statement, (), first.block, lenient=True)
         for name, owner in adaptation.lacking:
-            adaptation.carried += self._requested_definitions(name, owner)
+            if not is_seen_anyway(self.newer, self.older, name, owner, adaptation):
+                adaptation.carried += self._requested_definitions(name, owner)
         for alias in adaptation.lacking_aliases:
             raise Declined(f"it reads `{alias.name}`, which the older version does not define", confidence=0.3)
-        place = self.placer.place(node, self._code_flow(node, adaptation), code=True)
+        place = self.placer.place(node, self._flows.code(node, adaptation, self.carried), code=True)
         if isinstance(place, NoPlace):
             raise Declined(place.reason, place.guess, place.confidence)
         if place.block is not first.block:
             there = Adaptation(self.newer, self.older, self.renames, statement, (), place.block, lenient=True)
             there.carried = adaptation.carried
             adaptation = there
-        twin = self._twin_at(node, place, adaptation)
+        twin = self._doings.twin_at(node, place, adaptation)
         if twin is not None:
             return Present(self.older.tree.line(twin.start))
+        self._doings.check(node, place, adaptation)
         adaptation.doubts |= strangeness(self.newer, self.older, statement, adaptation, self.requested)
-        return self._finish(statement, place, adaptation, ())
+        return self._editor.finish(statement, place, adaptation, ())
 
     def _requested_definitions(self, name: str, owner: NameScope | None) -> list[Carried]:
         """What defines a name that the older version lacks, if it is carried on request, too. Raises Declined."""
-        if owner is None and (name in BUILTINS or name in self._unbound):
-            return []
         bound = owner.bindings.get(name, ()) if owner is not None else ()
         statements = [node.statement() for node in bound]
         found = [self.carried[each.start] for each in statements if each is not None and each.start in self.carried]
         if not found or len(found) < len(statements):
             raise Declined(f"it reads `{name}`, which the older version does not define", confidence=0.3)
         return found
-
-    def _check_bound_before(self, place: BlockGap, adaptation: Adaptation) -> None:
-        """Raises Declined if what a pinned statement reads is bound behind its place only, and no loop comes back."""
-        statements = statements_of(place.block)
-        at = statements[place.gap].start if place.gap < len(statements) else place.block.end
-        loops = [node for node in place.block.ancestors() if node.kind in LOOPS]
-        for name, _, counterpart in adaptation.read:
-            there = self.older.names.lookup(counterpart, adaptation.scope)
-            if there is not adaptation.scope or there.is_class:
-                continue
-            bound = there.bindings[counterpart]
-            if all(node.start >= at for node in bound) and not any(loop.contains(n) for loop in loops for n in bound):
-                line = self.older.tree.line(bound[0].start)
-                raise Declined(
-                    f"it reads `{name}`, which the older version binds behind the pinned place, on line {line}"
-                )
-
-    def _code_flow(self, node: Node, adaptation: Adaptation) -> Flow:
-        """What a statement that is not a log asks of its place: as for a log, and before what reads its variables."""
-        flow = self._flow(node, adaptation, lenient=True)
-        waiting = {
-            read.index
-            for name in {adaptation.renamed.get(each.label, each.label) for each in self.newer.names.bound(node)}
-            for read in self.older.names.loose.get(name, ())
-        }
-        return replace(flow, before=frozenset(flow.before) | waiting)
-
-    def _twin_at(self, node: Node, place: BlockGap, adaptation: Adaptation) -> Node | None:
-        """The statement itself, renamed, in the block that it would be put into."""
-        words = _words(self.newer.tree, node, adaptation.replacements)
-        for other in statements_of(place.block):
-            partner = self.mapping.newer_of(other)
-            free = partner is None or partner.parent is not node.parent
-            if free and other.size == node.size and _words(self.older.tree, other, {}) == words:
-                return other
-        return None
-
-    # --- log calls inside other statements -----------------------------------------------------------------------
 
     def _carry_embedded(self, statement: Node, logs: Sequence[LogCall]) -> Carried:
         node = self._matched(statement)
@@ -244,8 +208,6 @@ class Transplant:
         place = BlockGap(block, position, False, (), f"before line {self._older_line(partner)}, which it is part of")
         return self._insert(log.call.node, place, {})
 
-    # --- units ---------------------------------------------------------------------------------------------------
-
     def _carry_unit(self, statement: Node) -> Carried:
         unit, around = widen(self.newer, self.mapping, statement)
         if unit.start in self.carried:
@@ -270,16 +232,16 @@ class Transplant:
             return self._carry_callers(unit, first)
         adaptation = self._adapt(written, dropped, first, results)
         self._carry_changes(written, adaptation)
-        flow = self._flow(unit, adaptation)
+        flow = self._flows.flow(unit, adaptation, self.carried)
         place = self.placer.place(unit, flow)
         if isinstance(place, NoPlace):
             raise Declined(place.reason, place.guess, place.confidence)
         if isinstance(first, NoPlace) or first.block is not place.block:
             adaptation = self._adapt(written, dropped, place, results)
             self._carry_changes(written, adaptation)
-        self._check_results(place, adaptation)
+        self._editor.check_results(place, adaptation)
         check_attributes(self.newer, self.older, written, adaptation, dropped, self.carried.keys())
-        return self._finish(written, place, adaptation, dropped)
+        return self._editor.finish(written, place, adaptation, dropped)
 
     def _carry_callers(self, unit: Node, found: NoPlace) -> Carried:
         """A log in an only-newer function: carry the statements that call it, and with them the function."""
@@ -308,26 +270,24 @@ class Transplant:
             raise Declined(found.reason, found.guess, found.confidence)
         return holder
 
-    # --- what a unit needs ---------------------------------------------------------------------------------------
-
     def _adapt(
         self, written: Node, dropped: Sequence[Node], place: BlockGap | NoPlace, results: _Results = _NO_RESULTS
     ) -> Adaptation:
         """Names for a unit in the older program; definitions that it lacks are carried first."""
         block = place.block if isinstance(place, BlockGap) else self.older.tree.root
-        named = self._names_spelled(written)
+        named = names_spelled(self.newer, written)
         adaptation = Adaptation(self.newer, self.older, self.renames, written, dropped, block, (*results, *named))
         adaptation.replacements.update(named)
         adaptation.carried += [carried for _, carried in results.values()]
         adaptation.replacements.update((span, name.encode()) for span, (name, _) in results.items())
         for name, owner in adaptation.lacking:
+            if is_seen_anyway(self.newer, self.older, name, owner, adaptation):
+                continue
             if owner is None:
-                if name in BUILTINS or name in self._unbound:
-                    continue
                 raise Declined(f"it reads `{name}`, which neither version defines")
             adaptation.carried += self._carry_definitions(name, owner, written)
         for alias in adaptation.lacking_aliases:
-            self._carry_import(alias.node, block)
+            self._editor.bring_import(alias.node, block)
         return adaptation
 
     def _carry_definitions(self, name: str, owner: NameScope, reader: Node) -> list[Carried]:
@@ -347,7 +307,7 @@ class Transplant:
         statement = node.statement()
         there = self._unnamed.named(name, node)
         if there is not None:
-            return self._name_result(name, there, self._newer_line(node))
+            return self._editor.name_result(name, there, self._newer_line(node))
         if statement is not None and not self.newer.written_names.binds(node):
             call = node.parent
             if call is not None and call.kind == "attribute" and call.children[-1].label in TRAINING:
@@ -356,7 +316,7 @@ class Transplant:
         if statement is None or in_parameters(node):
             raise Declined(f"it reads `{name}`, a parameter that the older version does not have")
         if statement.kind in ("import_statement", "import_from_statement"):
-            return self._carry_import(node, self.older.tree.root)
+            return self._editor.bring_import(node, self.older.tree.root)
         matched = self._matched(statement)
         partner = self.mapping.older_of(matched)
         if partner is not None and statement.kind not in ("function_definition", "class_definition"):
@@ -364,29 +324,6 @@ class Transplant:
         if statement.kind in CONTAINERS and not statement.kind.endswith("_definition"):
             raise Declined(f"it reads `{name}`, which is bound by a block that the older version does not have")
         return self._carry_unit(matched)
-
-    def _carry_import(self, bound: Node, place: Node) -> Carried:
-        if bound.start in self.carried:
-            return self.carried[bound.start]
-        text = import_text(self.newer.written, bound)
-        gap = header_gap(self.older.tree, place)
-        offset, indent = self._offset(gap)
-        line = self._newer_line(bound)
-        insertion = Insertion(offset, bound.start, (indent + text,), newline_of(self.older.tree, offset), (-line,))
-        carried = Carried(insertion, (gap.block, gap.gap), frozenset(), "", {})
-        self.carried[bound.start] = carried
-        return carried
-
-    def _names_spelled(self, written: Node) -> dict[tuple[int, int], bytes]:
-        """Names of features that constants make, as strings: in the older version these may be others."""
-        found: dict[tuple[int, int], bytes] = {}
-        for log in self.newer.logs:
-            name, feature = log.call.name, log.call.feature
-            if feature is not None and name is not None and written.contains(name) and not is_literal(name):
-                found[name.start, name.end] = json.dumps(feature, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        return found
-
-    # --- changes that only logs see --------------------------------------------------------------------------------
 
     def _carry_changes(self, written: Node, adaptation: Adaptation) -> None:
         """Carry `x = x * 2` along with what logs this `x`, as `x_ = x * 2`: the script must not see it."""
@@ -413,8 +350,6 @@ class Transplant:
             target, fresh = self._private[written.start]
             adaptation.replacements[target.start, target.end] = fresh.encode()
 
-    # --- results of older calls ------------------------------------------------------------------------------------
-
     def _results(self, unit: Node, dropped: Sequence[Node]) -> _Results:
         """Names for the results of the calls in a unit that the older version has as statements of their own."""
         found: _Results = {}
@@ -426,124 +361,21 @@ class Transplant:
             if self.newer.written.last_line(call) != line:
                 raise Declined(f"it needs the result of a call of several lines, which line {line} begins")
             name = self._unnamed.free_name(call, statement)
-            found[call.start, call.end] = name, self._name_result(name, statement, line)
+            found[call.start, call.end] = name, self._editor.name_result(name, statement, line)
         return found
 
-    def _name_result(self, name: str, statement: Node, line: int) -> Carried:
-        """Put `name = ` and a backslash above an older statement that is nothing but a call."""
-        key = -1 - statement.start
-        if key in self.carried:
-            return self.carried[key]
-        if not self._unnamed.is_free(name, statement):
-            raise Declined(f"it binds `{name}`, which is another variable in the older version", statement, 0.3)
-        block = statement.parent
-        assert block is not None
-        position = statements_of(block).index(statement)
-        offset, indent = self._offset(BlockGap(block, position, False, (), ""))
-        text = indent + name.encode("utf-8", "surrogatepass") + b" = \\"
-        insertion = Insertion(offset, _DIRECTLY_ABOVE, (text,), newline_of(self.older.tree, offset), (-line,))
-        self.carried[key] = Carried(insertion, (block, position + 1), frozenset(), "", {})
-        return self.carried[key]
-
-    def _check_results(self, place: BlockGap, adaptation: Adaptation) -> None:
-        """Raises Declined if a place is not behind all the calls whose results a statement reads."""
-        statements = statements_of(place.block)
-        at = statements[place.gap].start if place.gap < len(statements) else place.block.end
-        for each in adaptation.carried:
-            block, gap = each.place
-            if each.insertion.order == _DIRECTLY_ABOVE and statements_of(block)[gap - 1].end > at:
-                call = statements_of(block)[gap - 1]
-                line = self._older_line(call)
-                raise Declined(f"it reads what line {line} of the older version makes, and would stand before it", call)
-
-    # --- placing -------------------------------------------------------------------------------------------------
-
-    def _flow(self, unit: Node, adaptation: Adaptation, lenient: bool = False) -> Flow:
-        after: set[int] = set()
-        before: set[int] = set()
-        names: dict[str, str] = {}
-        for name, owner, counterpart in adaptation.read:
-            there = self.older.names.lookup(counterpart, adaptation.scope)
-            if owner is None or there is None:
-                continue
-            names[name] = counterpart
-            mine = [n for n in owner.bindings.get(name, ()) if n.statement() is not None and not unit.contains(n)]
-            earlier = [n for n in mine if n.start < unit.start]
-            later = [n for n in mine if n.start > unit.start]
-            linked = self._linked(earlier[-1], counterpart) if earlier else []
-            if earlier and not linked and not lenient:
-                self._needs.check_binding(name, earlier[-1], unit, self.carried.keys())
-            if linked:
-                after.update(linked)
-            elif earlier and there is self.older.names.scope_of(adaptation.block):
-                after.update(self._first_definition(counterpart, there, adaptation.block))
-            behind = self._linked(later[0], counterpart) if later else []
-            before.update(index for index in behind[:1] if index not in after)
-        return Flow(
-            reads=frozenset(counterpart for _, _, counterpart in adaptation.read),
-            after=after,
-            before=before,
-            names=names,
-            moved=frozenset(self.carried),
-            carried=tuple(each.place for each in adaptation.carried),
-        )
-
-    def _linked(self, bound: Node, counterpart: str) -> list[int]:
-        """Older nodes that bind what a newer identifier binds: its statement's counterpart, or what it replaced."""
-        statement = bound.statement()
-        matched = self.newer.matched(statement) if statement is not None else None
-        partner = self.mapping.older_of(matched) if matched is not None else None
-        if partner is not None and any(n.label == counterpart for n in self.older.names.bound(partner)):
-            return [partner.index]
-        return [node.index for node in self._facing.bindings.get(bound.start, ())]
-
-    def _first_definition(self, name: str, scope: NameScope, block: Node) -> set[int]:
-        bound = scope.bindings.get(name, [])
-        if not bound or any(not block.contains(node) for node in bound):
-            return set()
-        return {bound[0].index}
-
     def _insert(self, call: Node, place: BlockGap, values: dict[tuple[int, int], bytes]) -> Carried:
-        named = self._names_spelled(call)
+        named = names_spelled(self.newer, call)
         adaptation = Adaptation(self.newer, self.older, self.renames, call, (), place.block, (*values, *named))
         adaptation.replacements.update(named)
         for name, owner in adaptation.lacking:
-            if owner is None and (name in BUILTINS or name in self._unbound):
+            if is_seen_anyway(self.newer, self.older, name, owner, adaptation):
                 continue
             raise Declined(f"it reads `{name}`, which the older version does not define")
         for alias in adaptation.lacking_aliases:
-            self._carry_import(alias.node, place.block)
+            self._editor.bring_import(alias.node, place.block)
         adaptation.replacements.update(values)
-        return self._finish(call, place, adaptation, ())
-
-    def _finish(self, written: Node, place: BlockGap, adaptation: Adaptation, dropped: Sequence[Node]) -> Carried:
-        offset, indent = self._offset(place)
-        try:
-            lines, numbers = lift(self.newer.written, written, indent, self._units, adaptation.replacements, dropped)
-        except CannotEdit as problem:
-            raise Declined(str(problem)) from None
-        insertion = Insertion(offset, written.start, lines, newline_of(self.older.tree, offset), numbers)
-        doubts = {*place.doubts, *adaptation.doubts}.union(*(each.doubts for each in adaptation.carried))
-        renames = dict(adaptation.renamed)
-        for each in adaptation.carried:
-            renames.update(each.renames)
-        carried = Carried(insertion, (place.block, place.gap), frozenset(doubts), place.why, renames)
-        self.carried[written.start] = carried
-        return carried
-
-    def _offset(self, place: BlockGap) -> tuple[int, bytes]:
-        tree = self.older.tree
-        statements = statements_of(place.block)
-        try:
-            if not statements:
-                return len(tree.source), b""
-            anchor = statements[place.gap - 1] if place.after else statements[min(place.gap, len(statements) - 1)]
-            indent = indentation(tree, anchor)
-            if place.after or place.gap == len(statements):
-                return offset_after(tree, statements[place.gap - 1]), indent
-            return offset_before(tree, anchor), indent
-        except CannotEdit as problem:
-            raise Declined(str(problem), statements[max(place.gap - 1, 0)], 0.3) from None
+        return self._editor.finish(call, place, adaptation, ())
 
     def _matched(self, statement: Node) -> Node:
         node = self.newer.matched(statement)
@@ -564,30 +396,3 @@ class Transplant:
 
     def _older_line(self, node: Node) -> int:
         return self.older.tree.line(node.start)
-
-
-def _same_loops(newer: Program, older: Program) -> Iterable[tuple[Node, Node]]:
-    """The main loops of both versions, and their nested loops."""
-    left, right = nesting_of(newer.tree), nesting_of(older.tree)
-    for mine, other in ((left.main_loop, right.main_loop), (left.nested_loop, right.nested_loop)):
-        if mine is not None and other is not None:
-            yield mine, other
-
-
-def _words(tree: Tree, node: Node, replaced: Mapping[tuple[int, int], bytes]) -> list[tuple[str, str]]:
-    """Kinds and labels of all nodes of a statement, with its names as they are in the older version."""
-    found = []
-    for each in tree.subtree(node):
-        name = replaced.get((each.start, each.end)) if each.kind in NAMES else None
-        found.append((each.kind, name.decode("utf-8", "surrogatepass") if name is not None else each.label))
-    return found
-
-
-def _depth(node: Node) -> int:
-    """Loops around a node, in its function."""
-    count = 0
-    for each in node.ancestors():
-        if each.kind == "function_definition":
-            break
-        count += each.kind in LOOPS
-    return count

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 
 from flor_ray.propagation.adapting.adaptation import Declined
+from flor_ray.propagation.adapting.bindings import ScopeKey, scope_key
 from flor_ray.propagation.adapting.edits import statements_of
-from flor_ray.propagation.adapting.renames import ScopeKey, scope_key
 from flor_ray.propagation.matching.bottomup import CONTAINERS
 from flor_ray.propagation.matching.mapping import Mapping
 from flor_ray.propagation.reading.calls import calls

@@ -22,6 +22,7 @@ from types import MappingProxyType
 from flor_ray.propagation.carrying.carry import propagate
 from flor_ray.propagation.histories.homes import definition_partner
 from flor_ray.propagation.histories.insertions import inserted_lines, lines_above, moved_line
+from flor_ray.propagation.histories.notebooks import NOTEBOOK, as_sources, with_insertions
 from flor_ray.propagation.histories.partners import NoPartner, Partner, partners
 from flor_ray.propagation.matching.thresholds import MIN_CONFIDENCE
 from flor_ray.records import Placement, Propagation, Refusal, TreePlacement, TreePropagation, TreeRefusal
@@ -54,12 +55,15 @@ def propagate_tree(
 ) -> TreePropagation:
     """Carry the statements at these lines (from 1) of the newer tree's files into the older tree.
 
-    Trees are repository-relative paths of Python files -> sources. Each (path, line) gets one TreePlacement or
+    Trees are repository-relative paths of Python files -> sources; lines of a notebook (`.ipynb`) are those of its code
+    cells one below another, as notebooks.py writes them. Each (path, line) gets one TreePlacement or
     TreeRefusal; nothing but whole lines is inserted, and files without a placement stay as they are. `counterparts`
     pins newer paths to older ones (the run's script, say); otherwise equal paths correspond, then equal contents.
     `propagate_pair` stands in for `propagate`; it is asked once per file with lines, once per file to which definitions
     around refused lines have gone, and again without the lines that cannot stay in a file of another path.
     """
+    written = older
+    newer, older = as_sources(newer), as_sources(older)
     pair = propagate_pair or _plain(min_confidence)
     run = _TreeRun(newer, older, pair, min_confidence)
     wanted = {path: sorted(set(numbers)) for path, numbers in sorted(lines.items())}
@@ -69,7 +73,16 @@ def propagate_tree(
             run.refuse(path, (Refusal(line, f"the newer version has no {path}") for line in numbers))
         else:
             run.carry(path, numbers, chosen[path], pinned=path in counterparts)
-    return run.result()
+    return _in_cells(run.result(), written)
+
+
+def _in_cells(result: TreePropagation, written: Mapping[str, str]) -> TreePropagation:
+    """A result whose notebooks are notebooks again."""
+    texts = {
+        path: with_insertions(written[path], text) if path.endswith(NOTEBOOK) else text
+        for path, text in result.sources.items()
+    }
+    return replace(result, sources=texts)
 
 
 def _plain(min_confidence: float) -> PropagatePair:

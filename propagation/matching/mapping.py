@@ -17,10 +17,11 @@ class Mapping:
     `withheld` are indices of newer statements that may be linked to equal ones only.
     """
 
-    __slots__ = ("_newer", "_older", "newer", "older", "withheld")
+    __slots__ = ("_newer", "_older", "by_header", "newer", "older", "withheld")
 
     def __init__(self, newer: Tree, older: Tree, withheld: Set[int] = frozenset()) -> None:
         self.newer, self.older, self.withheld = newer, older, withheld
+        self.by_header: set[int] = set()  # indices of newer compound statements for whose link only a header speaks
         self._older: list[Node | None] = [None] * len(newer.nodes)
         self._newer: list[Node | None] = [None] * len(older.nodes)
 

@@ -12,9 +12,9 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from flor_ray.propagation.matching.bottomup import CONTAINERS, link_container
+from flor_ray.propagation.matching.bottomup import CONTAINERS, body, link_container
 from flor_ray.propagation.matching.mapping import Mapping
-from flor_ray.propagation.matching.similarity import Likeness, alike
+from flor_ray.propagation.matching.similarity import Likeness, alike, header_likeness, header_nodes, words_of
 from flor_ray.propagation.matching.thresholds import (
     MAX_ALIGNED_PAIRS,
     MAX_AMBIGUOUS_PAIRS,
@@ -30,6 +30,12 @@ of 600 to 1 700 lines at most 1 500. Beyond it, only equal statements are aligne
 
 _MAX_ALIKE_PAIRS = 5_000
 """Pairs of parts whose names are compared by their letters: 50 new keywords of one call by 50, which no one writes."""
+
+_LEFT_OVER = ("for_statement", "if_statement", "try_statement", "while_statement", "with_statement")
+_WRAPPERS = frozenset({"if_statement", "try_statement", "with_statement"})
+_ALIKE_HEADER = 0.3  # likeness of two headers around equal statements
+_SAME_HEADER = 0.6  # and around others
+_SHORTEST_HEADER = 3  # nodes of one that tells something without the names in it
 
 _Key = Callable[[Node], tuple[object, str]]
 
@@ -87,6 +93,80 @@ def _align_statements(mapping: Mapping, likeness: Likeness, newer: Sequence[Node
         if mapping.free(a, b) and votes[id(a), score] == votes[id(b), score] == 1:  # of two equally good: neither
             mapping.link(a, b)
     _link_containers_that_grew(mapping, *_unlinked(mapping, newer, older))
+    for left, right in _gaps(mapping, newer, older):
+        _link_facing_containers(mapping, left, right)
+        _link_across_wrappers(mapping, left, right)
+
+
+def _link_facing_containers(mapping: Mapping, newer: Sequence[Node], older: Sequence[Node]) -> None:
+    """Link the only two compound statements of a kind that face each other, if their headers are alike.
+
+    What they hold may be too small, or have changed too much, to tell.
+    """
+    for kind in _LEFT_OVER:
+        left = [n for n in newer if n.kind == kind and mapping.older_of(n) is None and n.index not in mapping.withheld]
+        right = [n for n in older if n.kind == kind and mapping.newer_of(n) is None]
+        if len(left) == len(right) == 1 and _may_be_one(mapping, left[0], right[0]):
+            link_container(mapping, left[0], right[0])
+            mapping.by_header.add(left[0].index)
+
+
+def _may_be_one(mapping: Mapping, newer: Node, older: Node) -> bool:
+    bodies = body(newer), body(older)
+    if bodies[0] is None or bodies[1] is None:
+        return False
+    theirs = {each.fingerprint for each in bodies[1].children}
+    mine = [each for each in bodies[0].children if each.is_statement and each.index not in mapping.withheld]
+    is_equal = bool(mine) and all(each.fingerprint in theirs for each in mine)
+    if newer.kind == "try_statement":
+        return is_equal
+    like = header_likeness(newer, older)
+    return like >= (_ALIKE_HEADER if is_equal else _SAME_HEADER) or _are_renamed(mapping, newer, older)
+
+
+def _are_renamed(mapping: Mapping, newer: Node, older: Node) -> bool:
+    """Whether two headers are equal up to the names of variables that are bound in one statement of both versions."""
+    ours, theirs = list(header_nodes(newer)), list(header_nodes(older))
+    if len(ours) != len(theirs) or len(ours) < _SHORTEST_HEADER:
+        return False
+    for a, b in zip(ours, theirs, strict=True):
+        if (a.kind, a.label) == (b.kind, b.label):
+            continue
+        if a.kind != b.kind or a.kind != "identifier" or not _bind_one(mapping, a.label, b.label):
+            return False
+    return True
+
+
+def _bind_one(mapping: Mapping, name: str, other: str) -> bool:
+    """Whether some assignment to a variable of the one name has become an assignment to one of the other."""
+    for node in mapping.newer.of_kind("identifier"):
+        partner = mapping.older_of(node) if node.label == name and node.role == "left" else None
+        if partner is not None and partner.label == other and partner.role == "left":
+            return True
+    return False
+
+
+def _link_across_wrappers(mapping: Mapping, newer: Sequence[Node], older: Sequence[Node]) -> None:
+    """Link a compound statement with one that a `try`, `with` or `if` of only one version is written around."""
+    inner = [each for wrapper in newer if wrapper.kind in _WRAPPERS for each in _wrapped(wrapper)]
+    their_inner = [each for wrapper in older if wrapper.kind in _WRAPPERS for each in _wrapped(wrapper)]
+    for some, others in ((inner, older), (newer, their_inner)):
+        pairs = [
+            (a, b)
+            for a in some
+            for b in others
+            if a.kind == b.kind and a.kind in _LEFT_OVER and mapping.free(a, b) and mapping.likely(a, b)
+            if header_likeness(a, b) >= _SAME_HEADER
+        ]
+        for a, b in pairs:
+            if sum(a is x for x, _ in pairs) == sum(b is y for _, y in pairs) == 1 and mapping.free(a, b):
+                link_container(mapping, a, b)
+                mapping.by_header.add(a.index)
+
+
+def _wrapped(wrapper: Node) -> Sequence[Node]:
+    inside = body(wrapper)
+    return inside.children if inside is not None else ()
 
 
 def _link_containers_that_grew(mapping: Mapping, newer: Sequence[Node], older: Sequence[Node]) -> None:
@@ -265,12 +345,18 @@ def _align_by_name(mapping: Mapping, newer: Sequence[Node], older: Sequence[Node
     if len(newer) * (len(newer) + len(older)) > _MAX_ALIKE_PAIRS:
         return
     for a in newer:
-        twins = [b for b in older if b.kind == a.kind and mapping.free(a, b) and alike(_part_name(a), _part_name(b))]
-        if len(twins) == 1:
+        name = _part_name(a)
+        rest = [b for b in older if b.kind == a.kind and mapping.free(a, b)]
+        twins = [b for b in rest if alike(name, _part_name(b))]
+        if len(twins) == 1 and not any(b is not twins[0] and _share_a_word(name, _part_name(b)) for b in rest):
             name = _part_name(twins[0])
             rivals = [c for c in newer if c.kind == a.kind and mapping.older_of(c) is None]
             if sum(alike(_part_name(c), name) for c in rivals) == 1:
                 mapping.link(a, twins[0])
+
+
+def _share_a_word(left: str, right: str) -> bool:
+    return not words_of(left).isdisjoint(words_of(right))
 
 
 def _part_name(node: Node) -> str:

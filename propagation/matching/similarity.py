@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Set
+from collections.abc import Mapping as Lookup
 from difflib import SequenceMatcher
 from functools import lru_cache
+from types import MappingProxyType
 
 from flor_ray.propagation.matching.mapping import Mapping
 from flor_ray.propagation.reading.effects import MODES, TRAINING, called_name
@@ -18,6 +21,8 @@ Features = tuple[Iterable[tuple[int, str]], Iterable[tuple[int, str]]]
 _STATE_CHANGES = TRAINING | MODES
 _ALIKE = 0.6  # of the letters of two names
 _MAX_LETTERS = 400  # of both: a dictionary's key may be a whole text, and is no name then
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W_]+")
+_LONG_NAME = 5  # found within another by no chance
 _SHORTEST_NAME = 3  # `l` is in every other name
 
 
@@ -28,14 +33,39 @@ def dice(common: float, left: float, right: float) -> float:
 
 @lru_cache(maxsize=4096)
 def alike(left: str, right: str) -> bool:
-    """Whether two names have most of their letters in common: `data_url` and `url`, `optimizer` and `opt`."""
+    """Whether two names have most of their letters in common: `data_url` and `url`, `optimizer` and `opt`.
+
+    Where they have a word in common, the other words have to be alike: `train_data` is not `test_data`.
+    """
     left, right = left.strip("_").lower(), right.strip("_").lower()
+    mine, theirs = words_of(left), words_of(right)  # by now only those that `_` parts
     if min(len(left), len(right)) < _SHORTEST_NAME:
         return left == right != ""
-    if left in right or right in left:
+    if _is_within(left, right) or _is_within(right, left):
         return True
     if len(left) + len(right) > _MAX_LETTERS:
         return False
+    common = mine & theirs
+    if common:
+        return mine <= theirs or all(any(_alike_letters(a, b) for b in mine - common) for a in theirs - common)
+    return _alike_letters(left, right)
+
+
+def _is_within(short: str, long: str) -> bool:
+    """Whether a name is a part of another: a short one at the beginning of a word, as `obs` is not in `log_probs`."""
+    return short in long and (len(short) >= _LONG_NAME or f"_{short}" in f"_{long}")
+
+
+def words_of(name: str) -> Set[str]:
+    """The words that a name is made of: `train` and `data` of `train_data`, and of `TrainData`."""
+    if len(name) > _MAX_LETTERS:
+        return frozenset()
+    return frozenset(word.lower() for word in _WORD.findall(name))
+
+
+def _alike_letters(left: str, right: str) -> bool:
+    if left.startswith(right) or right.startswith(left):
+        return True
     matcher = SequenceMatcher(None, left, right, autojunk=False)
     return matcher.real_quick_ratio() >= _ALIKE and matcher.quick_ratio() >= _ALIKE and matcher.ratio() >= _ALIKE
 
@@ -131,23 +161,63 @@ def _overlap(left: Counter[str], right: Counter[str]) -> float:
     return dice(common, left.total(), right.total())
 
 
-def header_likeness(newer: Node, older: Node) -> float:
+def _flag(owner: Node) -> str:
+    """The name of the flag that is all that a condition asks for: `use_ema` of `if not args.use_ema`; "" for others."""
+    condition = owner.child("condition")
+    if condition is not None and condition.kind == "not_operator" and condition.children:
+        condition = condition.children[0]
+    if condition is None or condition.kind not in ("identifier", "attribute") or owner.kind == "while_statement":
+        return ""
+    return condition.children[-1].label if condition.children else condition.label
+
+
+def word_dice(newer: Node, older: Node) -> float:
+    """Dice of the leaves' labels of two small subtrees."""
+    return _overlap(Counter(_leaf_labels(newer)), Counter(_leaf_labels(older)))
+
+
+def _leaf_labels(node: Node) -> Iterator[str]:
+    todo = [node]
+    while todo:
+        each = todo.pop()
+        todo += each.children
+        if not each.children:
+            yield each.label
+
+
+def header_likeness(newer: Node, older: Node, renames: Lookup[str, str] = MappingProxyType({})) -> float:
     """Dice of the words in what stands before the bodies of two compound statements, or clauses of them.
 
-    0 if one says the opposite of the other.
+    0 if one says the opposite of the other, or if both ask for one flag alone, and for another. `renames` says what
+    newer variables are called in the older version.
     """
     if any(child.kind == "not_operator" for child in newer.children) != any(
         child.kind == "not_operator" for child in older.children
     ):
         return 0.0
-    return _overlap(_header_words(newer), _header_words(older))
+    flags = _flag(newer), _flag(older)
+    if flags[0] and flags[1]:
+        mine = renames.get(flags[0], flags[0])
+        return 1.0 if mine == flags[1] else 0.5 if alike(mine, flags[1]) else 0.0
+    return _overlap(_header_words(newer, renames), _header_words(older, {}))
 
 
-def _header_words(owner: Node) -> Counter[str]:
-    words: Counter[str] = Counter()
-    todo = [child for child in owner.children if child.kind != "block" and not child.kind.endswith("_clause")]
+def header_nodes(owner: Node) -> Iterator[Node]:
+    """All that stands before the body of a compound statement, or of a clause of one."""
+    todo = [child for child in owner.children if child.kind == "with_clause" or _is_header(child)]
     while todo:
         node = todo.pop()
-        words[f"{node.kind} {node.label}" if node.children else node.label] += 1
+        yield node
         todo += node.children
+
+
+def _is_header(child: Node) -> bool:
+    return child.kind != "block" and not child.kind.endswith("_clause")
+
+
+def _header_words(owner: Node, renames: Lookup[str, str]) -> Counter[str]:
+    words: Counter[str] = Counter()
+    for node in header_nodes(owner):
+        label = renames.get(node.label, node.label) if node.kind == "identifier" else node.label
+        words[f"{node.kind} {label}" if node.children else label] += 1
     return words

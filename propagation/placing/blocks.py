@@ -9,13 +9,18 @@ for batch in loader:          for batch in loader:
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flor_ray.propagation.adapting.doubts import Doubt
+from flor_ray.propagation.adapting.edits import statements_of
+from flor_ray.propagation.adapting.renames import Renames
+from flor_ray.propagation.matching.bottomup import body
 from flor_ray.propagation.matching.mapping import Mapping
-from flor_ray.propagation.matching.similarity import anchor_dice, header_likeness
+from flor_ray.propagation.matching.similarity import alike, anchor_dice, header_likeness, header_nodes, word_dice
 from flor_ray.propagation.placing.order import Order
+from flor_ray.propagation.reading.effects import in_parameters
+from flor_ray.propagation.reading.names import NameScope
 from flor_ray.propagation.reading.program import Program
 from flor_ray.propagation.reading.tree import BLOCKS, SCOPES, Node
 
@@ -25,6 +30,7 @@ _CHANGED_HEADER = 0.3  # and below which they are hardly the same one
 _RIVAL_HEADER = 0.15  # so much more alike is another one rather it
 
 _SAME_FUNCTION = 0.5  # of the bodies of two functions of different names
+_SAME_WORDS = 0.5  # of two statements in bodies whose headers differ
 _SIBLINGS = 5  # on each side, whose blocks tell where a statement's block has gone
 _MAJORITY = 0.8  # of their weight
 
@@ -46,10 +52,11 @@ _Pair = tuple[Neighbour | None, Neighbour | None]
 
 
 class Blocks:
-    """Chooses blocks of one older program. `observers` are the first bytes of newer log statements."""
+    """Chooses blocks of one older program."""
 
-    def __init__(self, older: Program, mapping: Mapping, order: Order, observers: Set[int]) -> None:
-        self._older, self._mapping, self._order, self._observers = older, mapping, order, observers
+    def __init__(self, newer: Program, older: Program, mapping: Mapping, renames: Renames, order: Order) -> None:
+        self._newer, self._older, self._mapping, self._renames, self._order = newer, older, mapping, renames, order
+        self._observers = {start for start, _ in newer.features()}
 
     def target(self, unit: Node, before: list[Node], after: list[Node]) -> tuple[Node | None, tuple[Doubt, ...]]:
         """The older block to place into, and the doubts of choosing it. `before` and `after`: siblings, nearest first.
@@ -78,8 +85,18 @@ class Blocks:
             each.distance == 1 if each is not None else not rest
             for each, rest in zip(neighbours, siblings, strict=True)
         ]
-        vouching = [each for each in neighbours if each is not None and each.beside()]
+        vouching = [each for each in neighbours if each is not None and self.vouches(unit, each)]
         return any(all(held) or self._order.matters(unit, each.newer) for each in vouching)
+
+    def vouches(self, unit: Node, neighbour: Neighbour) -> bool:
+        """Whether a neighbour tells alone where a statement stands: it is directly beside it, or sets what it reads."""
+        is_equal = neighbour.newer.fingerprint == neighbour.older.fingerprint
+        return neighbour.beside() or (is_equal and self._sets_for(neighbour.newer, unit))
+
+    def _sets_for(self, statement: Node, unit: Node) -> bool:
+        names = self._newer.names
+        bound = {node.label for node in names.bound(statement)}
+        return statement.start < unit.start and any(node.label in bound for node in names.free(unit))
 
     def _followed(self, neighbours: _Pair, siblings: tuple[list[Node], list[Node]], counterpart: Node) -> Node | None:
         """The block that all that stands directly beside a statement has moved to, if it takes the statement along."""
@@ -134,7 +151,9 @@ class Blocks:
             if left.kind in SCOPES or right.kind in SCOPES:
                 return [Doubt.OTHER_FUNCTION] if self._is_other_function(left, right) else []
             if left.kind in _CONDITIONAL and right.kind in _CONDITIONAL:
-                like = header_likeness(left, right)
+                like = header_likeness(left, right, self._called_there(left, right))
+                if like < _CHANGED_HEADER and self._hold_the_same(left, right, unit):
+                    return [Doubt.FACING_HEADER]
                 if like < _OTHER_HEADER:
                     return [Doubt.OTHER_HEADER]
                 if like < _CHANGED_HEADER or self._has_closer_header(left, right, like):
@@ -142,6 +161,63 @@ class Blocks:
             block = next((node for node in left.ancestors() if node.kind in BLOCKS), None)
             target = next((node for node in right.ancestors() if node.kind in BLOCKS), target)
         return []
+
+    def _called_there(self, left: Node, right: Node) -> dict[str, str]:
+        """What the variables in a newer header are called where an older one stands."""
+        names, scope = self._newer.names, self._older.names.scope_of(right)
+        found: dict[str, str] = {}
+        for node in self._newer.tree.subtree(left):
+            if node.kind == "block":
+                break
+            owner = names.owner(node) if node.kind == "identifier" else None
+            there = self._renames.linked_name(node.label, owner, scope, True) if owner is not None else None
+            if (
+                there is not None
+                and owner is not None
+                and (alike(node.label, there) or not _is_given(owner, node.label))
+            ):
+                found[node.label] = there
+        return found
+
+    def _hold_the_same(self, left: Node, right: Node, unit: Node) -> bool:
+        """Whether two compound statements, of which nothing tells that they mean something else, stand between the
+        same neighbours and hold the same statements, but for what is placed."""
+        bodies = body(left), body(right)
+        if bodies[0] is None or bodies[1] is None or left.kind != right.kind or self._are_two_things(left, right):
+            return False
+        mine = [each for each in statements_of(bodies[0]) if each is not unit and each.start not in self._observers]
+        theirs = statements_of(bodies[1])
+        pairs = [(each, self._mapping.older_of(each)) for each in mine]
+        faced = [b for a, b in pairs if b is not None and b.parent is bodies[1] and self._is_same(a, b)]
+        if not theirs or len(faced) < len(theirs) or len(faced) * 2 < len(mine):
+            return False
+        for step in (-1, 1):
+            beside = left.sibling(step), right.sibling(step)
+            if (beside[0] is None) != (beside[1] is None):
+                return False
+            if beside[0] is not None and beside[1] is not None and not self._mapping.linked(beside[0], beside[1]):
+                return False
+        return True
+
+    def _is_same(self, newer: Node, older: Node) -> bool:
+        """Whether most words of two statements are the same, and not their form only."""
+        return newer.fingerprint == older.fingerprint or word_dice(newer, older) >= _SAME_WORDS
+
+    def _are_two_things(self, left: Node, right: Node) -> bool:
+        """Whether each version knows what only the other's header asks for: `if use_ema` is not `if use_amp`."""
+        ours, theirs = (
+            {n.label for n in header_nodes(each) if n.kind in ("identifier", "attribute_name")}
+            for each in (left, right)
+        )
+        known = (
+            {n.label for n in program.tree.of_kind("identifier", "attribute_name")}
+            for program in (self._older, self._newer)
+        )
+        there, here = known
+        scopes = self._newer.names.scope_of(left), self._older.names.scope_of(right)
+        if any(self._renames.was_replaced(a, scopes[0], b, scopes[1]) for a in ours - theirs for b in theirs - ours):
+            return True
+        return bool((ours - theirs) & there and (theirs - ours) & here)
 
     def _is_other_function(self, left: Node, right: Node) -> bool:
         """Whether two functions have neither their names nor most of their bodies in common."""
@@ -160,6 +236,11 @@ class Blocks:
             for node in self._older.tree.of_kind(*_CONDITIONAL)
             if scope.contains(node) and node is not right and self._mapping.newer_of(node) is None
         )
+
+
+def _is_given(owner: NameScope, name: str) -> bool:
+    """Whether a variable is a parameter: its place among others tells little of what it means."""
+    return any(in_parameters(node) for node in owner.bindings.get(name, ()))
 
 
 def _common_block(neighbours: Sequence[Neighbour]) -> Node | None:

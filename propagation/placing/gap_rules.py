@@ -140,7 +140,22 @@ class GapRules:
         bound = {node.label for each in replacing for node in self._newer.names.bound(each)}
         if not changing or any(node.label in bound for each in gaps.touching for node in self._older.names.bound(each)):
             return None
+        if self._is_replaced_by(gaps, replacing):
+            return None
         return None if any(self._states.switches(each, flow.names) for each in replacing) else changing[0]
+
+    def _is_replaced_by(self, gaps: _Gaps, replacing: Sequence[Node]) -> bool:
+        """Whether one statement is all that the newer block has before this one, and one all that the older has, and
+        both are about the same things: `opt.step()` for `task.step(opt)`."""
+        alone = not gaps.around.neighbours and len(gaps.older) == len(gaps.between) == len(replacing) == 1
+        if not alone or gaps.older[0].kind != replacing[0].kind:
+            return False
+        mine, theirs = self._mentioned(self._newer, replacing[0]), self._mentioned(self._older, gaps.older[0])
+        return not mine.isdisjoint(theirs)
+
+    def _mentioned(self, program: Program, statement: Node) -> set[str]:
+        names = {n.label for n in program.tree.subtree(statement) if n.kind in ("identifier", "attribute_name")}
+        return names - {"self", "cls"}
 
     def _is_mapped_beside(self, statement: Node, around: Surroundings) -> bool:
         """Whether an older statement is mapped to one of the same newer block, and so replaced by nothing."""

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from flor_ray.propagation.adapting.bindings import ScopeKey, scope_key
 from flor_ray.propagation.adapting.edits import statements_of
-from flor_ray.propagation.adapting.renames import ScopeKey, scope_key
 from flor_ray.propagation.matching.mapping import Mapping
 from flor_ray.propagation.reading.effects import Effects, called_name
 from flor_ray.propagation.reading.names import Names

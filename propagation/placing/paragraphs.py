@@ -12,6 +12,9 @@ No meaning of the code hangs on them, so they decide only between places that ar
 
 from __future__ import annotations
 
+import re
+from operator import eq
+
 from flor_ray.propagation.adapting.edits import statements_of
 from flor_ray.propagation.reading.tree import Node, Tree
 
@@ -21,12 +24,22 @@ _SHORTEST = 4  # letters of a comment that says something; a line of dashes has 
 def gap_of_comment(newer: Tree, unit: Node, older: Tree, block: Node, low: int, high: int) -> int | None:
     """The only gap from `low` to `high` of an older block with a comment that stands beside the unit, too."""
     above, below = _around(newer, unit)
-    there = [set(_comments(_between(older, block, gap))) for gap in range(low, high + 1)]
-    for comment in [*reversed(_comments(above)), *_comments(below)]:
-        found = [gap for gap, comments in enumerate(there, low) if comment in comments]
-        if found:
-            return found[0] if len(found) == 1 else None
+    there = [_comments(_between(older, block, gap)) for gap in range(low, high + 1)]
+    own, next_ones = [*reversed(_comments(above))], _comments(below)
+    if own or not _has_blank_line(above):
+        next_ones = []  # it has a comment of its own, or the line above: that one is about what follows
+    for is_same in (eq, _says_more):
+        for comment in [*own, *next_ones]:
+            found = [gap for gap, comments in enumerate(there, low) if any(is_same(comment, c) for c in comments)]
+            if found:
+                return found[0] if len(found) == 1 else None
     return None
+
+
+def _says_more(comment: bytes, other: bytes) -> bool:
+    """Whether one of two comments has all words of the other: `# inits` and `# inits and logging`."""
+    mine, theirs = (set(re.findall(rb"\w+", each.lower())) for each in (comment, other))
+    return mine <= theirs or theirs <= mine
 
 
 def paragraph_side(newer: Tree, unit: Node) -> int:

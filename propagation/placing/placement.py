@@ -17,10 +17,12 @@ on the right side of every call that changes the state of what is read: states.p
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 from flor_ray.propagation.adapting.doubts import Doubt
 from flor_ray.propagation.adapting.edits import statements_of
+from flor_ray.propagation.adapting.renames import Renames
 from flor_ray.propagation.matching.bottomup import CONTAINERS
 from flor_ray.propagation.matching.mapping import Mapping
 from flor_ray.propagation.matching.similarity import Likeness
@@ -49,7 +51,7 @@ class _Narrowed:
 class Placer:
     """Finds places for statements of one newer program in one older program."""
 
-    def __init__(self, newer: Program, older: Program, mapping: Mapping) -> None:
+    def __init__(self, newer: Program, older: Program, mapping: Mapping, renames: Renames) -> None:
         self._newer, self._older, self._mapping = newer, older, mapping
         self._likeness = Likeness(newer.tree, older.tree, (newer.features(), older.features()))
         self._rivals = Rivals(older, mapping, self._likeness)
@@ -57,7 +59,7 @@ class Placer:
         self._order = Order(mapping, newer.names)
         self._serving = Serving(newer, mapping, self._states.is_inert)
         self._observers = {start for start, _ in newer.features()}
-        self._blocks = Blocks(older, mapping, self._order, self._observers)
+        self._blocks = Blocks(newer, older, mapping, renames, self._order)
         self._rules = GapRules(newer, older, mapping, self._states)
 
     def place(self, unit: Node, flow: Flow, code: bool = False) -> BlockGap | NoPlace:
@@ -74,7 +76,7 @@ class Placer:
         if problem is not None:
             return problem
         around = self._surroundings(unit, target, before, after, flow)
-        if doubts[-1] in (Doubt.UNMAPPED_BLOCK, Doubt.LOST_BLOCK) and not _is_held(around):
+        if doubts[-1] in (Doubt.UNMAPPED_BLOCK, Doubt.LOST_BLOCK) and not self._is_held(around):
             return NoPlace(self._absent(unit.parent), next((each.older for each in around.neighbours), None), 0.3)
         place = self._between(around, doubts)
         if isinstance(place, NoPlace) or code:
@@ -140,8 +142,14 @@ class Placer:
         narrowed = self._defined(around, older, ordered)
         if isinstance(narrowed, NoPlace):
             return narrowed
-        if len(around.neighbours) == 1 and (problem := self._equally_good(around.neighbours[0].older, older)):
-            return problem
+        narrowed = self._behind_changes(around, older, narrowed)
+        if len(around.neighbours) == 1:
+            only = around.neighbours[0].older
+            outermost = self._outermost(around, older, narrowed)
+            if outermost is not None:
+                narrowed = outermost
+            elif (problem := self._equally_good(only, older)) is not None:
+                return problem
         torn = [Doubt.TORN] * self._is_torn(around, older, narrowed)
         doubts = (*doubts, *ordered.doubts, *narrowed.doubts, *torn)
         return self._rules.choose(around, narrowed.low, narrowed.high, doubts)
@@ -153,6 +161,9 @@ class Placer:
         if not around.neighbours:
             is_alone = (around.is_first and around.is_last) or not older
             doubts.append(Doubt.ONE_NEIGHBOUR if is_alone else Doubt.NO_NEIGHBOUR)
+            owner = around.unit.parent.parent if around.unit.parent is not None else None
+            if owner is not None and owner.index in self._mapping.by_header and not (around.is_first or around.is_last):
+                doubts.append(Doubt.LOST_BLOCK)  # neither its header nor what it holds tells where
         elif known == 1:
             doubts.append(Doubt.ONE_NEIGHBOUR)
         if any(self._is_weak(each) for each in around.neighbours):
@@ -189,6 +200,38 @@ class Placer:
             return _Narrowed(latest, latest, (Doubt.CROSSED,))
         return _Narrowed(max(ordered.low, earliest), min(ordered.high, latest))
 
+    def _behind_changes(self, around: Surroundings, older: list[Node], gaps: _Narrowed) -> _Narrowed:
+        """Leaves out the gaps before code of the older version alone that may set what is read anew, for what follows:
+        `if x is None: x = 0`; or that sets another part of what the neighbour sets at once: `x, y = f()`."""
+        set_behind = {node.label for each in around.after for node in self._newer.names.bound(each)}
+        reads = {there for here, there in around.flow.names.items() if here not in set_behind}
+        beside = around.right.older if around.right is not None else None
+        passed_on = {node.label for node in self._older.names.free(beside)} if beside is not None else set()
+        at_once = self._set_at_once(around, reads)
+        for place in range(gaps.high - 1, gaps.low - 1, -1):
+            if self._mapping.newer_of(older[place]) is not None:
+                continue
+            bound = {node.label for node in self._older.names.bound(older[place])}
+            is_part = not at_once.isdisjoint(bound)
+            if is_part or self._may_set(older[place], reads & bound, passed_on):
+                return _Narrowed(place + 1, gaps.high, (*gaps.doubts, Doubt.BETWEEN))
+        return gaps
+
+    def _set_at_once(self, around: Surroundings, reads: Set[str]) -> Set[str]:
+        """The names that the left neighbour sets, if these are several, and what is read is one of them."""
+        if around.left is None or around.left.newer.kind != "expression_statement":
+            return frozenset()
+        names = {node.label for node in self._newer.names.bound(around.left.newer)}
+        return names if len(names) > 1 and not reads.isdisjoint(names) else frozenset()
+
+    def _may_set(self, statement: Node, remade: Set[str], passed_on: Set[str]) -> bool:
+        """Whether an older statement may leave some variables as they are, or set them: by what they are, or for what
+        is `passed_on`."""
+        if not remade or statement.kind not in ("if_statement", "try_statement"):
+            return False
+        read = {node.label for node in self._older.names.free(statement)}
+        return not remade.isdisjoint(passed_on | read)
+
     def _is_torn(self, around: Surroundings, older: list[Node], gaps: _Narrowed) -> bool:
         """Whether a statement's direct neighbour has moved away from the others, which the place follows."""
         for neighbour, limit, step in ((around.left, gaps.low, 1), (around.right, gaps.high, -1)):
@@ -201,6 +244,20 @@ class Placer:
                 return True
         return False
 
+    def _outermost(self, around: Surroundings, older: list[Node], gaps: _Narrowed) -> _Narrowed | None:
+        """The first gap before a run of statements that say the same, for what is the first of its block and stands
+        directly before one of them; the last gap behind such a run for the last."""
+        (only,) = around.neighbours
+        first, place = only is around.right, older.index(only.older)
+        if only.distance > 1 or not (around.is_first if first else around.is_last):
+            return None
+        step = -1 if first else 1
+        end = place
+        while 0 <= end + step < len(older) and older[end + step].fingerprint == only.older.fingerprint:
+            end += step
+        gap = end if first else end + 1
+        return _Narrowed(gap, gap, gaps.doubts) if gap in (0, len(older)) else None
+
     def _equally_good(self, only: Node, older: list[Node]) -> NoPlace | None:
         """Why there is no place beside the only neighbour, if another statement says the same and is not mapped."""
         for other in older:
@@ -208,6 +265,10 @@ class Placer:
                 lines = f"after line {self._line(only)} and after line {self._line(other)}"
                 return NoPlace(f"two places are equally good: {lines}", only, 0.4)
         return None
+
+    def _is_held(self, around: Surroundings) -> bool:
+        """Whether the neighbours suffice to place a statement into a block that is not mapped."""
+        return len(around.neighbours) == 2 or any(self._blocks.vouches(around.unit, n) for n in around.neighbours)
 
     def _absent(self, block: Node) -> str:
         owner = block.parent.statement() if block.parent is not None else None
@@ -218,11 +279,6 @@ class Placer:
 
     def _line(self, node: Node) -> int:
         return self._older.tree.line(node.start)
-
-
-def _is_held(around: Surroundings) -> bool:
-    """Whether the neighbours suffice to place a statement into a block that is not mapped."""
-    return len(around.neighbours) == 2 or any(each.beside() for each in around.neighbours)
 
 
 def _flow_limits(target: Node, older: list[Node], flow: Flow) -> tuple[int, int]:

@@ -2,9 +2,11 @@
 
     may come            assignments of plain expressions, imports, helper definitions, loops and conditions that only
                         compute, guards such as `torch.no_grad()`, changes of variables that come along themselves
-    must stay behind    calls of flor_ray, training, mode switches, files, printing, seeds, changes of anything else
+    must stay behind    calls of flor_ray, training, mode switches, files, printing, seeds, changes of anything else,
+                        also under another name: `g = opt.param_groups[0]`, `g["lr"] = 1`
 
-A call of a function of the file is followed into it. What an imported function does is not known; only names tell.
+A call of a function of the file is followed into it. What an imported function does is not known; only names tell, and
+whether its result is used: what is called in a helper for its effect alone does something.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 
 from flor_ray.propagation.reading.calls import calls
+from flor_ray.propagation.reading.names import BUILTINS
 from flor_ray.propagation.reading.program import Program
 from flor_ray.propagation.reading.tree import Node, Tree
 
@@ -34,13 +37,23 @@ _DRAW_VERBS = re.compile(r"rand|bernoulli|(Conv\d|ConvTranspose\d)d$|(Linear|Bil
 _MAX_FUNCTIONS = 100  # that one statement may lead into
 _FILE_VERBS = re.compile(r"(read|load|save|write|dump|download|open)(_|$)")
 _SEEDS = frozenset({"manual_seed", "manual_seed_all", "seed", "set_rng_state", "setstate", "set_state", "shuffle"})
-_TAKES = frozenset({"append", "clear", "extend", "insert", "pop", "popitem", "popleft", "setdefault", "update"})
+TAKES = frozenset({"append", "clear", "extend", "insert", "pop", "popitem", "popleft", "setdefault", "update"})
 _GUARDS = frozenset({"autocast", "catch_warnings", "device", "enable_grad", "errstate", "inference_mode", "no_grad"})
 _GUARDS |= {"localcontext", "nullcontext", "set_grad_enabled", "simplefilter", "suppress"}
 _KINDS = frozenset({"expression_statement", "for_statement", "if_statement", "pass_statement", "with_statement"})
 _KINDS |= {"while_statement", "try_statement", "break_statement", "continue_statement", "import_statement"}
 _KINDS |= {"import_from_statement", "function_definition", "class_definition", "decorated_definition"}
 _DEFINITIONS = frozenset({"function_definition", "class_definition", "decorated_definition"})
+_SEE_THROUGH = frozenset({"enumerate", "filter", "getattr", "iter", "list", "next", "reversed", "sorted", "tuple"})
+_SEE_THROUGH |= {"vars", "zip"}
+"""Functions whose results hold the very things that they are given."""
+_COPIES = frozenset({"clone", "copy", "deepcopy", "item", "mean", "split", "state_dict", "sum", "tolist"})
+_SHOWS = frozenset(
+    {"boolean_operator", "conditional_expression", "expression_list", "list", "parenthesized_expression"}
+)
+_SHOWS |= {"tuple", "await", "named_expression"}
+_OWN_OBJECTS = frozenset({"cls", "self", "super"})
+_PATTERNS = frozenset({"list_pattern", "pattern_list", "tuple_pattern"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +101,13 @@ class Effects:
         if expression.kind in ("assignment", "augmented_assignment"):
             target = expression.child("left")
             return target is not None and all(
-                node.kind not in ("attribute", "subscript") or _owned(node, own) for node in self._tree.subtree(target)
+                node.kind not in ("attribute", "subscript") or self._owned(node, own)
+                for node in self._tree.subtree(target)
             )
         if expression.kind != "call":
             return expression.kind not in ("await", "yield")
         function = expression.children[0]
-        return _owned(function, own) or self._local(function) != []
+        return self._owned(function, own) or self._local(function) != []
 
     def _first(
         self, nodes: list[Node], own: Callable[[Node], bool], allowed: Set[int], in_function: bool, met: set[int]
@@ -124,7 +138,7 @@ class Effects:
         if call.index in self._flor:
             return self._recording_effect(call, allowed)
         name, function = called_name(call), call.children[0]
-        is_method, is_owned = function.kind == "attribute", _owned(function, own)
+        is_method, is_owned = function.kind == "attribute", self._owned(function, own)
         if self._trains(name, function):
             return f"trains (`{name}`)"
         if is_method and name in MODES and not in_function:
@@ -135,6 +149,8 @@ class Effects:
             return words
         if not is_owned and _changes_in_place(name, is_method, in_function):
             return f"changes something in place (`{name}`)"
+        if in_function and self._acts(call):
+            return f"calls something for what that does (`{name}`)"
         return self._taking_effect(call, own, in_function)
 
     def _recording_effect(self, call: Node, allowed: Set[int]) -> str:
@@ -156,11 +172,71 @@ class Effects:
         root = root_of(target)
         return root.label != "self" and self._comes_from_outside(root)
 
+    def _acts(self, call: Node) -> bool:
+        """Whether a call in a function is there for what it does to something from outside: nobody uses its result."""
+        holder = call.parent if call.parent is not None and call.parent.kind == "await" else call
+        function = call.children[0]
+        user = holder.parent
+        unused = user is not None and user.kind == "assignment" and user.children[0].label == "_"
+        alone = user is not None and (user.kind == "expression_statement" or unused)
+        if not alone or self._local(function) or called_name(call) in MODES:
+            return False
+        root = root_of(function)
+        if root.kind != "identifier" or root.label in _OWN_OBJECTS:
+            return root.kind == "identifier" and root is function
+        return root is function or self._comes_from_outside(root)
+
     def _comes_from_outside(self, identifier: Node) -> bool:
-        """Whether a variable of a function is a parameter, or the module's."""
-        owner = self._names.owner(identifier) if identifier.kind == "identifier" else None
+        """Whether a variable of a function is a parameter or the module's, or (a part of) such a thing."""
+        return self._leads_to(identifier, self._is_from_outside, set())
+
+    def _is_from_outside(self, identifier: Node) -> bool:
+        owner = self._names.owner(identifier)
+        if owner is None:
+            return identifier.label not in BUILTINS
+        bound = owner.bindings.get(identifier.label, ())
+        imported = any((s := each.statement()) is not None and s.kind.startswith("import") for each in bound)
+        return owner is self._names.module or imported or any(in_parameters(each) for each in bound)
+
+    def _owned(self, node: Node, own: Callable[[Node], bool]) -> bool:
+        """Whether what a chain starts from comes along, and is no other name for something that does not."""
+        root = root_of(node)
+        if root.kind != "identifier" or root is node or not own(root):
+            return False
+        return not self._leads_to(root, lambda each: not own(each), set())
+
+    def _is_fixed(self, identifier: Node) -> bool:
+        """Whether a name is a module's, a function's or a class's, or Python's own: calling it makes something new."""
+        owner = self._names.owner(identifier)
         bound = owner.bindings.get(identifier.label, ()) if owner is not None else ()
-        return owner is not None and (owner is self._names.module or any(in_parameters(each) for each in bound))
+        statements = [each.statement() for each in bound]
+        fixed = all(s is not None and (s.kind.startswith("import") or s.kind in _DEFINITIONS) for s in statements)
+        return identifier.label in BUILTINS if owner is None else fixed
+
+    def _leads_to(self, node: Node, is_it: Callable[[Node], bool], met: set[int]) -> bool:
+        """Whether an expression is, or is a part of, a variable of some sort, whatever names it has been given."""
+        if node.kind == "identifier":
+            if is_it(node):
+                return True
+            owner = self._names.owner(node)
+            bound = owner.bindings.get(node.label, ()) if owner is not None else ()
+            fresh = [each for each in bound if each.index not in met]
+            met.update(each.index for each in fresh)
+            return any((value := _given(each)) is not None and self._leads_to(value, is_it, met) for each in fresh)
+        if node.kind in ("attribute", "subscript") and node.children:
+            return self._leads_to(node.children[0], is_it, met)
+        if node.kind in _SHOWS:
+            return any(self._leads_to(each, is_it, met) for each in node.children)
+        if node.kind != "call" or not node.children:
+            return False
+        function = node.children[0]
+        if function.kind == "attribute":
+            root = root_of(function)
+            is_made = called_name(node) in _COPIES or (root.kind == "identifier" and self._is_fixed(root))
+            return not is_made and self._leads_to(function.children[0], is_it, met)
+        given = node.child("arguments")
+        parts = given.children if given is not None and function.label in _SEE_THROUGH else ()
+        return any(self._leads_to(each, is_it, met) for each in parts)
 
     def _taking_effect(self, call: Node, own: Callable[[Node], bool], in_function: bool) -> str:
         taken = _argument(call) if called_name(call) == "next" and call.children[0].kind != "attribute" else None
@@ -239,12 +315,19 @@ def _changes_in_place(name: str, is_method: bool, in_function: bool) -> bool:
     """Whether a name is one of a change in place: `add_`, or outside of functions of its own, `append`."""
     if name.endswith("_") and not name.startswith("_"):
         return not in_function or (is_method and not name.endswith("__"))
-    return is_method and name in _TAKES and not in_function
+    return is_method and name in TAKES and not in_function
 
 
-def _owned(node: Node, own: Callable[[Node], bool]) -> bool:
-    root = root_of(node)
-    return root.kind == "identifier" and root is not node and own(root)
+def _given(bound: Node) -> Node | None:
+    """What an identifier is given where it is bound: a value, what a loop goes through, what a `with` enters."""
+    holder = bound.parent
+    while holder is not None and holder.kind in _PATTERNS:
+        holder = holder.parent
+    if holder is None or holder.kind == "augmented_assignment":
+        return None
+    if holder.kind == "as_pattern_target":
+        return holder.parent.children[0] if holder.parent is not None else None
+    return holder.child("right") or holder.child("value")
 
 
 def _nothing(node: Node) -> bool:

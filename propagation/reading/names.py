@@ -72,6 +72,7 @@ class Names:
         self._bindings: list[Node] = []  # those that bind them
         self._binds: set[int] = set()
         self._owners: dict[int, NameScope | None] = {}  # identifier -> the scope of its variable
+        self._unset: dict[int, dict[str, list[Node]]] = {}  # by scope, once asked for
         self._collect_scopes()
         self._collect_variables()
         self._resolve()
@@ -96,6 +97,18 @@ class Names:
     def lookup(self, name: str, scope: NameScope) -> NameScope | None:
         """The scope that `name` would be found in by code in `scope`."""
         return self._owner(name, scope)
+
+    def unset(self, scope: NameScope) -> dict[str, list[Node]]:
+        """Variables of a scope that it reads, or adds to, before anything in it has set them; with these readings."""
+        if scope.node.index in self._unset:
+            return self._unset[scope.node.index]
+        found = self._unset[scope.node.index] = {}
+        for name, bound in scope.bindings.items():
+            first = min((node.start for node in bound if not self._augments(node)), default=len(self.tree.source))
+            early = [n for n in scope.reads.get(name, ()) if n.start < first and self.scope_of(n) is scope]
+            if early:
+                found[name] = early
+        return found
 
     def free(self, node: Node) -> Iterator[Node]:
         """Identifiers read in a subtree whose variable is bound outside of it, or nowhere."""

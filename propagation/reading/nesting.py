@@ -14,7 +14,7 @@ around as a value, nothing is said.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 
 from flor_ray.propagation.reading.calls import RecordingCall, calls
@@ -172,3 +172,21 @@ def _recorded_loops(found: Sequence[RecordingCall]) -> tuple[Node, ...]:
         elif call.function == "iteration" and any(each.kind == "with_item" for each in call.node.ancestors()):
             loops[around.index] = around
     return tuple(loop for _, loop in sorted(loops.items()))
+
+
+def same_loops(newer: Tree, older: Tree) -> Iterable[tuple[Node, Node]]:
+    """The main loops of both versions, and their nested loops."""
+    left, right = nesting_of(newer), nesting_of(older)
+    for mine, other in ((left.main_loop, right.main_loop), (left.nested_loop, right.nested_loop)):
+        if mine is not None and other is not None:
+            yield mine, other
+
+
+def depth(node: Node) -> int:
+    """Loops around a node, in its function."""
+    count = 0
+    for each in node.ancestors():
+        if each.kind == "function_definition":
+            break
+        count += each.kind in LOOPS
+    return count

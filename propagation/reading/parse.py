@@ -48,6 +48,7 @@ _WITH_ROLES = frozenset(
 )
 _WORDS = frozenset({"attribute_name", "false", "float", "identifier", "integer", "keyword_name", "none", "true"})
 _INTERPOLATION = next(n for n in _NUMBERS if _LANGUAGE.node_kind_for_id(n) == "interpolation")
+_DOUBLE_QUOTED = re.compile(rb"""^([A-Za-z]*)"([^"'\\\\\n]*)"$""")  # formatters change quotes, and nothing else by that
 _MAX_PLANNED = 12  # longer lists of children hardly ever occur twice
 _BARE_RETURN = re.compile(r"\r(?!\n)")
 
@@ -174,6 +175,8 @@ def _tokens(parsed: tree_sitter.Tree, data: bytes, recent: _Recent | None) -> It
         below = None if kind in _WORDS else node.children
         if not below or (kind == "string" and all(child.kind_id != _INTERPOLATION for child in below)):
             text = data[start:end]
+            if kind == "string":
+                text = _DOUBLE_QUOTED.sub(rb"\1'\2'", text)
             label = words.get(text)
             if label is None:
                 label = words[text] = text.decode("utf-8", "replace")

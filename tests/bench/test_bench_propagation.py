@@ -36,7 +36,18 @@ WITHOUT = SCRIPT.replace("    loss = train(model)\n", "")
 @pytest.fixture(scope="module")
 def bench() -> Any:
     """The modules of bench/propagating by name."""
-    names = ("baselines", "cases", "edits", "figure", "drafts", "histories", "measuring", "scoring", "synthetic")
+    names = (
+        "baselines",
+        "cases",
+        "edits",
+        "figure",
+        "drafts",
+        "histories",
+        "measuring",
+        "scoring",
+        "shares",
+        "synthetic",
+    )
     return _Modules({name: bench_module(f"propagating.{name}") for name in names})
 
 
@@ -260,3 +271,30 @@ def test_the_bench_ends_in_one_json_line() -> None:
     assert line["n"] == 20
     assert {name for name in wanted if isinstance(line[name], float)} == wanted
     assert line["bytes_kept_pct"] == 100.0
+
+
+# --- shares of doubts ---------------------------------------------------------------------------------------------
+
+
+def test_shares_that_fit_are_those_that_the_cases_were_made_with(bench: Any) -> None:
+    doubts = bench.shares.Doubt
+    rare, often, unmet = doubts.WEAK_NEIGHBOUR, doubts.TORN, doubts.STATE
+    true = {rare: 0.02, often: 0.3}
+    chance = random.Random(5)
+    seen = []
+    for _ in range(20_000):
+        has = frozenset(each for each in true if chance.random() < 0.5)
+        seen.append(bench.shares.Seen(has, any(chance.random() < true[each] for each in has)))
+    start = dict.fromkeys(doubts, 0.1)
+    found = bench.shares.fit(seen, start)
+    assert found[rare] == pytest.approx(0.02, abs=0.006)
+    assert found[often] == pytest.approx(0.3, abs=0.015)
+    assert found[unmet] == 0.1
+
+
+def test_a_doubt_that_was_hardly_met_keeps_its_share(bench: Any) -> None:
+    torn = bench.shares.Doubt.TORN
+    few = [bench.shares.Seen(frozenset({torn}), True)] * (bench.shares.ENOUGH - 1)
+    start = {each: each.share for each in bench.shares.Doubt}
+    assert bench.shares.fit(few, start)[torn] == torn.share
+    assert bench.shares.fit([*few, few[0]], start)[torn] > 0.7

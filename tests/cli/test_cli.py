@@ -25,8 +25,8 @@ for epoch in flor.loop("epoch", range(3)):
 
 
 def test_the_commands_are_these() -> None:
-    words = "cancel config data dataframe demo doctor explain gc jobs logs propagate replay run simulate status storage"
-    words += " submit timeline versions"
+    words = "adopt cancel columns compact config data dataframe demo doctor explain gc import init jobs logs propagate"
+    words += " query replay run simulate status storage submit timeline ui versions"
     assert words.split() == COMMANDS
     assert [name for name in COMMANDS if cli.get_command(CONTEXT, name) is None] == []
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from flor_ray import running
 from flor_ray.cluster.worker import Worker
 from flor_ray.errors import RestoreFailed, ScriptFailed
-from flor_ray.records import Operator, Segment, Variant
+from flor_ray.records import Limits, Operator, Segment, SegmentReport, Variant
 from flor_ray.replaying.job import VersionJob
 from flor_ray.replaying.version_process import VersionProcess
 from tests.conftest import Lab, warm_servers
@@ -127,6 +128,26 @@ def test_the_checkpoint_before_may_do(lab: Lab, worker: Worker, tried: list[tupl
     )
     assert [segment.restore for _, segment in tried] == [5, 4]
     assert [place[0::3] for place in lab.values("y")] == [(6, SUMS[6])]
+
+
+def test_what_was_written_before_a_state_failed_is_not_replayed_again(
+    lab: Lab, worker: Worker, tried: list[tuple[int, Segment]]
+) -> None:
+    """Epochs of which only their ends are restored: that of epoch 4 cannot be."""
+    lab.record_forked(SCRIPT.replace("REFUSED", NEVER), FLOR_RAY_OVERHEAD="1")
+    lab.write("train.py", SCRIPT.replace("REFUSED", NEVER) + HINDSIGHT.replace("part.n", "part.n * 2"))
+    prepared = lab.prepare(["y"])
+    (job,) = running.jobs(prepared, "replay-test", Limits(commit_seconds=0.0)).values()
+    patches = {path: text.replace(f"if {NEVER}:", "if state['n'] == 6:") for path, text in job.patches.items()}
+    whole = Segment(job.experiment.version, 1, 6, Operator.DP_I, Variant.END, None, names=("y",))
+    parts: list[SegmentReport] = []
+    end = worker.run(replace(job, patches=patches), whole, parts.append)
+    assert tried == [(0, whole), (1, replace(whole, first=4, variant=Variant.INNER, restore=3))]
+    assert [report.segment for report in (*parts, end)] == [whole.part(e, e) for e in range(1, 7)]
+    assert [report.further_back for report in (*parts, end)] == [False] * 3 + [True] * 3
+    told = [warning for report in (*parts, end) for warning in report.warnings]
+    assert [text.split(":")[0] for text in told] == ["epochs 4-6 had to be replayed from the end of epoch 3"]
+    assert [place[0::3] for place in lab.values("y")] == [(epoch, 2 * found) for epoch, found in SUMS.items()]
 
 
 def test_where_no_state_can_be_put_back_the_script_begins_anew(

@@ -70,7 +70,7 @@ def test_a_machine_with_gpus_uses_ray(plain_machine: Path) -> None:
     assert choose(None, 1, 0.1) == Place(
         RAY, "Starting Ray on this machine: this machine has GPUs, and only Ray gives each worker its own."
     )
-    assert places.expected_slots() == 1
+    assert places.expected_crew().counted == 1
     with pytest.raises(UsageError, match="cannot run on local workers: this machine has GPUs"):
         choose(LOCAL, 1, 0.1)
 

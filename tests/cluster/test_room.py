@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from flor_ray.cluster.room import NodeResources, check, completed, room
+from flor_ray.cluster.room import TYPE_LABEL, NodeResources, check, completed, room
 from flor_ray.errors import UsageError
 from flor_ray.records import ANY_SHAPE, WorkerShape
 
@@ -16,7 +16,9 @@ GB = 10**9
 
 def node(name: str = "n", gpus: float = 0, cpus: float = 8, memory: int = 64 * GB, kind: str = "") -> NodeResources:
     typed = {f"accelerator_type:{kind}": 1.0} if kind else {}
-    return NodeResources(name, {"GPU": gpus, "CPU": cpus, "memory": memory, **typed}, kind)
+    return NodeResources(
+        name, {"GPU": gpus, "CPU": cpus, "memory": memory, **typed}, {TYPE_LABEL: kind} if kind else {}
+    )
 
 
 def fit(shape: WorkerShape, *nodes: NodeResources) -> int:
@@ -59,11 +61,23 @@ def test_one_type_goes_by_the_resource_and_several_by_the_label_as_ray_schedules
     assert fit(WorkerShape(accelerators=("A100", "H100")), *nodes) == 6
     assert fit(WorkerShape(gpus=0.5, accelerators=("T4",)), *nodes) == 2
     assert fit(WorkerShape(accelerators=("V100",)), *nodes) == 0
-    unlabelled = replace(nodes[0], type_label="")
+    unlabelled = replace(nodes[0], labels={})
     assert (
         fit(WorkerShape(accelerators=("A100",)), unlabelled),
         fit(WorkerShape(accelerators=("A100", "T4")), unlabelled),
     ) == (4, 0)
+
+
+def test_only_nodes_with_the_labels_that_are_asked_for_count() -> None:
+    lasting = replace(node("a", 2), labels={"market": "on-demand", "zone": "b"})
+    spot = replace(node("s", 4), labels={"market": "spot"})
+    assert fit(WorkerShape(labels=(("market", "on-demand"),)), lasting, spot, node("x", 8)) == 2
+    assert fit(WorkerShape(labels=(("market", "spot"), ("zone", "b"))), lasting, spot) == 0
+    assert (
+        "1 GPU on a node with zone=c, and no node of the cluster has that (a: 2 GPUs, 8 CPUs, 64.0 GB of memory, "
+        in (said := refused(WorkerShape(labels=(("zone", "c"),)), None, lasting))
+    )
+    assert "market=on-demand, zone=b)" in said
 
 
 def refused(shape: WorkerShape, workers: int | None, *nodes: NodeResources) -> str:
@@ -76,7 +90,8 @@ def test_what_no_node_has_is_refused_with_what_each_has() -> None:
     said = refused(WorkerShape(gpus=2, memory_bytes=8 * GB), None, node("a", 1, kind="T4"), node("b", cpus=1))
     assert said.startswith(
         "Each worker is to get 2 GPUs and 8.0 GB of memory, and no node of the cluster has that (a: 1 GPU of type T4, "
-        "8 CPUs, 64.0 GB of memory; b: 0 GPUs, 1 CPU, 64.0 GB of memory). Change gpus, cpus, memory or accelerators"
+        "8 CPUs, 64.0 GB of memory; b: 0 GPUs, 1 CPU, 64.0 GB of memory). Change gpus, cpus, memory, accelerators or "
+        "labels"
     )
     said = refused(WorkerShape(accelerators=("A100", "H100")), 3, *(node(f"n{i}") for i in range(9)))
     assert said.startswith("Each worker is to get 1 GPU of type A100 or H100, and no node")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import tempfile
 import time
@@ -11,9 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from flor_ray import pipeline
+from flor_ray import processes, running
 from flor_ray.cluster.executors import Executor, ThreadExecutor, WorkerCalibrated
 from flor_ray.cluster.local import LocalExecutor
 from flor_ray.errors import UsageError
@@ -22,6 +25,7 @@ from flor_ray.replaying.job import VersionJob
 from flor_ray.scheduler.calibration import Calibration
 from flor_ray.scheduler.messages import (
     EpochBegun,
+    SegmentAdvanced,
     SegmentCancelled,
     SegmentDone,
     SegmentFailed,
@@ -46,7 +50,7 @@ for epoch in flor.loop("epoch", range(8)):
 HINDSIGHT = {
     "before": 'flor.log("before", state["weight"])',
     "slow": 'flor.log("slow", time.sleep(0.4))',
-    "raises": 'flor.log("raises", state["nothing"])',
+    "raises": 'flor.log("raises", print("about to raise") or state["nothing"])',
     "dies": 'flor.log("dies", os.kill(os.getpid(), 9))',
 }
 SECONDS = 60.0  # for anything to happen
@@ -78,7 +82,7 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Work]:
     for name, statement in HINDSIGHT.items():
         lab.write("train.py", SCRIPT.replace("        state[", f"        {statement}\n        state["))
         prepared = lab.prepare([name])
-        (job,) = pipeline.jobs(prepared, f"replay-{name}").values()
+        (job,) = running.jobs(prepared, f"replay-{name}").values()
         (segment,) = {replace(cost.segment, first=1, last=8) for cost in prepared.costs}
         found[name] = Work(job, segment)
     return found
@@ -127,6 +131,29 @@ def test_a_segment_is_done_once_and_its_rows_are_in_the_store(executor: Executor
     assert [value for *_, value in lab.values("before")] == [1.0 + 0.5 * n for n in range(16)]
 
 
+def test_parts_of_a_segment_are_told_in_their_order_before_its_end(executor: Executor, works: dict[str, Work]) -> None:
+    work = works["before"]
+    job = replace(work.job, origin="replay-parts", limits=Limits(commit_seconds=0.0))
+    *parts, done = run(executor, Work(job, work.segment))
+    assert [type(event) for event in parts] == [SegmentAdvanced] * 7
+    assert [event.report.segment for event in (*parts, done)] == [work.segment.part(e, e) for e in range(1, 9)]
+    lab = Lab(Path(job.original_root))
+    assert [value for *_, value in lab.values("before")] == [1.0 + 0.5 * n for n in range(16)]
+
+
+def test_a_segment_that_fails_late_has_told_what_was_written_of_it(executor: Executor, works: dict[str, Work]) -> None:
+    job = replace(works["slow"].job, origin="replay-late", limits=Limits(seconds=4.5, commit_seconds=0.0))
+    executor.submit("worker-0", job, works["slow"].segment)
+    found = [event for event in until(executor, SegmentFailed) if not isinstance(event, EpochBegun)]
+    assert executor.wait(0.3) == []
+    parts, failed = found[:-1], found[-1]
+    assert "its time limit is 4.5 s" in failed.error
+    assert [event.report.segment.first for event in parts] == [*range(1, len(parts) + 1)]
+    lab = Lab(Path(job.original_root))
+    kept = [one for one in lab.project.store.logged(lab.project.name, ["slow"]).reports if one.origin == job.origin]
+    assert len(kept) == len(parts)
+
+
 def test_how_far_a_segment_is_is_told_epoch_by_epoch(executor: Executor, works: dict[str, Work]) -> None:
     executor.submit("worker-0", works["slow"].job, works["slow"].segment)
     *begun, done = until(executor, SegmentDone)
@@ -138,10 +165,17 @@ def test_how_far_a_segment_is_is_told_epoch_by_epoch(executor: Executor, works: 
     assert {*epochs} <= {*range(1, 9)}
 
 
-def test_a_script_that_raises_has_failed_for_good(executor: Executor, works: dict[str, Work]) -> None:
+def test_a_script_that_raises_has_failed_for_good_and_its_output_is_kept(
+    kind: str, executor: Executor, works: dict[str, Work]
+) -> None:
     (failed,) = run(executor, works["raises"], SegmentFailed)
     assert (failed.worker, failed.segment, failed.retryable) == ("worker-0", works["raises"].segment, False)
     assert "KeyError" in failed.error
+    place = re.search(r"\nIts last output:\nabout to raise\n\(All of it is in (\S+) on \S+\.\)", failed.error)
+    assert place is not None, failed.error
+    kept = Path(place[1])
+    assert "about to raise\n" in kept.read_text()
+    assert (kept.parent.name == "logs") == (kind == "ray")  # of Ray's session
 
 
 def test_a_script_whose_process_is_killed_may_be_tried_again(executor: Executor, works: dict[str, Work]) -> None:
@@ -196,13 +230,57 @@ def test_a_worker_that_is_killed_is_lost_once_and_another_one_joins(kind: str, w
         until(executor, WorkerJoined)
         executor.submit("worker-0", works["slow"].job, works["slow"].segment)
         until(executor, EpochBegun)
-        os.kill(executor.pids["worker-0"], signal.SIGKILL)  # type: ignore[attr-defined]
+        killed = executor.pids["worker-0"]  # type: ignore[attr-defined]
+        assert len(_folders_of(killed)) == 2
+        os.kill(killed, signal.SIGKILL)
         found = until(executor, WorkerLost)
         found += [] if any(isinstance(event, WorkerJoined) for event in found) else until(executor, WorkerJoined)
         assert [event.worker for event in found if isinstance(event, WorkerLost)] == ["worker-0"]
         (other,) = {event.worker for event in found if isinstance(event, WorkerJoined)}
         executor.submit(other, works["before"].job, works["before"].segment)
         assert until(executor, SegmentDone)[-1].worker == other
+        assert _folders_of(killed) == []
+
+
+def _folders_of(process: int) -> list[str]:
+    return [name for name in os.listdir(tempfile.gettempdir()) if processes.owner(name) == process]
+
+
+@pytest.mark.parametrize("kind", WITH_PROCESSES, indirect=True)
+def test_a_worker_that_is_not_needed_any_more_ends_at_once(kind: str) -> None:
+    """What it holds, a GPU above all, is somebody else's then."""
+    with KINDS[kind]() as executor:
+        executor.start(1, None)
+        until(executor, WorkerJoined)
+        (retired,) = executor.pids.values()  # type: ignore[attr-defined]
+        executor.retire("worker-0")
+        deadline = time.monotonic() + SECONDS
+        while psutil.pid_exists(retired) and psutil.Process(retired).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline, "it is still there"
+            executor.wait(0.2)
+
+
+@pytest.mark.parametrize("kind", ["ray"], indirect=True)
+def test_an_actor_that_answers_no_question_is_ended_and_replaced(
+    kind: str, works: dict[str, Work], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = works["slow"]
+    with KINDS[kind]() as executor:
+        executor.start(1, None)
+        until(executor, WorkerJoined)
+        executor.submit("worker-0", work.job, work.segment)
+        until(executor, EpochBegun)
+        monkeypatch.setattr("flor_ray.cluster.actors._ANSWER_SECONDS", 2.0)
+        (hanging,) = executor.pids.values()  # type: ignore[attr-defined]
+        os.kill(hanging, signal.SIGSTOP)
+        try:
+            executor.cancel("worker-0", work.segment)
+            assert until(executor, WorkerLost)[-1] == WorkerLost("worker-0")
+            monkeypatch.undo()
+            assert until(executor, WorkerJoined)[-1].worker == "worker-1"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(hanging, signal.SIGKILL)
 
 
 def test_close_ends_what_runs_and_removes_its_files(kind: str, works: dict[str, Work]) -> None:
@@ -240,3 +318,18 @@ def test_packages_that_only_ray_can_install_are_refused(kind: str, works: dict[s
         job = replace(works["before"].job, packages=("toolz==0.11.0",))
         with pytest.raises(UsageError, match=r"toolz==0\.11\.0 would be needed"):
             executor.submit("worker-0", job, works["before"].segment)
+
+
+def test_local_workers_that_were_planned_or_given_back_can_be_asked_for_later() -> None:
+    with LocalExecutor() as executor:
+        executor.start(1, None, later=1)
+        assert executor.grow(5) == 1
+        joined: list[str] = []
+        end = time.monotonic() + SECONDS
+        while len(joined) < 2:
+            assert time.monotonic() < end
+            joined += [event.worker for event in executor.wait(0.5) if isinstance(event, WorkerJoined)]
+        assert executor.grow(1) == 0
+        executor.retire(joined[0])
+        assert executor.grow(1) == 1
+        assert executor.cluster()[1] == os.cpu_count()

@@ -47,6 +47,51 @@ def test_the_end_of_a_file_can_be_read_alone(url: str) -> None:
         files.read_end("nowhere", 3)
 
 
+def test_any_part_of_a_file_can_be_read_alone(url: str) -> None:
+    files = Files(url)
+    files.write("a/long", b"0123456789")
+    parts = [files.read_range("a/long", start, length) for start, length in ((0, 3), (4, 2), (7, 99), (2, 0))]
+    assert parts == [b"012", b"45", b"789", b""]
+    with pytest.raises(FileNotFoundError):
+        files.read_range("nowhere", 1, 3)
+
+
+def test_folders_that_hold_files_are_named(url: str) -> None:
+    files = Files(url)
+    assert files.folders("a") == files.folders() == []
+    for path in ("a/one/x", "a/two/deep/y", "a/file", "b/z"):
+        files.write(path, b"1")
+    assert files.folders("a") == ["one", "two"]
+    assert files.folders() == ["a", "b"]
+    files.delete("a/two/deep/y")
+    assert files.folders("a/") == ["one"]
+
+
+def test_empty_folders_go_while_others_write_into_them(url: str) -> None:
+    files = Files(url)
+    ended = threading.Event()
+
+    def prune() -> None:
+        while not ended.wait(0.001):  # who never waits keeps all others from running
+            files.prune("a")
+
+    pruning = threading.Thread(target=prune)
+    pruning.start()
+    try:
+        for number in range(100):
+            files.write(f"a/{number % 3}/x", b"1")
+            assert files.read(f"a/{number % 3}/x") == b"1"
+            files.delete(f"a/{number % 3}/x")
+    finally:
+        ended.set()
+        pruning.join()
+    files.write("a/full/x", b"1")
+    files.prune("a")
+    assert files.list("a") == ["a/full/x"]
+    if os.path.isdir(files.url):
+        assert os.listdir(os.path.join(files.url, "a")) == ["full"]
+
+
 def test_the_clock_that_dates_files_can_be_asked(url: str) -> None:
     files = Files(url)
     files.write("first", b"")

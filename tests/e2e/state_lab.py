@@ -27,13 +27,14 @@ from flor_ray.analysis.epoch_ends import Marking
 from flor_ray.analysis.marks import inserted_lines, marks_of, own_names
 from flor_ray.analysis.source import calls_checkpointing, read
 from flor_ray.environment.surroundings import RunSurroundings
-from flor_ray.errors import FlorWarning, RestoreFailed
+from flor_ray.errors import FlorWarning, RestoreFailed, StoreAway
 from flor_ray.patching import patching
 from flor_ray.planning.completeness import completeness
 from flor_ray.planning.segmenting import plan
 from flor_ray.recording import script, session
 from flor_ray.recording.endings import ScriptEnding
-from flor_ray.recording.journal import Journal, PendingCheckpoint
+from flor_ray.recording.journal import Journal
+from flor_ray.recording.pending import PendingCheckpoint
 from flor_ray.recording.recorder import Recorder
 from flor_ray.recording.session import CheckpointOptions
 from flor_ray.records import Checkpoint, Experiment, Gap, LogRecord, Operator, Point, Region, Segment, Status
@@ -81,7 +82,7 @@ class _Memory:
         self.checkpoints: list[Checkpoint] = []
         self.ended: Experiment | None = None
 
-    background_seconds = restore_seconds = 0.0
+    background_seconds = device_seconds = restore_seconds = 0.0
     busy = ""
 
     def log(self, record: LogRecord, blob_bytes: int = 0) -> None:
@@ -139,10 +140,13 @@ class _Channel:
     def next(self) -> Segment | None:
         return self.segments.pop(0) if self.segments else None
 
+    def waits(self, begins: bool) -> None:
+        """Nothing waits here."""
+
     def done(self, result: SegmentResult) -> None:
         self.results.append(result)
 
-    def failed(self, error: RestoreFailed) -> None:
+    def failed(self, error: RestoreFailed | StoreAway) -> None:
         """It is raised, too."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flor_ray.records import Experiment, Operator, Status
+from flor_ray.records import Experiment, Operator, Status, Variant
 from tests.conftest import Lab
 
 
@@ -261,10 +261,10 @@ print([entry[name] for name in ("loss", "eval_loss", "train_loss") for entry in 
 """
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_a_hugging_face_training_is_recorded_and_its_version_replayed(lab: Lab) -> None:
     lab.write("train.py", HUGGING_FACE)
-    done = lab.python("train.py", "--lr", "0.05")
+    done = lab.python("train.py", "--lr", "0.05", FLOR_RAY_OVERHEAD="1")
     losses = ast.literal_eval(done.stdout.splitlines()[-1])
     (run,) = lab.experiments()
     assert (run.args, run.main_loop, run.nested_loop, run.epochs) == ({"lr": 0.05}, "epoch", "step", 2)
@@ -286,14 +286,26 @@ def test_a_hugging_face_training_is_recorded_and_its_version_replayed(lab: Lab) 
     hindsight = hindsight.replace(bias, bias + '        flor.log("same", model.layer.bias.item())\n')
     lab.write("train.py", hindsight)
     prepared, outcome = lab.replay(["initial", "same", "final"])
-    (report,) = outcome.reports
-    assert (report.segment.operator, report.mismatch, report.warnings) == (Operator.DP_STAR, None, ())
-    assert report.compared == sum(map(len, rows.values())) - len(rows["lr"])
     assert (prepared.refusals, outcome.failures) == ((), [])
+    inner, rest = sorted((report for report in outcome.reports), key=lambda report: -report.segment.last)
+    assert [inner.segment.operator, inner.segment.variant, rest.segment.operator] == [
+        Operator.DP_I,
+        Variant.INNER,
+        Operator.DP,
+    ]
+    assert [(report.mismatch, report.warnings) for report in (inner, rest)] == [(None, ())] * 2
     assert lab.values("same") == rows["bias"]
     assert lab.values("final") == [(None, None, 0, rows["bias"][-1][3])]
     ((*place, initial),) = lab.values("initial")
     assert (place, initial != rows["bias"][0][3]) == ([None, None, 0], True)
+
+    end = '        flor.log("steps_so_far", state.global_step)\n'
+    last = '        flor.log("at_end", state.log_history[-1]["loss"])\n'
+    lab.write("train.py", hindsight.replace(end, end + last))
+    prepared, outcome = lab.replay(["at_end"], "epoch == 2")
+    (report,) = outcome.reports
+    assert (report.segment.restore, report.segment.variant, report.mismatch) == (1, Variant.OUTER, None)
+    assert lab.values("at_end") == [(2, None, 0, losses[3])]
 
 
 DRIVEN = """

@@ -57,7 +57,7 @@ NAMES = ("rate2", "label", "w", "third", "last")
 class NoExecutor(ThreadExecutor):
     """Fails if anything is run."""
 
-    def start(self, workers: int, first: VersionJob | None) -> None:
+    def start(self, workers: int, first: VersionJob | None, later: int = 0) -> None:
         raise AssertionError("something was run")
 
 

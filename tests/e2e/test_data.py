@@ -244,7 +244,7 @@ def test_a_version_without_its_data_does_not_run_and_each_file_is_named_once(lab
     lab.write("train.py", SCRIPT + '    flor.log("twice", epoch * 2 if table else 0)\n')
     shutil.rmtree(lab.root / "data")
     first, second, third = (run.version for run in lab.experiments())
-    lab.write("train.py", SCRIPT + '    flor.log("twice", id(epoch) * 0 + epoch * 2)\n')
+    lab.write("train.py", SCRIPT + '    flor.log("twice", len(dir()) * 0 + epoch * 2)\n')
     prepared, outcome = lab.replay(["twice"])
     assert {segment.version for segment, _ in outcome.failures} == {first, second}
     assert {report.segment.version for report in outcome.reports} == {third}

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
+from flor_ray import lookup
 from tests.conftest import Lab
 
 
 @pytest.mark.timeout(300)
 def test_the_demo_fills_the_posters_table(lab: Lab, tmp_path: Path) -> None:
-    done = lab.cli("demo", "--dir", str(tmp_path / "demo"), check=True)
+    command = [sys.executable, "-m", "flor_ray.cli", "demo", "--dir", str(tmp_path / "demo")]
+    done = lab.run(command, lab.root, {}, seconds=280)
     before, after = (
         rows_of(table) for table in re.findall(r"cf_matrix +hidden_size.*\n─+\n((?:.+\n){6})", done.stdout)
     )
@@ -26,6 +29,13 @@ def test_the_demo_fills_the_posters_table(lab: Lab, tmp_path: Path) -> None:
     )
     assert len(re.findall(r"[\d.]+ +replayed", done.stdout)) == 5
     assert "Warning" not in done.stderr
+    asked = done.stdout[done.stdout.index("A statement more") :]
+    assert len(re.findall(r"confidence +[\d, -]+ ", asked)) >= 1
+    best = rows_of(asked[asked.rindex("confidence\n") :].split("\n\n")[0])[2:5]
+    assert [len(row) for row in best] == [4, 4, 4]
+    assert all(0 < float(row[-1]) <= 1 for row in best)
+    confidence = lookup.dataframe("confidence", path=str(tmp_path / "demo"))["confidence"]
+    assert confidence.notna().sum() == 3
     assert (tmp_path / "demo/train.py").exists()
 
     again = lab.cli("demo", "--dir", str(tmp_path / "demo"))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from flor_ray import lookup, pipeline
+from flor_ray import asked_terms, filling, lookup, pipeline
 from flor_ray.cluster.driver import Progress
 from flor_ray.cluster.local import LocalExecutor
 from flor_ray.cluster.places import LOCAL, Place
@@ -71,8 +71,8 @@ def command(root: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
 
 def test_the_table_is_the_same_as_on_ray(root: Path, recorded: Path, ray_cluster: None, tmp_path: Path) -> None:
     shutil.copytree(recorded, tmp_path / "ray")
-    on_ray = pipeline.replay(["before"], workers=2, path=str(tmp_path / "ray"))
-    local = pipeline.replay(["before"], workers=2, path=str(root), executor="local")
+    on_ray = filling.replay(["before"], workers=2, path=str(tmp_path / "ray"))
+    local = filling.replay(["before"], workers=2, path=str(root), executor="local")
     assert (on_ray.attrs["executor"], local.attrs["executor"]) == ("ray", "local")
     same = ["run", "version", "rows", "fidelity", "outcome"]
     pd.testing.assert_frame_equal(local[same], on_ray[same])
@@ -113,7 +113,7 @@ def test_what_starting_workers_takes_is_in_the_estimate_and_is_learned(root: Pat
 def test_a_deadline_is_kept_with_the_start_of_workers(root: Path) -> None:
     with pytest.raises(UsageError, match=r"by a deadline of 1\.0 s: workers take about 2\.0 s to start"):
         pipeline.prepare(Project.open(str(root)), ["before"], terms=Terms(1, deadline_seconds=1.0, way=LOCAL))
-    assert pipeline.parse_terms(1, deadline="1s", executor=LOCAL).way == LOCAL
+    assert asked_terms.parse_terms(1, deadline="1s", executor=LOCAL).way == LOCAL
 
 
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on_with_the_rest(root: Path) -> None:

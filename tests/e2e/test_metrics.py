@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from flor_ray import pipeline
+from flor_ray import filling
 from flor_ray.cluster.metrics import _COUNTERS, _GAUGES
 from tests.conftest import Lab
 
@@ -46,7 +46,7 @@ def test_a_replay_on_ray_is_seen_in_rays_metrics(lab: Lab, ray_cluster: None) ->
     lab.record_forked(SCRIPT)
     lab.write("train.py", SCRIPT.replace("/= 2\n", '/= 2\n        flor.log("weight", state["weight"])\n'))
     began = scraped()
-    pipeline.replay(["weight"], workers=1, path=str(lab.root), executor="ray")
+    filling.replay(["weight"], workers=1, path=str(lab.root), executor="ray")
     until = time.monotonic() + 60
     while (found := scraped()).get("flor_rows", 0) - began.get("flor_rows", 0) < 6 or "flor_queue_length" not in found:
         assert time.monotonic() < until, found

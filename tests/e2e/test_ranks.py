@@ -11,6 +11,7 @@ import pytest
 
 from flor_ray.records import Point, Status
 from flor_ray.state import snapshots
+from flor_ray.store import ranks
 from tests.conftest import Lab, environment
 
 # Rank 1 reports what its calls cost in a file of its own.
@@ -95,6 +96,23 @@ def test_torchrun_records_one_version_with_the_values_of_the_first_rank(distribu
     assert table.num_rows == 12 + 3 + 1
 
 
+def test_each_rank_keeps_its_own_states_at_the_points_of_rank_0(distributed: tuple[Lab, str]) -> None:
+    lab, _ = distributed
+    (run,) = lab.experiments()
+    launch = run.environment["ranks"]
+    assert isinstance(launch, dict)
+    assert (launch["size"], launch["launcher"], launch["backend"], launch["local_size"]) == (2, "torchrun", "gloo", 2)
+    assert "--nproc_per_node=2" in launch["command"]
+    store = lab.project.store
+    first = store.checkpoints(run.project, run.version)
+    other = ranks.checkpoints(store, run.project, run.version, 1)
+    assert [(c.epoch, c.point) for c in other] == [(c.epoch, c.point) for c in first]
+    assert {c.key for c in other}.isdisjoint(c.key for c in first)  # their generators differ
+    (record,) = ranks.read(store.files, run.project, run.version).values()
+    assert (record.rank, record.exchanged, record.first_call) == (1, (), ("train.py", 18))
+    assert len(record.rng) > 1000
+
+
 def test_the_calls_of_another_rank_cost_less_than_two_microseconds_and_say_nothing(
     distributed: tuple[Lab, str],
 ) -> None:
@@ -119,47 +137,6 @@ def test_checkpoints_of_a_wrapped_module_hold_its_weights(distributed: tuple[Lab
         if checkpoint.epoch:
             weight = np.array(truth[checkpoint.epoch], np.float32).tobytes()
             assert weight in manifest.skeleton + b"".join(parts)
-
-
-def test_a_script_that_needs_its_ranks_says_so_when_it_is_replayed(distributed: tuple[Lab, str]) -> None:
-    """A replay is one process and sets up no group of ranks: the script's own error is handed on, no value made up."""
-    lab, _ = distributed
-    lab.write(
-        "train.py", DDP.replace('        flor.log("norm"', '        flor.log("bias", 1.0)\n        flor.log("norm"')
-    )
-    _, outcome = lab.replay(["bias"])
-    assert len(outcome.failures) >= 1
-    assert "RANK expected, but not set" in str(outcome.failures)
-    assert lab.values("bias") == []
-
-
-def test_a_module_that_is_wrapped_only_among_ranks_is_missed_by_name_when_it_is_replayed(lab: Lab) -> None:
-    """A script that can do without ranks starts, but misses what the checkpoint holds: no value is made up."""
-    text = DDP[: DDP.index("if rank == 1:")].replace(
-        'dist.init_process_group("gloo")\nrank = dist.get_rank()',
-        'many = "RANK" in os.environ\nrank = int(os.environ.get("RANK", "0"))\nif many:\n'
-        '    dist.init_process_group("gloo")',
-    )
-    text = (
-        text.replace(
-            "net = DistributedDataParallel(torch.nn.Linear(4, 1))",
-            "net = torch.nn.Linear(4, 1)\nwrapped = DistributedDataParallel(net) if many else net",
-        )
-        .replace("(net(x)", "(wrapped(x)")
-        .replace("net.module", "net")
-    )
-    lab.write(".gitignore", "truth.txt\n")
-    lab.write("train.py", text + "if many:\n    dist.destroy_process_group()\n")
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "train.py"]
-    lab.python(*torchrun, OMP_NUM_THREADS="1")
-    hindsight = text.replace(
-        '        flor.log("norm"', '        flor.log("weight", net.weight.tolist())\n        flor.log("norm"'
-    )
-    lab.write("train.py", hindsight + "if many:\n    dist.destroy_process_group()\n")
-    _, outcome = lab.replay(["weight"])
-    (failure,) = outcome.failures
-    assert "holds 'wrapped', which this version does not have" in str(failure)
-    assert lab.values("weight") == []
 
 
 # Ray Train's workers are actors with RANK and WORLD_SIZE in their environment; TorchTrainer itself would take a minute.

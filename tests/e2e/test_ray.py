@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from flor_ray import lookup, pipeline
-from flor_ray.cluster import actors
+from flor_ray import filling, lookup, pipeline
+from flor_ray.cluster import actors, joining
 from flor_ray.cluster.actors import RayExecutor
 from flor_ray.cluster.driver import Progress
 from flor_ray.errors import ReplayError, UsageError
@@ -65,7 +65,7 @@ def table(root: Path) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def one_worker(recorded: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> pd.DataFrame:
     root = copy(recorded, tmp_path_factory.mktemp("one"))
-    summary = pipeline.replay(["before"], workers=1, path=str(root))
+    summary = filling.replay(["before"], workers=1, path=str(root))
     assert list(summary["outcome"]) == ["replayed"] * 6
     return table(root)
 
@@ -135,7 +135,7 @@ def test_killing_the_script_s_own_process_runs_its_segment_again(
     killed: list[int] = []
 
     def kill_one(executor: RayExecutor, progress: Progress) -> None:
-        if progress.answered < 1 or killed:
+        if killed:
             return
         of_all = [server for worker in executor.pids.values() for server in servers(worker)]
         for process in (process for server in of_all for process in children(server)):
@@ -169,7 +169,7 @@ def test_killing_the_server_that_scripts_are_forked_from_runs_their_segments_aga
 
 def test_more_workers_than_the_cluster_has_slots_is_one_clear_error(recorded: Path, ray_cluster: None) -> None:
     with pytest.raises(UsageError, match="workers were asked for, but the cluster has 2 CPU slots"):
-        pipeline.replay(["before"], workers=99, path=str(recorded))
+        filling.replay(["before"], workers=99, path=str(recorded))
 
 
 def test_workers_that_cannot_begin_end_the_replay_soon_and_say_why(
@@ -178,7 +178,7 @@ def test_workers_that_cannot_begin_end_the_replay_soon_and_say_why(
     """As where flor_ray is not installed on the nodes."""
 
     class Missing:
-        def __init__(self, without_gpu: bool, secrets: object) -> None:
+        def __init__(self, gpus: float, secrets: object, hosts: object = None) -> None:
             raise ModuleNotFoundError("No module named 'flor_ray'")
 
         def ready(self, first: object) -> None: ...
@@ -186,7 +186,7 @@ def test_workers_that_cannot_begin_end_the_replay_soon_and_say_why(
     monkeypatch.setattr(actors, "_ReplayActor", Missing)
     began, used = time.monotonic(), time.process_time()
     with pytest.raises(ReplayError, match=r"Ray says of the last one: ModuleNotFoundError: No module named 'flor_ray'"):
-        pipeline.replay(["before"], workers=2, path=str(recorded))
+        filling.replay(["before"], workers=2, path=str(recorded))
     assert time.monotonic() - began < 60
     assert time.process_time() - used < 0.5 * (time.monotonic() - began)  # it waits, and does not spin
 
@@ -241,11 +241,11 @@ def test_workers_on_nodes_that_are_drained_are_told_of_once(monkeypatch: pytest.
     executor = RayExecutor.__new__(RayExecutor)
     executor._looked = 0.0
     executor._nodes = {"worker-0": "a", "worker-1": "b"}
-    monkeypatch.setattr(actors, "draining_nodes", lambda: frozenset({"b"}))
+    monkeypatch.setattr(joining, "draining_nodes", lambda: frozenset({"b"}))
     monkeypatch.setattr(actors, "_DRAIN_SECONDS", 0.0)
     assert executor._drained() == [WorkerDraining("worker-1")]
     assert executor._drained() == []
 
 
 def test_no_node_of_a_quiet_cluster_is_drained(ray_cluster: None) -> None:
-    assert actors.draining_nodes() == frozenset()
+    assert joining.draining_nodes() == frozenset()

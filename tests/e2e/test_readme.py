@@ -17,7 +17,10 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\w+\.py)\n")  # how a block begins that is a file of this name
 # In one folder, where they carry on one another's example. Recording comes last: its scripts are others than train.py,
 # so that no statement of train.py could be carried into them.
-PAGES = ("README.md", *(f"docs/{name}.md" for name in ("tutorial", "propagation", "costs", "store", "recording")))
+PAGES = (
+    "README.md",
+    *(f"docs/{name}.md" for name in ("tutorial", "propagation", "costs", "sql", "store", "importing", "recording")),
+)
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
@@ -67,6 +70,8 @@ def test_every_block_runs_in_order(tmp_path: Path) -> None:
     assert "grad_norm" in output["README.md"]
     assert output["docs/tutorial.md"].count("exact") == 2  # versions
     assert "Nothing to replay" not in output["docs/costs.md"]
+    assert "weight_max" in output["docs/sql.md"]
+    assert "incomplete" not in output["docs/sql.md"]
     assert "val_acc" in output["docs/recording.md"]
     run([sys.executable, "-c", AS_WE_READ_IT], folder)
 

@@ -13,6 +13,7 @@ from flor_ray.cluster.executors import ThreadExecutor
 from flor_ray.environment import hardware
 from flor_ray.errors import UsageError
 from flor_ray.planning import calibrations
+from flor_ray.planning.missing import Request
 from flor_ray.planning.terms import First, Peak, Query, Terms
 from flor_ray.records import Operator, Outcome, Segment
 from flor_ray.reports import timelines
@@ -107,6 +108,37 @@ def test_several_queries_are_answered_in_one_replay_and_what_both_want_runs_once
         pipeline.prepare_all(recorded.project, queries, Terms(2, gpu_seconds=1.0), again=True)
     with pytest.raises(UsageError, match="positive"):
         Query(["seen"], share=0)
+
+
+def test_exact_places_are_planned_as_where_picks_them_and_nothing_else_is_looked_at(recorded: Lab) -> None:
+    quick, _ = (experiment.version for experiment in recorded.experiments())
+    project = recorded.project
+    by_where = pipeline.prepare(project, ["seen"], "slow == 0 and epoch >= 3", Terms(2))
+    by_place = pipeline.prepare_places(project, [Request(("seen",), {quick: frozenset(range(3, 9))})], Terms(2))
+    assert by_place.costs == by_where.costs
+    assert by_place.patched == {quick: by_where.patched[quick]}
+    everywhere = pipeline.prepare_places(project, [Request(("seen", "other"))], Terms(2))
+    assert everywhere.costs == pipeline.prepare(project, ["seen", "other"], terms=Terms(2)).costs
+    assert pipeline.prepare_places(project, [Request(("seen",), {"0" * 40: None})]).skipped[0].version == "0" * 40
+
+
+def test_the_places_of_several_names_are_one_question_with_one_budget(recorded: Lab) -> None:
+    quick, slow = (experiment.version for experiment in recorded.experiments())
+    places = [
+        Request(("other",), {quick: frozenset({1, 5}), slow: frozenset({2})}),
+        Request(("seen",), {quick: frozenset({5, 6})}),
+    ]
+    whole = pipeline.prepare_places(recorded.project, places, Terms(2))
+    segments = [cost.segment for cost in whole.costs]
+    assert (planned(segments, quick), planned(segments, slow)) == ({1, 5, 6}, {2})
+    most = 0.7 * pipeline.explained(whole).totals.gpu_seconds
+    limited = pipeline.prepare_places(recorded.project, places, Terms(2, gpu_seconds=most))
+    assert 0 < len(limited.costs) < len(whole.costs)
+    outcome = pipeline.run(whole, ThreadExecutor())
+    assert outcome.failures == []
+    assert [epoch for epoch, *_ in recorded.values("other", slow)] == [2]
+    assert {epoch for epoch, *_ in recorded.values("seen", quick)} == {5, 6}
+    assert pipeline.prepare_places(recorded.project, places).is_empty
 
 
 def test_a_replay_leaves_its_timeline_and_what_it_has_learned(recorded: Lab, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@ accelerators."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +73,34 @@ def test_each_worker_gets_its_share_and_there_is_room_for_as_many_as_follows(
     assert set(frame["devices"]) <= devices
 
 
+COUNT = """
+import time
+from flor_ray.cluster.actors import RayExecutor
+from flor_ray.records import WorkerShape
+from flor_ray.scheduler.messages import WorkerJoined
+
+with RayExecutor(WorkerShape(gpus=0.25)) as executor:
+    executor.start(6, None)
+    joined, deadline = set(), time.monotonic() + 120
+    while len(joined) < 6 and time.monotonic() < deadline:
+        joined |= {(event.worker, event.kind) for event in executor.wait(1.0) if isinstance(event, WorkerJoined)}
+print(len(joined), *{kind for _, kind in joined})
+"""
+
+
+def test_workers_with_gpus_need_no_cpus(head: RayHead) -> None:
+    """The node has two. Unless it is told otherwise, Ray takes one for each worker that has a GPU. They know which part
+    of which GPU is theirs."""
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT],
+        env=head.environment | {"RAY_ADDRESS": head.address},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["6", "T4", "x", "0.25"], done.stderr
+
+
 @pytest.mark.parametrize(
     ("settings", "options", "sentence"),
     [
@@ -89,7 +119,7 @@ def test_each_worker_gets_its_share_and_there_is_room_for_as_many_as_follows(
         (
             "",
             ("--gpus", "1.5"),
-            "Error: gpus should be a whole number of 0 or more, or a part of 1 such as 0.5; it is 1.5.",
+            "Error: gpus should be a whole number of 0 or more, or a part of 1 such as 0.5 or 1/3; it is 1.5.",
         ),
     ],
 )

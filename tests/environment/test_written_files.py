@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -144,3 +146,24 @@ def test_a_file_that_is_held_open_past_python_is_lost_until_it_is_closed(tmp_pat
     assert script.history("raw") == [(FROM_START, ABSENT), (1, LOST), (2, UNREAD)]
     assert script.history("mapped") == [(FROM_START, ABSENT), (1, LOST)]
     assert script.history("closed") == [(FROM_START, ABSENT), (1, UNREAD)]
+
+
+def test_threads_may_rename_files_while_others_write_new_ones(tmp_path: Path) -> None:
+    files = WrittenFiles(most=100_000)
+    for number in range(2000):
+        files.changes(str(tmp_path / f"old/{number}"), was_read=False)
+
+    def work(name: str) -> None:
+        for number in range(300):
+            files.changes(str(tmp_path / f"{name}/{number}"), was_read=False)
+            files.renames(str(tmp_path / f"{name}/{number}"), str(tmp_path / f"{name}/{number}.txt"), was_read=False)
+            files.removes_tree(str(tmp_path / f"{name}/none"))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, "abcd"))
+    finally:
+        sys.setswitchinterval(before)
+    assert files.follows(str(tmp_path / "d/299.txt"))

@@ -125,13 +125,13 @@ def test_the_environment_says_where_and_how_much(cache_folder: Path) -> None:
     Propagations(cache.of_propagations({"FLOR_RAY_CACHE": str(cache_folder)}), Counted(), {})("x\n", "x\n", (1,), {})
     assert [path.name for path in cache_folder.iterdir()] == ["propagations"]
     assert cache.of_propagations({"FLOR_RAY_CACHE_BYTES": "0"}) is None
-    limited = cache.of_propagations({"FLOR_RAY_CACHE": str(cache_folder), "FLOR_RAY_CACHE_BYTES": "20000"})
+    limited = cache.of_propagations({"FLOR_RAY_CACHE": str(cache_folder), "FLOR_RAY_CACHE_BYTES": "12000"})
     process = Propagations(limited, remembered={})
     for number in range(120):
         process(f"x = {number}\n", "x = 1\n", (1,), {})
     files = [path for path in (cache_folder / "propagations").rglob("*") if path.is_file()]
     assert 10 < len(files) < 120
-    assert sum(path.stat().st_size for path in files) <= 21_000
+    assert sum(path.stat().st_size for path in files) <= 13_000
 
 
 # --- a thousand versions --------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Mapping
 
@@ -47,6 +48,16 @@ def test_a_statement_is_carried_into_a_version_that_lacks_it() -> None:
     assert patched.tail_reads is not None
     assert "total" in patched.tail_reads
     assert GRADIENTS not in patched.tail_reads
+
+
+def test_a_statement_of_a_notebook_is_carried_into_the_script_that_it_was() -> None:
+    cells = [NEW[: NEW.index("for epoch")], NEW[NEW.index("for epoch") :]]
+    code = [{"cell_type": "code", "source": cell.splitlines(True)} for cell in cells]
+    texts = propagation.as_sources({"train.ipynb": json.dumps({"cells": code})})
+    donors = find_donors(["twice"], [("the working tree's notebooks", texts)], SCRIPTS | {"train.ipynb"})
+    patched = patch(["twice"], donors, "train.py", {"train.py": OLD})
+    assert patched.files == {"train.py": NEW}
+    assert patched.refused == {}
 
 
 def test_a_version_that_logs_the_name_itself_is_left_as_it_is() -> None:

@@ -31,6 +31,8 @@ for epoch in flor.loop("epoch", range(3)):
 
 def test_the_public_names_are_these() -> None:
     assert propagation.__all__ == [
+        "NOTEBOOK",
+        "as_sources",
         "find_args",
         "find_statements",
         "has_main_loop",

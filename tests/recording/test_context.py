@@ -128,3 +128,26 @@ def test_the_loops_of_another_thread_do_not_say_where_the_program_is() -> None:
     thread.start()
     thread.join()
     assert (found, context.stack, context.epoch) == ([Role.ELSEWHERE, Role.ELSEWHERE], [Role.MAIN], 1)
+
+
+def test_the_steps_of_an_epoch_are_those_of_its_longest_nested_loop() -> None:
+    context = Context()
+    context.enter()
+    for epoch, loops in ((1, [3, 5, 2]), (2, []), (3, [1])):
+        context.begin_epoch(epoch)
+        for steps in loops:
+            role = context.enter()
+            for step in range(steps):
+                context.begin_step(step)
+            context.leave(role)
+        assert context.steps == max(loops, default=0)
+
+
+def test_the_steps_of_loops_that_are_written_as_iterations_are_counted_too() -> None:
+    context = Context()
+    for steps in (2, 0, 4):
+        epoch = context.enter_iteration("epoch")
+        for _ in range(steps):
+            context.leave(context.enter_iteration("step"))
+        context.leave(epoch)
+        assert context.steps == steps

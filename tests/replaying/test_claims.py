@@ -58,3 +58,12 @@ def test_a_process_and_a_thread_that_race_agree_on_the_last_epoch(tmp_path: Path
         assert answers.get(timeout=20) == left[0]
         process.join()
         worker.close()
+
+
+def test_what_one_of_several_ranks_has_claimed_cannot_be_taken_from_the_others(tmp_path: Path) -> None:
+    worker, first, other = (Claims(tmp_path / "claims") for _ in range(3))
+    worker.begin(9)
+    assert other.claim(4)
+    assert first.claim(3)  # it is behind
+    assert worker.shorten(2) == 4
+    assert (first.claim(4), first.claim(5), other.claim(5)) == (True, False, False)

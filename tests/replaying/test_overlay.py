@@ -54,7 +54,7 @@ def folders(tmp_path: Path) -> Iterator[tuple[Path, Path, Path]]:
     (root / "a.txt").write_text("recorded\n")
     (root / "large.bin").symlink_to(original / "large.bin")
     yield root, original, outside
-    shutil.rmtree(home)
+    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture
@@ -487,3 +487,19 @@ def test_paths_that_lead_out_of_the_repository_lead_where_they_lead_in_the_users
     }
     assert (data / "x.txt").read_text() == "user's"
     assert sorted(os.listdir(tmp_path)) == ["data", "project"]
+
+
+def test_a_replay_removes_its_own_folder_and_looks_into_no_other(replayed: Replayed) -> None:
+    found = replayed(
+        """
+from flor_ray.replaying import leftovers
+(outside / "out/deep/new.txt").write_text("new")
+home = root.parent
+listed = []
+sys.addaudithook(lambda event, given: listed.append(os.fsdecode(given[0])) if event == "os.scandir" else None)
+leftovers.remove(home)
+seen["there"] = os.path.lexists(home)
+seen["elsewhere"] = [path for path in listed if not path.startswith(str(home))]
+"""
+    )
+    assert found == {"there": False, "elsewhere": []}

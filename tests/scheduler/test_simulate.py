@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from flor_ray.planning import segmenting
 from flor_ray.records import Ending, Operator, Segment, SegmentCost, SegmentReport
+from flor_ray.scheduler.jobs import first_run
 from flor_ray.scheduler.messages import EstimateCorrected
 from flor_ray.scheduler.packing import Schedule, pack
 from flor_ray.scheduler.problem import Cutting
@@ -20,7 +21,7 @@ from flor_ray.scheduler.world import SharedStorage, Truth, World
 
 
 def price(segment: Segment) -> SegmentCost:
-    return SegmentCost(segment, 2.0, 10.0 * (segment.last - segment.first + 1), read_seconds=0.0)
+    return SegmentCost(segment, 2.0, 10.0 * (segment.last - first_run(segment) + 1), read_seconds=0.0)
 
 
 CUTTING = Cutting(lambda s: range(s.first + 1, s.last + 1), segmenting.cut, price)
@@ -33,6 +34,10 @@ WILD = World(
     failures_per_hour=20.0,
     replacement_seconds=10.0,
 )
+FAULTY = replace(WILD, drains_per_hour=20.0, drain_seconds=20.0, unheard_share=0.1, failing_share=0.1)
+
+
+COMMITTING = replace(WILD, latency_seconds=0.0, straggler_share=0.0, commit_seconds=30.0)
 
 
 def costs(*epochs: int) -> list[SegmentCost]:
@@ -72,15 +77,103 @@ def test_without_disturbance_a_schedule_takes_exactly_what_it_should(epochs: lis
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(1, 12), min_size=1, max_size=20), st.integers(1, 6), st.integers(0, 99))
-def test_in_any_world_all_is_done_and_the_same_seed_gives_the_same(epochs: list[int], workers: int, seed: int) -> None:
+@given(
+    st.lists(st.integers(1, 12), min_size=1, max_size=20),
+    st.integers(1, 6),
+    st.integers(0, 99),
+    st.sampled_from([WILD, FAULTY]),
+)
+def test_in_any_world_all_is_done_and_the_same_seed_gives_the_same(
+    epochs: list[int], workers: int, seed: int, world: World
+) -> None:
     given = costs(*epochs)
     schedule = pack(given, workers)
-    first, again = (simulate(schedule, workers, CUTTING, price, WILD, seed) for _ in range(2))
+    first, again = (simulate(schedule, workers, CUTTING, price, world, seed) for _ in range(2))
     assert first == again
     check(first, given)
     assert first.makespan_seconds >= 3.0
     assert 0 <= first.wasted_seconds <= first.busy_seconds
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(1, 25), min_size=1, max_size=6),
+    st.integers(1, 4),
+    st.integers(0, 99),
+    st.sampled_from((1, 4, 50)),
+)
+def test_a_lost_worker_costs_no_more_than_what_was_not_committed_and_one_epoch(
+    epochs: list[int], workers: int, seed: int, border: int
+) -> None:
+    given = costs(*epochs)
+    cutting = replace(CUTTING, points=lambda s: range(s.first + 1, s.last + 1, border))
+    first, again = (simulate(pack(given, workers), workers, cutting, price, COMMITTING, seed) for _ in range(2))
+    assert first == again
+    check(first, given)
+    true = Truth(given, CUTTING, price, COMMITTING, seed)
+    longest = {c.segment.version: max(seconds for _, seconds in true.run(c.segment).epochs) for c in given}
+    done: set[tuple[str, int]] = set()
+    for stint in sorted(first.stints, key=lambda stint: stint.ended):
+        of, places = stint.segment, {(stint.segment.version, e) for e in epochs_of(stint.segment)}
+        if stint.ending is Ending.LOST and border == 1:
+            assert stint.ended - stint.began <= stint.setup_seconds + 30.0 + longest[of.version] + 1e-6
+        if stint.ending is Ending.DONE and not first.clones:
+            assert not places & done
+            done |= places
+
+
+def test_a_long_segment_commits_every_thirty_seconds_and_what_is_left_goes_on_elsewhere() -> None:
+    given = costs(40)
+    world = World(failures_per_hour=8, replacement_seconds=5, commit_seconds=30.0)
+    parts = simulate(pack(given, 1), 1, CUTTING, world=world, seed=1)
+    whole = simulate(pack(given, 1), 1, CUTTING, world=replace(world, commit_seconds=float("inf")), seed=1)
+    assert parts.failures >= 1
+    assert parts.given_up == 0
+    assert parts.wasted_seconds <= parts.failures * (2.0 + 30.0 + 10.0)
+    assert whole.given_up or whole.wasted_seconds > parts.wasted_seconds
+    check(parts, given)
+
+
+def test_a_worker_may_be_gone_before_anybody_has_heard_that_it_is_there() -> None:
+    given = costs(3, 2)
+    world = World(latency_seconds=5.0, failures_per_hour=200.0, replacement_seconds=1.0, commit_seconds=1.0)
+    for seed in range(20):
+        found = simulate(pack(given, 2), 2, CUTTING, world=world, seed=seed, attempts=100)
+        check(found, given)
+
+
+def test_without_failures_committing_changes_nothing_but_the_number_of_stints() -> None:
+    given = costs(12, 7, 30)
+    schedule = pack(given, 2)
+    whole, parts = (simulate(schedule, 2, world=World(commit_seconds=s)) for s in (float("inf"), 1e9))
+    assert whole == parts
+    committing = simulate(schedule, 2, replace(CUTTING, points=lambda s: ()), world=World(commit_seconds=30.0))
+    assert committing.makespan_seconds == pytest.approx(whole.makespan_seconds)
+    assert len(committing.stints) == 4 + 3 + 10
+    assert committing.wasted_seconds == 0
+    assert sum(stint.rows for stint in committing.stints) == 12 + 7 + 30
+
+
+def test_what_was_not_heard_of_and_what_died_is_run_again_and_drained_workers_leave_in_order() -> None:
+    given = costs(*[4] * 30)
+    schedule = pack(given, 3)
+
+    def simulated(world: World) -> Simulation:
+        found = simulate(schedule, 3, CUTTING, price, world, seed=1, attempts=9)
+        check(found, given)
+        assert found.given_up == 0
+        return found
+
+    unheard = simulated(World(unheard_share=0.2, replacement_seconds=1.0))
+    done = [stint.segment for stint in unheard.stints if stint.ending is Ending.DONE]
+    assert unheard.failures > 0
+    assert len(done) > len(set(done))  # rows are written twice, in one file
+    failing = simulated(World(failing_share=0.2))
+    assert failing.failures == 0
+    assert Ending.FAILED in {stint.ending for stint in failing.stints}
+    drained = simulated(World(drains_per_hour=60.0, drain_seconds=60.0, replacement_seconds=1.0))
+    assert drained.failures > 0
+    assert {stint.ending for stint in drained.stints} == {Ending.DONE}  # they had the time to leave in order
 
 
 def test_another_seed_gives_another_simulation() -> None:

@@ -292,6 +292,20 @@ def test_a_replay_that_was_killed_counts_no_more(store: Store, change: dict[str,
     assert [(r.project, r.origin, r.versions) for r in found] == [("digits", "replay-3", frozenset({A, B}))] * counts
 
 
+@pytest.mark.parametrize(("quiet", "counts"), [(20.0, True), (290.0, True), (310.0, False), (86_000.0, False)])
+def test_a_replay_of_another_host_counts_while_its_heart_beats(
+    store: Store, monkeypatch: pytest.MonkeyPatch, quiet: float, counts: bool
+) -> None:
+    with live_replays.replaying(store.files, "digits", "replay-3", [A]):
+        (path,) = store.files.list("replays")
+        mark = json.loads(store.files.read(path)) | {"host": "elsewhere", "started": time.time() - 3600}
+        store.files.write(path, json.dumps(mark).encode())
+        store.files.write("jobs/digits/replay-3.json", b"{}")
+        now = store.files.now()
+        monkeypatch.setattr(store.files, "now", lambda: now + quiet)
+        assert bool(live_replays.live(store.files, time.time())) == counts
+
+
 def test_a_mark_that_says_nothing_stops_gc(store: Store) -> None:
     store.files.write("replays/digits/replay-3.json", b"{}")
     with pytest.raises(StoreError, match=r"replay-3\.json does not say which replay is running.*Delete it"):

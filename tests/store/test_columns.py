@@ -78,3 +78,14 @@ def test_taken_rows_are_those_of_table_take(rows: list[tuple[object, ...]], data
     found = columns.taken(table, np.array(chosen, np.int64))
     found.validate(full=True)
     assert repr(found.to_pylist()) == repr(table.take(pa.array(chosen, pa.int64())).to_pylist())
+
+
+def test_distinct_combinations_over_chunks_with_dictionaries_of_their_own() -> None:
+    def part(names: list[str], epochs: list[int | None]) -> pa.Table:
+        symbols = pa.array(names).dictionary_encode()
+        return pa.table({"name": symbols, "origin": symbols, "epoch": pa.array(epochs, pa.int64())})
+
+    table = pa.concat_tables([part(["b", "a", "b"], [2, None, 2]), part(["a", "c"], [None, 2**62])])
+    found = columns.distinct(table, ["name", "origin"], "epoch", missing=-1)
+    assert sorted(found) == [("a", "a", -1), ("b", "b", 2), ("c", "c", 2**62)]
+    assert columns.distinct(table.slice(0, 0), ["name", "origin"], "epoch", missing=-1) == []

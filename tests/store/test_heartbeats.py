@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from flor_ray.errors import FlorWarning, ReplayStopped, StoreError, UsageError
+from flor_ray.records import Claim, Operator
 from flor_ray.reports import jobs
 from flor_ray.store import heartbeats
 from flor_ray.store.files import Files
@@ -57,6 +59,19 @@ def test_a_replay_that_runs_tells_how_far_it_is(files: Files) -> None:
     assert (stands(files).state, stands(files).last.answered) == (ReplayState.FINISHED, 3)
 
 
+def test_it_is_shown_who_replays_and_what_is_left_to_them(files: Files) -> None:
+    of_loop = Claim("1a2b3c4d5e", Operator.DP_I, (("grad_norm", "x"), ("loss", "y")), ((3, 5), (8, 8)))
+    outside = Claim("1a2b3c4d5e", Operator.DP, (("shape", "z"),), ((0, 0),))
+    with Pulse(files, "digits", ORIGIN, replace(beginning(), user="ann", host="box")):
+        shown = jobs.standing(stands(files), [of_loop, outside]).splitlines()
+        assert f"ann@box, process {os.getpid()}" in jobs.table([stands(files)], 200)
+    assert f"Where: process {os.getpid()} of ann@box" in shown
+    assert shown[-2:] == [
+        "Claims version 1a2b3c4d, epochs 3-5, 8 (grad_norm, loss), which other replays leave to it",
+        "Claims version 1a2b3c4d, outside its main loop (shape), which other replays leave to it",
+    ]
+
+
 @pytest.mark.parametrize(
     ("error", "state", "said"),
     [
@@ -93,7 +108,7 @@ def test_a_replay_hears_from_another_machine_that_it_is_to_end(files: Files) -> 
 def kept(files: Files, origin: str, **changed: Any) -> None:
     """As a process that is gone has left it."""
     pulse = Pulse(files, "digits", origin, replace(beginning(), **changed))
-    pulse._write()
+    pulse._write(files)
 
 
 def test_one_whose_process_is_gone_from_this_host_is_lost_at_once(files: Files) -> None:

@@ -121,7 +121,7 @@ def test_of_a_large_file_only_the_end_is_read_to_know_its_names(store: Store, mo
     monkeypatch.setattr(Files, "read", noted)
     assert store.names("digits") == {"lr", "loss", "f", "norm"}
     assert whole == []
-    monkeypatch.setattr(log_files, "_holds_metadata", lambda end: False)  # as of a file with very many columns
+    monkeypatch.setattr(log_files, "holds_metadata", lambda end: False)  # as of a file with very many columns
     assert store.names("digits") == {"lr", "loss", "f", "norm"}
     assert len(whole) == 4
 

@@ -13,9 +13,10 @@ import pytest
 
 from flor_ray.errors import BadWhere, FlorWarning
 from flor_ray.records import Experiment, Level, LogRecord, Operator, Segment, SegmentReport, Status
-from flor_ray.store import pivots, typed_values
-from flor_ray.store.data_frames import dataframe, dimensions, of, referenced_columns, select
+from flor_ray.store import typed_values
 from flor_ray.store.not_loaded import NotLoaded
+from flor_ray.store.pivoting import pivot_columns, pivots
+from flor_ray.store.pivoting.data_frames import dataframe, dimensions, of, referenced_columns, select
 from flor_ray.store.store import Store
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
@@ -306,9 +307,9 @@ def test_where_on_no_experiments_picks_nothing(trained: Project) -> None:
         ("accuracy + 1", "it gives values of type"),
         ("accuracy.mean()", "it gives a float"),
         ("run", "it gives values of type str, not true or false"),
-        ("accuracy.nonsense()", "AttributeError"),
+        ("accuracy.nonsense()", "asks for `.nonsense`, which a condition may not"),
         ("run < 3", "TypeError"),
-        ("__import__('os').system('true')", "ValueError|not a supported function"),
+        ("__import__('os').system('true')", "ValueError|not a supported function|asks for `.system`"),
         ("[e for e in epoch]", "no column 'e'|not implemented"),
     ],
 )
@@ -325,6 +326,31 @@ def test_the_columns_of_a_where_are_its_identifiers() -> None:
     assert referenced_columns("  True ") == frozenset()
     with pytest.raises(BadWhere, match="does not parse"):
         referenced_columns("a <")
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "loss.to_csv('table.csv') is None",
+        "loss.values.tofile('table.bin')",
+        "loss.__class__.__init__.__globals__['os'].system('true')",
+        "run.str.__class__",
+        "run.str._orig.to_pickle('table')",
+        "loss.agg('to_csv')",
+        "loss.transform('to_csv')",
+        "loss.apply(run)",
+        "loss.pipe(run)",
+        "@pd.io",
+    ],
+)
+def test_a_condition_may_only_compute(where: str) -> None:
+    with pytest.raises(BadWhere):
+        referenced_columns(where)
+
+
+def test_what_conditions_are_made_of_is_as_it_was() -> None:
+    assert referenced_columns("loss == loss.groupby(version).transform('min')") == {"loss", "version"}
+    assert referenced_columns("run.str.contains('a').fillna(False) | timestamp.dt.year > 2025") == {"run", "timestamp"}
 
 
 def test_a_pivot_of_many_rows_is_right_everywhere(project: Project) -> None:
@@ -379,8 +405,8 @@ def test_each_level_of_a_name_has_a_column_where_a_version_has_several(mixed: Pr
 def test_a_level_that_is_asked_for_is_all_that_counts(mixed: Project, level: str, rows: list[tuple[Any, ...]]) -> None:
     found = pivots.pivot(mixed.store, "digits", ["loss"], mixed.runs, level=level)
     columns = ["version", "epoch", "step", "iteration", "loss"]
-    blank = pivots.Column(pivots.Kind.NUMBER, np.zeros(found.length, np.int64))
-    none = pivots.Column(pivots.Kind.OBJECT, np.full(found.length, None, object))
+    blank = pivot_columns.Column(pivot_columns.Kind.NUMBER, np.zeros(found.length, np.int64))
+    none = pivot_columns.Column(pivot_columns.Kind.OBJECT, np.full(found.length, None, object))
     shown = {c: found.columns.get(c, blank if c == "iteration" else none) for c in columns}
     got = [[column.value(row) for column in shown.values()] for row in range(found.length)]
     assert [(str(v)[0].upper(), e, s, i, None if x != x else x) for v, e, s, i, x in got] == rows

@@ -14,7 +14,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from flor_ray.analysis.lending import read_all
-from flor_ray.analysis.phases.outline import Block, CallSite, Class, Do, Outline, Record, Ref, Unit, steps
+from flor_ray.analysis.phases import trainers
+from flor_ray.analysis.phases.outline import Block, CallSite, Child, Class, Do, Outline, Record, Ref, Unit, steps
 from flor_ray.analysis.phases.reader import outline_of
 
 UnitId = tuple[str, int]  # path, and number in the file's outline; 0 is its top level
@@ -79,9 +80,13 @@ class Graph:
         self._edges: dict[UnitId, tuple[UnitId, ...]] = {}
         self._done: dict[tuple[str, int], tuple[UnitId, ...]] = {}
         self.loose: dict[UnitId, str] = {}  # functions that may run at any time -> why
+        self._hooks: dict[str, list[UnitId]] = {}  # what a library's Trainer calls, by when it does
+        self._is_driven = self._asks_for_trainers()
+        self._at_ends = self._is_driven and trainers.evaluates_at_ends(self._texts())
         self._find_loose()
-        self.recording = self._reaching(lambda step: isinstance(step, Record))
-        self.changing = self.recording | self._reaching(lambda step: isinstance(step, Do) and step.arms)
+        self._looping = self._reaching(lambda path, step: isinstance(step, Record))
+        self.recording = self._looping | self._reaching(self._trains) if self._is_driven else self._looping
+        self.changing = self.recording | self._reaching(lambda path, step: isinstance(step, Do) and step.arms)
 
     def name_of(self, unit: UnitId) -> str:
         """`helper.Trainer.fit`; functions of the script itself without its name."""
@@ -147,6 +152,50 @@ class Graph:
         for unit in sorted(self.recording):
             if unit in self.closure(self.callees(unit)):
                 return unit
+        return None
+
+    # --- loops that a library runs ----------------------------------------------------------------------------------
+
+    def _texts(self) -> list[str]:
+        return [self._files[path] for path in sorted(self.outlines)]
+
+    def _asks_for_trainers(self) -> bool:
+        """Whether a Trainer's epochs are recorded as a loop."""
+        callbacks = {"HuggingFaceCallback", "LightningCallback"}
+        return any(
+            outline.names & callbacks or any(call.function == "autolog" for call in self._sources[path].calls)
+            for path, outline in self.outlines.items()
+        )
+
+    def _trains(self, path: str, step: object) -> bool:
+        if not (self._is_driven and isinstance(step, Do) and step.trains):
+            return False
+        return self._looping.isdisjoint(self.done_by(path, step))  # else a Trainer of the user's own runs the loop
+
+    def training(self, path: str, step: Do) -> tuple[Do, Record, Do] | None:
+        """What a statement stands for that lets a library's Trainer train: before, in and after its loop; None: it does
+        nothing of the kind."""
+        if not self._trains(path, step):
+            return None
+        line = self.outlines[path].statements[step.statement].line
+
+        def calls(*phases: str) -> Do:
+            return Do(step.statement, tuple(CallSite((Ref(phase),), line, True, False) for phase in phases))
+
+        head, tail = calls(trainers.HEAD), calls(trainers.EVALUATION, trainers.TAIL)
+        inner = calls(trainers.INNER) if self._at_ends else calls(trainers.INNER, trainers.EVALUATION)
+        nested = Record(line, (Child((inner,), line, False),), (), False, False, True)
+        epoch = tuple(Child((part,), line, False) for part in (head, nested, tail))
+        first = (trainers.EVALUATION,) if trainers.evaluates_first(self._texts()) else ()
+        return calls(trainers.BEFORE, *first), Record(line, epoch, (), False, False, True), calls(trainers.AFTER)
+
+    def overrides_training(self) -> UnitId | None:
+        """A method of the user's that takes the place of a library's, which runs the loop; None: there is none."""
+        for path, outline in self.outlines.items():
+            for number, made in enumerate(outline.classes):
+                if any(label.endswith("Trainer") for label in self._libraries(path, number)):
+                    for name in sorted(trainers.TRAINS & made.units.keys()):
+                        return path, made.units[name][0]
         return None
 
     # --- files ----------------------------------------------------------------------------------------------------
@@ -278,6 +327,8 @@ class Graph:
                         yield from self._initialisers(other, number)
             elif kind == "named":
                 yield from self._all_named(where)
+            elif kind in self._hooks:
+                yield from self._hooks[kind]
 
     def _all_named(self, name: str) -> Iterator[UnitId]:
         for path, outline in self.outlines.items():
@@ -333,6 +384,10 @@ class Graph:
     def _loosen_mentioned(self, path: str, outline: Outline) -> None:
         """Functions that a file passes around as values, or looks up by a name that is computed."""
         for mention in outline.mentions:
+            if self._is_driven and mention.argument:
+                for phase in trainers.HANDED[mention.argument]:
+                    self._hooks.setdefault(phase, []).extend(self._handed_out(path, mention.ref))
+                continue
             for unit in self._handed_out(path, mention.ref):
                 if not self.outlines[unit[0]].units[unit[1]].is_property:  # reading one is calling it
                     self._loosen(unit, f"{mention.why} ({path}:{mention.line})")
@@ -383,17 +438,23 @@ class Graph:
         self.loose.setdefault(unit, why)
 
     def _loosen_methods(self, path: str, index: int) -> None:
-        made = self.outlines[path].classes[index]
-        libraries = [
+        made, libraries = self.outlines[path].classes[index], self._libraries(path, index)
+        for name, units in made.units.items():
+            if self._is_driven and any(map(trainers.is_base, libraries)):
+                for phase in trainers.PHASES.get(name, ()):
+                    self._hooks.setdefault(phase, []).extend((path, unit) for unit in units)
+            why = self._why_called(name, libraries)
+            for unit in units if why else ():
+                self._loosen((path, unit), f"{why}")
+
+    def _libraries(self, path: str, index: int) -> list[str]:
+        """Classes of libraries that a class derives from, as they are written."""
+        return [
             base
             for where, each in self._line(path, index)
             for base, refs in each.bases
             if not any(kind == "class" for ref in refs for kind, _, _ in self.resolve(where, ref))
         ]
-        for name, units in made.units.items():
-            why = self._why_called(name, libraries)
-            for unit in units if why else ():
-                self._loosen((path, unit), f"{why}")
 
     def _why_called(self, name: str, libraries: list[str]) -> str:
         """Why a method may be called by nobody that can be seen; "" if it is not."""
@@ -401,8 +462,12 @@ class Graph:
             return ""
         if name.startswith("__") and name.endswith("__"):
             return "is called by Python itself"
+        if self._is_driven and name in trainers.PHASES and all(map(trainers.is_base, libraries)) and libraries:
+            return ""
         for base in libraries:
             last = base.split(".")[-1]
+            if self._is_driven and trainers.is_base(last) and not trainers.may_be_called_anytime(last, name):
+                continue
             if last in _MODULES and name in _MODULE_METHODS:
                 return f"is called by `{base}`, which its class derives from"
             if last not in _PLAIN_BASES | _MODULES and not last.endswith(("Error", "Exception", "Warning")):
@@ -411,7 +476,7 @@ class Graph:
             return "has a name by which libraries call what they are given"
         return ""
 
-    def _reaching(self, is_it: Callable[[object], bool]) -> set[UnitId]:
+    def _reaching(self, is_it: Callable[[str, object], bool]) -> set[UnitId]:
         """Functions that may come to such a step, themselves or through what they call."""
         callers: dict[UnitId, list[UnitId]] = {}
         todo: list[UnitId] = []
@@ -419,7 +484,7 @@ class Graph:
             for number, unit in enumerate(outline.units):
                 for callee in self.callees((path, number)):
                     callers.setdefault(callee, []).append((path, number))
-                if any(is_it(step) for step in steps(unit.flow)):
+                if any(is_it(path, step) for step in steps(unit.flow)):
                     todo.append((path, number))
         found = set(todo)
         while todo:

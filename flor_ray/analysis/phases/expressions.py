@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from flor_ray.analysis.phases.operands import BY_NAME, HARMLESS, Operand, operands
 from flor_ray.analysis.phases.outline import CallSite, Load, Log, Mention, Outline, Ref, StatementReads
 from flor_ray.analysis.phases.syntax import is_own_names, last_label, words_in
+from flor_ray.analysis.phases.trainers import EVALUATES, EVALUATION, HANDED, TESTING, TESTS, TRAINS, TrainerNames
 from flor_ray.analysis.source import Source
 
 _LOADERS = frozenset(
@@ -64,6 +65,7 @@ class OpenStatement:
     scope: Bindings
     calls: list[CallSite] = field(default_factory=list)
     arms: bool = False
+    trains: bool = False
     sure: bool = False
 
 
@@ -76,6 +78,14 @@ class Expressions:
         self._loop_calls: set[ast.Call] = set()
         self._spoken: set[str] = set()
         self._stars: list[Ref] = []
+        self._trainers = TrainerNames(source.nodes if "rainer" in source.text else ())
+        made = (node for node in source.nodes if self._trainers.makes(node))
+        self._arguments = {
+            keyword.value: keyword.arg
+            for call in made
+            for keyword in getattr(call, "keywords", ())
+            if keyword.arg in HANDED
+        }
 
     def _refs(self, name: str, scope: Bindings) -> tuple[Ref, ...]:
         """What a name may stand for here, other than for a variable."""
@@ -137,18 +147,18 @@ class Expressions:
             self._note_read(node.id, part.scope, self.outline.statements[part.index])
             if spot.role not in HARMLESS:
                 for ref in self._refs(node.id, part.scope):
-                    self._mention(ref, node.lineno, "is passed around as a value")
+                    self._mention(ref, node.lineno, "is passed around as a value", self._arguments.get(node, ""))
 
     def _attribute(self, node: ast.Attribute, spot: Operand, part: OpenStatement) -> None:
         self.outline.statements[part.index].attributes.add(node.attr)
         if isinstance(node.ctx, ast.Load) and spot.role not in HARMLESS:
             for ref in self._chain_refs(node, part.scope):
-                self._mention(ref, node.lineno, "is passed around as a value")
+                self._mention(ref, node.lineno, "is passed around as a value", self._arguments.get(node, ""))
         if node.attr in ("get", "pop", "values", "__getitem__") and is_own_names(node.value):
             self._mention(Ref("file"), node.lineno, "may be looked up by its name")
 
-    def _mention(self, ref: Ref, line: int, why: str) -> None:
-        self.outline.mentions.append(Mention(ref, line, why))
+    def _mention(self, ref: Ref, line: int, why: str, argument: str = "") -> None:
+        self.outline.mentions.append(Mention(ref, line, why, argument))
 
     def _note_read(self, name: str, scope: Bindings, statement: StatementReads) -> None:
         owner = scope.owner(name)
@@ -166,6 +176,7 @@ class Expressions:
                 self._mention(ref, node.lineno, f"is called in {spot.lazy}")
         elif refs:
             part.calls.append(CallSite(refs, node.lineno, spot.optional, spot.role == "awaited", spot.repeated))
+        self._asks_trainer(node, part)
         label = _label(node)
         if label in BY_NAME:
             self._by_name(node, spot, part)
@@ -173,6 +184,14 @@ class Expressions:
             texts = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
             words = frozenset(word for text in texts for word in words_in(text))
             self.outline.loads.append(Load(node.lineno, words, label in ("exec", "eval")))
+
+    def _asks_trainer(self, node: ast.Call, part: OpenStatement) -> None:
+        """A Trainer is called, which calls what the user has given it."""
+        asked = self._trainers.called(node)
+        part.trains |= asked in TRAINS
+        if asked in EVALUATES | TESTS:
+            phase = EVALUATION if asked in EVALUATES else TESTING
+            part.calls.append(CallSite((Ref(phase),), node.lineno, True, False))
 
     def _calls_us(self, node: ast.Call, function: str, spot: Operand, part: OpenStatement) -> None:
         if function == "log":

@@ -43,6 +43,7 @@ class Mention:
     ref: Ref
     line: int
     why: str
+    argument: str = ""  # of a Trainer, that it is given as
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class Do:
     calls: tuple[CallSite, ...] = ()
     imports: tuple[Ref, ...] = ()
     arms: bool = False
+    trains: bool = False  # it calls a Trainer, which runs the main loop if it is one of a library's
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class Record:
     orelse: Block
     is_iteration: bool
     is_lonely: bool  # a flor.iteration that no loop of its function is around
+    is_driven: bool = False  # it stands for the loop that a library's Trainer runs
 
     @property
     def body(self) -> Block:

@@ -124,6 +124,9 @@ class Phases:
         """Names loaded after the nested loop's end within the main loop; None without such loops."""
         if self.problem or not self._running.mains or not self._running.nested:
             return None
+        if self._is_driven:  # its code is not here: it may come to whatever has a name
+            statements = [one for outline in self._graph.outlines.values() for one in outline.statements]
+            return frozenset().union(*(one.reads | one.own_reads | one.attributes for one in statements))
         own = {unit for unit, _ in (*self._running.mains.values(), *self._running.nested.values())}
         read: set[str] = set()
         for (path, index), met in self._running.met.items():
@@ -133,6 +136,11 @@ class Phases:
                 if (path, statement.unit) in own:
                     read |= statement.own_reads
         return frozenset(read)
+
+    @property
+    def _is_driven(self) -> bool:
+        """Whether a library may run the main loop, of whose code nothing is known."""
+        return any(record.is_driven for _, record in self._running.mains.values())
 
     def words_in(self, region: Region) -> frozenset[str] | None:
         """Names and attributes in statements that run in this phase, or nobody knows when; None: unknown.
@@ -205,6 +213,8 @@ class Phases:
         if len(self._running.mains) != 1 or region not in (Region.HEAD, Region.INNER, Region.TAIL):
             return None
         (((path, _), (_, record)),) = self._running.mains.items()
+        if record.is_driven:
+            return None
         last = None
         for number, child in enumerate(record.children):
             if self._may_log(path, child.block, name):

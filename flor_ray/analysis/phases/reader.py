@@ -179,7 +179,7 @@ class _OutlineReader(Expressions):
         for node, role in parts:
             if node is not None:
                 self._expression(node, part, role)
-        return Do(index, tuple(part.calls), arms=part.arms)
+        return Do(index, tuple(part.calls), arms=part.arms, trains=part.trains)
 
     def _statement(self, s: ast.stmt, scope: Bindings, sure: bool) -> list[Step]:
         if isinstance(s, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -95,6 +95,8 @@ class Running:
                 for step in steps(each.flow):
                     if isinstance(step, Record) and step.is_lonely:
                         return f"flor.iteration stands in no `while` of its function ({path}:{step.line})"
+        if graph.recording and (own := graph.overrides_training()) is not None:
+            return f"`{graph.name_of(own)}` takes the place of what runs the main loop"
         if (again := graph.recursive()) is not None:
             return f"`{graph.name_of(again)}`, which comes to a recorded loop, calls itself"
         loose = sorted(unit for unit in graph.loose if unit in graph.recording)
@@ -155,13 +157,16 @@ class Running:
         return any(
             isinstance(each, Record)
             or (isinstance(each, Do) and any(unit in graph.recording for unit in graph.done_by(path, each)))
+            or (isinstance(each, Do) and graph.training(path, each) is not None)
             for each in steps((step,))
         )
 
     def _step(self, unit: UnitId, step: Step, states: _States, later: bool, now: bool) -> _Left:
         """`later`: a main loop may be entered after the step; `now`: in it, or after it."""
         if isinstance(step, Do):
-            return _Left(self._do(unit, step, states, later, now))
+            training = self.graph.training(unit[0], step)
+            done = self._do(unit, step, states, later or training is not None, now)
+            return _Left(done) if training is None else self._training(unit, training, done, later, now)
         if isinstance(step, Branch):
             left = _Left() if step.is_exhaustive else _Left(states)
             for block in step.blocks:
@@ -176,6 +181,15 @@ class Running:
         if isinstance(step, Try):
             return self._try(unit, step, states, later)
         return self._jump(step, states)
+
+    def _training(
+        self, unit: UnitId, training: tuple[Do, Record, Do], states: _States, later: bool, now: bool
+    ) -> _Left:
+        """A library's Trainer trains: nothing else than its loop leaves the statement."""
+        before, record, after = training
+        ready = self._do(unit, before, states, True, True)
+        over = self._record(unit, record, ready, later, now)
+        return _Left(self._do(unit, after, over.out, later, now))
 
     def _jump(self, step: Jump, states: _States) -> _Left:
         if step.kind in ("return", "raise"):

@@ -15,13 +15,11 @@ spawns instead of forking; they only inherit TMPDIR. C++ code that opens files b
 
 from __future__ import annotations
 
-import atexit
 import builtins
 import functools
 import getpass
 import os
 import posix
-import shutil
 import site
 import sys
 import sysconfig
@@ -31,8 +29,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from flor_ray import processes
 from flor_ray.environment import late_patches
 from flor_ray.environment.file_functions import FUNCTIONS, caches, opened_as
+from flor_ray.replaying import leftovers
 from flor_ray.replaying.sandbox.laid_data import LaidData
 from flor_ray.replaying.sandbox.layered_calls import WRITING, LayeredCalls, absolute, like
 from flor_ray.replaying.sandbox.layers import OUTSIDE, Layers
@@ -113,9 +113,9 @@ def install(
     left_alone = [*map(str, kept), *_left_alone(os.environ, temporary)]
     scratch = os.path.join(home, "tmp")
     if len(os.fsencode(scratch)) + _SOCKET_NAME_BYTES > _MOST_SOCKET_BYTES:  # loaders could not talk to their workers
-        scratch = tempfile.mkdtemp(prefix="flor-")
+        scratch = tempfile.mkdtemp(prefix=processes.folder_prefix("tmp"))
         left_alone.append(scratch)
-        atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+        leftovers.note_scratch(Path(home), scratch)
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
     layers = Layers(str(root), str(original_root), left_alone, home)
     if data is not None:

@@ -54,6 +54,25 @@ def make_folders(path: str) -> None:
                 raise
 
 
+def remove_tree(path: str) -> None:
+    """Remove a folder with all that is in it, also where a script has forbidden that; links are not followed. What
+    cannot be removed stays. In a replay process `shutil.rmtree` would find what is below both layers: every disk."""
+    folders = [path]
+    for folder in folders:  # which grows: those in it come after it
+        with contextlib.suppress(OSError):
+            posix.chmod(folder, stat.S_IRWXU)
+            with posix.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    else:
+                        with contextlib.suppress(OSError):
+                            posix.remove(entry.path)
+    for folder in reversed(folders):
+        with contextlib.suppress(OSError):
+            posix.rmdir(folder)
+
+
 def link_text(path: str) -> str | None:
     """What a link says; "" for all else that is there, None for nothing."""
     try:

@@ -1,0 +1,1 @@
+"""What the page takes, measured in a real browser."""

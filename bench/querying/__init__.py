@@ -1,0 +1,1 @@
+"""What `bench/query.py` measures, a claim a module; each answers `measure(quick)`: figures by name."""

@@ -1,0 +1,1 @@
+"""Many small files become few: how compacted files are laid out, what they cover, and how they are made."""

@@ -1,0 +1,8 @@
+import flor_ray as flor
+from tools import *
+
+for e in xs:
+    loss = fit(e)
+    if timer.expired():
+        break
+    save(loss)

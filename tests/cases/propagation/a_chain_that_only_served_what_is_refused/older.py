@@ -1,0 +1,4 @@
+from tools import fit
+
+for x in range(9):
+    loss = fit(x)

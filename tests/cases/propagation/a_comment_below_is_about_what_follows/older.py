@@ -1,0 +1,9 @@
+import flor_ray as flor
+
+envs = make_envs()
+# seed
+np.random.seed(seed)
+np.random.shuffle(envs)
+test_envs.seed(seed)
+# define model
+net = Net(envs)

@@ -1,0 +1,12 @@
+import flor_ray as flor
+
+config = get_config()
+print(config)
+flor.log("seed", config.seed)
+
+# inits and logging
+os.makedirs(config.work_dir)
+write(config)
+
+# construct datasets
+train = Data(config)

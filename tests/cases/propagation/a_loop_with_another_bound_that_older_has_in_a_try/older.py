@@ -1,0 +1,9 @@
+import flor_ray as flor
+from tools import args, fit, test, warm
+
+try:
+    for e in range(args.n_epochs):
+        warm(e)
+        test(e)
+except KeyboardInterrupt:
+    pass

@@ -1,0 +1,7 @@
+from .parts import *
+
+
+class Net:
+    def __init__(self):
+        self.a = Up(3)
+        self.c = Up(5)

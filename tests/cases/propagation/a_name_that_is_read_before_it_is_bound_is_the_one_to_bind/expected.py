@@ -1,0 +1,9 @@
+for arg in args:
+    pair = arg.split("=")
+    check(pair)
+    key, val = pair
+    try:
+        value_read = literal_eval(val)
+    except ValueError:
+        value_read = val
+    apply(config, key, value_read)

@@ -1,0 +1,5 @@
+from tools import crit, hits, net
+
+for x, y in loader:
+    out = net(x)
+    total += crit(out, y)  # carry

@@ -1,0 +1,4 @@
+"""Train."""
+
+from __future__ import annotations  # carry
+import os

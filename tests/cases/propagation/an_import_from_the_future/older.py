@@ -1,0 +1,3 @@
+"""Train."""
+
+import os

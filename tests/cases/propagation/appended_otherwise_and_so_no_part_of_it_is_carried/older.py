@@ -1,0 +1,5 @@
+losses = []
+from tools import crit, hits, net
+
+for x, y in loader:
+    losses.append(crit(net(x)))

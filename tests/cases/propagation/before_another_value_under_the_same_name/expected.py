@@ -1,0 +1,8 @@
+import flor_ray as flor
+from tools import *
+
+for s in samples:
+    y = prepare(s)
+    flor.log("y", y)
+    y = other(s)
+    use(s)

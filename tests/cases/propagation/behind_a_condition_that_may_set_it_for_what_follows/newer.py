@@ -1,0 +1,7 @@
+import flor_ray as flor
+from tools import *
+
+for s in samples:
+    y = prepare(s)
+    flor.log("y", y)  # carry
+    use(y)

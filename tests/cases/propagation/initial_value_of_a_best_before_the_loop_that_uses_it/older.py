@@ -1,0 +1,11 @@
+from tools import *
+
+net = make()
+print("x")
+for e in range(9):
+    train(e)
+    a = test(e)
+    if a > best:
+        best = a
+print(e)
+save(net)

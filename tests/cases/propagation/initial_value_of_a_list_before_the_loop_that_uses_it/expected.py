@@ -1,0 +1,10 @@
+from tools import *
+
+net = make()
+losses = []
+print("x")
+for e in range(9):
+    train(e)
+    losses.append(train(e))
+print(e)
+save(net)

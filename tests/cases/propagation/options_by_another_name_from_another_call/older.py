@@ -1,0 +1,6 @@
+import flor_ray as flor
+from tools import *
+
+opt = get_options()
+net = build(opt)
+fit(net, opt)

@@ -1,0 +1,6 @@
+import flor_ray as flor
+
+parser.add_argument('--half', action='store_true')
+parser.add_argument('--inplace', action='store_true', help='in place')
+x = {'a': flor.log("it's", 1), 'b': r'\d'}
+done('now')

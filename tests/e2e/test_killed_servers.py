@@ -1,0 +1,58 @@
+"""A server from which replay processes are forked is killed between two segments: that costs an attempt, no segment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flor_ray import running
+from flor_ray.cluster.executors import failure
+from flor_ray.cluster.worker import Worker
+from flor_ray.errors import ProcessKilled
+from flor_ray.scheduler.messages import SegmentFailed
+from tests.conftest import Lab
+
+SCRIPT = """
+import flor_ray as flor
+state = {"total": 0}
+flor.checkpointing(state=state)
+for epoch in flor.loop("epoch", range(3)):
+    for step in flor.loop("step", range(2)):
+        state["total"] += step
+    flor.log("total", state["total"])
+"""
+
+
+def test_a_process_that_went_with_its_server_is_tried_again(lab: Lab) -> None:
+    lab.record_forked(SCRIPT)
+    step = "        state["
+    lab.write("train.py", SCRIPT.replace(step, f'        flor.log("before", state["total"])\n{step}'))
+    prepared = lab.prepare(["before"])
+    (job,) = running.jobs(prepared, "replay-servers").values()
+    (cost,) = prepared.costs
+    first, second = (replace(cost.segment, first=n, last=n, restore=n - 1) for n in (1, 2))
+    worker = Worker()
+    try:
+        assert worker.run(job, first, lambda report: None).rows == 2
+        process = worker._process
+        assert process is not None
+        (server,) = worker._servers._by_environment.values()
+        folder = Path(process._folder.path)
+        os.kill(server.pid, signal.SIGKILL)
+        until = time.monotonic() + 20
+        while folder.exists() and time.monotonic() < until:
+            time.sleep(0.05)  # who is abandoned removes what is its own
+        assert not folder.exists()
+        with pytest.raises(ProcessKilled) as killed:
+            worker.run(job, second, lambda report: None)
+        told = failure("worker", second, killed.value)
+        assert isinstance(told, SegmentFailed)
+        assert told.retryable
+        assert worker.run(job, second, lambda report: None).rows == 2
+    finally:
+        worker.close()
