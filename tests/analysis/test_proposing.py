@@ -133,7 +133,6 @@ def test_what_cannot_be_read_or_changed_is_said(text: str | bytes, words: str) -
     assert dict(found.edited) == {}
 
 
-@pytest.mark.xfail(reason="calls of an imported module's own lines are not met: nothing is proposed, and nothing told")
 def test_arguments_that_are_read_while_a_module_is_imported_are_told() -> None:
     files = {
         "train.py": b"from options import args\n" + SCRIPT.encode(),
@@ -142,6 +141,18 @@ def test_arguments_that_are_read_while_a_module_is_imported_are_told() -> None:
     found = propose(files, "train.py")
     assert "flor.autolog()" not in calls(found)
     assert "options.py reads the command line while it is imported" in why_not(found)
+
+
+def test_an_imported_module_runs_its_own_lines_once_and_not_those_of_its_main() -> None:
+    files = {
+        "train.py": b"import engine.fit\nimport engine.fit as again\n",
+        "engine/__init__.py": b"",
+        "engine/fit.py": SCRIPT.encode() + b'if __name__ == "__main__":\n    import options\n',
+        "options.py": b"import argparse\nargs = argparse.ArgumentParser().parse_args()\n",
+    }
+    found = propose(files, "train.py")
+    assert "options.py" not in why_not(found)
+    assert any(each.path == "engine/fit.py" and 'flor.loop("step"' in each.call for each in found.proposals)
 
 
 MADE = "import torch\nmodel = torch.nn.Linear(2, 1)\nopt = torch.optim.SGD(model.parameters(), lr=0.1)\n"

@@ -193,6 +193,23 @@ class Codebase:
             (self._stems[each] for each in places(importer, self.script, module, level) if each in self._stems), None
         )
 
+    def modules_of(self, routine: Routine, statement: ast.Import | ast.ImportFrom) -> list[Routine]:
+        """The own lines of the user's modules that an import runs, packages before what is in them."""
+        if isinstance(statement, ast.Import):
+            wanted = [(each.name, 0) for each in statement.names]
+        else:
+            module = statement.module or ""
+            names = ("", *(each.name for each in statement.names))
+            wanted = [(f"{module}.{name}".strip("."), statement.level) for name in names]
+        found = []
+        for dotted, level in wanted:
+            parts = dotted.split(".")
+            for length in range(1, len(parts) + 1):
+                path = self.file(routine.path, ".".join(parts[:length]), level)
+                if path is not None and path != self.script:
+                    found.append(self.top_of(path))
+        return list(dict.fromkeys(found))
+
     def dotted(self, routine: Routine, function: ast.expr) -> str:
         """What is called, with the module that its first name is imported from: `torch.optim.Adam` of `optim.Adam`."""
         parts: list[str] = []
@@ -232,6 +249,11 @@ def imported(importer: str, script: str, text: ScriptText) -> list[str]:
         if each.name and each.name != "*":
             found += places(importer, script, f"{each.module}.{each.name}".strip("."), each.level)
     return list(dict.fromkeys(path for path in found if path))
+
+
+def is_of_main(statement: ast.If) -> bool:
+    """Whether this is `if __name__ == "__main__":`, whose lines run in the script alone."""
+    return "__name__" in ast.unparse(statement.test)
 
 
 def label(call: ast.Call) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from flor_ray.analysis.proposing.codebase import Codebase, Routine
+from flor_ray.analysis.proposing.codebase import Codebase, Routine, is_of_main
 from flor_ray.analysis.scopes import Assigned
 
 # Names that say of themselves that they are hyper-parameters. Of other constants nobody knows.
@@ -175,9 +175,7 @@ def _is_number_or_text(value: ast.expr) -> bool:
 def _straight(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
     """Statements that run once and in any case, those of `if __name__ == "__main__":` and of `with` among them."""
     for statement in body:
-        if isinstance(statement, ast.With) or (
-            isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test)
-        ):
+        if isinstance(statement, ast.With) or (isinstance(statement, ast.If) and is_of_main(statement)):
             yield from _straight(statement.body)
         else:
             yield statement

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from flor_ray.analysis.proposing.codebase import Codebase, Function, Routine, label
+from flor_ray.analysis.proposing.codebase import Codebase, Function, Routine, is_of_main, label
 from flor_ray.analysis.proposing.parts import PartKind, TrainingParts
 
 Loop = ast.For | ast.AsyncFor | ast.While
@@ -103,6 +103,13 @@ class _TrainingWalk:
                 self._node(routine, each, (*stack, place))
             for each in node.orelse:
                 self._node(routine, each, stack)
+            return
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for module in self._code.modules_of(routine, node):
+                if module not in self.seen:  # its own lines run when it is first imported
+                    self.through(module, stack)
+            return
+        if isinstance(node, ast.If) and routine.path != self._code.script and is_of_main(node):
             return
         for child in ast.iter_child_nodes(node):
             self._node(routine, child, stack)
