@@ -198,6 +198,7 @@ class RayExecutor:
         self._actors: dict[str, Any] = {}
         self._packages: dict[str, tuple[str, ...]] = {}  # of each worker's actor, besides what is installed anyway
         self._unbuildable: dict[tuple[str, ...], str] = {}  # packages -> why there is no environment with them
+        self._died: set[tuple[str, ...]] = set()  # packages with which an actor has died before any had run something
         self._failed: list[Told] = []  # not told yet
         self._proven: set[tuple[str, ...]] = {()}  # packages with which an actor has run something
         self._replacements: dict[str, int] = {}  # how often the slot of this worker got a new actor
@@ -529,7 +530,7 @@ class RayExecutor:
             if isinstance(error, RuntimeEnvSetupError):
                 return [self._unbuildable_environment(worker, segment, str(error))]
             if what is RayFailure.WORKER_LOST:
-                return [self._unbuildable_environment(worker, segment, f"A worker that had them died: {error}")]
+                return [self._died_with_packages(worker, segment, error)]
         if segment is not None and what is not RayFailure.WORKER_LOST:
             return [SegmentFailed(worker, segment, words(error), retryable=what is RayFailure.AGAIN)]
         return self._lost(worker, segment is not None, error)
@@ -556,13 +557,25 @@ class RayExecutor:
             )
         return [WorkerLost(worker)] if joined else []
 
+    def _died_with_packages(self, worker: str, segment: Segment, error: RayError) -> SegmentFailed:
+        """One death may be its node's doing: the segment is tried again. A second one is the packages'."""
+        packages = self._packages[worker]
+        if packages in self._died:
+            return self._unbuildable_environment(worker, segment, f"Workers that had them died: {error}")
+        self._died.add(packages)
+        self._forget_actor(worker)
+        return SegmentFailed(worker, segment, words(error), retryable=True)
+
     def _unbuildable_environment(self, worker: str, segment: Segment, error: str) -> SegmentFailed:
-        """The worker itself goes on: it gets an actor with the next segment."""
-        packages = self._packages.pop(worker)
-        del self._actors[worker]
-        self.pids.pop(worker, None)
+        packages = self._packages[worker]
+        self._forget_actor(worker)
         self._unbuildable[packages] = why_unbuildable(packages, error)
         return SegmentFailed(worker, segment, self._unbuildable[packages], retryable=False)
+
+    def _forget_actor(self, worker: str) -> None:
+        """The worker itself goes on: it gets an actor with the next segment."""
+        del self._packages[worker], self._actors[worker]
+        self.pids.pop(worker, None)
 
 
 @functools.cache

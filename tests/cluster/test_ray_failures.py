@@ -148,3 +148,18 @@ def test_while_nothing_is_under_way_the_driver_waits_and_does_not_spin() -> None
         assert executor.wait(0.2) == []
     assert time.monotonic() - began >= 0.6
     assert time.process_time() - used < 0.3
+
+
+def test_the_first_death_of_an_actor_with_other_packages_is_not_blamed_on_them(floor: Floor) -> None:
+    packages = ("toolz==1.0.0",)
+
+    def dies() -> SegmentFailed:
+        floor._create("worker-0", packages)
+        (event,) = floor.happens(raised("NodeDiedError"), SEGMENT)
+        assert isinstance(event, SegmentFailed)
+        return event
+
+    assert dies().retryable
+    assert floor.executor._unbuildable == {}
+    assert not dies().retryable
+    assert "toolz==1.0.0. Workers that had them died" in floor.executor._unbuildable[packages]
