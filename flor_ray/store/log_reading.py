@@ -120,6 +120,14 @@ class LogReader:
         self._opened = {one.path: one for one in found}
         return tuple(found)
 
+    def stamp(self, project: str, versions: frozenset[str] | None = None) -> int:
+        """Another number once files of these versions (None: of all) have come or gone. None of them is opened."""
+        if versions is None:
+            fresh: Iterable[str] = self.files.list(f"log_records/{quote(project)}")
+        else:
+            fresh = (fragment.path for fragment in self._fragments(project, versions))
+        return hash((*fresh, *self.files.list(f"{FOLDER}/{quote(project)}")))
+
     def open(self, fragment: Fragment, with_rows: bool = False) -> LogFile:
         """A fragment's file. Only its end is read at first, unless its rows are most likely wanted (`with_rows`)."""
         where = self.where(fragment.path)

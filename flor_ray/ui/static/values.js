@@ -1,6 +1,6 @@
 // One logged value, opened: a matrix, numbers, a picture, a table, a text. Whatever it holds is shown, and never run.
 import { h, svg } from "./dom.js";
-import { address, get } from "./api.js";
+import { get } from "./api.js";
 import { cellNode, cellText, numberText } from "./cells.js";
 import { SIGNS, trustClass } from "./chart.js";
 
@@ -9,7 +9,7 @@ export async function opened(place, title, signal) {
   const value = await get("value", place, signal);
   const sign = value.trust === "recorded" ? null
     : h("p", { class: trustClass(value.trust) }, `${SIGNS[value.trust]} ${value.trust}: ${value.reason}`);
-  return h("figure", { class: "card value" }, h("figcaption", null, h("strong", null, title), ` ${told(value)}`), drawn(value, place), sign);
+  return h("figure", { class: "card value" }, h("figcaption", null, h("strong", null, title), ` ${told(value)}`), drawn(value), sign);
 }
 
 function told(value) {
@@ -17,11 +17,11 @@ function told(value) {
   return `${value.type}${shape}${value.said ? `; ${value.said}` : ""}`;
 }
 
-function drawn(value, place) {
+function drawn(value) {
   if (value.kind === "matrix") return matrix(value.rows);
   if (value.kind === "numbers") return numbers(value);
   if (value.kind === "picture") {
-    return h("img", { src: address("picture", place), width: Math.min(480, Math.max(96, value.width)), alt: `${value.label}, ${value.width} by ${value.height} pixels` });
+    return h("img", { src: `data:image/png;base64,${value.png}`, width: Math.min(480, Math.max(96, value.width)), alt: `${value.label}, ${value.width} by ${value.height} pixels` });
   }
   if (value.kind === "table") return table(value);
   if (value.kind === "text") return h("pre", { class: "wide" }, value.text);

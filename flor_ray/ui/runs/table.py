@@ -22,14 +22,14 @@ from flor_ray.relational.naming import inner_names, quoted
 from flor_ray.relational.schema import Relation
 from flor_ray.store.compacting.compacted_runs import ListedRun
 from flor_ray.store.pivoting import arrow_columns, pivots
-from flor_ray.store.project import Project
 from flor_ray.store.typed_values import BLOB_TYPES
-from flor_ray.ui import cells, notices, run_columns, virtual
-from flor_ray.ui.last_values import LastValues, last_values
-from flor_ray.ui.run_columns import ColumnNames
-from flor_ray.ui.run_questions import TABLE, RunQuestion, count_statement, named, rows_statement
+from flor_ray.ui import cells, notices
+from flor_ray.ui.runs import run_columns, virtual
+from flor_ray.ui.runs.last_values import LastValues, last_values
+from flor_ray.ui.runs.run_columns import ColumnNames
+from flor_ray.ui.runs.run_questions import TABLE, RunQuestion, count_statement, named, rows_statement
+from flor_ray.ui.runs.virtual import AnsweredShare
 from flor_ray.ui.snapshots import RunsSnapshot, Snapshots
-from flor_ray.ui.virtual import AnsweredShare
 
 _KEPT = 6  # tables with other columns, for who goes back and forth
 _RECORDS_AT_ONCE = 1 << 24  # of all features together, of which one is read: parts of many runs cost more than memory
@@ -61,8 +61,8 @@ class _Table:
 class RunsTable:
     """The runs of a project. Any thread may ask."""
 
-    def __init__(self, project: Project) -> None:
-        self._project, self.snapshots = project, Snapshots(project)
+    def __init__(self, snapshots: Snapshots) -> None:
+        self._project, self._snapshots = snapshots.project, snapshots
         self._lock = threading.Lock()
         self._number = 0
         self._arguments: dict[str, list[object]] = {}
@@ -163,7 +163,7 @@ class RunsTable:
 
     def _looked(self) -> RunsSnapshot:
         """The newest snapshot; what was kept of the one before goes."""
-        snapshot = self.snapshots.latest()
+        snapshot = self._snapshots.latest()
         if snapshot.number != self._number:
             self._number = snapshot.number
             self._arguments = arguments_of(snapshot.runs)

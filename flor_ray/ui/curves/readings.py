@@ -1,6 +1,6 @@
 """The values of one feature as curves are drawn of them: read once, and kept while the store has no others.
 
-    store ── pivots ──> FeatureReading: parallel arrays, a run's points side by side ── x axis ──> curves.Curve
+    store ── pivots ──> FeatureReading: parallel arrays, a run's points side by side ── x axis ──> reducing.Curve
 
 Nothing is sampled here, and nothing is decoded but numbers: what is no number is looked at when somebody opens it.
 """
@@ -21,9 +21,9 @@ from flor_ray.store.pivoting import pivots
 from flor_ray.store.pivoting.pivot_columns import Column, Kind
 from flor_ray.store.pivoting.slices import NONE
 from flor_ray.store.project import Project
-from flor_ray.ui import curves
-from flor_ray.ui.curves import Curve, Floats, Integers
-from flor_ray.ui.marks import TrustMark, TrustMarking
+from flor_ray.ui.curves import reducing
+from flor_ray.ui.curves.marks import TrustMark, TrustMarking
+from flor_ray.ui.curves.reducing import Curve, Floats, Integers
 
 AXES = ("epoch", "step", "time")
 _KEPT_POINTS = 20_000_000  # of all readings that are kept: about half a gigabyte
@@ -80,7 +80,7 @@ class FeatureReading:
         if len(x) > 1 and (x[1:] < x[:-1]).any():
             order = np.argsort(x, kind="stable")
             rows, x = rows[order], x[order]
-        return curves.curve(x, self.y[rows], self.missing[rows], self.others[rows]), rows
+        return reducing.curve(x, self.y[rows], self.missing[rows], self.others[rows]), rows
 
     def _places(self, run: Experiment, axis: str, epoch: Integers, step: Integers) -> Floats:
         """Where points lie. What is logged outside of the main loop lies at its beginning."""

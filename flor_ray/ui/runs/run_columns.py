@@ -20,7 +20,7 @@ import numpy as np
 from flor_ray.relational.naming import folded
 from flor_ray.store.compacting.compacted_runs import ListedRun
 from flor_ray.store.pivoting import arrow_columns
-from flor_ray.ui.last_values import LastValues
+from flor_ray.ui.runs.last_values import LastValues
 from flor_ray.wording import printable
 
 RUN_COLUMNS = ("run", "version", "status", "started", "seconds", "epochs", "verdict", "script", "ended", "error")
