@@ -99,10 +99,7 @@ class LogReader:
         else:
             paths = self.files.list(folder)
         found = [fragment for fragment in map(parse, paths) if fragment is not None]
-        if versions is None:
-            return found
-        only = {f"{folder}/{quote(version)}" for version in versions}
-        return [fragment for fragment in found if fragment.folder in only]
+        return found if versions is None else [fragment for fragment in found if fragment.version in versions]
 
     def compacted(self, project: str, whole: bool = False) -> tuple[CompactedLogs, ...]:
         """The compacted files of a project."""

@@ -142,7 +142,7 @@ def _run(run: Experiment) -> dict[str, Any]:
 
 def _curve(one: _Drawn, seen: Window, asked: ChartAsked) -> dict[str, Any]:
     """What is sent of one curve; lists in which nothing is special are left out."""
-    kept = reducing.reduced(one.curve, seen, one.marks)
+    kept = reducing.reduced(one.curve, seen, one.marks if len(one.reading.marks) > 1 else None)
     points, rows = kept.points, one.rows[kept.points]
     state, marks = one.curve.state[points], one.marks[points]
     found: dict[str, Any] = {

@@ -20,6 +20,7 @@ from flor_ray.relational.contents import Contents
 from flor_ray.relational.database import Database
 from flor_ray.relational.naming import inner_names, quoted
 from flor_ray.relational.schema import Relation
+from flor_ray.store import checks
 from flor_ray.store.compacting.compacted_runs import ListedRun
 from flor_ray.store.pivoting import arrow_columns, pivots
 from flor_ray.store.typed_values import BLOB_TYPES
@@ -65,7 +66,7 @@ class RunsTable:
         self._project, self._snapshots = snapshots.project, snapshots
         self._lock = threading.Lock()
         self._number = 0
-        self._arguments: dict[str, list[object]] = {}
+        self._arrays: dict[str, Any] = {}  # of what runs are and of arguments, as Arrow has them
         self._features: dict[str, LastValues] = {}
         self._tables: OrderedDict[frozenset[str], _Table] = OrderedDict()
         self._names = ColumnNames({}, {})
@@ -166,8 +167,11 @@ class RunsTable:
         snapshot = self._snapshots.latest()
         if snapshot.number != self._number:
             self._number = snapshot.number
-            self._arguments = arguments_of(snapshot.runs)
-            self._names = run_columns.names_of(self._arguments, snapshot.features | snapshot.virtual.keys())
+            arguments = arguments_of(snapshot.runs)
+            self._names = run_columns.names_of(arguments, snapshot.features | snapshot.virtual.keys())
+            self._arrays = run_columns.arrays_of(snapshot.runs, snapshot.verdicts)
+            for column, argument in self._names.arguments.items():
+                self._arrays[column] = run_columns.argument_array(arguments[argument])
             self._features.clear()
             self._tables.clear()
         return snapshot
@@ -186,9 +190,7 @@ class RunsTable:
 
     def _made(self, snapshot: RunsSnapshot, wanted: frozenset[str]) -> _Table:
         inner = inner_names(self._names.all)
-        arrays = run_columns.arrays_of(snapshot.runs, snapshot.verdicts)
-        for column, argument in self._names.arguments.items():
-            arrays[inner.get(column, column)] = run_columns.argument_array(self._arguments[argument])
+        arrays = {inner.get(column, column): array for column, array in self._arrays.items()}
         shown = {column: quoted(column) for column in arrays}
         features: dict[str, LastValues] = {}
         objects, columns = set(), {*run_columns.RUN_COLUMNS, *self._names.arguments}
@@ -221,9 +223,25 @@ class RunsTable:
 def arguments_of(runs: Sequence[ListedRun]) -> dict[str, list[object]]:
     """By argument its values, one per run; None where a run has none."""
     found: dict[str, list[object]] = {}
-    for position, run in enumerate(runs):
-        for name, value in run.args.items():
+    for position, args in enumerate(_parsed(runs)):
+        for name, value in args.items():
             if name not in found:
                 found[name] = [None] * len(runs)
             found[name][position] = value
+    return found
+
+
+def _parsed(runs: Sequence[ListedRun]) -> list[dict[str, object]]:
+    """Each run's arguments; none of one whose are damaged, which is told."""
+    with contextlib.suppress(ValueError):  # all at once: a call each takes ten times as long
+        found: list[dict[str, object]] = checks.parsed(f"[{','.join(run.args_json for run in runs)}]")
+        if len(found) == len(runs) and all(isinstance(args, dict) for args in found):
+            return found
+    found = []
+    for run in runs:
+        try:
+            found.append(dict(run.args))
+        except (ValueError, TypeError):
+            notices.tell([f"The arguments of version {run.version[:8]} are damaged in the store, and are not shown."])
+            found.append({})
     return found
