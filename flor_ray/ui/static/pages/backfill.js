@@ -8,6 +8,7 @@ import { OVER, follow } from "../follow.js";
 import { gantt } from "../gantt.js";
 import { placement } from "../placement.js";
 import { draw as drawStanding } from "../standing.js";
+import { table } from "../tables.js";
 import { listOf, runLabel } from "./curves.js";
 
 export const title = "Backfill";
@@ -206,11 +207,10 @@ class View {
   async drawList() {
     const { replays } = await get("replays", {}, this.page.signal);
     if (!replays.length) return;
-    const rows = replays.map((one) => h("tr", null,
-      h("td", null, h("button", { type: "button", class: "quiet", onclick: () => this.follow(one.id) }, one.names.join(", ") || one.id)),
-      h("td", null, one.state), h("td", { class: "n" }, one.wanted ? `${one.answered} of ${one.wanted}` : ""), h("td", null, timeText(one.began)), h("td", null, one.host)));
-    replace(this.list, h("h2", null, "Replays"), h("div", { class: "wide" }, h("table", null,
-      h("thead", null, h("tr", null, ["features", "state", "rows", "begun", "host"].map((name) => h("th", { scope: "col", class: name === "rows" ? "n" : null }, name)))), h("tbody", null, rows))));
+    const rows = replays.map((one) => [
+      h("button", { type: "button", class: "quiet", onclick: () => this.follow(one.id) }, one.names.join(", ") || one.id),
+      one.state, one.wanted ? `${one.answered} of ${one.wanted}` : "", timeText(one.began), one.host]);
+    replace(this.list, h("h2", null, "Replays"), table(["features", "state", { n: "rows" }, "begun", "host"], rows, { caption: "Replays" }));
   }
 }
 
@@ -219,16 +219,15 @@ function totals(all) {
   const cells = [["segments", all.segments], ["workers", all.workers], ["time", secondsText(all.makespan_seconds)],
     ["in nine of ten cases", `${secondsText(all.makespan_low_seconds)} to ${secondsText(all.makespan_high_seconds)}`], [all.hours, hours.split(" ")[0]],
     ["price", all.price === null ? "no price set" : numberText(all.price)]];
-  return h("div", { class: "wide" }, h("table", null, h("thead", null, h("tr", null, cells.map(([name]) => h("th", { scope: "col" }, name)))), h("tbody", null, h("tr", null, cells.map(([, value]) => h("td", null, String(value)))))));
+  return table(cells.map(([name]) => ({ n: name })), [cells.map(([, value]) => value)], { caption: "What it takes in all" });
 }
 
 function versionTable(rows) {
-  const columns = ["run", "version", "features", "region", "operator", "epochs", "pieces", "seconds", "interval"];
+  const columns = ["run", "version", "features", "region", "operator", { n: "epochs" }, { n: "pieces" }, { n: "time" }, { n: "interval" }];
   const body = rows.slice(0, MOST_VERSIONS).map((one) => [one.run, one.version.slice(0, 8), one.features.join(", "), one.regions.join(", "), one.operator, one.epochs, one.pieces,
     `${secondsText(one.seconds)}${one.known ? "" : " ?"}`, `${secondsText(one.low)} to ${secondsText(one.high)}`]);
-  return h("details", { open: rows.length <= 12 }, h("summary", null, `${rows.length} versions`), h("div", { class: "wide" }, h("table", null,
-    h("thead", null, h("tr", null, columns.map((name) => h("th", { scope: "col" }, name)))), h("tbody", null, body.map((row) => h("tr", null, row.map((cell) => h("td", null, String(cell)))))))),
-  rows.length > MOST_VERSIONS ? h("p", { class: "soft" }, `... and ${rows.length - MOST_VERSIONS} more versions.`) : null);
+  const more = rows.length > MOST_VERSIONS ? `... and ${rows.length - MOST_VERSIONS} more versions.` : null;
+  return h("details", { open: rows.length <= 12 }, h("summary", null, `${rows.length} versions`), table(columns, body, { caption: "Versions of the plan", more }));
 }
 
 const runsOf = (versions) => Object.fromEntries(versions.map((one) => [one.version, one.run]));
