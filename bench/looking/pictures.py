@@ -55,7 +55,7 @@ def picture(
 
 
 def _runs(shown: Page) -> None:
-    shown.get_by_role("link", name="fill").first.wait_for()
+    shown.get_by_role("link", name="fill", exact=True).first.wait_for()
 
 
 def _compared(shown: Page) -> None:

@@ -1,5 +1,5 @@
-"""Each page in a real browser, of a store of thirty thousand runs and two: sorted, filtered, drawn, compared, planned, on
-a phone, by keyboard, and by names that mean harm."""
+"""Each page in a real browser, of a store of thirty thousand runs and two: sorted, filtered, drawn, compared, planned,
+on a phone, by keyboard, and by names that mean harm."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_two_of_them_are_compared_by_the_beginnings_of_their_ids(chromium: Brows
 
 def test_a_hole_leads_to_the_plan_for_those_that_have_code(chromium: Browser, url: str) -> None:
     with page.looked_at(chromium, f"{url}#/runs?columns=run&columns=new&columns=script") as seen:
-        seen.page.get_by_role("link", name="fill").first.wait_for()
+        seen.page.get_by_role("link", name="fill", exact=True).first.wait_for()
         seen.page.locator("th .share").click()
         seen.page.get_by_role("heading", name="The plan").wait_for()
         plan = seen.page.locator(".plan").inner_text()
@@ -128,7 +128,7 @@ def test_a_hole_leads_to_the_plan_for_those_that_have_code(chromium: Browser, ur
 def test_columns_are_chosen_and_a_column_of_the_newest_code_offers_to_be_filled(chromium: Browser, url: str) -> None:
     with page.looked_at(chromium, f"{url}#/runs?columns=run&columns=new") as seen:
         seen.page.get_by_text("0 %").wait_for()
-        seen.page.get_by_role("link", name="fill").first.wait_for()
+        seen.page.get_by_role("link", name="fill", exact=True).first.wait_for()
         seen.page.get_by_text("Columns", exact=True).click()
         seen.page.get_by_label("Find a column").fill("loss_min")
         seen.page.get_by_role("checkbox", name="loss_min").check()

@@ -26,10 +26,11 @@ class View {
     Object.assign(this, { page, query, ends: [], charts: [], following: null });
     this.form = h("form", { class: "card", onsubmit: (event) => { event.preventDefault(); this.plan(); } });
     this.planned = h("section", { "aria-live": "polite" });
+    this.placed = h("section", { "aria-live": "polite" }); // stays while a pin makes another plan
     this.running = h("section", { class: "card hidden", "aria-label": "The replay" });
     this.filled = h("section", { class: "charts" });
     this.list = h("section");
-    append(root, h("h1", null, title), this.form, this.planned, this.running, this.filled, this.list);
+    append(root, h("h1", null, title), this.form, this.planned, this.placed, this.running, this.filled, this.list);
   }
 
   async begin() {
@@ -61,15 +62,20 @@ class View {
       h("div", { class: "fields" },
         text("names", "Features, with commas between", asked.names.join(", "), { wide: true, attributes: { list: "features", required: true } }),
         text("where", "Where (a pandas query over features, run, version, epoch)", asked.where, { wide: true, attributes: { placeholder: "accuracy < 95 and epoch >= 3" } }),
-        text("budget", "Worker time to spend in all", "", { attributes: { placeholder: "as much as it takes; 2h" } }),
-        text("deadline", "Time to be ready in", "", { attributes: { placeholder: "as long as it takes; 30m" } }),
-        h("label", null, "First", h("select", { name: "order" }, Object.entries(ORDERS).map(([value, word]) => h("option", { value }, word)), h("option", { value: "peak" }, "peaks of ..."))),
-        text("peak", "... this feature (-loss: where it is least)", "", { attributes: { placeholder: "accuracy" } }),
-        h("label", null, "Workers", h("input", { name: "workers", type: "number", min: 1, placeholder: "one per GPU or CPU" })),
+        text("budget", "Worker time in all", "", { attributes: { placeholder: "no limit; 2h" } }),
+        text("deadline", "Ready in", "", { attributes: { placeholder: "no limit; 30m" } }),
+        h("label", null, "First", h("select", { name: "order", onchange: () => this.askPeak() }, Object.entries(ORDERS).map(([value, word]) => h("option", { value }, word)), h("option", { value: "peak" }, "peaks of ..."))),
+        text("peak", "of this feature", "", { attributes: { placeholder: "accuracy; -loss: the least" } }),
+        h("label", null, "Workers", h("input", { name: "workers", type: "number", min: 1, placeholder: "one per device" })),
         h("label", null, "Where it runs", h("select", { name: "executor" }, h("option", { value: "" }, "what is ready sooner"), h("option", { value: "ray" }, "Ray"), h("option", { value: "local" }, "processes of this machine"))),
-        h("label", null, "Again", h("span", null, h("input", { name: "again", type: "checkbox" }), " also what replays have answered"))),
+        h("label", null, "Again", h("span", null, h("input", { name: "again", type: "checkbox" }), " what was replayed"))),
       h("datalist", { id: "features" }, features.map((one) => h("option", { value: one.name }))),
       h("p", { class: "bar" }, h("button", null, "Show the plan")));
+    this.askPeak();
+  }
+
+  askPeak() {
+    this.field("peak").parentNode.hidden = this.field("order").value !== "peak";
   }
 
   asked() {
@@ -135,7 +141,7 @@ class View {
 
   async place(name, version) {
     const holder = h("div", { class: "card" });
-    this.planned.append(holder);
+    replace(this.placed, holder);
     await placement(holder, name, version, this.page, () => this.plan());
     holder.scrollIntoView({ block: "nearest" });
   }
@@ -146,6 +152,7 @@ class View {
       const standing = await post("replays", asked, this.page.signal);
       this.page.clearAlert();
       replace(this.planned);
+      replace(this.placed);
       this.follow(standing.id, standing);
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -215,9 +222,9 @@ class View {
 }
 
 function totals(all) {
-  const hours = `${numberText(all.gpu_seconds / 3600)} ${all.hours}`;
+  const hours = numberText(Number((all.gpu_seconds / 3600).toPrecision(2)));
   const cells = [["segments", all.segments], ["workers", all.workers], ["time", secondsText(all.makespan_seconds)],
-    ["in nine of ten cases", `${secondsText(all.makespan_low_seconds)} to ${secondsText(all.makespan_high_seconds)}`], [all.hours, hours.split(" ")[0]],
+    ["in nine of ten cases", `${secondsText(all.makespan_low_seconds)} to ${secondsText(all.makespan_high_seconds)}`], [all.hours, hours],
     ["price", all.price === null ? "no price set" : numberText(all.price)]];
   return table(cells.map(([name]) => ({ n: name })), [cells.map(([, value]) => value)], { caption: "What it takes in all" });
 }
