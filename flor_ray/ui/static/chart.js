@@ -118,7 +118,7 @@ class Chart {
     }
     if (low > high) return isLog ? [1, 10] : [0, 1];
     if (isLog) return [low / 1.15, high * 1.15];
-    const air = (high - low || Math.abs(high) || 1) * 0.06;
+    const air = (high - low || Math.abs(high) || 1) * 0.08;
     return [low - air, high + air];
   }
 
@@ -127,7 +127,7 @@ class Chart {
     ctx.save();
     ctx.beginPath();
     const beyond = RING * (this.ratio = devicePixelRatio || 1);
-    ctx.rect(bbox.left - beyond, bbox.top, bbox.width + 2 * beyond, bbox.height);
+    ctx.rect(bbox.left - beyond, bbox.top - beyond, bbox.width + 2 * beyond, bbox.height + 2 * beyond);
     ctx.clip();
     for (const band of this.data.bands) this.paintBand(u, band);
     for (const line of this.data.lines) this.paintLine(u, line);

@@ -54,7 +54,8 @@ export function gantt({ stints, open = [], now = null, planned = 0, bound = 0, r
   for (const [name, seconds, words] of marks) {
     if (!seconds) continue;
     parts.push(svg("line", { class: name, x1: x(seconds), x2: x(seconds), y1: TOP - 4, y2: bottom }, svg("title", null, `${words}: ${secondsText(seconds)}`)));
-    parts.push(svg("text", { x: x(seconds), y: TOP - 6, "text-anchor": name === "bound" ? "end" : "start" }, name === "bound" ? "bound " : ` ${words}`));
+    const isLeft = name === "bound"; // so that two at one place can be read
+    parts.push(svg("text", { x: x(seconds) + (isLeft ? -3 : 3), y: TOP - 6, "text-anchor": isLeft ? "end" : "start" }, isLeft ? name : words));
   }
   const more = workers.length - lanes.size;
   return h("div", { class: "wide" },
