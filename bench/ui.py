@@ -1,11 +1,17 @@
-"""What the page takes: the table of 30 000 runs, and the first load.
+"""What the page takes: the table of 30 000 runs, a curve of a million points, a plan, a backfill, and the first load.
 
-    runs_page_ms        the slowest of: first page, another page, sorted, filtered (median of each, as a client sees it)
-    runs_page_cpu_ms    the same in milliseconds of the server's processor, which other work here does not change
-    bytes_first_load    all that a browser is sent until the table stands there
+    runs_page_ms             the slowest of: first page, another page, sorted, filtered, sorted by a feature (median of
+                             each, as a client sees it)
+    runs_page_cpu_ms         the same in milliseconds of the server's processor, which other work here does not change
+    runs_sorted_on_screen_ms from the click on a header to the rows
+    curve_1m_points_ms       from asking for the curve to its line on the screen; the server has not read it before
+    plan_ms                  from the click on a hole of the demo to its plan; the server has just started
+    first_row_after_click_s  from the click on "Run it" to the first new value in the chart
+    bytes_first_load         all that a browser is sent until the table stands there
 
-Prints a table and, last, one JSON object. `--quick` has 3 000 runs; `--store FOLDER` keeps the store there, and takes
-one that it has. `--pictures` takes those of docs/ui.md of a recorded project: `--pictures FOLDER`, such as the demo's.
+Prints tables and, last, one JSON object; `--keep` writes that to bench/results too. `--quick` has 3 000 runs; `--store
+FOLDER` keeps the store of many runs there, and takes one that it has; `--demo FOLDER` takes a copy of a recorded demo.
+`--pictures` takes the pictures of docs/ui.md instead.
 """
 
 from __future__ import annotations
@@ -14,130 +20,76 @@ import argparse
 import json
 import os
 import platform
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlencode
-from urllib.request import Request, urlopen
-
-import psutil
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the browser is driven as in the tests
 
-from querying import stores  # noqa: E402
+from looking import live, pictures, table  # noqa: E402
 
-from flor_ray.store.compacting.compaction import Compactor  # noqa: E402
-from flor_ray.store.store import Store  # noqa: E402
+from flor_ray.reports import text_tables  # noqa: E402
 from tests import page  # noqa: E402
 
-GOALS = {"runs_page_ms": 300, "bytes_first_load": 300_000}
-QUESTIONS = {
-    "first page": {},
-    "another page": {"first": 20_000},
-    "sorted": {"sort": "-lr"},
-    "filtered": {"where": "lr < 1000 AND status = 'finished' AND run LIKE '%7'"},
+GOALS = {
+    "runs_page_ms": 300,
+    "runs_sorted_on_screen_ms": 300,
+    "curve_1m_points_ms": 500,
+    "plan_ms": 1500,
+    "first_row_after_click_s": None,
+    "bytes_first_load": 300_000,
 }
-_TIMES = 7
-PICTURES = ROOT / "docs/pictures"
 
 
 def main() -> None:
     options = _options()
+    demo = None if options.demo is None else Path(options.demo)
     if options.pictures:
-        take_pictures(Path(options.pictures))
+        pictures.take(demo)
         return
     runs = 3000 if options.quick else 30_000
-    with tempfile.TemporaryDirectory(prefix="flor-ui-") as temporary:
-        folder = Path(options.store or temporary)
-        make(folder, runs)
-        with page.served(folder) as url:
-            found = {"runs": runs, **table(url), "bytes_first_load": first_load(url)}
-    found["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
-    found["date"] = time.strftime("%Y-%m-%d")
-    found["missed"] = [name for name, limit in GOALS.items() if float(str(found[name])) > limit]
-    print(json.dumps(found))
+    with tempfile.TemporaryDirectory(prefix="flor-ui-") as temporary, page.browser() as browser:
+        folder = Path(options.store or Path(temporary, "many"))
+        table.make(folder, runs)
+        found = table.figures(folder, browser) | live.figures(browser, demo)
+    found = {name: round(value, 2 if name.endswith("_s") else None) for name, value in found.items()}
+    missed = [name for name, goal in GOALS.items() if goal is not None and found[name] > goal]
+    print(_shown(found))
+    result = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "date": time.strftime("%Y-%m-%d"),
+        "load": round(os.getloadavg()[0], 1),
+        "quick": options.quick,
+        "runs": runs,
+        **found,
+        "missed": missed,
+    }
+    if options.keep:
+        name = f"ui-{platform.machine()}-{os.cpu_count()}cores-{result['date']}.json"
+        Path(ROOT, "bench/results", name).write_text(f"{json.dumps(result)}\n")
+    print(json.dumps(result))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="3000 runs")
     parser.add_argument("--store", metavar="FOLDER", help="a project's folder, made where it is not there")
-    parser.add_argument("--pictures", metavar="FOLDER", help="take the pictures of docs/ui.md of the project there")
+    parser.add_argument("--demo", metavar="FOLDER", help="a recorded demo, which is copied; else it is recorded")
+    parser.add_argument("--keep", action="store_true", help="write the result to bench/results")
+    parser.add_argument("--pictures", action="store_true", help="take the pictures of docs/ui.md")
     options: argparse.Namespace = parser.parse_args()
     return options
 
 
-def make(folder: Path, runs: int) -> None:
-    """A compacted store of so many runs, of which a tenth has logged something."""
-    url = folder / ".flor"
-    if url.exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
-    stores.make(str(url), range(runs // 10))
-    stores.make(str(url), range(runs // 10, runs), with_logs=False)
-    Compactor(Store(str(url)), stores.PROJECT).compact()
-
-
-def table(url: str) -> dict[str, object]:
-    """How long questions to the table of runs take, after the first."""
-    host, token = url.partition("/?")[0], url.partition("token=")[2]
-    server = psutil.Process(os.getpid()).children()[-1]
-
-    def ask(parameters: dict[str, object]) -> None:
-        text = urlencode(parameters)
-        with urlopen(Request(f"{host}/api/runs?{text}", headers={"authorization": f"token {token}"})) as answer:
-            json.load(answer)
-
-    ask({})  # the listing itself, which is made while the browser starts
-    walls, cpus = {}, {}
-    for what, parameters in QUESTIONS.items():
-        each = [_timed(lambda parameters=parameters: ask(parameters), server) for _ in range(_TIMES)]  # type: ignore[misc]
-        walls[what] = round(1000 * statistics.median(wall for wall, _ in each))
-        cpus[what] = round(1000 * statistics.median(cpu for _, cpu in each))
-        print(f"{what:15} {walls[what]:6} ms, {cpus[what]:6} ms of the server's processor", flush=True)
-    return {"runs_page_ms": max(walls.values()), "runs_page_cpu_ms": max(cpus.values())}
-
-
-def _timed(do: Callable[[], None], server: psutil.Process) -> tuple[float, float]:
-    before, began = server.cpu_times(), time.perf_counter()
-    do()
-    wall, after = time.perf_counter() - began, server.cpu_times()
-    return wall, after.user + after.system - before.user - before.system
-
-
-def first_load(url: str) -> int:
-    """Bytes that a browser is sent until the table of runs stands there."""
-    sizes: list[int] = []
-    with page.browser() as browser:
-        tab = browser.new_context().new_page()
-        tab.on("response", lambda response: sizes.append(len(response.body())))
-        tab.goto(url)
-        tab.locator("table.runs tbody td.choose").first.wait_for(timeout=120_000)
-        tab.wait_for_timeout(500)
-    print(f"{len(sizes)} answers, {sum(sizes)} bytes", flush=True)
-    return sum(sizes)
-
-
-def take_pictures(folder: Path) -> None:
-    """Those of docs/ui.md, and the one of the README."""
-    from flor_ray.store.project import Project
-
-    versions = ",".join(run.version for run in Project.open(str(folder)).listed_runs()[:2])
-    shots = {"ui-runs": "#/runs", "ui-compare": f"#/compare?versions={versions}"}
-    with page.served(folder, "--read-only") as url, page.browser() as browser:
-        for name, place in shots.items():
-            tab = browser.new_context(viewport={"width": 1100, "height": 520}).new_page()
-            tab.goto(f"{url}{place}")
-            tab.locator("main table tbody td").first.wait_for(timeout=120_000)
-            tab.wait_for_timeout(3000)
-            tab.screenshot(path=str(PICTURES / f"{name}.png"))
-            print(f"{name}.png: {(PICTURES / f'{name}.png').stat().st_size} bytes")
+def _shown(found: dict[str, float]) -> str:
+    rows = []
+    for name, value in found.items():
+        goal = GOALS.get(name)
+        verdict = "" if goal is None else "missed" if value > goal else "met"
+        rows.append([name, str(value), "" if goal is None else f"<= {goal}", verdict])
+    return text_tables.render(["figure", "measured", "goal", ""], rows, width=100)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def client(path: str, store: str | None = None, read_only: bool = False, root_pa
     notices.install()
     loaded = settings.load(path, store=store)
     opens = Access(TOKEN, 80, frozenset(), read_only)
-    opened = Opened(Project.of(loaded, path), loaded, path, read_only)
+    opened = Opened(Project.of(loaded, path, read_only), loaded, path)
     asking = TestClient(app.make_app(opened, opens, root_path), "http://127.0.0.1", raise_server_exceptions=False)
     asking.cookies.set(opens.cookie_name, opens.cookie)
     asking.headers["x-flor-write"] = opens.write_word

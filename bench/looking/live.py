@@ -6,17 +6,12 @@ curve_1m_points_zoom_ms   from letting go of the mouse to a part of it
 plan_ms                   from the click on a hole of the demo to its plan; the server has just started
 plan_again_ms             and once more
 first_row_after_click_s   from the click on "Run it" to the first new value in the chart
-
-python bench/looking/live.py [--demo FOLDER]      FOLDER: a recorded demo, which is copied
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,8 +19,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from flor_ray.records import EpochTimes, Experiment, Level, LogRecord, Profile, Status, Value
 from flor_ray.store.store import Store
@@ -146,22 +139,18 @@ def _planned(shown: Page) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def figures(demo: Path | None) -> dict[str, float]:
-    """All of them."""
-    with tempfile.TemporaryDirectory() as folder, page.browser() as browser:
+def figures(browser: Browser, demo: Path | None) -> dict[str, float]:
+    """All of them; `demo` is a recorded demo, which is copied, None: it is recorded now."""
+    with tempfile.TemporaryDirectory() as folder:
         million(Path(folder, "million"))
         found = curves(browser, Path(folder, "million"))
-        copy = Path(folder, "demo")
-        if demo is None:
-            from flor_ray.cli import demo as recorded
-
-            recorded.record_all(copy)
-        else:
-            shutil.copytree(demo, copy)
-        return found | backfill(browser, copy)
+        return found | backfill(browser, copied(demo, Path(folder, "demo")))
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--demo", type=Path)
-    print(json.dumps({name: round(value, 2) for name, value in figures(parser.parse_args().demo).items()}))
+def copied(demo: Path | None, to: Path) -> Path:
+    """A demo that may be changed: a copy, or one that is recorded now."""
+    if demo is not None:
+        return Path(shutil.copytree(demo, to, symlinks=True))
+    from flor_ray.cli import demo as recorded
+
+    return recorded.record_all(to)

@@ -7,11 +7,13 @@ removed. Nothing of git's is touched by that.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shlex
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -104,15 +106,27 @@ def _run(command: Sequence[str]) -> int:
         return process.wait()
     except KeyboardInterrupt:
         os.killpg(process.pid, signal.SIGINT)
-        try:
-            process.wait(_PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        _end(process)
         raise
     finally:
         if process.stdout is not None:
             process.stdout.close()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Let a run that was interrupted write what it has, and show what it prints until then; another interrupt, or too
+    long a time, kills it."""
+    kill = functools.partial(os.killpg, process.pid, signal.SIGKILL)
+    late = threading.Timer(_PATIENCE_SECONDS, kill)
+    late.start()
+    try:
+        _copy(process)  # who prints into a pipe that nobody reads never ends
+        process.wait()
+    except KeyboardInterrupt:
+        kill()
+        process.wait()
+    finally:
+        late.cancel()
 
 
 def _copy(process: subprocess.Popen[bytes]) -> None:

@@ -275,7 +275,7 @@ def python_texts(
     project: Project, experiments: Sequence[Experiment], tell: Tell = lambda what, done, total: None
 ) -> dict[str, dict[str, str]]:
     """The Python files of versions. Those of a run that was killed before they were mirrored come from git, and are
-    mirrored now; where git has them no more, there are none, and propagation says so."""
+    mirrored now (`sources_from_git`); where git has them no more, there are none, and propagation says so."""
     tell("Reading sources", 0, len(experiments))
     mirrored = project.store.sources_of(project.name, [e.version for e in _with_code(experiments)], _PY)
     decoded: dict[str, str] = {}
@@ -301,13 +301,13 @@ def texts_of_commit(project: Project, commit: str) -> dict[str, str]:
 
 
 def sources_from_git(project: Project, experiment: Experiment) -> Mapping[str, SourceFile]:
-    """All files of a version whose files the store does not have, which are mirrored now; none where git has them no
-    more."""
+    """All files of a version whose files the store does not have, which are mirrored now, if it may be written; none
+    where git has them no more."""
     try:
         sources = project.repository.sources(experiment.version)
     except (GitError, NoRepository):
         return {}
-    if experiment.status is not Status.RUNNING:  # a run that has just begun is about to do it
+    if experiment.status is not Status.RUNNING and not project.store.files.read_only:  # one that runs is about to do it
         project.store.write_sources(project.name, experiment.version, experiment.parent, sources)
     return sources
 

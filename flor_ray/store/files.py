@@ -35,6 +35,7 @@ __all__ = ["Data", "FileInfo", "Files"]
 
 T = TypeVar("T")
 
+_CHANGES = frozenset({"write", "delete"})
 _REMOTE_THREADS = 16  # requests in flight: enough to hide 20 ms round trips, few enough for a small MinIO
 
 
@@ -43,7 +44,8 @@ class Files:
 
     Every operation raises StoreError, with advice, where the store refuses or cannot be reached. `account` has
     variables that this process's environment lacks, and by which the store's server is reached. Without `patience`,
-    what cannot be done because the server is away fails at once, with StoreAway.
+    what cannot be done because the server is away fails at once, with StoreAway. Where they are `read_only`, whatever
+    would change them is a StoreError.
     """
 
     def __init__(
@@ -52,9 +54,10 @@ class Files:
         create_only: bool | None = None,
         account: Mapping[str, str] = types.MappingProxyType({}),
         patience: Patience | None = None,
+        read_only: bool = False,
     ) -> None:
         local = _local_root(url)
-        self.patience = patience
+        self.patience, self.read_only = patience, read_only
         self.url = local or url.rstrip("/")
         self._warned = False
         try:
@@ -66,7 +69,7 @@ class Files:
         self.create_only = create_only
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Files, (self.url, self.create_only)
+        return Files, (self.url, self.create_only, {}, None, self.read_only)
 
     def __repr__(self) -> str:
         return f"Files({self.url!r})"
@@ -222,6 +225,9 @@ class Files:
         return self._do("delete", "unfinished files", lambda: self._backend.sweep(before))
 
     def _do(self, verb: str, path: str, do: Callable[[], T], may_be_absent: bool = False) -> T:
+        if self.read_only and verb in _CHANGES:
+            raise StoreError(f"{self.url} was opened for reading only: {path or 'its files'} cannot be changed here.")
+
         def tried() -> T:
             return self._explained(verb, path, do, may_be_absent)
 

@@ -280,6 +280,8 @@ def _ending(error: BaseException | None) -> tuple[ReplayState, str]:
 
 
 def _now(files: Files) -> float:
+    if files.read_only and not files.remote:
+        return time.time()  # which dates files of this machine
     try:
         return files.now()
     except StoreError:

@@ -99,10 +99,7 @@ class LogReader:
         else:
             paths = self.files.list(folder)
         found = [fragment for fragment in map(parse, paths) if fragment is not None]
-        if versions is None:
-            return found
-        only = {f"{folder}/{quote(version)}" for version in versions}
-        return [fragment for fragment in found if fragment.folder in only]
+        return found if versions is None else [fragment for fragment in found if fragment.version in versions]
 
     def compacted(self, project: str, whole: bool = False) -> tuple[CompactedLogs, ...]:
         """The compacted files of a project."""
@@ -119,6 +116,14 @@ class LogReader:
         found = undamaged(retried(read), whole)
         self._opened = {one.path: one for one in found}
         return tuple(found)
+
+    def stamp(self, project: str, versions: frozenset[str] | None = None) -> int:
+        """Another number once files of these versions (None: of all) have come or gone. None of them is opened."""
+        if versions is None:
+            fresh: Iterable[str] = self.files.list(f"log_records/{quote(project)}")
+        else:
+            fresh = (fragment.path for fragment in self._fragments(project, versions))
+        return hash((*fresh, *self.files.list(f"{FOLDER}/{quote(project)}")))
 
     def open(self, fragment: Fragment, with_rows: bool = False) -> LogFile:
         """A fragment's file. Only its end is read at first, unless its rows are most likely wanted (`with_rows`)."""

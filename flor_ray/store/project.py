@@ -45,8 +45,8 @@ class Project:
         return cls.of(settings.load(path, store=store_url), path)
 
     @classmethod
-    def of(cls, loaded: Loaded, path: str = ".") -> Project:
-        """The project that `path` is in.
+    def of(cls, loaded: Loaded, path: str = ".", read_only: bool = False) -> Project:
+        """The project that `path` is in. `read_only`: whatever would change its store is a StoreError.
 
         Raises:
             NoRepository: `path` is not in a git repository, and no store is there.
@@ -63,9 +63,9 @@ class Project:
             url = given.store or default_url(loaded.folder)
             if given.store is None and not os.path.isdir(url):
                 raise
-            project = cls._without_git(loaded.folder, Store(url), given.project)
+            project = cls._without_git(loaded.folder, Store(url, read_only=read_only), given.project)
         else:
-            store = Store(given.store or default_url(repository.root))
+            store = Store(given.store or default_url(repository.root), read_only=read_only)
             tree = repository if is_installed() else PlainFolder(repository.root, _apart(store), _NO_GIT)
             project = cls(tree, store, given.project or _name(repository, store))
         return replace(project, pickles=given.pickles, data=given.data or {})

@@ -96,8 +96,8 @@ class Store:
         StoreError: the URL cannot be reached, or a newer flor_ray wrote what is there.
     """
 
-    def __init__(self, url: str, patience: Patience | None = None) -> None:
-        self.files = Files(url, patience=patience)
+    def __init__(self, url: str, patience: Patience | None = None, read_only: bool = False) -> None:
+        self.files = Files(url, patience=patience, read_only=read_only)
         self.objects = Objects(self.files)
         self.log_reader = LogReader(self.files)
         self.run_reader = RunReader(self.files)
@@ -106,7 +106,7 @@ class Store:
         self._marked = self._check_format()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Store, (self.url,)
+        return Store, (self.url, None, self.files.read_only)
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
@@ -227,6 +227,14 @@ class Store:
         only = None if versions is None else list(versions)
         found = retried(lambda: self.run_reader.find(project, only, whole).all_texts(whole))
         return _by_start(self._judged(project, found, now, whole))
+
+    def stamp(self, project: str, versions: Iterable[str] | None = None) -> int:
+        """Another number once files of runs or records have come or gone: of a project, or the records of some
+        versions. It takes listings, and reads no file; signs of life do not count."""
+        if versions is not None:
+            return self.log_reader.stamp(project, frozenset(versions))
+        paths = self.files.list(f"experiments/{quote(project)}")
+        return hash((*(p for p in paths if not p.endswith(".beat.json")), self.log_reader.stamp(project)))
 
     def listed_runs(self, project: str, now: float | None = None) -> tuple[ListedRun, ...]:
         """What lists show of all runs of a project, by (started, version): without reading all of each.

@@ -22,17 +22,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flor_ray.errors import FlorError, StoreAway, UsageError
 from flor_ray.ui import access as accesses
-from flor_ray.ui import answering, notices
+from flor_ray.ui import notices
 from flor_ray.ui.access import Access, Denial, PageRequest
-from flor_ray.ui.following import ReplayWatch
-from flor_ray.ui.launches import Launches
+from flor_ray.ui.curves.readings import Readings
 from flor_ray.ui.opened import Opened
-from flor_ray.ui.readings import Readings
-from flor_ray.ui.routes import backfill, compare, curves, runs, session
-from flor_ray.ui.runs import RunsTable
+from flor_ray.ui.replays.following import ReplayWatch
+from flor_ray.ui.replays.launches import Launches
+from flor_ray.ui.routes import answering, comparing, curves, replays, runs, session
+from flor_ray.ui.runs.table import RunsTable
+from flor_ray.ui.snapshots import Snapshots
 
 STATIC = Path(__file__).parent / "static"
-ROUTERS = (session.router, runs.router, compare.router, curves.router, backfill.router)
+ROUTERS = (session.router, runs.router, comparing.router, curves.router, replays.router)
 
 
 def make_app(opened: Opened, access: Access, root_path: str = "", looks_ahead: bool = False) -> ASGIApp:
@@ -40,7 +41,8 @@ def make_app(opened: Opened, access: Access, root_path: str = "", looks_ahead: b
     are listed before a page asks for them."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.state.opened, app.state.access, app.state.root_path = opened, access, root_path
-    app.state.runs = RunsTable(opened.project)
+    app.state.snapshots = snapshots = Snapshots(opened.project)
+    app.state.runs = RunsTable(snapshots)
     app.state.readings, app.state.launches = Readings(opened.project), Launches(opened.project, opened.path)
     app.state.following = ReplayWatch(opened.project, app.state.launches)
     if looks_ahead:

@@ -15,4 +15,3 @@ class Opened:
     project: Project
     loaded: Loaded
     path: str = "."  # from which it was opened
-    read_only: bool = False

@@ -43,7 +43,7 @@ def serve(loaded: Loaded, serving: ServerOptions, say: Callable[[str], None]) ->
         UsageError: the port is taken, or the address is not this machine's.
     """
     notices.install()
-    opened = Opened(Project.of(loaded), loaded, read_only=serving.read_only)
+    opened = Opened(Project.of(loaded, read_only=serving.read_only), loaded)
     root = "/" + serving.root_path.strip("/") if serving.root_path.strip("/") else ""
     with _bound(serving.host, serving.port) as listening:
         port = listening.getsockname()[1]

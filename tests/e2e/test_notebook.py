@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flor_ray.errors import CellFailed
+from flor_ray.records import Status
 from tests.conftest import Lab, environment
 
 nbformat = pytest.importorskip("nbformat")
@@ -82,6 +86,38 @@ def test_a_cell_is_recorded_as_a_script_and_git_is_as_it_was(outputs: tuple[Lab,
     ]
     assert [each["ename"] for each in cells[10]] == ["UsageError"]
     assert (lab.root / "taken.py").read_text() == "print('mine')\n"
+
+
+INTERRUPTED = """
+import time
+import flor_ray as flor
+try:
+    for epoch in flor.loop("epoch", range(100)):
+        flor.log("loss", epoch)
+        print("<epoch", epoch, flush=True)
+        time.sleep(60 if epoch == 2 else 0)
+finally:
+    print("last words, " * 20_000, "<done>")
+"""
+
+
+def test_an_interrupt_of_a_cell_loses_nothing_that_was_logged_or_printed(lab: Lab) -> None:
+    code = f"from flor_ray.cli import notebook; notebook.flor('--flor cut', {INTERRUPTED!r})"
+    kernel = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=lab.root, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert kernel.stdout is not None
+    while b"<epoch 2" not in (line := kernel.stdout.readline()):
+        assert line, kernel.stderr and kernel.stderr.read()
+    kernel.send_signal(signal.SIGINT)
+    said, errors = kernel.communicate(timeout=60)
+    assert b"<done>" in said
+    assert errors.decode().rstrip().endswith("KeyboardInterrupt")
+    (run,) = lab.experiments()
+    assert (run.run, run.status) == ("cut", Status.FAILED)
+    assert lab.frame("loss")["loss"].tolist() == [0, 1, 2]
+    assert not (lab.root / "flor_cell.py").exists()
+    assert lab.git("status", "--short") == ""
 
 
 @pytest.mark.timeout(400)

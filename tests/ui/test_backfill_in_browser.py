@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flor_ray.store import pins
 from tests import page
 from tests.conftest import Lab
 
@@ -114,6 +115,40 @@ def test_a_hole_is_filled_while_servers_and_browsers_come_and_go(chromium: Brows
         assert answered(shown) == 2 * EPOCHS - kept  # what was finished has not run again
         shown.locator(".feature").get_by_text(f"{2 * EPOCHS} values, 0 places").wait_for()
     assert lab.frame("late")["late"].notna().all()
+
+
+@pytest.mark.timeout(300)
+def test_a_click_on_a_line_pins_a_statement_and_a_cancelled_replay_keeps_what_it_has(
+    chromium: Browser, lab: Lab, gate: Path
+) -> None:
+    script = SCRIPT.format(gate=str(gate), epochs=EPOCHS)
+    lab.write("train.py", script + LATE + '    flor.log("later", slowly(epoch, weight * 3))\n')
+    gate.unlink(missing_ok=True)
+    with page.served(lab.root) as url, page.looked_at(chromium, f"{url}#/backfill?name=later") as seen:
+        shown = seen.page
+        shown.get_by_text("What is put into").click()
+        shown.get_by_role("button", name="See the code, and pin it").first.click()
+        code = shown.get_by_role("group", name="train.py")
+        code.locator("button[aria-current]", has_text="stands after this line").wait_for()
+        code.get_by_role("button", name="weight *= 1 - lr").click()
+        code.get_by_role("button", name="pinned after this line").get_by_text("weight *= 1 - lr").wait_for()
+        shown.get_by_role("heading", name="The plan").wait_for()  # another one, with the code still below it
+        (pin,) = pins.kept(lab.project.store.files, lab.project.name)
+        assert (pin.name, script.splitlines()[pin.pin.after - 1].strip()) == ("later", "weight *= 1 - lr")
+        shown.get_by_role("button", name="Remove the pin").click()
+        code.locator("button[aria-current]", has_text="stands after this line").wait_for()
+        assert pins.kept(lab.project.store.files, lab.project.name) == ()
+        shown.get_by_label("Workers", exact=True).fill("1")
+        shown.get_by_label("Where it runs").select_option("local")
+        shown.get_by_role("button", name="Show the plan").click()
+        shown.get_by_role("button", name="Run it").click()
+        shown.locator(".feature").get_by_text(re.compile(r"[1-9]\d* values, [1-9]\d* places")).wait_for(timeout=90_000)
+        shown.get_by_role("button", name="Cancel").click()
+        shown.get_by_label("The replay").get_by_text("was cancelled; what was finished is kept").wait_for()
+        assert shown.get_by_role("button", name="Go on with the rest").is_visible()
+        kept = answered(shown)
+        assert 0 < kept < 2 * EPOCHS
+        assert lab.frame("later")["later"].notna().sum() == kept
 
 
 def test_the_page_is_read_only_when_it_is_told_to_be(chromium: Browser, lab: Lab) -> None:

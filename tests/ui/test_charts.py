@@ -17,10 +17,12 @@ from flor_ray import processes
 from flor_ray.records import Level, LogRecord, Value
 from flor_ray.store.project import Project
 from flor_ray.store.store import Store
-from flor_ray.ui import charts, launches, readings
-from flor_ray.ui.charts import ChartAsked
-from flor_ray.ui.plans import ReplayAsked
-from flor_ray.ui.readings import Readings
+from flor_ray.ui.curves import charts, readings
+from flor_ray.ui.curves.charts import ChartAsked
+from flor_ray.ui.curves.readings import Readings
+from flor_ray.ui.replays import launches
+from flor_ray.ui.replays.plans import ReplayAsked
+from flor_ray.ui.snapshots import Snapshots
 from tests import page
 from tests.ui import worlds
 
@@ -41,7 +43,7 @@ def client(root: Path) -> Any:
 
 def drawn(root: Path, **asked: Any) -> dict[str, Any]:
     project = Project(Project.open(str(root)).tree, Store(str(root / ".flor")), worlds.PROJECT)
-    return charts.chart(project, Readings(project), ChartAsked(**asked))
+    return charts.chart(Snapshots(project), Readings(project), ChartAsked(**asked))
 
 
 def test_gaps_and_what_is_no_number_are_told_apart(root: Path) -> None:
@@ -73,7 +75,7 @@ def test_what_cannot_be_drawn_is_said_in_words(client: Any) -> None:
         ("axis=width", "give epoch, step, time"),
         ("smooth=1", "below 1"),
         ("pixels=0", "pixels=0"),
-        ("version=zz", "No versions begin with"),
+        ("version=zz", "No version begins with"),
         ("first=nan", "from a number to a number"),
     ):
         answer = client.get(f"/api/curves?name=loss&{query}")
@@ -84,7 +86,6 @@ def test_values_are_opened_and_nothing_of_them_is_run(client: Any) -> None:
     version = worlds.version_of(1)
     found = client.get(f"/api/value?name=cm&version={version}&epoch=2").json()
     assert (found["kind"], found["rows"], found["trust"]) == ("matrix", [[1.0, 0.0], [0.0, 1.0]], "recorded")
-    assert client.get(f"/api/picture?name=cm&version={version}&epoch=2").status_code == 400
     assert client.get(f"/api/value?name=cm&version={version}&epoch=9").status_code == 400
     assert client.get(f"/api/value?name=name&version={worlds.version_of(2)}&epoch=2").json()["text"] == "b"
 

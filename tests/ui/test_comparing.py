@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flor_ray.store.store import Store
-from flor_ray.ui import side_by_side
+from flor_ray.ui.comparing import side_by_side
 from tests import page
 from tests.conftest import Lab
 from tests.ui import worlds
@@ -121,7 +121,7 @@ def test_a_statement_lands_where_propagation_has_it(lab: Lab) -> None:
     [
         ("", {"versions": ["ffffffff"]}, "ffffffff"),
         ("", {"versions": [""]}, "versions"),
-        ("", {"versions": [str(n) for n in range(13)]}, "Name 1 to 12 versions"),
+        ("", {"versions": [str(n) for n in range(13)]}, "13 versions are chosen, and 12"),
         ("/code", {"left": "0", "right": "0", "path": "../../etc/passwd"}, ""),
         ("/landing", {"name": "nobody_logs_this"}, "logs 'nobody_logs_this'"),
     ],
@@ -145,3 +145,34 @@ def test_a_version_without_code_and_one_whose_values_are_damaged_are_shown_for_w
     assert found["diverging"][0]["features"] == []
     assert any("damaged" in one or "does not hold" in one or "Parquet" in one for one in found["notices"]), found
     assert Store(str(root / ".flor")).names("project") == {"x"}
+
+
+def test_a_page_that_may_not_write_leaves_the_store_as_it_is_also_where_sources_come_from_git(tmp_path: Path) -> None:
+    lab = Lab(tmp_path / "project")
+    lab.record_forked(SCRIPT, "--flor", "first")
+    lab.record_forked(SCRIPT.replace("-= lr", "-= 2 * lr"), "--flor", "second")
+    lab.write("train.py", SCRIPT + '    flor.log("new", epoch)\n')
+    versions = [run.version for run in lab.experiments()]
+    for version in versions:  # as of runs that were killed before their files were mirrored
+        for mirror in (lab.root / ".flor").rglob(f"source_code/**/{version}*"):
+            mirror.unlink()
+
+    def files() -> dict[str, int]:
+        return {str(path): path.stat().st_mtime_ns for path in (lab.root / ".flor").rglob("*") if path.is_file()}
+
+    before, client = files(), page.client(str(lab.root), read_only=True)
+    code = {"left": versions[0], "right": versions[1], "path": "train.py"}
+    for asked, parameters in (
+        ("compare", {"versions": versions}),
+        ("compare/code", code),
+        ("compare/landing", {"versions": versions, "name": "new"}),
+        ("placement", {"version": versions[0], "name": "new"}),
+        ("plan", {"name": "new"}),
+        ("runs/columns", {}),
+        ("replays", {}),
+    ):
+        answer = client.get(f"/api/{asked}", params=parameters)
+        assert (answer.status_code, answer.json()["notices"]) == (200, []), answer.text
+        assert files() == before, asked
+    assert page.client(str(lab.root)).get("/api/compare", params={"versions": versions}).status_code == 200
+    assert files() != before  # one that may write mirrors them

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flor_ray.ui import curves
-from flor_ray.ui.curves import Curve, PointState, Window
+from flor_ray.ui.curves import reducing
+from flor_ray.ui.curves.reducing import Curve, PointState, Window
 
 NAN, INF = math.nan, math.inf
 
 
 def of(*y: float, missing: list[int] | None = None, x: list[float] | None = None) -> Curve:
     gone = np.isin(np.arange(len(y)), missing or [])
-    return curves.curve(np.array(range(len(y)) if x is None else x, float), np.array(y, float), gone)
+    return reducing.curve(np.array(range(len(y)) if x is None else x, float), np.array(y, float), gone)
 
 
 def test_what_is_no_number_is_told_apart() -> None:
@@ -25,7 +25,7 @@ def test_what_is_no_number_is_told_apart() -> None:
 
 
 def test_few_points_are_all_sent() -> None:
-    found = curves.reduced(of(3, 1, 2), Window(0, 2, 10))
+    found = reducing.reduced(of(3, 1, 2), Window(0, 2, 10))
     assert (found.points.tolist(), found.shown, found.is_reduced) == ([0, 1, 2], 3, False)
 
 
@@ -41,7 +41,7 @@ def test_a_column_keeps_its_ends_its_extremes_and_all_that_is_no_number(
     whole, seen = of(*y), Window(first, len(y) - 1 - first, pixels)
     if len(y) - 2 * first <= 0:
         return
-    found = curves.reduced(whole, seen)
+    found = reducing.reduced(whole, seen)
     inside = [i for i in range(len(y)) if seen.first <= i <= seen.last]
     assert found.shown == len(inside)
     columns = seen.columns(whole.x)
@@ -63,8 +63,8 @@ def test_a_million_points_become_few_and_it_says_so() -> None:
     y = np.sin(np.arange(1_000_000) / 1000)
     y[777_777] = 50.0
     y[5] = NAN
-    whole = curves.curve(np.arange(len(y), dtype=float), y)
-    found = curves.reduced(whole, Window(0, len(y) - 1, 1000))
+    whole = reducing.curve(np.arange(len(y), dtype=float), y)
+    found = reducing.reduced(whole, Window(0, len(y) - 1, 1000))
     assert found.is_reduced
     assert found.shown == 1_000_000
     assert len(found.points) <= 5000
@@ -74,7 +74,7 @@ def test_a_million_points_become_few_and_it_says_so() -> None:
 def test_a_mark_that_few_points_have_is_not_left_out() -> None:
     marks = np.zeros(10_000, np.int64)
     marks[4321] = 2
-    found = curves.reduced(of(*np.ones(10_000)), Window(0, 9999, 10), marks)
+    found = reducing.reduced(of(*np.ones(10_000)), Window(0, 9999, 10), marks)
     assert 4321 in found.points
 
 
@@ -83,11 +83,11 @@ def test_columns_of_a_log_axis_are_even_in_the_logarithm() -> None:
 
 
 def test_a_window_is_as_far_as_curves_reach_and_above_zero_on_a_log_axis() -> None:
-    shown = curves.window([of(1, 2, 3), of(1, x=[7])], 100, None, None, is_log=False)
+    shown = reducing.window([of(1, 2, 3), of(1, x=[7])], 100, None, None, is_log=False)
     assert (shown.first, shown.last) == (0, 7)
-    shown = curves.window([of(1, 2, 3)], 100, -5, None, is_log=True)
+    shown = reducing.window([of(1, 2, 3)], 100, -5, None, is_log=True)
     assert (shown.first, shown.last) == (1, 2)
-    nothing = curves.window([], 100, None, None, is_log=True)
+    nothing = reducing.window([], 100, None, None, is_log=True)
     assert (nothing.first, nothing.last) == (1, 1)
 
 
@@ -99,26 +99,26 @@ def test_smoothing_is_the_moving_mean_that_it_says(weight: float) -> None:
     for value in y.tolist():
         total, weights = total * weight + value, weights * weight + 1
         expected.append(total / weights)
-    found = curves.smoothed(y, np.zeros(len(y), np.uint8), weight)
+    found = reducing.smoothed(y, np.zeros(len(y), np.uint8), weight)
     assert np.allclose(found, expected, rtol=1e-9)
 
 
 def test_smoothing_leaves_holes_where_there_are_holes_and_is_not_spoiled_by_them() -> None:
     with_holes = of(1, NAN, 3, INF, 5, missing=[1])
-    found = curves.smoothed(with_holes.y, with_holes.state, 0.5)
-    alone = curves.smoothed(np.array([1.0, 3, 5]), np.zeros(3, np.uint8), 0.5)
+    found = reducing.smoothed(with_holes.y, with_holes.state, 0.5)
+    alone = reducing.smoothed(np.array([1.0, 3, 5]), np.zeros(3, np.uint8), 0.5)
     assert np.isnan(found[[1, 3]]).all()
     assert found[[0, 2, 4]].tolist() == alone.tolist()
 
 
 def test_a_weight_of_nothing_leaves_the_line_and_one_of_all_is_refused() -> None:
-    assert curves.smoothed(np.array([1.0, 2]), np.zeros(2, np.uint8), 0).tolist() == [1, 2]
+    assert reducing.smoothed(np.array([1.0, 2]), np.zeros(2, np.uint8), 0).tolist() == [1, 2]
     with pytest.raises(ValueError, match="below 1"):
-        curves.smoothed(np.array([1.0]), np.zeros(1, np.uint8), 1.0)
+        reducing.smoothed(np.array([1.0]), np.zeros(1, np.uint8), 1.0)
 
 
 def test_a_group_has_mean_and_spread_of_the_runs_that_have_a_number_there() -> None:
-    found = curves.band([of(1, 2, NAN), of(3, 2), of(5, NAN, 7)], Window(0, 2, 100))
+    found = reducing.band([of(1, 2, NAN), of(3, 2), of(5, NAN, 7)], Window(0, 2, 100))
     assert found.x.tolist() == [0, 1, 2]
     assert found.mean.tolist() == [3, 2, 7]
     assert found.spread.tolist()[:2] == [2, 0]
@@ -129,27 +129,27 @@ def test_a_group_has_mean_and_spread_of_the_runs_that_have_a_number_there() -> N
 
 
 def test_in_a_group_a_run_that_logs_more_often_does_not_count_more() -> None:
-    often = curves.curve(np.linspace(0, 10, 1001), np.full(1001, 4.0))
-    found = curves.band([often, of(*[0.0] * 11)], Window(0, 10, 5))
+    often = reducing.curve(np.linspace(0, 10, 1001), np.full(1001, 4.0))
+    found = reducing.band([often, of(*[0.0] * 11)], Window(0, 10, 5))
     assert found.is_reduced
     assert found.mean.tolist() == [2.0] * 5
     assert found.runs.tolist() == [2] * 5
 
 
 def test_a_group_of_nothing_is_empty() -> None:
-    found = curves.band([of(NAN)], Window(0, 1, 10))
+    found = reducing.band([of(NAN)], Window(0, 1, 10))
     assert len(found.x) == len(found.mean) == 0
-    assert len(curves.band([], Window(0, 1, 10)).x) == 0
+    assert len(reducing.band([], Window(0, 1, 10)).x) == 0
 
 
 def test_groups_are_in_the_order_of_numbers() -> None:
-    found = curves.groups({"a": 10, "b": 9.5, "c": "adam", "d": 10, "e": None})
+    found = reducing.groups({"a": 10, "b": 9.5, "c": "adam", "d": 10, "e": None})
     assert found == {9.5: ["b"], 10: ["a", "d"], None: ["e"], "adam": ["c"]}
     assert list(found)[:2] == [9.5, 10]
 
 
 def test_peak_and_end_are_numbers() -> None:
     whole = of(1, INF, 9, 2, NAN)
-    assert (curves.peak(whole), curves.peak(whole, greatest=False), curves.end(whole)) == (2, 0, 3)
-    assert curves.peak(of(NAN)) is None
-    assert curves.end(of(NAN)) is None
+    assert (reducing.peak(whole), reducing.peak(whole, greatest=False), reducing.end(whole)) == (2, 0, 3)
+    assert reducing.peak(of(NAN)) is None
+    assert reducing.end(of(NAN)) is None

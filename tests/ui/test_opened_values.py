@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from flor_ray.store import not_loaded
-from flor_ray.ui import openings, png
+from flor_ray.ui.values import openings, png
 
 
 class Trap:

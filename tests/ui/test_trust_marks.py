@@ -4,8 +4,8 @@ import numpy as np
 
 from flor_ray.records import Fidelity, Mismatch, Operator, Segment, SegmentReport
 from flor_ray.store.segment_reports import KeptReport
-from flor_ray.ui import marks
-from flor_ray.ui.marks import Trust, TrustMarking
+from flor_ray.ui.curves import marks
+from flor_ray.ui.curves.marks import Trust, TrustMarking
 
 VERSION = "a" * 40
 

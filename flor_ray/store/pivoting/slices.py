@@ -9,6 +9,7 @@ do with places is done once for all: ten million records of four names take 0.2 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,7 @@ _NUMBERS = frozenset({"int", "float", "bool", "none"})  # types of values that h
 _INTEGERS = frozenset({"int", "bool"})
 _PIECE_ROWS = 1 << 20  # that are split at once: what is made of them meanwhile takes a tenth of a GB
 _MOST_CODE = 2**62
+_LEAST = (0, NONE, NONE, 0)  # of version, epoch, step and iteration
 _COMPARED = 4  # other names' places that those of a name are compared with
 
 
@@ -84,22 +86,27 @@ NOWHERE = Places(*[np.zeros(0, np.int32)] * 4)
 def codes_of(*parts: Places) -> list[Integers]:
     """One number per place; equal for equal ones only, in all parts, and in the order of version, epoch, step and
     iteration."""
-    spans = [max(int(one.max(initial=0)) for one in same) + 2 for same in zip(*(p.parts for p in parts), strict=True)]
-    _, epochs, steps, iterations = spans
-    if spans[0] * epochs * steps * iterations < _MOST_CODE:
+    each = zip(*(part.parts for part in parts), strict=True)
+    spans = [max(map(_most, same)) + 1 - least for same, least in zip(each, _LEAST, strict=True)]
+    if math.prod(spans) < _MOST_CODE:
         found = []
         for place in parts:
             codes = place.version.astype(np.int64)
-            for part, span, least in zip(place.parts[1:], spans[1:], (NONE, NONE, 0), strict=True):
-                codes *= span
-                codes += part
-                codes -= least
+            for part, span in zip(place.parts[1:], spans[1:], strict=True):
+                if span > 1:  # else all are alike
+                    codes *= span
+                    codes += part
             found.append(codes)
         return found
     version, epoch, step, iteration = Places.joined(parts).parts
     wide = [part.astype(np.int64) for part in (version, epoch, step, iteration)]
     codes = combine(combine(combine(wide[0], wide[1] + 1), wide[2] + 1), wide[3])
     return np.split(codes, np.cumsum([len(part) for part in parts])[:-1])
+
+
+def _most(part: npt.NDArray[np.integer[Any]]) -> int:
+    """The greatest number of a part; of one that is alike in all places, without looking at each."""
+    return int(part[:1].max(initial=NONE)) if part.strides == (0,) else int(part.max(initial=NONE))
 
 
 def ascends(codes: Integers) -> bool:

@@ -1,4 +1,4 @@
-"""What the page of curves asks for: curves, and single values opened."""
+"""What the page of curves asks for: curves, the features that there are, and single values opened."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from flor_ray.ui import values
-from flor_ray.ui.answering import answer
-from flor_ray.ui.asked import Looked
-from flor_ray.ui.charts import ChartAsked, chart
-from flor_ray.ui.readings import Readings
+from flor_ray.ui import cells
+from flor_ray.ui.curves.charts import ChartAsked, chart
+from flor_ray.ui.curves.readings import Readings
+from flor_ray.ui.routes.answering import answer
+from flor_ray.ui.routes.asked import Known
+from flor_ray.ui.values import places
+from flor_ray.ui.values.places import ValuePlace
 
 router = APIRouter()
 Names = Annotated[list[str], Query(max_length=20)]
@@ -28,7 +30,7 @@ Read = Annotated[Readings, Depends(readings_of)]
 
 @router.get("/curves")
 def curves(
-    opened: Looked,
+    known: Known,
     readings: Read,
     name: Names,
     version: Versions = [],  # noqa: B006 - FastAPI copies it
@@ -43,40 +45,21 @@ def curves(
 ) -> Response:
     """Curves of features and runs; see `charts`."""
     asked = ChartAsked(name, axis, version, pixels, first, last, log, smooth, by, best != "least")
-    return answer(chart(opened.project, readings, asked))
+    return answer(chart(known, readings, asked))
 
 
 @router.get("/features")
-def features(opened: Looked) -> Response:
+def features(known: Known) -> Response:
     """Names that there are values of, or that the newest code logs."""
-    return answer({"features": values.names(opened.project)})
+    found = known.latest()
+    rows = [
+        {"name": name, "label": cells.readable(name), "virtual": name not in found.features}
+        for name in sorted({*found.features, *found.virtual})
+    ]
+    return answer({"features": rows})
 
 
 @router.get("/value")
-def value(
-    opened: Looked,
-    readings: Read,
-    name: str,
-    version: str,
-    epoch: int = -1,
-    step: int = -1,
-    iteration: int = 0,
-) -> Response:
-    """One value, opened; see `openings`."""
-    place = values.ValuePlace(name, version, epoch, step, iteration)
-    return answer(values.opened(opened.project, readings, place).told)
-
-
-@router.get("/picture")
-def picture(
-    opened: Looked,
-    readings: Read,
-    name: str,
-    version: str,
-    epoch: int = -1,
-    step: int = -1,
-    iteration: int = 0,
-) -> Response:
-    """The pixels of a value that is a picture, as PNG."""
-    place = values.ValuePlace(name, version, epoch, step, iteration)
-    return Response(values.picture(opened.project, readings, place), media_type="image/png")
+def value(known: Known, readings: Read, place: Annotated[ValuePlace, Depends()]) -> Response:
+    """One value, opened; see `places`."""
+    return answer(places.opened(known, readings, place))

@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from flor_ray.ui import cells
-from flor_ray.ui.answering import answer
-from flor_ray.ui.run_columns import TIMES, ColumnNames
-from flor_ray.ui.run_questions import MOST_ROWS, RunQuestion
-from flor_ray.ui.runs import RunsTable
+from flor_ray.ui.routes.answering import answer
+from flor_ray.ui.runs.run_columns import TIMES, ColumnNames
+from flor_ray.ui.runs.run_questions import MOST_ROWS, RunQuestion
+from flor_ray.ui.runs.table import RunsTable
 
 router = APIRouter()
 _FEW_RUNS = 2000  # of which features are shown at once; of more, whose values take a while to read, when asked for

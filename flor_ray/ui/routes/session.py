@@ -6,8 +6,8 @@ from fastapi import APIRouter, Request, Response
 
 from flor_ray import __version__
 from flor_ray.ui import cells
-from flor_ray.ui.answering import answer
-from flor_ray.ui.asked import Looked, access_of
+from flor_ray.ui.routes.answering import answer
+from flor_ray.ui.routes.asked import Looked, access_of
 
 router = APIRouter()
 

@@ -99,7 +99,7 @@ function setTheme(theme) {
   if (theme === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
   const button = document.getElementById("theme");
-  replace(button, { auto: "Auto", light: "Light", dark: "Dark" }[theme]);
+  replace(button, { auto: "◐ Auto", light: "○ Light", dark: "● Dark" }[theme]);
   button.setAttribute("aria-label", `Colours: ${theme}. Change`);
   window.dispatchEvent(new Event("theme"));
 }

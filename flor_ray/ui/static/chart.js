@@ -7,6 +7,8 @@ import { colour, uPlot } from "./plots.js";
 export const NUMBER = 0, NAN = 1, PLUS_INFINITY = 2, MINUS_INFINITY = 3, GAP = 4, OTHER = 5;
 const STATES = ["", "NaN", "+∞", "−∞", "no value", "not a number"];
 const NEAR = 30; // pixels from the pointer to a point that it means
+const WHOLE = Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((one) => one * 10 ** power)).flat();
+const RING = 7; // pixels that a mark at the edge reaches beyond it
 const FEW = 400; // points of a curve of which each replayed one gets a sign
 const TRUSTS = { exact: "exact", "within tolerance": "within", unverified: "unverified", doubtful: "doubtful" };
 
@@ -80,7 +82,8 @@ class Chart {
     const [low, high] = this.yRange(yLog);
     let { first, last } = this.data.window;
     if (first === last) [first, last] = xLog ? [first / 2, last * 2] : [first - 0.5, last + 0.5];
-    const axis = { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line") } };
+    const axis = { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), size: 4 } };
+    const whole = this.asked.axis !== "time" && !xLog && last - first >= 2; // half an epoch is no place to name
     const numbers = (u, ticks) => ticks.map((tick) => (tick === null ? "" : numberText(tick)));
     const options = {
       width: this.box.clientWidth, height: this.height(), legend: { show: false }, pxAlign: 1,
@@ -89,7 +92,7 @@ class Chart {
         y: { distr: yLog ? 3 : 1, range: () => [low, high] },
       },
       series: [{}, { paths: () => null, points: { show: false } }],
-      axes: [{ ...axis, values: xLog ? undefined : numbers }, { ...axis, size: 64, values: yLog ? undefined : numbers }],
+      axes: [{ ...axis, values: xLog ? undefined : numbers, ...(whole ? { incrs: WHOLE } : {}) }, { ...axis, size: 64, values: yLog ? undefined : numbers }],
       cursor: { drag: { x: true, y: false, setScale: false }, points: { show: false }, y: false },
       hooks: { draw: [(u) => this.paint(u)], setSelect: [(u) => this.selected(u)], setCursor: [(u) => this.pointed(u)] },
     };
@@ -115,7 +118,7 @@ class Chart {
     }
     if (low > high) return isLog ? [1, 10] : [0, 1];
     if (isLog) return [low / 1.15, high * 1.15];
-    const air = (high - low || Math.abs(high) || 1) * 0.06;
+    const air = (high - low || Math.abs(high) || 1) * 0.08;
     return [low - air, high + air];
   }
 
@@ -123,9 +126,9 @@ class Chart {
     const { ctx, bbox } = u;
     ctx.save();
     ctx.beginPath();
-    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    const beyond = RING * (this.ratio = devicePixelRatio || 1);
+    ctx.rect(bbox.left - beyond, bbox.top - beyond, bbox.width + 2 * beyond, bbox.height + 2 * beyond);
     ctx.clip();
-    this.ratio = devicePixelRatio || 1;
     for (const band of this.data.bands) this.paintBand(u, band);
     for (const line of this.data.lines) this.paintLine(u, line);
     for (const line of this.data.lines) this.paintMarks(u, line);

@@ -2,6 +2,7 @@
 import { h, svg } from "./dom.js";
 import { secondsText } from "./cells.js";
 import { hue } from "./chart.js";
+import { table } from "./tables.js";
 
 const WIDTH = 1000, LANE = 18, LEFT = 110, TOP = 16, RIGHT = 60;
 const LEAST = 0.4; // pixels of a bar that is drawn where another one is beside it
@@ -53,7 +54,8 @@ export function gantt({ stints, open = [], now = null, planned = 0, bound = 0, r
   for (const [name, seconds, words] of marks) {
     if (!seconds) continue;
     parts.push(svg("line", { class: name, x1: x(seconds), x2: x(seconds), y1: TOP - 4, y2: bottom }, svg("title", null, `${words}: ${secondsText(seconds)}`)));
-    parts.push(svg("text", { x: x(seconds), y: TOP - 6, "text-anchor": name === "bound" ? "end" : "start" }, name === "bound" ? "bound " : ` ${words}`));
+    const isLeft = name === "bound"; // so that two at one place can be read
+    parts.push(svg("text", { x: x(seconds) + (isLeft ? -3 : 3), y: TOP - 6, "text-anchor": isLeft ? "end" : "start" }, isLeft ? name : words));
   }
   const more = workers.length - lanes.size;
   return h("div", { class: "wide" },
@@ -65,15 +67,11 @@ export function gantt({ stints, open = [], now = null, planned = 0, bound = 0, r
 export function stintTable(stints, runs = {}) {
   const off = (one) => Math.abs(one.ended - one.began - one.estimated);
   const rows = [...stints].sort((a, b) => (a.ending === "done") - (b.ending === "done") || off(b) - off(a)).slice(0, MOST_ROWS);
-  const columns = ["worker", "run", "version", "epochs", "operator", "ending", "began", "took", "estimated", "set-up", "rows"];
-  const numeric = new Set(["began", "took", "estimated", "set-up", "rows"]);
+  const columns = ["worker", "run", "version", "epochs", "operator", "ending", { n: "began" }, { n: "took" }, { n: "estimated" }, { n: "set-up" }, { n: "rows" }];
   const body = rows.map((one) => [one.worker, runs[one.version] ?? "", one.version.slice(0, 8), one.epochs, one.operator, one.ending,
     secondsText(one.began), secondsText(one.ended - one.began), secondsText(one.estimated), secondsText(one.setup), one.rows]);
-  return h("div", { class: "wide" },
-    h("table", null,
-      h("thead", null, h("tr", null, columns.map((name) => h("th", { scope: "col", class: numeric.has(name) ? "n" : null }, name)))),
-      h("tbody", null, body.map((row) => h("tr", null, row.map((cell, i) => h("td", { class: numeric.has(columns[i]) ? "n" : null }, String(cell))))))),
-    stints.length > rows.length ? h("p", { class: "soft" }, `... and ${stints.length - rows.length} more.`) : null);
+  const more = stints.length > rows.length ? `... and ${stints.length - rows.length} more.` : null;
+  return table(columns, body, { caption: "Segments, the worst estimate first", more });
 }
 
 function ticks(until) {

@@ -1,15 +1,16 @@
 // One logged value, opened: a matrix, numbers, a picture, a table, a text. Whatever it holds is shown, and never run.
 import { h, svg } from "./dom.js";
-import { address, get } from "./api.js";
-import { cellNode, cellText, numberText } from "./cells.js";
+import { get } from "./api.js";
+import { cellNode, cellText, isNumeric, numberText } from "./cells.js";
 import { SIGNS, trustClass } from "./chart.js";
+import { table } from "./tables.js";
 
 // Resolves to a card of the value at a place: { name, version, epoch, step, iteration }.
 export async function opened(place, title, signal) {
   const value = await get("value", place, signal);
   const sign = value.trust === "recorded" ? null
     : h("p", { class: trustClass(value.trust) }, `${SIGNS[value.trust]} ${value.trust}: ${value.reason}`);
-  return h("figure", { class: "card value" }, h("figcaption", null, h("strong", null, title), ` ${told(value)}`), drawn(value, place), sign);
+  return h("figure", { class: "card value" }, h("figcaption", null, h("strong", null, title), ` ${told(value)}`), drawn(value), sign);
 }
 
 function told(value) {
@@ -17,13 +18,13 @@ function told(value) {
   return `${value.type}${shape}${value.said ? `; ${value.said}` : ""}`;
 }
 
-function drawn(value, place) {
+function drawn(value) {
   if (value.kind === "matrix") return matrix(value.rows);
   if (value.kind === "numbers") return numbers(value);
   if (value.kind === "picture") {
-    return h("img", { src: address("picture", place), width: Math.min(480, Math.max(96, value.width)), alt: `${value.label}, ${value.width} by ${value.height} pixels` });
+    return h("img", { src: `data:image/png;base64,${value.png}`, width: Math.min(480, Math.max(96, value.width)), alt: `${value.label}, ${value.width} by ${value.height} pixels` });
   }
-  if (value.kind === "table") return table(value);
+  if (value.kind === "table") return frame(value);
   if (value.kind === "text") return h("pre", { class: "wide" }, value.text);
   return h("p", null, cellNode(value.value));
 }
@@ -71,11 +72,8 @@ function numbers(value) {
   return h("div", null, parts);
 }
 
-function table(value) {
+function frame(value) {
   const more = value.rows.length < value.shape[0] || value.columns.length < value.shape[1];
-  return h("div", { class: "wide" },
-    h("table", null,
-      h("thead", null, h("tr", null, value.columns.map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", null, value.rows.map((row) => h("tr", null, row.map((cell) => h("td", null, cellNode(cell))))))),
-    more ? h("p", { class: "soft" }, "More rows or columns than are shown.") : null);
+  const columns = value.columns.map((name, i) => (value.rows.some((row) => isNumeric(row[i])) ? { n: name } : name));
+  return table(columns, value.rows.map((row) => row.map(cellNode)), { caption: value.label, more: more ? "More rows or columns than are shown." : null });
 }

@@ -8,6 +8,7 @@ import { OVER, follow } from "../follow.js";
 import { gantt } from "../gantt.js";
 import { placement } from "../placement.js";
 import { draw as drawStanding } from "../standing.js";
+import { table } from "../tables.js";
 import { listOf, runLabel } from "./curves.js";
 
 export const title = "Backfill";
@@ -25,10 +26,11 @@ class View {
     Object.assign(this, { page, query, ends: [], charts: [], following: null });
     this.form = h("form", { class: "card", onsubmit: (event) => { event.preventDefault(); this.plan(); } });
     this.planned = h("section", { "aria-live": "polite" });
+    this.placed = h("section", { "aria-live": "polite" }); // stays while a pin makes another plan
     this.running = h("section", { class: "card hidden", "aria-label": "The replay" });
     this.filled = h("section", { class: "charts" });
     this.list = h("section");
-    append(root, h("h1", null, title), this.form, this.planned, this.running, this.filled, this.list);
+    append(root, h("h1", null, title), this.form, this.planned, this.placed, this.running, this.filled, this.list);
   }
 
   async begin() {
@@ -60,15 +62,20 @@ class View {
       h("div", { class: "fields" },
         text("names", "Features, with commas between", asked.names.join(", "), { wide: true, attributes: { list: "features", required: true } }),
         text("where", "Where (a pandas query over features, run, version, epoch)", asked.where, { wide: true, attributes: { placeholder: "accuracy < 95 and epoch >= 3" } }),
-        text("budget", "Worker time to spend in all", "", { attributes: { placeholder: "as much as it takes; 2h" } }),
-        text("deadline", "Time to be ready in", "", { attributes: { placeholder: "as long as it takes; 30m" } }),
-        h("label", null, "First", h("select", { name: "order" }, Object.entries(ORDERS).map(([value, word]) => h("option", { value }, word)), h("option", { value: "peak" }, "peaks of ..."))),
-        text("peak", "... this feature (-loss: where it is least)", "", { attributes: { placeholder: "accuracy" } }),
-        h("label", null, "Workers", h("input", { name: "workers", type: "number", min: 1, placeholder: "one per GPU or CPU" })),
+        text("budget", "Worker time in all", "", { attributes: { placeholder: "no limit; 2h" } }),
+        text("deadline", "Ready in", "", { attributes: { placeholder: "no limit; 30m" } }),
+        h("label", null, "First", h("select", { name: "order", onchange: () => this.askPeak() }, Object.entries(ORDERS).map(([value, word]) => h("option", { value }, word)), h("option", { value: "peak" }, "peaks of ..."))),
+        text("peak", "of this feature", "", { attributes: { placeholder: "accuracy; -loss: the least" } }),
+        h("label", null, "Workers", h("input", { name: "workers", type: "number", min: 1, placeholder: "one per device" })),
         h("label", null, "Where it runs", h("select", { name: "executor" }, h("option", { value: "" }, "what is ready sooner"), h("option", { value: "ray" }, "Ray"), h("option", { value: "local" }, "processes of this machine"))),
-        h("label", null, "Again", h("span", null, h("input", { name: "again", type: "checkbox" }), " also what replays have answered"))),
+        h("label", null, "Again", h("span", null, h("input", { name: "again", type: "checkbox" }), " what was replayed"))),
       h("datalist", { id: "features" }, features.map((one) => h("option", { value: one.name }))),
       h("p", { class: "bar" }, h("button", null, "Show the plan")));
+    this.askPeak();
+  }
+
+  askPeak() {
+    this.field("peak").parentNode.hidden = this.field("order").value !== "peak";
   }
 
   asked() {
@@ -134,7 +141,7 @@ class View {
 
   async place(name, version) {
     const holder = h("div", { class: "card" });
-    this.planned.append(holder);
+    replace(this.placed, holder);
     await placement(holder, name, version, this.page, () => this.plan());
     holder.scrollIntoView({ block: "nearest" });
   }
@@ -145,6 +152,7 @@ class View {
       const standing = await post("replays", asked, this.page.signal);
       this.page.clearAlert();
       replace(this.planned);
+      replace(this.placed);
       this.follow(standing.id, standing);
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -206,29 +214,27 @@ class View {
   async drawList() {
     const { replays } = await get("replays", {}, this.page.signal);
     if (!replays.length) return;
-    const rows = replays.map((one) => h("tr", null,
-      h("td", null, h("button", { type: "button", class: "quiet", onclick: () => this.follow(one.id) }, one.names.join(", ") || one.id)),
-      h("td", null, one.state), h("td", { class: "n" }, one.wanted ? `${one.answered} of ${one.wanted}` : ""), h("td", null, timeText(one.began)), h("td", null, one.host)));
-    replace(this.list, h("h2", null, "Replays"), h("div", { class: "wide" }, h("table", null,
-      h("thead", null, h("tr", null, ["features", "state", "rows", "begun", "host"].map((name) => h("th", { scope: "col", class: name === "rows" ? "n" : null }, name)))), h("tbody", null, rows))));
+    const rows = replays.map((one) => [
+      h("button", { type: "button", class: "quiet", onclick: () => this.follow(one.id) }, one.names.join(", ") || one.id),
+      one.state, one.wanted ? `${one.answered} of ${one.wanted}` : "", timeText(one.began), one.host]);
+    replace(this.list, h("h2", null, "Replays"), table(["features", "state", { n: "rows" }, "begun", "host"], rows, { caption: "Replays" }));
   }
 }
 
 function totals(all) {
-  const hours = `${numberText(all.gpu_seconds / 3600)} ${all.hours}`;
+  const hours = numberText(Number((all.gpu_seconds / 3600).toPrecision(2)));
   const cells = [["segments", all.segments], ["workers", all.workers], ["time", secondsText(all.makespan_seconds)],
-    ["in nine of ten cases", `${secondsText(all.makespan_low_seconds)} to ${secondsText(all.makespan_high_seconds)}`], [all.hours, hours.split(" ")[0]],
+    ["in nine of ten cases", `${secondsText(all.makespan_low_seconds)} to ${secondsText(all.makespan_high_seconds)}`], [all.hours, hours],
     ["price", all.price === null ? "no price set" : numberText(all.price)]];
-  return h("div", { class: "wide" }, h("table", null, h("thead", null, h("tr", null, cells.map(([name]) => h("th", { scope: "col" }, name)))), h("tbody", null, h("tr", null, cells.map(([, value]) => h("td", null, String(value)))))));
+  return table(cells.map(([name]) => ({ n: name })), [cells.map(([, value]) => value)], { caption: "What it takes in all" });
 }
 
 function versionTable(rows) {
-  const columns = ["run", "version", "features", "region", "operator", "epochs", "pieces", "seconds", "interval"];
+  const columns = ["run", "version", "features", "region", "operator", { n: "epochs" }, { n: "pieces" }, { n: "time" }, { n: "interval" }];
   const body = rows.slice(0, MOST_VERSIONS).map((one) => [one.run, one.version.slice(0, 8), one.features.join(", "), one.regions.join(", "), one.operator, one.epochs, one.pieces,
     `${secondsText(one.seconds)}${one.known ? "" : " ?"}`, `${secondsText(one.low)} to ${secondsText(one.high)}`]);
-  return h("details", { open: rows.length <= 12 }, h("summary", null, `${rows.length} versions`), h("div", { class: "wide" }, h("table", null,
-    h("thead", null, h("tr", null, columns.map((name) => h("th", { scope: "col" }, name)))), h("tbody", null, body.map((row) => h("tr", null, row.map((cell) => h("td", null, String(cell)))))))),
-  rows.length > MOST_VERSIONS ? h("p", { class: "soft" }, `... and ${rows.length - MOST_VERSIONS} more versions.`) : null);
+  const more = rows.length > MOST_VERSIONS ? `... and ${rows.length - MOST_VERSIONS} more versions.` : null;
+  return h("details", { open: rows.length <= 12 }, h("summary", null, `${rows.length} versions`), table(columns, body, { caption: "Versions of the plan", more }));
 }
 
 const runsOf = (versions) => Object.fromEntries(versions.map((one) => [one.version, one.run]));

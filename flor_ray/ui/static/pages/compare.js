@@ -3,6 +3,7 @@ import { get } from "../api.js";
 import { hash } from "../app.js";
 import { cellNode, numberText, secondsText, timeText } from "../cells.js";
 import { append, h, replace } from "../dom.js";
+import { table } from "../tables.js";
 
 export const title = "Compare";
 
@@ -44,16 +45,11 @@ export function nameOf(run) {
 }
 
 function overview(found) {
-  const rows = found.versions.map((run) => h("tr", null,
-    h("th", { scope: "row" }, nameOf(run)), h("td", null, run.imported ? "imported" : run.status),
-    h("td", null, timeText(run.started)), h("td", { class: "n" }, secondsText(run.seconds)),
-    h("td", { class: "n" }, run.epochs), h("td", null, cellNode(run.error))));
+  const rows = found.versions.map((run) => [
+    nameOf(run), run.imported ? "imported" : run.status, timeText(run.started), secondsText(run.seconds), run.epochs, cellNode(run.error)]);
   const versions = found.versions.map((run) => run.version).join(",");
-  return h("div", { class: "wide" },
-    h("table", null, h("caption", { class: "only-read" }, "The versions"),
-      h("thead", null, h("tr", null, ["Run", "Status", "Started", "Took", "Epochs", "Error"].map((text) => h("th", { scope: "col" }, text)))),
-      h("tbody", null, rows)),
-    h("p", null, h("a", { href: hash("curves", { versions }) }, "Curves of these versions")));
+  return [table(["Run", "Status", "Started", { n: "Took" }, { n: "Epochs" }, "Error"], rows, { caption: "The versions", heads: true }),
+    h("p", null, h("a", { href: hash("curves", { versions }) }, "Curves of these versions"))];
 }
 
 // --- values ---------------------------------------------------------------------------------------------------------
@@ -76,22 +72,19 @@ function diverging(found) {
     const said = !pair.features.length ? "they log no feature at a level that both have."
       : differing.length ? `first different ${earliest.epoch === null ? "" : "at "}${placeText(earliest)}, in ${earliest.shown}.`
         : "all values that both have are equal.";
-    return h("div", { class: "wide" }, h("p", { class: "first-divergence" }, titleText, h("strong", null, said)),
+    return h("div", null, h("p", { class: "first-divergence" }, titleText, h("strong", null, said)),
       pair.features.length ? divergingTable(pair, found) : null);
   });
 }
 
 function divergingTable(pair, found) {
-  const rows = pair.features.map((one) => h("tr", null,
-    h("th", { scope: "row" }, h("a", { href: hash("curves", { names: one.name, versions: found.versions.map((run) => run.version).join(",") }) }, one.shown)),
-    h("td", null, LEVELS[one.level]),
-    h("td", null, one.differing ? placeText(one) : "no difference"),
-    h("td", { class: "n" }, one.differing ? cellNode(one.left) : ""), h("td", { class: "n" }, one.differing ? cellNode(one.right) : ""),
-    h("td", { class: "n" }, `${one.differing} of ${one.common}`),
-    h("td", { class: "n" }, one.only_left || one.only_right ? `${one.only_left} / ${one.only_right}` : "")));
-  const head = ["Feature", "Level", "First difference", "Left", "Right", "Different", "Only left / right"];
-  return h("table", null, h("caption", { class: "only-read" }, "Where values begin to differ"),
-    h("thead", null, h("tr", null, head.map((text) => h("th", { scope: "col" }, text)))), h("tbody", null, rows));
+  const versions = found.versions.map((run) => run.version).join(",");
+  const rows = pair.features.map((one) => [
+    h("a", { href: hash("curves", { names: one.name, versions }) }, one.shown), LEVELS[one.level],
+    one.differing ? placeText(one) : "no difference", one.differing ? cellNode(one.left) : "", one.differing ? cellNode(one.right) : "",
+    `${one.differing} of ${one.common}`, one.only_left || one.only_right ? `${one.only_left} / ${one.only_right}` : ""]);
+  const columns = ["Feature", "Level", "First difference", { n: "Left" }, { n: "Right" }, { n: "Different" }, { n: "Only left / right" }];
+  return table(columns, rows, { caption: "Where values begin to differ", heads: true });
 }
 
 // --- code -----------------------------------------------------------------------------------------------------------
@@ -203,12 +196,10 @@ function landingNode(one, found) {
 
 function facts(name, all, versions, isLong) {
   const differing = all.filter((fact) => fact.differs);
-  const table = (some) => h("div", { class: "wide" }, h("table", { class: "facts" }, h("caption", { class: "only-read" }, name),
-    h("thead", null, h("tr", null, h("th", { scope: "col" }, ""), versions.map((run) => h("th", { scope: "col" }, nameOf(run))))),
-    h("tbody", null, some.map((fact) => h("tr", { class: fact.differs ? "differs" : null }, h("th", { scope: "row" }, fact.name),
-      fact.values.map((value) => h("td", null, cellNode(value))))))));
+  const told = (some) => table(["", ...versions.map(nameOf)], some.map((fact) => [fact.name, ...fact.values.map(cellNode)]),
+    { caption: name, heads: true, className: "facts", marked: (i) => (some[i].differs ? "differs" : null) });
   const body = h("div");
-  const draw = (some) => replace(body, some.length ? table(some) : h("p", { class: "soft" }, all.length ? "No difference." : "None."));
+  const draw = (some) => replace(body, some.length ? told(some) : h("p", { class: "soft" }, all.length ? "No difference." : "None."));
   draw(isLong && versions.length > 1 ? differing : all);
   const toggle = h("input", { type: "checkbox", onchange: (event) => draw(event.target.checked ? all : differing) });
   return h("section", { "aria-label": name }, h("h2", null, name),

@@ -5,6 +5,8 @@ import { hash } from "../app.js";
 import { numberText } from "../cells.js";
 import { OTHER, SIGNS, chart, hue, trustClass } from "../chart.js";
 import { followRunning } from "../follow.js";
+import { uPlot } from "../plots.js";
+import { table } from "../tables.js";
 import { opened } from "../values.js";
 
 export const title = "Curves";
@@ -13,6 +15,7 @@ const FIRST = ["loss", "train_loss", "accuracy", "acc"]; // features that are sh
 const MOST_OPEN = 12; // values that are opened side by side
 
 export async function show(root, query, page) {
+  uPlot().catch(() => null); // in time for the first chart, which tells what goes wrong
   const asking = get("features", {}, page.signal);
   const isNamed = listOf(query, "name", "names").length > 0; // then curves need not wait for the names of all others
   const view = new View(root, isNamed ? [] : (await asking).features, query, page);
@@ -262,16 +265,13 @@ class Panel {
     const hidden = nonPositive ? h("p", { class: "soft" }, `${nonPositive} of the values drawn are not above 0 and cannot be shown on a log axis.`) : null;
     if (feature.kind !== "numbers") return [key];
     const runs = new Map(data.runs.map((run) => [run.version, run]));
-    const columns = bands.length ? ["group", "runs", "values", "left out"] : ["run", "points", this.view.best(this.name), "at", "end", "holes"];
+    const columns = bands.length ? ["group", { n: "runs" }, "values", "left out"] : ["run", { n: "points" }, { n: this.view.best(this.name) }, "at", { n: "end" }, { n: "holes" }];
     const at = (point) => (point ? `epoch ${point.epoch}${point.step >= 0 ? `, step ${point.step}` : ""}` : "");
     const rows = bands.length
       ? bands.map((one) => [one.group, one.versions.length, Object.entries(one.trust).map(([trust, count]) => `${count} ${trust}`).join(", "), one.left_out])
       : lines.map((one) => [runLabel(runs.get(one.version)), one.points - one.gaps, one.peak ? numberText(one.peak.y) : "", at(one.peak), one.end ? numberText(one.end.y) : "", one.gaps || ""]);
-    const table = h("table", null,
-      h("thead", null, h("tr", null, columns.map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", null, rows.map((row) => h("tr", null, row.map((cell) => h("td", null, String(cell)))))));
     this.isOpen = this.details?.open ?? false;
-    this.details = h("details", { open: this.isOpen }, h("summary", null, "In numbers"), h("div", { class: "wide" }, table));
+    this.details = h("details", { open: this.isOpen }, h("summary", null, "In numbers"), table(columns, rows, { caption: feature.label }));
     return [key, hidden, this.details];
   }
 

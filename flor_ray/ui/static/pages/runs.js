@@ -83,6 +83,7 @@ class RunsTable {
       class: "scroller", tabindex: "0", role: "region", "aria-label": "Runs", onscroll: () => this.draw(),
     }, this.table);
     this.status = h("p", { class: "soft" });
+    replace(this.body, h("tr", null, h("td", { class: "soft" }, "Listing the runs …")));
     append(this.root, h("h1", null, "Runs"), filterForm, this.said, this.actions, this.scroller, this.status);
     this.observer = new ResizeObserver(settled(() => this.draw(), 50));
     this.observer.observe(this.scroller);
@@ -126,7 +127,9 @@ class RunsTable {
       this.page.clearAlert();
       this.filter.removeAttribute("aria-invalid");
       this.blocks = new Map([[block, found.rows]]);
-      this.shown = found.columns;
+      // Numbers stand below the right end of their header, and times, which are numbers to the server, below its left.
+      this.shown = found.columns.map((column, i) =>
+        ({ ...column, isNumeric: !column.time && found.rows.some((row) => isNumeric(row.cells[i])) }));
       this.total = found.total;
       this.every = found.every;
       this.snapshot = found.snapshot;
@@ -225,7 +228,7 @@ class RunsTable {
       const isSorted = first.replace(/^-/, "") === column.name;
       const direction = !isSorted ? null : first.startsWith("-") ? "descending" : "ascending";
       const virtual = this.virtual.get(column.name);
-      return h("th", { scope: "col", "aria-sort": direction, class: this.pinned.has(column.name) ? "pinned" : null },
+      return h("th", { scope: "col", "aria-sort": direction, class: this.classes(column) },
         h("button", { type: "button", class: "sorter", title: `Sort by ${column.shown}`,
           onclick: () => this.sortBy(column.name) }, column.shown,
         direction ? h("span", { "aria-hidden": "true" }, direction === "ascending" ? " ▲" : " ▼") : null),
@@ -308,9 +311,13 @@ class RunsTable {
     return h("tr", attributes, h("td", { class: "choose" }, box), cells);
   }
 
+  classes(column) {
+    return [this.pinned.has(column.name) ? "pinned" : "", column.isNumeric ? "n" : ""].join(" ").trim() || null;
+  }
+
   cellNode(row, column, cell) {
-    const classes = [this.pinned.has(column.name) ? "pinned" : "", isNumeric(cell) ? "n" : ""].join(" ").trim();
-    return h("td", { class: classes || null }, this.valueNode(row, column, cell), this.markNode(row, column));
+    const parts = [this.valueNode(row, column, cell), this.markNode(row, column)];
+    return h("td", { class: this.classes(column) }, column.isNumeric ? parts.reverse() : parts); // digits stay below digits
   }
 
   valueNode(row, column, cell) {
@@ -332,7 +339,7 @@ class RunsTable {
     const verdict = row.marks?.[column.name];
     if (!verdict) return null;
     const [sign, words] = VERDICTS[verdict] ?? ["?", verdict];
-    return h("span", { class: `mark ${verdictClass(verdict)}`, title: words }, ` ${sign}`, h("span", { class: "only-read" }, ` ${words}`));
+    return h("span", { class: `mark ${verdictClass(verdict)}`, title: words }, ` ${sign} `, h("span", { class: "only-read" }, ` ${words} `));
   }
 
   choose(version, isChosen) {

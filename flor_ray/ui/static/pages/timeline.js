@@ -4,6 +4,7 @@ import { get } from "../api.js";
 import { secondsText, timeText } from "../cells.js";
 import { OVER, follow } from "../follow.js";
 import { draw as drawStanding } from "../standing.js";
+import { table } from "../tables.js";
 
 export const title = "Timeline";
 
@@ -31,18 +32,15 @@ export async function show(root, query, page) {
       replace(list, h("p", { class: "soft" }, "No replay has run yet. Backfill starts one."));
       return [];
     }
-    const columns = ["features", "state", "begun", "workers", "took", "estimated", "bound", "busy"];
-    const numeric = new Set(columns.slice(3));
+    const columns = ["features", "state", "begun", { n: "workers" }, { n: "took" }, { n: "estimated" }, { n: "bound" }, { n: "busy" }];
     const rows = every.map((one) => {
       const line = of.get(one.replay);
       const all = line ? line.seconds * line.workers : 0;
-      const cells = [one.state, timeText(one.began), line?.workers ?? "", line ? secondsText(line.seconds) : "", line ? secondsText(line.planned_seconds) : "",
+      const chooser = h("button", { type: "button", class: "quiet", onclick: () => choose(one.id) }, one.names.join(", ") || one.id);
+      return [chooser, one.state, timeText(one.began), line?.workers ?? "", line ? secondsText(line.seconds) : "", line ? secondsText(line.planned_seconds) : "",
         line?.bound_seconds ? secondsText(line.bound_seconds) : "", all ? `${Math.round((line.use.busy / all) * 100)} %` : ""];
-      return h("tr", null, h("td", null, h("button", { type: "button", class: "quiet", onclick: () => choose(one.id) }, one.names.join(", ") || one.id)),
-        cells.map((cell, i) => h("td", { class: numeric.has(columns[i + 1]) ? "n" : null }, String(cell))));
     });
-    replace(list, h("h2", null, "Replays"), h("div", { class: "wide" }, h("table", null,
-      h("thead", null, h("tr", null, columns.map((name) => h("th", { scope: "col", class: numeric.has(name) ? "n" : null }, name)))), h("tbody", null, rows))));
+    replace(list, h("h2", null, "Replays"), table(columns, rows, { caption: "Replays" }));
     return every;
   };
   const every = await drawList();

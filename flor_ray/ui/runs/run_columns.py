@@ -20,7 +20,7 @@ import numpy as np
 from flor_ray.relational.naming import folded
 from flor_ray.store.compacting.compacted_runs import ListedRun
 from flor_ray.store.pivoting import arrow_columns
-from flor_ray.ui.last_values import LastValues
+from flor_ray.ui.runs.last_values import LastValues
 from flor_ray.wording import printable
 
 RUN_COLUMNS = ("run", "version", "status", "started", "seconds", "epochs", "verdict", "script", "ended", "error")
@@ -72,8 +72,8 @@ def arrays_of(runs: Sequence[ListedRun], verdicts: Mapping[str, str]) -> dict[st
     return {
         "version": texts([run.version for run in runs]),
         "run": texts([printable(run.run) for run in runs]),
-        "script": texts([printable(run.script) for run in runs]),
-        "status": texts([run.status.value for run in runs]),
+        "script": _of_few([run.script for run in runs]),
+        "status": _of_few([run.status for run in runs]),
         "started": arrow_columns.times([run.started for run in runs]),
         "ended": arrow_columns.times([run.ended for run in runs]),
         "seconds": made("double", [None if run.ended is None else run.ended - run.started for run in runs]),
@@ -81,6 +81,13 @@ def arrays_of(runs: Sequence[ListedRun], verdicts: Mapping[str, str]) -> dict[st
         "error": texts([None if run.error is None else printable(run.error) for run in runs]),
         "verdict": texts([verdicts.get(run.version) for run in runs]),
     }
+
+
+def _of_few(values: Sequence[str]) -> Any:
+    """A column of few different texts."""
+    known = {text: number for number, text in enumerate(dict.fromkeys(values))}
+    codes = np.fromiter((known[text] for text in values), np.int32, len(values))
+    return arrow_columns.labels(codes, list(known))
 
 
 def argument_array(values: Sequence[object]) -> Any:

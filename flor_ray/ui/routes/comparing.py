@@ -9,22 +9,23 @@ from fastapi import APIRouter, Query, Response
 from flor_ray.records import Experiment, Value
 from flor_ray.store import typed_values
 from flor_ray.store.typed_values import BLOB_TYPES
-from flor_ray.ui import cells, comparing
-from flor_ray.ui.answering import answer
-from flor_ray.ui.asked import Looked
-from flor_ray.ui.comparing import ComparedFact
-from flor_ray.ui.divergence import Divergence
-from flor_ray.ui.side_by_side import LinePair
+from flor_ray.ui import cells
+from flor_ray.ui.comparing import comparing, side_by_side
+from flor_ray.ui.comparing.comparing import ComparedFact
+from flor_ray.ui.comparing.divergence import Divergence
+from flor_ray.ui.comparing.side_by_side import LinePair
+from flor_ray.ui.routes.answering import answer
+from flor_ray.ui.routes.asked import Known, Looked
 
 router = APIRouter(prefix="/compare")
 _LEVELS = ("d", "o", "i")
-Versions = Annotated[list[str], Query()]
+Versions = Annotated[list[str], Query(min_length=1)]
 
 
 @router.get("")
-def compare(opened: Looked, versions: Versions) -> Response:
+def compare(opened: Looked, known: Known, versions: Versions) -> Response:
     """What versions have in common and what not; their values are compared with those of the first."""
-    found = comparing.chosen(opened.project, versions)
+    found = known.chosen(versions, comparing.MOST_VERSIONS)
     diverging = [
         {
             "left": found[0].version,
@@ -48,18 +49,16 @@ def compare(opened: Looked, versions: Versions) -> Response:
 
 
 @router.get("/code")
-def code(opened: Looked, left: str, right: str, path: str, whole: bool = False) -> Response:
+def code(opened: Looked, known: Known, left: str, right: str, path: str, whole: bool = False) -> Response:
     """A file of two versions, line by line."""
-    one, other = comparing.chosen(opened.project, [left]) + comparing.chosen(opened.project, [right])
+    one, other = (*known.chosen([left], 1), *known.chosen([right], 1))
     return answer({"rows": list(map(_pair, comparing.code(opened.project, one, other, path, whole)))})
 
 
 @router.get("/landing")
-def landing(opened: Looked, versions: Versions, name: str) -> Response:
+def landing(opened: Looked, known: Known, versions: Versions, name: str) -> Response:
     """Where the statements of a name would stand in versions."""
-    from flor_ray.ui import side_by_side
-
-    found, notes = comparing.landings(opened.project, comparing.chosen(opened.project, versions), name)
+    found, notes = comparing.landings(opened.project, known.chosen(versions, comparing.MOST_VERSIONS), name)
     return answer(
         {
             "notes": list(map(cells.readable, notes)),

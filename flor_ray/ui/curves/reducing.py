@@ -58,20 +58,19 @@ class Window:
     pixels: int
     is_log: bool = False
 
+    @property
+    def edges(self) -> Floats:
+        """Where columns begin, but for the first."""
+        if self.is_log:
+            return np.geomspace(self.first, self.last, self.pixels + 1)[1:-1]
+        return np.linspace(self.first, self.last, self.pixels + 1)[1:-1]
+
     def columns(self, x: Floats) -> Integers:
         """In which column each x lies; -1 before the first, `pixels` after the last."""
-        before, after = x < self.first, x > self.last
-        shown = np.clip(x, self.first, self.last)
-        first, last = self.first, self.last
-        if self.is_log:
-            shown, first, last = np.log(shown), math.log(first), math.log(last)
-        width = last - first
-        found = np.zeros(len(x), np.int64)
-        if width > 0:
-            found = np.minimum(((shown - first) * (self.pixels / width)).astype(np.int64), self.pixels - 1)
-        found[before] = -1
-        found[after] = self.pixels
-        return found
+        found: Integers = (
+            np.searchsorted(self.edges, x, "right") if self.last > self.first else np.zeros(len(x), np.int64)
+        )
+        return np.where(x < self.first, -1, np.where(x > self.last, self.pixels, found))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,31 +122,30 @@ def reduced(of: Curve, seen: Window, marks: npt.NDArray[np.integer] | None = Non
     shown = after - first
     if shown <= 4 * seen.pixels:
         return Reduced(np.arange(start, end), shown, False)
-    column = seen.columns(of.x[start:end])
+    columns = np.searchsorted(of.x[start:end], seen.edges)
+    starts = np.unique([0, first - start, *columns[columns < end - start], *([after - start] * (after < end))])
     y, state = of.y[start:end], of.state[start:end]
     number = state == PointState.NUMBER
-    starts = np.flatnonzero(np.concatenate([[True], column[1:] != column[:-1]]))
-    counts = np.diff(np.append(starts, len(column)))
-    kept = [starts, starts + counts - 1]
+    all_numbers = bool(number.all())
+    kept = [starts, np.append(starts[1:], end - start) - 1]
     for extreme, other in ((np.minimum, np.inf), (np.maximum, -np.inf)):
-        of_numbers = np.where(number, y, other)
-        best = np.repeat(extreme.reduceat(of_numbers, starts), counts)
-        kept.append(_firsts(column, number & (of_numbers == best)))
-    kept += [_firsts(column, state == other) for other in PointState if other is not PointState.NUMBER]
+        of_numbers = y if all_numbers else np.where(number, y, other)
+        best = np.repeat(extreme.reduceat(of_numbers, starts), np.diff(np.append(starts, end - start)))
+        kept.append(_firsts(starts, of_numbers == best if all_numbers else number & (of_numbers == best)))
+    if not all_numbers:
+        kept += [_firsts(starts, state == other) for other in PointState if other is not PointState.NUMBER]
     if marks is not None:
         of_points = marks[start:end]
-        kept += [_firsts(column, of_points == mark) for mark in np.unique(of_points)]
+        kept += [_firsts(starts, of_points == mark) for mark in np.flatnonzero(np.bincount(of_points))]
     points = np.unique(np.concatenate(kept))
-    return Reduced(points + start, shown, len(points) < len(column))
+    return Reduced(points + start, shown, len(points) < end - start)
 
 
-def _firsts(column: Integers, chosen: npt.NDArray[np.bool_]) -> Integers:
-    """Of each column the first point that is chosen."""
+def _firsts(starts: Integers, chosen: npt.NDArray[np.bool_]) -> Integers:
+    """Of each column the first point that is chosen; columns begin at `starts`."""
     at = np.flatnonzero(chosen)
-    columns = column[at]
-    is_first = np.ones(len(at), bool)
-    is_first[1:] = columns[1:] != columns[:-1]
-    found: Integers = at[is_first]
+    columns = np.searchsorted(starts, at, "right")
+    found: Integers = at[np.diff(columns, prepend=-1) != 0]
     return found
 
 

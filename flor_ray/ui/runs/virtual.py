@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flor_ray.patching import donors, statements
-from flor_ray.patching.virtual_columns import LoggingCode, VirtualColumn, virtual_columns
+from flor_ray.patching.virtual_columns import VirtualColumn
 from flor_ray.planning import catalogues, coverage, features
 from flor_ray.planning.coverage import Stored
 from flor_ray.planning.missing import Catalogue
 from flor_ray.records import IMPORTED, Experiment
 from flor_ray.store.compacting.compacted_runs import ListedRun
 from flor_ray.store.project import Project
+from flor_ray.ui.snapshots import is_imported
 
 _MOST_READ = 300  # versions whose sources are read to see which of them log a feature and never came to it
 
@@ -37,12 +38,6 @@ class AnsweredShare:
     def places(self) -> int:
         """Places of all versions together."""
         return sum(places for _, places in self.by_version.values())
-
-
-def working_columns(project: Project, runs: Sequence[ListedRun]) -> dict[str, VirtualColumn]:
-    """What the files of the working tree log, saved or committed."""
-    scripts = list(dict.fromkeys(run.script for run in reversed(runs) if not _is_imported(run)))
-    return virtual_columns([LoggingCode("the working tree", statements.working_texts(project), scripts)])
 
 
 def shares_of(project: Project, runs: Sequence[ListedRun], columns: Mapping[str, VirtualColumn]) -> list[AnsweredShare]:
@@ -76,13 +71,9 @@ def _own(project: Project, names: Sequence[str]) -> frozenset[tuple[str, str]]:
     )
 
 
-def _is_imported(run: ListedRun) -> bool:
-    return run.script.startswith("from ")  # as `ListedRun.of` says it
-
-
 def _experiment(project: str, run: ListedRun) -> Experiment:
     """What coverage needs of a run: its epochs, and whether it has code."""
-    environment: dict[str, object] = {IMPORTED: {}} if _is_imported(run) else {}
+    environment: dict[str, object] = {IMPORTED: {}} if is_imported(run) else {}
     return Experiment(
         project,
         run.version,

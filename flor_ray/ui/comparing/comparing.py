@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from flor_ray.errors import UnknownVersion, UsageError
+from flor_ray.errors import UsageError
 from flor_ray.patching import statements
 from flor_ray.patching.patching import Finding
 from flor_ray.records import Experiment, SourceFile
 from flor_ray.reports import placements
 from flor_ray.store.pivoting import pivots
 from flor_ray.store.project import Project
-from flor_ray.ui import divergence, side_by_side
-from flor_ray.ui.divergence import Divergence
-from flor_ray.ui.side_by_side import LinePair
+from flor_ray.ui.comparing import divergence, side_by_side
+from flor_ray.ui.comparing.divergence import Divergence
+from flor_ray.ui.comparing.side_by_side import LinePair
 
 MOST_VERSIONS = 12
 _DEPTH = 3  # of an environment's entries that are told one by one
@@ -53,28 +53,6 @@ class Landing:
     version: str
     findings: tuple[Finding, ...]
     files: Mapping[str, tuple[str, str]]  # path -> text as it was, and with the statements in it
-
-
-def chosen(project: Project, prefixes: Sequence[str]) -> tuple[Experiment, ...]:
-    """The versions whose ids begin so, in the order in which they were named.
-
-    Raises:
-        UnknownVersion: that is not one version each.
-        UsageError: none, or too many, are named.
-    """
-    if not 0 < len(prefixes) <= MOST_VERSIONS:
-        raise UsageError(f"Name 1 to {MOST_VERSIONS} versions to compare; these are {len(prefixes)}.")
-    listed = [run.version for run in project.listed_runs()]
-    versions = []
-    for prefix in dict.fromkeys(prefixes):
-        matching = [version for version in listed if prefix and version.startswith(prefix.lower())]
-        if len(matching) != 1:
-            raise UnknownVersion(prefix, listed, matching)
-        versions.append(matching[0])
-    found = {e.version: e for e in project.store.experiments(project.name, versions=versions)}
-    if gone := [version for version in versions if version not in found]:
-        raise UnknownVersion(gone[0], listed)
-    return tuple(found[version] for version in dict.fromkeys(versions))
 
 
 def arguments(experiments: Sequence[Experiment]) -> list[ComparedFact]:

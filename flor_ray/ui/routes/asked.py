@@ -1,4 +1,4 @@
-"""What a request is asked of, for routes: `opened: Looked` is the project."""
+"""What a request is asked of, for routes: `opened: Looked` is the project, `known: Known` what is known of its runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from flor_ray.ui.access import Access
 from flor_ray.ui.opened import Opened
+from flor_ray.ui.snapshots import Snapshots
 
 
 def opened_of(request: Request) -> Opened:
@@ -22,4 +23,11 @@ def access_of(request: Request) -> Access:
     return found
 
 
+def snapshots_of(request: Request) -> Snapshots:
+    """What is known of all runs, for all requests."""
+    found: Snapshots = request.app.state.snapshots
+    return found
+
+
 Looked = Annotated[Opened, Depends(opened_of)]
+Known = Annotated[Snapshots, Depends(snapshots_of)]

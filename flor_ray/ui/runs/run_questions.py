@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from flor_ray.errors import UsageError
 from flor_ray.relational.naming import quoted
-from flor_ray.ui.run_columns import TIMES
+from flor_ray.ui.runs.run_columns import TIMES
 
 TABLE = "runs"
 MOST_ROWS = 1000  # of one answer
@@ -51,12 +51,9 @@ def named(question: RunQuestion, known: Collection[str]) -> list[str]:
 def rows_statement(question: RunQuestion) -> str:
     """The rows that are looked at: version first, then the columns."""
     shown = [f"epoch({quoted(name)})" if name in TIMES else quoted(name) for name in question.columns]
-    order = [
-        f"{quoted(one.removeprefix('-'))} {'DESC' if one[:1] == '-' else 'ASC'} NULLS LAST" for one in question.sort
-    ]
     return (
         f"SELECT {', '.join(['version', *shown])} FROM {TABLE}{_condition(question.where)}\n"
-        f"ORDER BY {', '.join([*order, 'started DESC', 'version'])}\n"
+        f"ORDER BY {', '.join([*map(_order, question.sort), 'started DESC', 'version'])}\n"
         f"LIMIT {min(max(question.count, 0), MOST_ROWS)} OFFSET {max(question.first, 0)}"
     )
 

@@ -20,16 +20,17 @@ from flor_ray.relational.contents import Contents
 from flor_ray.relational.database import Database
 from flor_ray.relational.naming import inner_names, quoted
 from flor_ray.relational.schema import Relation
+from flor_ray.store import checks
 from flor_ray.store.compacting.compacted_runs import ListedRun
 from flor_ray.store.pivoting import arrow_columns, pivots
-from flor_ray.store.project import Project
 from flor_ray.store.typed_values import BLOB_TYPES
-from flor_ray.ui import cells, notices, run_columns, virtual
-from flor_ray.ui.last_values import LastValues, last_values
-from flor_ray.ui.run_columns import ColumnNames
-from flor_ray.ui.run_questions import TABLE, RunQuestion, count_statement, named, rows_statement
+from flor_ray.ui import cells, notices
+from flor_ray.ui.runs import run_columns, virtual
+from flor_ray.ui.runs.last_values import LastValues, last_values
+from flor_ray.ui.runs.run_columns import ColumnNames
+from flor_ray.ui.runs.run_questions import TABLE, RunQuestion, count_statement, named, rows_statement
+from flor_ray.ui.runs.virtual import AnsweredShare
 from flor_ray.ui.snapshots import RunsSnapshot, Snapshots
-from flor_ray.ui.virtual import AnsweredShare
 
 _KEPT = 6  # tables with other columns, for who goes back and forth
 _RECORDS_AT_ONCE = 1 << 24  # of all features together, of which one is read: parts of many runs cost more than memory
@@ -61,11 +62,11 @@ class _Table:
 class RunsTable:
     """The runs of a project. Any thread may ask."""
 
-    def __init__(self, project: Project) -> None:
-        self._project, self.snapshots = project, Snapshots(project)
+    def __init__(self, snapshots: Snapshots) -> None:
+        self._project, self._snapshots = snapshots.project, snapshots
         self._lock = threading.Lock()
         self._number = 0
-        self._arguments: dict[str, list[object]] = {}
+        self._arrays: dict[str, Any] = {}  # of what runs are and of arguments, as Arrow has them
         self._features: dict[str, LastValues] = {}
         self._tables: OrderedDict[frozenset[str], _Table] = OrderedDict()
         self._names = ColumnNames({}, {})
@@ -163,11 +164,14 @@ class RunsTable:
 
     def _looked(self) -> RunsSnapshot:
         """The newest snapshot; what was kept of the one before goes."""
-        snapshot = self.snapshots.latest()
+        snapshot = self._snapshots.latest()
         if snapshot.number != self._number:
             self._number = snapshot.number
-            self._arguments = arguments_of(snapshot.runs)
-            self._names = run_columns.names_of(self._arguments, snapshot.features | snapshot.virtual.keys())
+            arguments = arguments_of(snapshot.runs)
+            self._names = run_columns.names_of(arguments, snapshot.features | snapshot.virtual.keys())
+            self._arrays = run_columns.arrays_of(snapshot.runs, snapshot.verdicts)
+            for column, argument in self._names.arguments.items():
+                self._arrays[column] = run_columns.argument_array(arguments[argument])
             self._features.clear()
             self._tables.clear()
         return snapshot
@@ -186,9 +190,7 @@ class RunsTable:
 
     def _made(self, snapshot: RunsSnapshot, wanted: frozenset[str]) -> _Table:
         inner = inner_names(self._names.all)
-        arrays = run_columns.arrays_of(snapshot.runs, snapshot.verdicts)
-        for column, argument in self._names.arguments.items():
-            arrays[inner.get(column, column)] = run_columns.argument_array(self._arguments[argument])
+        arrays = {inner.get(column, column): array for column, array in self._arrays.items()}
         shown = {column: quoted(column) for column in arrays}
         features: dict[str, LastValues] = {}
         objects, columns = set(), {*run_columns.RUN_COLUMNS, *self._names.arguments}
@@ -221,9 +223,25 @@ class RunsTable:
 def arguments_of(runs: Sequence[ListedRun]) -> dict[str, list[object]]:
     """By argument its values, one per run; None where a run has none."""
     found: dict[str, list[object]] = {}
-    for position, run in enumerate(runs):
-        for name, value in run.args.items():
+    for position, args in enumerate(_parsed(runs)):
+        for name, value in args.items():
             if name not in found:
                 found[name] = [None] * len(runs)
             found[name][position] = value
+    return found
+
+
+def _parsed(runs: Sequence[ListedRun]) -> list[dict[str, object]]:
+    """Each run's arguments; none of one whose are damaged, which is told."""
+    with contextlib.suppress(ValueError):  # all at once: a call each takes ten times as long
+        found: list[dict[str, object]] = checks.parsed(f"[{','.join(run.args_json for run in runs)}]")
+        if len(found) == len(runs) and all(isinstance(args, dict) for args in found):
+            return found
+    found = []
+    for run in runs:
+        try:
+            found.append(dict(run.args))
+        except (ValueError, TypeError):
+            notices.tell([f"The arguments of version {run.version[:8]} are damaged in the store, and are not shown."])
+            found.append({})
     return found

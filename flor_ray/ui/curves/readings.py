@@ -1,6 +1,6 @@
 """The values of one feature as curves are drawn of them: read once, and kept while the store has no others.
 
-    store ── pivots ──> FeatureReading: parallel arrays, a run's points side by side ── x axis ──> curves.Curve
+    store ── pivots ──> FeatureReading: parallel arrays, a run's points side by side ── x axis ──> reducing.Curve
 
 Nothing is sampled here, and nothing is decoded but numbers: what is no number is looked at when somebody opens it.
 """
@@ -10,23 +10,22 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from flor_ray.records import Experiment, Value
-from flor_ray.store.log_assembly import Wanted
 from flor_ray.store.pivoting import pivots
 from flor_ray.store.pivoting.pivot_columns import Column, Kind
 from flor_ray.store.pivoting.slices import NONE
 from flor_ray.store.project import Project
-from flor_ray.ui import curves
-from flor_ray.ui.curves import Curve, Floats, Integers
-from flor_ray.ui.marks import TrustMark, TrustMarking
+from flor_ray.ui.curves import reducing
+from flor_ray.ui.curves.marks import TrustMark, TrustMarking
+from flor_ray.ui.curves.reducing import Curve, Floats, Integers
 
 AXES = ("epoch", "step", "time")
-_KEPT_POINTS = 20_000_000  # of all readings that are kept: about half a gigabyte
+_KEPT_POINTS = 10_000_000  # of all readings that are kept: with their curves, half a gigabyte
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +45,7 @@ class FeatureReading:
     marks: Sequence[TrustMark]
     types: tuple[str, ...]  # of the values, as F names them
     column: Column
+    drawn: dict[tuple[str, str], tuple[Curve, Integers]] = field(default_factory=dict)  # by version and axis
 
     @property
     def level(self) -> str:
@@ -70,6 +70,11 @@ class FeatureReading:
 
     def curve(self, version: str, axis: str) -> tuple[Curve, Integers]:
         """A run's points over an axis, and their rows here. Points without a place on it are left out."""
+        if (version, axis) not in self.drawn:
+            self.drawn[version, axis] = self._curve(version, axis)
+        return self.drawn[version, axis]
+
+    def _curve(self, version: str, axis: str) -> tuple[Curve, Integers]:
         start, end = self.spans[version]
         rows = np.arange(start, end)
         epoch, step = self.epoch[start:end], self.step[start:end]
@@ -80,7 +85,7 @@ class FeatureReading:
         if len(x) > 1 and (x[1:] < x[:-1]).any():
             order = np.argsort(x, kind="stable")
             rows, x = rows[order], x[order]
-        return curves.curve(x, self.y[rows], self.missing[rows], self.others[rows]), rows
+        return reducing.curve(x, self.y[rows], self.missing[rows], self.others[rows]), rows
 
     def _places(self, run: Experiment, axis: str, epoch: Integers, step: Integers) -> Floats:
         """Where points lie. What is logged outside of the main loop lies at its beginning."""
@@ -188,7 +193,10 @@ class Readings:
     def of(self, name: str, experiments: Sequence[Experiment]) -> FeatureReading:
         """As `read` has it. Raises StoreError if the store cannot be read."""
         versions = tuple(e.version for e in experiments)
-        stamp = self._stamp(versions, experiments)
+        # Asked before they are read: what comes between counts anew.
+        stamp = hash(
+            (self._project.store.stamp(self._project.name, versions), *((e.status, e.epochs) for e in experiments))
+        )
         with self._lock:
             kept = self._kept.get((name, versions))
             if kept is not None and kept[0] == stamp:
@@ -201,9 +209,3 @@ class Readings:
             while len(self._kept) > 1 and sum(len(one.y) for _, one in self._kept.values()) > _KEPT_POINTS:
                 self._kept.popitem(last=False)
         return found
-
-    def _stamp(self, versions: Sequence[str], experiments: Sequence[Experiment]) -> int:
-        """Changes when files of these runs come or go. Asked before they are read: what comes between counts anew."""
-        listing = self._project.store.log_reader.listing(self._project.name, Wanted(frozenset(versions)))
-        files = [*(one.path for one in listing.fragments), *(one.path for one in listing.compacted)]
-        return hash((*files, *((e.status, e.epochs) for e in experiments)))

@@ -30,7 +30,7 @@ from flor_ray.errors import UsageError
 from flor_ray.store import checks, typed_json
 from flor_ray.store.fragments import quote
 from flor_ray.store.project import Project
-from flor_ray.ui.plans import ReplayAsked
+from flor_ray.ui.replays.plans import ReplayAsked
 
 PAUSED, CANCELLED = "paused", "cancelled"
 _TAIL_BYTES = 20_000  # of a log that are shown
@@ -73,7 +73,7 @@ class Launches:
         now = time.time()
         id = f"{_ID}{time.strftime('%Y%m%dT%H%M%S', time.gmtime(now))}-{secrets.token_hex(3)}"
         arguments = ["replay", "--yes", f"--store={self._project.store.url}", *asked.arguments()]
-        command = [sys.executable, "-m", "flor_ray.ui.replay_process", str(self._file(id, "ended")), *arguments]
+        command = [sys.executable, "-m", "flor_ray.ui.replays.process", str(self._file(id, "ended")), *arguments]
         variables = {**os.environ, "PYTHONUNBUFFERED": "1", "FLOR_RAY_PROJECT": self._project.name}
         with self._file(id, "log").open("wb") as log:
             process = subprocess.Popen(

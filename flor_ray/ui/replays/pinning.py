@@ -10,7 +10,8 @@ from flor_ray.records import Pin
 from flor_ray.reports import placements
 from flor_ray.store import pins
 from flor_ray.store.project import Project
-from flor_ray.ui import cells, plans
+from flor_ray.ui import cells
+from flor_ray.ui.replays import plans
 
 
 def placement(project: Project, name: str, version: str) -> dict[str, Any]:

@@ -12,17 +12,17 @@ import numpy.typing as npt
 from flor_ray.errors import UsageError
 from flor_ray.records import Experiment
 from flor_ray.store.pivoting.slices import NONE
-from flor_ray.store.project import Project
-from flor_ray.ui import cells, curves
-from flor_ray.ui.curves import Band, Curve, Floats, Integers, PointState, Window
-from flor_ray.ui.marks import Trust
-from flor_ray.ui.readings import AXES, FeatureReading, Readings
+from flor_ray.ui import cells
+from flor_ray.ui.curves import reducing
+from flor_ray.ui.curves.marks import Trust
+from flor_ray.ui.curves.readings import AXES, FeatureReading, Readings
+from flor_ray.ui.curves.reducing import Band, Curve, Floats, Integers, PointState, Window
+from flor_ray.ui.snapshots import Snapshots
 from flor_ray.wording import counted
 
 MOST_RUNS = 200  # on one chart: more lines tell nobody anything, and groups of them do
 NEWEST_RUNS = 12  # that are shown where none are chosen
 _MOST_PIXELS = 8000
-_SHORT = 8  # characters of a version
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +66,18 @@ class _Drawn:
         self.marks = self.reading.mark[self.rows]
 
 
-def chart(project: Project, readings: Readings, asked: ChartAsked) -> dict[str, Any]:
+def chart(snapshots: Snapshots, readings: Readings, asked: ChartAsked) -> dict[str, Any]:
     """All that is drawn, and what is to be said of it.
 
     Raises:
-        UsageError: a run that is asked for is not there, or too many are.
+        UnknownVersion: a run that is asked for is not there.
+        UsageError: too many are.
         StoreError: the store cannot be read.
     """
-    runs, notes = chosen(project, asked.versions)
+    runs, notes = _chosen(snapshots, asked.versions)
     read = [readings.of(name, runs) for name in dict.fromkeys(asked.names)]
     drawn = [_Drawn(one, run, *one.curve(run.version, asked.axis)) for one in read for run in runs]
-    seen = curves.window([one.curve for one in drawn], asked.pixels, asked.first, asked.last, asked.is_log)
+    seen = reducing.window([one.curve for one in drawn], asked.pixels, asked.first, asked.last, asked.is_log)
     if asked.axis == "time" and any(len(one.rows) < np.diff(one.reading.spans[one.run.version])[0] for one in drawn):
         notes.append("Values without a measured time are left out: the run did not record how long its epochs took.")
     found: dict[str, Any] = {
@@ -101,32 +102,12 @@ def chart(project: Project, readings: Readings, asked: ChartAsked) -> dict[str, 
     return {**found, "notes": notes}
 
 
-def chosen(project: Project, versions: Sequence[str]) -> tuple[list[Experiment], list[str]]:
-    """The runs with these ids, oldest first, or the newest ones; and what is to be said of the choice.
-
-    Raises:
-        UsageError: one is not there, or there are too many of them.
-    """
-    if not versions:
-        listed = project.listed_runs()
-        newest = [run.version for run in listed[-NEWEST_RUNS:]]
-        said = [f"The newest {len(newest)} of {len(listed)} runs are shown."] if len(listed) > len(newest) else []
-        return list(project.store.experiments(project.name, versions=newest)), said
-    whole = {one for one in versions if len(one) == 40}
-    known = [run.version for run in project.listed_runs()] if len(whole) < len(versions) else []
-    ids = dict.fromkeys(v if v in whole else _only(v, [k for k in known if k.startswith(v)]) for v in versions)
-    if len(ids) > MOST_RUNS:
-        raise UsageError(f"{len(ids)} runs are chosen, and one chart shows {MOST_RUNS}. Choose fewer, or group them.")
-    found = project.store.experiments(project.name, versions=list(ids))
-    if lacking := sorted(ids.keys() - {run.version for run in found}):
-        raise UsageError(f"There is no version {lacking[0][:_SHORT]!r} in {project.name}.")
-    return list(found), []
-
-
-def _only(prefix: str, fitting: Sequence[str]) -> str:
-    if len(fitting) != 1:
-        raise UsageError(f"{len(fitting) or 'No'} versions begin with {prefix!r}.")
-    return fitting[0]
+def _chosen(snapshots: Snapshots, versions: Sequence[str]) -> tuple[Sequence[Experiment], list[str]]:
+    """The runs with these ids, oldest first, or the newest ones; and what is to be said of the choice."""
+    if versions:
+        return sorted(snapshots.chosen(versions, MOST_RUNS), key=lambda run: (run.started, run.version)), []
+    newest, every = snapshots.newest(NEWEST_RUNS), len(snapshots.latest().runs)
+    return newest, [f"The newest {len(newest)} of {every} runs are shown."] if every > len(newest) else []
 
 
 def _feature(one: FeatureReading) -> dict[str, Any]:
@@ -161,7 +142,7 @@ def _run(run: Experiment) -> dict[str, Any]:
 
 def _curve(one: _Drawn, seen: Window, asked: ChartAsked) -> dict[str, Any]:
     """What is sent of one curve; lists in which nothing is special are left out."""
-    kept = curves.reduced(one.curve, seen, one.marks)
+    kept = reducing.reduced(one.curve, seen, one.marks if len(one.reading.marks) > 1 else None)
     points, rows = kept.points, one.rows[kept.points]
     state, marks = one.curve.state[points], one.marks[points]
     found: dict[str, Any] = {
@@ -183,9 +164,9 @@ def _curve(one: _Drawn, seen: Window, asked: ChartAsked) -> dict[str, Any]:
     ]
     found |= {name: values.tolist() for name, values, nothing in optional if (values != nothing).any()}
     if asked.weight:
-        smooth = curves.smoothed(one.curve.y, one.curve.state, asked.weight)
+        smooth = reducing.smoothed(one.curve.y, one.curve.state, asked.weight)
         found["smooth"] = plain(smooth[points], ~np.isnan(smooth[points]))
-    places = {"peak": curves.peak(one.curve, asked.greatest), "end": curves.end(one.curve)}
+    places = {"peak": reducing.peak(one.curve, asked.greatest), "end": reducing.end(one.curve)}
     return found | {name: None if at is None else _point(one, at) for name, at in places.items()}
 
 
@@ -203,7 +184,7 @@ def _bands(reading: FeatureReading, drawn: Sequence[_Drawn], seen: Window, asked
         for version, text in labels.items()
     }
     found = []
-    for versions in curves.groups(values).values():
+    for versions in reducing.groups(values).values():
         group = [mine[version] for version in versions]
         found.append(
             {
@@ -212,7 +193,7 @@ def _bands(reading: FeatureReading, drawn: Sequence[_Drawn], seen: Window, asked
                 "versions": versions,
                 "trust": _trust(group),
                 "left_out": _left_out(group),
-                **_band(curves.band([one.curve for one in group], seen)),
+                **_band(reducing.band([one.curve for one in group], seen)),
             }
         )
     return found

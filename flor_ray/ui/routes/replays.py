@@ -15,12 +15,13 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from flor_ray.errors import FlorError
-from flor_ray.ui import cells, pinning, plans, stints
-from flor_ray.ui.answering import answer
-from flor_ray.ui.asked import Looked
-from flor_ray.ui.following import OVER, ReplayWatch
-from flor_ray.ui.launches import Launches
-from flor_ray.ui.plans import ReplayAsked
+from flor_ray.ui import cells
+from flor_ray.ui.replays import pinning, plans, stints
+from flor_ray.ui.replays.following import OVER, ReplayWatch
+from flor_ray.ui.replays.launches import Launches
+from flor_ray.ui.replays.plans import ReplayAsked
+from flor_ray.ui.routes.answering import answer
+from flor_ray.ui.routes.asked import Looked
 
 router = APIRouter()
 Text = Annotated[str, Body()]
@@ -68,20 +69,8 @@ def replays(followed: Followed) -> Response:
 
 
 @router.post("/replays")
-def start(
-    launches: Started,
-    followed: Followed,
-    names: Annotated[list[str], Body(max_length=50)],
-    where: Text = "",
-    budget: Text = "",
-    deadline: Text = "",
-    first: Text = "",
-    workers: Annotated[int | None, Body()] = None,
-    executor: Text = "",
-    again: Annotated[bool, Body()] = False,
-) -> Response:
+def start(launches: Started, followed: Followed, asked: ReplayAsked) -> Response:
     """Start a replay."""
-    asked = ReplayAsked(tuple(dict.fromkeys(names)), where, budget, deadline, first, workers, executor, again)
     return answer(followed.standing(launches.start(asked).id))
 
 

@@ -22,10 +22,11 @@ from flor_ray.reports.plans import Explanation
 from flor_ray.settings import Loaded
 from flor_ray.ui import cells
 from flor_ray.ui.opened import Opened
-from flor_ray.ui.stints import stint_row
+from flor_ray.ui.replays.stints import stint_row
 from flor_ray.wording import operator_in_words, span
 
 _EXECUTORS = ("", "ray", "local")
+_MOST_NAMES = 50
 _MOST_SEGMENTS = 500  # that are listed one by one; the totals count all
 _planning = threading.Lock()  # the cluster to join is a variable of the whole process
 
@@ -47,6 +48,10 @@ class ReplayAsked:
         """Raises UsageError for what no replay can be asked for."""
         if not self.names or not all(self.names):
             raise UsageError("Name at least one feature.")
+        if len(self.names) > _MOST_NAMES:
+            raise UsageError(
+                f"{len(self.names)} features are more than one replay is asked for here: name {_MOST_NAMES}."
+            )
         if self.executor not in _EXECUTORS:
             raise UsageError(f"executor={self.executor!r}: give 'ray', 'local', or nothing.")
         if self.workers is not None and self.workers < 1:
@@ -61,7 +66,7 @@ class ReplayAsked:
         found = [f"{option}={text}" for option, text in said.items() if text]
         found += [f"--workers={self.workers}"] if self.workers is not None else []
         found += [f"--{self.executor}"] if self.executor else []
-        return [*found, *(["--again"] if self.again else []), "--", *self.names]
+        return [*found, *(["--again"] if self.again else []), "--", *dict.fromkeys(self.names)]
 
 
 def plan(opened: Opened, asked: ReplayAsked) -> dict[str, Any]:

@@ -20,8 +20,9 @@ from flor_ray.reports.jobs import standing as standing_in_words
 from flor_ray.store import heartbeats
 from flor_ray.store.heartbeats import KnownReplay, ReplayState
 from flor_ray.store.project import Project
-from flor_ray.ui import cells, stints
-from flor_ray.ui.launches import CANCELLED, PAUSED, Launches, PageReplay
+from flor_ray.ui import cells
+from flor_ray.ui.replays import stints
+from flor_ray.ui.replays.launches import CANCELLED, PAUSED, Launches, PageReplay
 
 PLANNING, NOTHING = "planning", "nothing to do"
 OVER = frozenset({"finished", "failed", "stopped", "lost", PAUSED, CANCELLED, NOTHING})

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flor_ray.store.not_loaded import NotLoaded
-from flor_ray.ui import cells, png
+from flor_ray.ui import cells
+from flor_ray.ui.values import png
 
 _MOST_SIDE = 64  # rows and columns of a matrix whose numbers are shown
 _MOST_NUMBERS = 2000  # of a row that are drawn one by one
