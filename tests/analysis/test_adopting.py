@@ -243,7 +243,7 @@ def test_what_a_statement_may_change(line: str, changed: set[str]) -> None:
 
 def test_hooks_of_a_trainer_are_told_apart() -> None:
     names = ["norm", "recall", "rows", "in_log", "per_step", "after"]
-    found = hook_places(EpochsOf.HUGGING_FACE, read_all({"t.py": HOOKS}), "t.py", names)
+    found = hook_places(EpochsOf.HUGGING_FACE, read_all({"t.py": HOOKS}), "t.py", names, ["model"])
     assert {name: place.region for name, place in found.items()} == {
         "norm": None,  # its hook reads what the training has filled
         "recall": Region.TAIL,
@@ -253,3 +253,23 @@ def test_hooks_of_a_trainer_are_told_apart() -> None:
         "after": None,
     }
     assert [bool(place.why) for place in found.values()] == [True, False, False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("read", "held", "why"),
+    [
+        ("state.log_history[-1]", ["model", "optimizer", "scheduler"], "`log_history`"),
+        ("more['optimizer'].state", ["model"], "`optimizer`"),
+        ("more['optimizer'].state", ["model", "optimizer"], ""),
+        ("lr_scheduler.get_last_lr()", ["model", "optimizer"], "`get_last_lr`"),
+        ("lr_scheduler.get_last_lr()", ["model", "optimizer", "scheduler"], ""),
+        ("[each.lr for each in self.trainer.optimizers]", ["model", "optimizer 0"], ""),
+        ("state.global_step", ["model"], ""),
+    ],
+)
+def test_of_a_trainer_what_its_files_hold_may_be_read(read: str, held: list[str], why: str) -> None:
+    text = HOOKS.replace("norm(model))", f"norm(model))\n        flor.log('more', {read})").replace(
+        "len(self.losses)", "1"
+    )
+    found = hook_places(EpochsOf.HUGGING_FACE, read_all({"t.py": text}), "t.py", ["more"], held)["more"]
+    assert (why in found.why, found.region) == (True, None if why else Region.TAIL)
