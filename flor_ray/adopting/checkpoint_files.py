@@ -3,7 +3,7 @@
     *.pt, *.pth, *.bin, *.ckpt     torch.save: read with weights_only=True; Lightning's say so themselves
     *.safetensors
     checkpoint-500/                Hugging Face's Trainer: the model's weights, trainer_state.json, optimizer.pt, ...
-    a folder with model.safetensors or pytorch_model.bin: save_pretrained, Accelerate
+    a folder with model.safetensors or pytorch_model.bin: save_pretrained, Accelerate's save_state
 
 torch is imported when the first file is read.
 """
@@ -29,7 +29,8 @@ from flor_ray.wording import counted, size
 SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".tar")
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _TRAINER = "trainer_state.json"
-_BESIDE = {"optimizer": "optimizer.pt", "scheduler": "scheduler.pt"}  # of a Trainer's folder: key -> file
+# Of a folder of a Trainer's or Accelerate's: key -> files.
+_BESIDE = {"optimizer": ("optimizer.pt", "optimizer.bin"), "scheduler": ("scheduler.pt", "scheduler.bin")}
 _LIGHTNING = "pytorch-lightning_version"
 _LISTS = {"optimizer_states": "optimizer", "lr_schedulers": "scheduler"}  # of Lightning's files: key -> ours, numbered
 _HASHED_BYTES = 1 << 20
@@ -93,6 +94,7 @@ def looked_at(path: str, pickles: bool) -> CheckpointFile:
     if _is_of_trainer(path):
         return _of_trainer(path, content, os.stat(os.path.join(path, _TRAINER)).st_mtime)
     states = {key: _in_words(value) for key, value in content.items() if is_state(value)}
+    states |= _beside_model(content) if os.path.isdir(path) else {}
     if _LIGHTNING in content:
         return _of_lightning(path, content, states, modified)
     values = {key: v for key, v in content.items() if isinstance(v, int | float | str | bool)}
@@ -109,8 +111,7 @@ def loaded(path: str, pickles: bool) -> dict[str, Any]:
         OSError, ValueError, RuntimeError: it cannot be read.
     """
     if os.path.isdir(path):
-        weights = {WHOLE: _folder_weights(Path(path), pickles)}
-        return weights | (_kept_beside(Path(path), pickles) if _is_of_trainer(path) else {})
+        return {WHOLE: _folder_weights(Path(path), pickles)} | _kept_beside(Path(path), pickles)
     if path.endswith(".safetensors"):
         return {WHOLE: _safetensors(path)}
     content = _torch(path, pickles)
@@ -144,12 +145,12 @@ def _folder_weights(folder: Path, pickles: bool) -> dict[str, Any]:
 
 
 def _kept_beside(folder: Path, pickles: bool) -> dict[str, Any]:
-    """What a Trainer's folder has besides the model, as far as it can be read: what it lacks is not listed."""
+    """What a folder has besides the model, as far as it can be read: what it lacks is not listed."""
     found = {}
-    for key, name in _BESIDE.items():
-        if (folder / name).is_file():
+    for key, names in _BESIDE.items():
+        for file in (folder / name for name in names if (folder / name).is_file()):
             with contextlib.suppress(UsageError):
-                found[key] = _torch(str(folder / name), pickles)
+                found[key] = _torch(str(file), pickles)
     return found
 
 

@@ -273,3 +273,31 @@ def test_of_a_trainer_what_its_files_hold_may_be_read(read: str, held: list[str]
     )
     found = hook_places(EpochsOf.HUGGING_FACE, read_all({"t.py": text}), "t.py", ["more"], held)["more"]
     assert (why in found.why, found.region) == (True, None if why else Region.TAIL)
+
+
+ACCELERATED = """
+model, given, lr = make(), DataLoader(data), 0.1
+net = Net()
+opt = torch.optim.SGD(net.parameters(), lr)
+loader = DataLoader(data)
+steps = get_linear_schedule(opt)
+{prepared}
+for epoch in range(3):
+    accelerator.save_state(f"out/epoch_{{epoch}}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("prepared", "parts"),
+    [
+        ("net, o, loader, steps = accelerator.prepare(net, opt, loader, steps)",
+         {"": "net", "optimizer": "o", "scheduler": "steps"}),
+        ("net = accelerator.prepare(net)", {"": "net"}),
+        ("net, critic, opt = accelerator.prepare(net, Net(), opt)", {"optimizer": "opt"}),
+        ("pass", {}),
+    ],
+)  # fmt: skip
+def test_what_accelerate_saves_is_what_it_has_prepared(prepared: str, parts: dict[str, str]) -> None:
+    (call,) = saves_in(ACCELERATED.format(prepared=prepared))
+    assert {part.key: part.expression for part in call.parts} == parts
+    assert (call.name, call.offset) == (r"epoch_(?P<number>\d+)", 0)
