@@ -33,7 +33,7 @@ from flor_ray.planning import catalogues
 from flor_ray.store.project import Project
 
 _NAMES = ("before", "in_step", "at_end")
-_TURNS = 3
+_TURNS = 2
 _LOADED = """
 import torch
 torch.manual_seed({seed})

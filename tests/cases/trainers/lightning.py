@@ -1,4 +1,4 @@
-# Conditions: {"files": {".gitignore": "out\n"}, "commands": ["PY train.py max_steps=19 accumulate_grad_batches=3 precision=bf16-mixed", "PY train.py max_epochs=9 check_val_every_n_epoch=1 early=1", "PY train.py max_epochs=4 val_check_interval=0.5 enable_checkpointing=True default_root_dir=out workers=1", "PY train.py max_epochs=6 swa=1"]}
+# Conditions: {"files": {".gitignore": "out\n"}, "commands": ["PY train.py max_steps=19 accumulate_grad_batches=3 precision=bf16-mixed", "PY train.py max_epochs=9 check_val_every_n_epoch=1 early=1 csv=1", "PY train.py max_epochs=4 val_check_interval=0.5 enable_checkpointing=True default_root_dir=out workers=1", "PY train.py max_epochs=6 swa=1"]}
 import ast
 import sys
 
@@ -8,6 +8,7 @@ flor.autolog()
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, StochasticWeightAveraging
+from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, TensorDataset
 
 torch.manual_seed(1)
@@ -71,12 +72,13 @@ if given.pop("swa", 0):
 if given.get("enable_checkpointing"):
     callbacks.append(ModelCheckpoint(monitor="val_error", save_last=True))
 workers = given.pop("workers", 0)
+logger = CSVLogger("out") if given.pop("csv", 0) else False
 loader = DataLoader(TensorDataset(xs, ys), batch_size=8, shuffle=True, num_workers=workers)
 checks = DataLoader(TensorDataset(xs, ys), batch_size=32)
 net = Net()
 #H flor.log("before", net.layers[0].weight.norm().item())
 trainer = L.Trainer(
-    accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=3,
+    accelerator="cpu", logger=logger, enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=3,
     callbacks=callbacks, **{"enable_checkpointing": False, **given},
 )
 trainer.fit(net, loader, checks)
