@@ -148,7 +148,9 @@ Trainer(model=model, args=args, train_dataset=Sentences(96, 1), eval_dataset=Sen
         compute_metrics=measured, callbacks=[Report()]).train()
 """
 HUGGING_FACE_LINES = {
-    "end": """        flor.log("norm", [p.norm().item() for p in model.parameters()])
+    "end": """        moments = [each["exp_avg"].norm().item() for each in more["optimizer"].state.values()]
+        norms = [p.norm().item() for p in model.parameters()]
+        flor.log("norm", norms + moments + more["lr_scheduler"].get_last_lr())
 """,
     "metric": """    flor.log("recall", [int(((best == c) & (pred.label_ids == c)).sum()) for c in range(3)])
 """,
@@ -203,7 +205,8 @@ train = DataLoader(TensorDataset(x[:180], y[:180]), batch_size=16, shuffle=True)
 trainer.fit(Net(), train, DataLoader(TensorDataset(x[180:], y[180:]), batch_size=16))
 """
 LIGHTNING_LINES = {
-    "end": """        flor.log("norm", [p.norm().item() for p in self.parameters()])
+    "end": """        moments = [each["exp_avg"].norm().item() for each in self.optimizers().state.values()]
+        flor.log("norm", [p.norm().item() for p in self.parameters()] + moments)
 """,
     "metric": """        flor.log("recall", [int(((best == c) & (true == c)).sum()) for c in range(3)])
 """,

@@ -1,12 +1,13 @@
 """Trainers: a column per level for versions of a Hugging Face and a Lightning training and an Accelerate loop, from
 checkpoints, against runs that had the statements in them.
 
-    python bench/trainers.py [--only hugging_face lightning accelerate] [--versions 6] [--epochs 6]
+    python bench/trainers.py [--only hugging_face lightning accelerate] [--versions 6] [--epochs 6] [--keep]
 
 For each library: records versions that differ as people make them differ, then the same ones with three statements in
 them (before the training, in a step, at an epoch's end), replays the first ones, and compares every value bit for bit.
-`seconds_from_checkpoints` is what replays of the last epoch took, set-up included, `seconds_from_start` what the same
-question takes where only the script's start can be used. The last line is one JSON object.
+Then the last epoch is asked for again, with the checkpoints and without them, in turn: `seconds_from_checkpoints` and
+`seconds_from_start` are what one worker took for all versions, set-up included, its libraries imported before. The last
+line is one JSON object.
 """
 
 from __future__ import annotations
@@ -14,19 +15,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from replaying.drive import Serial
+
 from flor_ray import pipeline
+from flor_ray.cluster.worker import Worker
 from flor_ray.planning import catalogues
 from flor_ray.store.project import Project
 
 _NAMES = ("before", "in_step", "at_end")
+_TURNS = 2
 _LOADED = """
 import torch
 torch.manual_seed({seed})
@@ -219,36 +226,51 @@ class Folder:
         return sorted((row["epoch"] or 0, row["step"] or 0, row["iteration"], repr(row["number"])) for row in rows)
 
 
-def measure(folder: Folder, library: str, versions: int, epochs: int, rows: int) -> dict[str, float]:
+def measure(folder: Folder, library: str, versions: int, epochs: int, rows: int) -> dict[str, Any]:
     """One library's numbers."""
     options = [{**each, "epochs": epochs, "rows": rows} for each in _VERSIONS[:versions]]
     plain = [folder.record(text_of(library, each, with_statements=False)) for each in options]
     truth = [folder.record(text_of(library, each, with_statements=True)) for each in options]
-    last = f"epoch == {epochs}"
-    prepared = pipeline.prepare(folder.project, ["at_end", "in_step"], last)
-    began = time.perf_counter()
-    pipeline.run(prepared, "local")
-    from_checkpoints = time.perf_counter() - began
-    began = time.perf_counter()
-    kept = catalogues.usable_checkpoints
-    catalogues.usable_checkpoints = lambda project, asked: (dict.fromkeys(asked, ()), ())  # type: ignore[assignment]
+    worker = Worker()
     try:
-        from_start = pipeline.prepare(folder.project, ["at_end", "in_step"], last, again=True)
+        prepared = pipeline.prepare(folder.project, _NAMES)
+        outcome = pipeline.run(prepared, Serial(worker))
+        taken = seconds(folder, worker, epochs)
     finally:
-        catalogues.usable_checkpoints = kept
-    pipeline.run(from_start, "local")
-    seconds_from_start = time.perf_counter() - began
-    rest = pipeline.prepare(folder.project, _NAMES)
-    outcome = pipeline.run(rest, "local")
-    found = {"values_compared": 0, "values_exact": 0, "values_wrong": 0, "refused": len(rest.refusals)}
-    for version, other in zip(plain, truth, strict=True):
-        for name in _NAMES:
-            ours, theirs = folder.values(version, name), folder.values(other, name)
-            found["values_compared"] += len(theirs)
-            found["values_exact"] += len(set(ours) & set(theirs))
-            found["values_wrong"] += len(set(ours) - set(theirs))
-    found["failures"] = len(outcome.failures)
-    return found | {"seconds_from_checkpoints": from_checkpoints, "seconds_from_start": seconds_from_start}
+        worker.close()
+    found = {"versions": len(plain), "refused": len(prepared.refusals), "failures": len(outcome.failures)}
+    for name in _NAMES:
+        pairs = [(folder.values(v, name), folder.values(o, name)) for v, o in zip(plain, truth, strict=True)]
+        found[name] = sum(len(set(ours) & set(theirs)) for ours, theirs in pairs)
+        found["values_wrong"] = found.get("values_wrong", 0) + sum(len(set(o) - set(t)) for o, t in pairs)
+        found["values_compared"] = found.get("values_compared", 0) + sum(len(theirs) for _, theirs in pairs)
+    found["values_exact"] = sum(found[name] for name in _NAMES)
+    return found | taken
+
+
+def seconds(folder: Folder, worker: Worker, epochs: int) -> dict[str, Any]:
+    """What the last epoch of all versions takes from checkpoints and from the start, in turn."""
+    taken: dict[str, list[float]] = {"seconds_from_checkpoints": [], "seconds_from_start": []}
+    kept = catalogues.usable_checkpoints
+    begun = set()
+    for at, (name, usable) in enumerate([*zip(taken, (kept, _no_checkpoints), strict=True)] * _TURNS):
+        catalogues.usable_checkpoints = usable
+        try:
+            prepared = pipeline.prepare(folder.project, ["at_end", "in_step"], f"epoch == {epochs}", again=True)
+        finally:
+            catalogues.usable_checkpoints = kept
+        executor = Serial(worker)
+        outcome = pipeline.run(prepared, executor)
+        if at % 2 == 0:
+            begun |= {report.segment.restore for report in outcome.reports}
+        taken[name].append(sum(executor.seconds.values()))
+    medians: dict[str, Any] = {name: round(statistics.median(each), 2) for name, each in taken.items()}
+    ratios = [start / restored for restored, start in zip(*taken.values(), strict=True)]
+    return medians | {"speedup": round(statistics.median(ratios), 2), "begun_at": sorted(map(str, begun))}
+
+
+def _no_checkpoints(project: Project, versions: Iterable[str]) -> Any:
+    return dict.fromkeys(versions, ()), ()
 
 
 def main() -> None:
@@ -256,16 +278,24 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=sorted(_SOURCES), default=sorted(_SOURCES))
     parser.add_argument("--versions", type=int, default=len(_VERSIONS))
     parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--rows", type=int, default=2048, help="of data; more make the epochs longer")
+    parser.add_argument("--rows", type=int, default=8192, help="of data; more make the epochs longer")
+    parser.add_argument("--keep", action="store_true", help="write the result to bench/results")
     asked = parser.parse_args()
-    results: dict[str, dict[str, float]] = {}
-    with tempfile.TemporaryDirectory() as temporary:
+    results: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory(prefix="flor-bench-") as temporary:
         for library in asked.only:
             found = measure(Folder(Path(temporary) / library), library, asked.versions, asked.epochs, asked.rows)
             results[library] = found
-            print(library, *(f"{name} {value:.4g}" for name, value in found.items()), sep="  ", flush=True)
-    totals = {name: sum(each[name] for each in results.values()) for name in next(iter(results.values()))}
-    print(json.dumps({"trainers": len(results), "versions": asked.versions} | totals | {"by_library": results}))
+            print(library, *(f"{name} {value}" for name, value in found.items()), sep="  ", flush=True)
+    counts = ("versions", "values_compared", "values_exact", "values_wrong", "refused", "failures")
+    machine = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "date": time.strftime("%Y-%m-%d")}
+    totals = {name: sum(each[name] for each in results.values()) for name in counts}
+    scale = {"epochs": asked.epochs, "rows": asked.rows}
+    told = machine | {"trainers": len(results)} | totals | scale | {"by_library": results}
+    if asked.keep:
+        name = f"trainers-{platform.machine()}-{os.cpu_count()}cores-{machine['date']}.json"
+        Path(__file__).parent.joinpath("results", name).write_text(json.dumps(told, indent=1) + "\n")
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -33,10 +33,15 @@ def bench_repository(files: Path, worker: Worker | None = None, folder: str = ".
 
 
 def _in_a_fork(arguments: Sequence[str], folder: Path, variables: Mapping[str, str]) -> None:
-    """What `python script.py ...` does; other ways to start Python are as they are."""
+    run_in_a_fork(arguments, folder, variables, TRAINING)
+
+
+def run_in_a_fork(arguments: Sequence[str], folder: Path, variables: Mapping[str, str], imports: Sequence[str]) -> None:
+    """What `python script.py ...` does, of a process that has imported these; other ways to start Python are as they
+    are."""
     if arguments[0].startswith("-"):
         bench_module("replaying.recording").run_python(arguments, folder, variables)
         return
     output = folder / ".git" / "output.txt"
     request = Request(arguments[0], arguments[1:], str(folder), environment(**variables), str(output))
-    assert script_server(TRAINING).run(request) == 0, output.read_text()
+    assert script_server(imports).run(request) == 0, output.read_text()

@@ -113,7 +113,7 @@ def _run(request: Request) -> int:
     sys.modules["__main__"] = main
     status = 0
     try:
-        exec(compile(script.read_bytes(), str(script), "exec"), main.__dict__)
+        exec(compile(script.read_bytes(), str(script), "exec", dont_inherit=True), main.__dict__)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException as error:  # noqa: BLE001 - as Python does with whatever ends a script

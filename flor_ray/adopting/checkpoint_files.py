@@ -2,14 +2,15 @@
 
     *.pt, *.pth, *.bin, *.ckpt     torch.save: read with weights_only=True; Lightning's say so themselves
     *.safetensors
-    checkpoint-500/                Hugging Face's Trainer: the model's weights, and trainer_state.json
-    a folder with model.safetensors or pytorch_model.bin: save_pretrained, Accelerate
+    checkpoint-500/                Hugging Face's Trainer: the model's weights, trainer_state.json, optimizer.pt, ...
+    a folder with model.safetensors or pytorch_model.bin: save_pretrained, Accelerate's save_state
 
 torch is imported when the first file is read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -28,7 +29,10 @@ from flor_ray.wording import counted, size
 SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".tar")
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _TRAINER = "trainer_state.json"
+# Of a folder of a Trainer's or Accelerate's: key -> files.
+_BESIDE = {"optimizer": ("optimizer.pt", "optimizer.bin"), "scheduler": ("scheduler.pt", "scheduler.bin")}
 _LIGHTNING = "pytorch-lightning_version"
+_LISTS = {"optimizer_states": "optimizer", "lr_schedulers": "scheduler"}  # of Lightning's files: key -> ours, numbered
 _HASHED_BYTES = 1 << 20
 
 
@@ -87,9 +91,10 @@ def looked_at(path: str, pickles: bool) -> CheckpointFile:
         content = loaded(path, pickles)
     except (UsageError, OSError, ValueError, RuntimeError) as error:
         return CheckpointFile(path, EpochsOf.SCRIPT, {}, {}, modified, why_not=str(error).partition("\n")[0])
-    if os.path.isfile(os.path.join(path, _TRAINER)):
+    if _is_of_trainer(path):
         return _of_trainer(path, content, os.stat(os.path.join(path, _TRAINER)).st_mtime)
     states = {key: _in_words(value) for key, value in content.items() if is_state(value)}
+    states |= _beside_model(content) if os.path.isdir(path) else {}
     if _LIGHTNING in content:
         return _of_lightning(path, content, states, modified)
     values = {key: v for key, v in content.items() if isinstance(v, int | float | str | bool)}
@@ -106,13 +111,22 @@ def loaded(path: str, pickles: bool) -> dict[str, Any]:
         OSError, ValueError, RuntimeError: it cannot be read.
     """
     if os.path.isdir(path):
-        return {WHOLE: _folder_weights(Path(path), pickles)}
+        return {WHOLE: _folder_weights(Path(path), pickles)} | _kept_beside(Path(path), pickles)
     if path.endswith(".safetensors"):
         return {WHOLE: _safetensors(path)}
     content = _torch(path, pickles)
     if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
         raise ValueError(f"it holds a {type(content).__name__}, and no dict of states")
+    if _LIGHTNING in content:
+        return {
+            **content,
+            **{f"{k} {at}": each for key, k in _LISTS.items() for at, each in enumerate(content.get(key, ()))},
+        }
     return {WHOLE: dict(content)} if is_state(content) else dict(content)
+
+
+def _is_of_trainer(path: str) -> bool:
+    return os.path.isfile(os.path.join(path, _TRAINER))
 
 
 def _folder_weights(folder: Path, pickles: bool) -> dict[str, Any]:
@@ -128,6 +142,16 @@ def _folder_weights(folder: Path, pickles: bool) -> dict[str, Any]:
     if (folder / _WEIGHTS[0]).is_file():
         return _safetensors(str(folder / _WEIGHTS[0]))
     return dict(_torch(str(folder / _WEIGHTS[1]), pickles))
+
+
+def _kept_beside(folder: Path, pickles: bool) -> dict[str, Any]:
+    """What a folder has besides the model, as far as it can be read: what it lacks is not listed."""
+    found = {}
+    for key, names in _BESIDE.items():
+        for file in (folder / name for name in names if (folder / name).is_file()):
+            with contextlib.suppress(UsageError):
+                found[key] = _torch(str(file), pickles)
+    return found
 
 
 def _safetensors(path: str) -> dict[str, Any]:
@@ -178,7 +202,7 @@ def _of_trainer(path: str, content: Mapping[str, Any], modified: float) -> Check
     whole = isinstance(epoch, int | float) and abs(epoch - round(epoch)) < 1e-6 and epoch >= 1
     why = "" if whole else f"it is of the midst of an epoch ({epoch})"
     values = {"global_step": said.get("global_step", 0)}
-    states = {WHOLE: _in_words(content[WHOLE])}
+    states = {WHOLE: _in_words(content[WHOLE])} | _beside_model(content)
     at = round(epoch) if whole else None
     return CheckpointFile(path, EpochsOf.HUGGING_FACE, states, values, modified, epoch=at, why_not=why)
 
@@ -189,9 +213,15 @@ def _of_lightning(path: str, content: Mapping[str, Any], states: Mapping[str, st
     progress = fit.get("epoch_loop.batch_progress", {})
     why = "" if progress.get("is_last_batch", True) else f"it is of the midst of epoch {int(epoch or 0) + 1}"
     values = {"global_step": content.get("global_step", 0)}
-    kept = {key: words for key, words in states.items() if key == "state_dict"}
+    kept = {key: words for key, words in states.items() if key == "state_dict"} | _beside_model(content)
     at = epoch + 1 if isinstance(epoch, int) else None
     return CheckpointFile(path, EpochsOf.LIGHTNING, kept, values, modified, epoch=at, why_not=why)
+
+
+def _beside_model(content: Mapping[str, Any]) -> dict[str, str]:
+    """The states of optimizers and schedulers that a Trainer has kept, in words."""
+    found = {key: value for key, value in content.items() if key.partition(" ")[0] in _BESIDE}
+    return {key: _in_words(value) if "param_groups" in value else "a scheduler's state" for key, value in found.items()}
 
 
 def digest_of(path: str) -> str:

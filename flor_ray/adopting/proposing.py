@@ -286,5 +286,6 @@ def _of_trainer(
     files = [(file, None if file.why_not else file.epoch) for file in found]
     _refuse_doubled(files)
     key = WHOLE if kind is EpochsOf.HUGGING_FACE else "state_dict"
-    states = (AdoptedState(MODEL, MODEL, key),)
-    return AdoptionProposal(terms, commit, command, tuple(files), AdoptedScript(kind, states, commit=commit))
+    inall = frozenset.intersection(*(frozenset(file.states) for file, epoch in files if epoch is not None))
+    states = [AdoptedState(MODEL, MODEL, key), *(AdoptedState(each, each, each) for each in sorted(inall - {key}))]
+    return AdoptionProposal(terms, commit, command, tuple(files), AdoptedScript(kind, tuple(states), commit=commit))

@@ -98,7 +98,7 @@ class LightningEpochs:
         def parts() -> dict[str, Any]:
             found = {"trainer": trainer, "state": trainer.state, "strategy": trainer.strategy}
             found |= {"precision": trainer.precision_plugin, "connector": trainer._logger_connector}
-            return found | _loops_in(trainer.fit_loop, "fit") | others | users | loaders()
+            return found | _loops_in(trainer.fit_loop, "fit") | _loggers_of(trainer) | others | users | loaders()
 
         def held() -> dict[str, Any]:
             found = {"the module": trainer.lightning_module, "the datamodule": trainer.datamodule}
@@ -133,6 +133,17 @@ def _loops_in(root: Any, path: str) -> dict[str, Any]:
         if depth < _DEPTH:
             inner = ((key, item) for key, item in vars(value).items() if key not in _TRANSIENT)
             todo += [(f"{name}.{key}", item, depth + 1) for key, item in inner]
+    return found
+
+
+def _loggers_of(trainer: Any) -> dict[str, Any]:
+    """A Trainer's loggers, and what they write with where that is Lightning's own: it goes by what it has written."""
+    found: dict[str, Any] = {}
+    for at, logger in enumerate(trainer.loggers):
+        found[f"logger {at}"] = logger
+        writer = vars(logger).get("_experiment")
+        if type(writer).__module__.partition(".")[0] in ("lightning", "pytorch_lightning"):
+            found[f"logger {at}.experiment"] = writer
     return found
 
 

@@ -121,14 +121,14 @@ def _recorded(
 
 def write_known(store: Store, project: str, origin: str, answers: Iterable[Answer]) -> list[SegmentReport]:
     """Write what is known as a replay writes what it computed. Doing it twice has the effect of once."""
-    by_segment: dict[tuple[str, int, int], dict[str, list[LogRecord]]] = {}
+    by_segment: dict[tuple[str, int, int, Fidelity], dict[str, list[LogRecord]]] = {}
     for answer in answers:
         for first, last in _spans(answer.epochs, answer.outside):
             rows = [record for record in answer.records if _is_in(record, first, last)]
-            by_segment.setdefault((answer.version, first, last), {})[answer.name] = rows
+            by_segment.setdefault((answer.version, first, last, answer.verdict), {})[answer.name] = rows
     return [
-        _write(store, project, origin, Segment(version, first, last, Operator.KNOWN, names=tuple(rows)), rows)
-        for (version, first, last), rows in by_segment.items()
+        _write(store, project, origin, Segment(version, first, last, Operator.KNOWN, names=tuple(rows)), rows, verdict)
+        for (version, first, last, verdict), rows in by_segment.items()
     ]
 
 
@@ -154,9 +154,9 @@ def _write(
     origin: str,
     segment: Segment,
     rows: Mapping[str, Sequence[LogRecord]],
+    verdict: Fidelity,
 ) -> SegmentReport:
     records = [record for name in segment.names for record in rows[name]]
-    # Exact, since they are made of what was recorded, and of nothing else.
-    report = SegmentReport(segment, len(records), setup_seconds=0.0, run_seconds=0.0, verdict=Fidelity.EXACT)
+    report = SegmentReport(segment, len(records), setup_seconds=0.0, run_seconds=0.0, verdict=verdict)
     store.write_replay(project, segment.version, origin, segment.id, records, report)
     return report

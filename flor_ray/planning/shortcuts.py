@@ -24,7 +24,7 @@ from flor_ray.analysis.lending import read_all
 from flor_ray.analysis.marks import Reading, own_names
 from flor_ray.analysis.source import FlorCall, Source, Texts
 from flor_ray.analysis.straight_script import Script, calls_named, imported_words, reads_whole_script
-from flor_ray.records import Experiment, Level, LogRecord, Region, Status, Value
+from flor_ray.records import Experiment, Fidelity, Level, LogRecord, Region, Status, Value
 from flor_ray.store import typed_values
 
 COMPUTED, RECORDED_AS = "it is computed from constants and arguments", "it was recorded as {name}"
@@ -88,6 +88,7 @@ class Answer:
     outside: bool  # what is logged outside the main loop is answered too
     why: str
     records: tuple[LogRecord, ...] = field(repr=False)  # values are schema.Value
+    verdict: Fidelity = Fidelity.EXACT  # they are made of what was recorded, and of nothing else
 
 
 # --- what the texts say ---------------------------------------------------------------------------------------------
@@ -290,9 +291,12 @@ def records(
     if recorded.get(name):
         return None  # it is logged by more than the one statement
 
+    # Of an adopted run nothing was recorded, not even that it came to the statement.
+    verdict = Fidelity.ADOPTED if experiment.is_adopted else Fidelity.EXACT
+
     def answer(why: str, rows: Iterable[RecordedRow]) -> Answer:
         kept = tuple(LogRecord(r.level, r.epoch, r.step, name, r.iteration, r.value, now) for r in rows)
-        return Answer(experiment.version, name, tuple(epochs), outside, why, kept)
+        return Answer(experiment.version, name, tuple(epochs), outside, why, kept, verdict)
 
     wanted = set(epochs)
     crashed = experiment.status is Status.CRASHED  # its last records may be lost

@@ -10,6 +10,7 @@ stop early) is left out.
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,7 @@ from flor_ray.errors import ReplayError
 from flor_ray.recording.session import CheckpointOptions, Session
 
 _LIGHTNINGS = ("lightning.pytorch", "pytorch_lightning")
-_MODEL = "model"
+_MODEL, _OPTIMIZER, _SCHEDULER = "model", "optimizer", "scheduler"  # in checkpoints of ours
 
 
 def stand_in(epochs_of: str, epochs: int, session: Session, script: str) -> None:
@@ -42,9 +43,14 @@ def _hugging_face(trainer: Any, epochs: int, session: Session) -> None:
         )
     handler = trainer.callback_handler
     handler.callbacks = [each for each in handler.callbacks if not type(each).__module__.startswith("transformers.")]
-    session.add_targets({_MODEL: trainer.model}, CheckpointOptions())
     args, state = trainer.args, trainer.state
     per_epoch = -(-len(trainer.get_train_dataloader()) // args.gradient_accumulation_steps)
+    steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * per_epoch)
+    state.max_steps, state.num_train_epochs = steps, math.ceil(steps / per_epoch)
+    trainer.create_optimizer_and_scheduler(steps)
+    handler.optimizer, handler.lr_scheduler = trainer.optimizer, trainer.lr_scheduler
+    targets = {_MODEL: trainer.model, _OPTIMIZER: trainer.optimizer, _SCHEDULER: trainer.lr_scheduler}
+    session.add_targets(targets, CheckpointOptions())
     for epoch in session.loop("epoch", range(1, epochs + 1), sys._getframe()):
         trainer.model.train()
         state.epoch, state.global_step = float(epoch), epoch * per_epoch
@@ -64,7 +70,10 @@ def _lightning(name: str, epochs: int, session: Session) -> None:
     def setup(self: Any) -> None:
         trainer = self.trainer
         trainer.callbacks[:] = [each for each in trainer.callbacks if not isinstance(each, left_out)]
-        session.add_targets({_MODEL: trainer.lightning_module}, CheckpointOptions())
+        targets = {_MODEL: trainer.lightning_module}
+        targets |= {f"{_OPTIMIZER} {at}": each for at, each in enumerate(trainer.optimizers)}
+        targets |= {f"{_SCHEDULER} {at}": each.scheduler for at, each in enumerate(trainer.lr_scheduler_configs)}
+        session.add_targets(targets, CheckpointOptions())
         ticks.append(iter(session.loop("epoch", range(1, epochs + 1), sys._getframe())))
         original_start(self)
 

@@ -47,7 +47,7 @@ class Flows:
             earlier = [n for n in mine if n.start < unit.start]
             later = [n for n in mine if n.start > unit.start]
             linked = self._linked(earlier[-1], counterpart) if earlier else []
-            if earlier and not linked and not lenient:
+            if earlier and not linked and not lenient and not self._are_parameters(earlier[-1], counterpart, there):
                 if len(mine) == len(there.bindings[counterpart]) == 1 and self._renames.is_read_as(
                     name, owner, counterpart, there
                 ):
@@ -112,8 +112,22 @@ class Flows:
             return [partner.index]
         return [node.index for node in self._facing.bindings.get(bound.start, ())]
 
+    def _are_parameters(self, bound: Node, counterpart: str, there: NameScope) -> bool:
+        """Whether a newer identifier and its counterpart are parameters: whoever calls the function makes them."""
+        return _is_parameter(bound, self._newer) and _is_parameter(there.bindings[counterpart][0], self._older)
+
     def _first_definition(self, name: str, scope: NameScope, block: Node) -> set[int]:
         bound = scope.bindings.get(name, [])
         if not bound or any(not block.contains(node) for node in bound):
             return set()
         return {bound[0].index}
+
+
+def _is_parameter(bound: Node, program: Program) -> bool:
+    """Whether an identifier is bound by the head of a function, which stands outside of what it binds for."""
+    statement = bound.statement()
+    return (
+        statement is not None
+        and statement.kind == "function_definition"
+        and (program.names.scope_of(statement) is not program.names.scope_of(bound))
+    )

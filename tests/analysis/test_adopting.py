@@ -243,7 +243,7 @@ def test_what_a_statement_may_change(line: str, changed: set[str]) -> None:
 
 def test_hooks_of_a_trainer_are_told_apart() -> None:
     names = ["norm", "recall", "rows", "in_log", "per_step", "after"]
-    found = hook_places(EpochsOf.HUGGING_FACE, read_all({"t.py": HOOKS}), "t.py", names)
+    found = hook_places(EpochsOf.HUGGING_FACE, read_all({"t.py": HOOKS}), "t.py", names, ["model"])
     assert {name: place.region for name, place in found.items()} == {
         "norm": None,  # its hook reads what the training has filled
         "recall": Region.TAIL,
@@ -253,3 +253,51 @@ def test_hooks_of_a_trainer_are_told_apart() -> None:
         "after": None,
     }
     assert [bool(place.why) for place in found.values()] == [True, False, False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("read", "held", "why"),
+    [
+        ("state.log_history[-1]", ["model", "optimizer", "scheduler"], "`log_history`"),
+        ("more['optimizer'].state", ["model"], "`optimizer`"),
+        ("more['optimizer'].state", ["model", "optimizer"], ""),
+        ("lr_scheduler.get_last_lr()", ["model", "optimizer"], "`get_last_lr`"),
+        ("lr_scheduler.get_last_lr()", ["model", "optimizer", "scheduler"], ""),
+        ("[each.lr for each in self.trainer.optimizers]", ["model", "optimizer 0"], ""),
+        ("state.global_step", ["model"], ""),
+    ],
+)
+def test_of_a_trainer_what_its_files_hold_may_be_read(read: str, held: list[str], why: str) -> None:
+    text = HOOKS.replace("norm(model))", f"norm(model))\n        flor.log('more', {read})").replace(
+        "len(self.losses)", "1"
+    )
+    found = hook_places(EpochsOf.HUGGING_FACE, read_all({"t.py": text}), "t.py", ["more"], held)["more"]
+    assert (why in found.why, found.region) == (True, None if why else Region.TAIL)
+
+
+ACCELERATED = """
+model, given, lr = make(), DataLoader(data), 0.1
+net = Net()
+opt = torch.optim.SGD(net.parameters(), lr)
+loader = DataLoader(data)
+steps = get_linear_schedule(opt)
+{prepared}
+for epoch in range(3):
+    accelerator.save_state(f"out/epoch_{{epoch}}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("prepared", "parts"),
+    [
+        ("net, o, loader, steps = accelerator.prepare(net, opt, loader, steps)",
+         {"": "net", "optimizer": "o", "scheduler": "steps"}),
+        ("net = accelerator.prepare(net)", {"": "net"}),
+        ("net, critic, opt = accelerator.prepare(net, Net(), opt)", {"optimizer": "opt"}),
+        ("pass", {}),
+    ],
+)  # fmt: skip
+def test_what_accelerate_saves_is_what_it_has_prepared(prepared: str, parts: dict[str, str]) -> None:
+    (call,) = saves_in(ACCELERATED.format(prepared=prepared))
+    assert {part.key: part.expression for part in call.parts} == parts
+    assert (call.name, call.offset) == (r"epoch_(?P<number>\d+)", 0)

@@ -13,7 +13,7 @@ import pytest
 from flor_ray.analysis.evaluating import FUNCTIONS, NoValue, evaluate
 from flor_ray.planning import shortcuts
 from flor_ray.planning.shortcuts import Answer, RecordedRow
-from flor_ray.records import Experiment, Level, Region, Status, Value
+from flor_ray.records import ADOPTED, Experiment, Fidelity, Level, Region, Status, Value
 from flor_ray.store import typed_values
 
 PYTHON = platform.python_version()
@@ -368,6 +368,19 @@ def test_an_argument_counts_only_if_it_was_recorded_with_the_type_of_its_default
 def test_another_python_is_not_asked_for_its_sums() -> None:
     assert answer("PREFIX", 'flor.log("x", n)', python="3.1.0") is None
     assert answer("BESIDE", 'flor.log("x", w + 1)', python="3.1.0") is not None  # nothing is computed
+
+
+def test_what_is_known_of_an_adopted_run_is_not_called_exact() -> None:
+    adopted = replace(EXPERIMENT, environment={"python": PYTHON, ADOPTED: {}})
+    for place, value in (("PREFIX", "3"), ("HEAD", "4")):
+        known, recorded = (
+            answer(place, f'flor.log("x", {value})', experiment=adopted),
+            answer(place, f'flor.log("x", {value})'),
+        )
+        assert known is not None
+        assert recorded is not None
+        assert (known.verdict, recorded.verdict) == (Fidelity.ADOPTED, Fidelity.EXACT)
+        assert values(known) == values(recorded)
 
 
 @pytest.mark.parametrize(

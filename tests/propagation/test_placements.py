@@ -139,3 +139,12 @@ def test_a_last_statement_far_from_what_it_follows_stays_last() -> None:
     newer = "import flor\n" + "total = 0\n" * 200 + 'flor.log("total", total)\n'
     older = "import flor\n" + "total = 0\n" * 190
     assert propagate(newer, older, [202]).source == older + 'flor.log("total", total)\n'
+
+
+def test_a_parameter_is_made_by_who_calls_and_no_cause_of_doubt() -> None:
+    older = (
+        "import flor_ray as flor\nclass Net(Module):\n    def training_step(self, batch):\n        return batch.sum()\n"
+    )
+    newer = older.replace("        return", '        flor.log("size", len(batch))\n        return')
+    (placement,) = propagate(newer, older, [4]).placed
+    assert placement.why == "before line 4 of the older version"

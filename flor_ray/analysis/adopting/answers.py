@@ -51,7 +51,7 @@ def answers(adopted: AdoptedScript, script: str, files: Texts, names: Sequence[s
     """Of the features `names`, whose statements are in `files`. What is logged before the main loop is in neither."""
     sources = read_all(files)
     if adopted.epochs_of is not EpochsOf.SCRIPT:
-        places = hook_places(adopted.epochs_of, sources, script, names)
+        places = hook_places(adopted.epochs_of, sources, script, names, adopted.held)
         return AdoptedAnswers(
             needs={name: frozenset() for name, place in places.items() if place.region is Region.TAIL},
             refused=_given({name: place.why for name, place in places.items()}),

@@ -20,7 +20,12 @@ from flor_ray.analysis.adopting.functions import Function, arguments_of, root_of
 from flor_ray.analysis.source import dotted_name, read
 
 WHOLE = ""  # the key of a file that is a state itself
-_SAVING = {"save": 1, "save_file": 1, "save_model": 1}  # and where the path stands
+_SAVING = {"save": 1, "save_file": 1, "save_model": 1, "save_state": 0}  # and where the path stands
+_PREPARED = (  # what the name of a maker says that it makes, and under which key Accelerate saves its state
+    (re.compile(r"sched|LR$", re.IGNORECASE), "scheduler"),
+    (re.compile(r"\boptim|optimizer|^(Adam\w*|SGD|RMSprop|Adagrad|Adafactor|Lion)$", re.IGNORECASE), "optimizer"),
+    (re.compile(r"loader", re.IGNORECASE), None),
+)
 _DEPTH = 3  # of functions that save what they are given
 
 
@@ -202,8 +207,9 @@ class _SaveReader:
 
     def _entries(self, content: ast.expr | None, kind: str) -> Iterator[tuple[str, ast.expr]]:
         if kind == "save_model" and content is not None:  # of safetensors: the module itself
-            call = ast.Call(ast.Attribute(content, "state_dict", ast.Load()), [], [])
-            yield WHOLE, ast.copy_location(call, content)
+            yield WHOLE, _state_dict_of(content)
+        elif kind == "save_state":  # of Accelerate
+            yield from self._prepared()
         elif isinstance(content, ast.Dict):
             for key, value in zip(content.keys, content.values, strict=True):
                 if isinstance(key, ast.Constant) and isinstance(key.value, str):
@@ -213,6 +219,39 @@ class _SaveReader:
         elif content is not None:
             yield WHOLE, content
 
+    def _prepared(self) -> Iterator[tuple[str, ast.expr]]:
+        """What `net, optimizer = accelerator.prepare(net, optimizer)` has returned, by the keys of its states: where
+        there are two of a kind, nobody can tell them apart."""
+        found: dict[str, list[ast.expr]] = {}
+        for call in self._calls:
+            place = self._parents.get(call)
+            if dotted_name(call.func).rpartition(".")[2] != "prepare" or not isinstance(place, ast.Assign):
+                continue
+            target = place.targets[0]
+            returned = target.elts if isinstance(target, ast.Tuple) else [target]
+            for given, each in zip(call.args, returned, strict=False):
+                if (key := self._key_of(given, place)) is not None:
+                    found.setdefault(key, []).append(each)
+        return ((key, _state_dict_of(each[0])) for key, each in found.items() if len(each) == 1)
+
+    def _key_of(self, given: ast.expr, prepared: ast.Assign) -> str | None:
+        """The key of the state of what is given to `prepare`: by what made it, else it is the model."""
+        name = given.id if isinstance(given, ast.Name) else ""
+        makers = [
+            dotted_name(each.value.func)
+            for each in ast.walk(self._tree)
+            if isinstance(each, ast.Assign) and each is not prepared and isinstance(each.value, ast.Call)
+            if any(isinstance(target, ast.Name) and target.id == name for target in each.targets)
+        ]
+        maker = makers[-1] if makers else ""
+        words = (maker, maker.rpartition(".")[2])
+        return next((key for pattern, key in _PREPARED if any(map(pattern.search, words))), WHOLE)
+
+
+def _state_dict_of(node: ast.expr) -> ast.expr:
+    call = ast.Call(ast.Attribute(node, "state_dict", ast.Load()), [], [])
+    return ast.copy_location(call, node)
+
 
 def _is_in_body(loop: ast.For | ast.While, node: ast.AST) -> bool:
     return any(node in ast.walk(statement) for statement in loop.body)
@@ -221,6 +260,8 @@ def _is_in_body(loop: ast.For | ast.While, node: ast.AST) -> bool:
 def _arguments(call: ast.Call, kind: str) -> tuple[ast.expr | None, ast.expr | None]:
     """What is saved, and where."""
     words = {word.arg: word.value for word in call.keywords}
+    if kind == "save_state":
+        return None, call.args[0] if call.args else words.get("output_dir")
     what = call.args[0] if call.args else words.get("obj") or words.get("tensors") or words.get("model")
     place = _SAVING[kind]
     where = call.args[place] if len(call.args) > place else words.get("f") or words.get("filename")

@@ -9,7 +9,7 @@ def compute_metrics(pred): flor.log("recall", ...)     the evaluation at the end
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flor_ray.analysis.adopting.functions import Function, ProjectCode, root_of
@@ -38,11 +38,15 @@ IN_STEPS: Mapping[EpochsOf, frozenset[str]] = {
     ),
 }
 TRAINS: Mapping[EpochsOf, str] = {EpochsOf.HUGGING_FACE: "train", EpochsOf.LIGHTNING: "fit"}
-# What a Trainer carries besides its model: in an adopted run, no file is read for it.
-_NOT_RESTORED = frozenset(
+# What a Trainer carries besides its model: of an adopted run, the states of the latter two may be in its files.
+_NEVER_RESTORED = frozenset(
     {"log_history", "best_metric", "best_model_checkpoint", "total_flos", "callback_metrics", "logged_metrics"}
-    | {"optimizer", "optimizers", "lr_scheduler", "lr_schedulers", "scheduler", "get_last_lr", "lr_scheduler_configs"}
+    | {"best_global_step", "num_input_tokens_seen", "progress_bar_metrics", "stateful_callbacks", "trial_params"}
 )
+_RESTORED_WITH: Mapping[str, frozenset[str]] = {
+    "optimizer": frozenset({"optimizer", "optimizers"}),
+    "scheduler": frozenset({"lr_scheduler", "lr_schedulers", "scheduler", "get_last_lr", "lr_scheduler_configs"}),
+}
 _MAKING = frozenset({"__init__", "setup", "configure_model", "configure_optimizers", "prepare_data"})
 
 
@@ -55,16 +59,19 @@ class HookPlace:
 
 
 def hook_places(
-    epochs_of: EpochsOf, sources: Mapping[str, Source], script: str, names: Sequence[str]
+    epochs_of: EpochsOf, sources: Mapping[str, Source], script: str, names: Sequence[str], held: Iterable[str]
 ) -> dict[str, HookPlace]:
-    """Of each feature, whether the end of an epoch comes to it."""
-    hooks = _Hooks(epochs_of, sources, script)
+    """Of each feature, whether the end of an epoch comes to it. `held` are the states that checkpoint files hold."""
+    hooks = _Hooks(epochs_of, sources, script, held)
     return {name: hooks.place_of(name) for name in names}
 
 
 class _Hooks:
-    def __init__(self, epochs_of: EpochsOf, sources: Mapping[str, Source], script: str) -> None:
+    def __init__(self, epochs_of: EpochsOf, sources: Mapping[str, Source], script: str, held: Iterable[str]) -> None:
         self._kind, self._sources, self._script = epochs_of, sources, script
+        there = {state.partition(" ")[0] for state in held}
+        lost = (words for state, words in _RESTORED_WITH.items() if state not in there)
+        self._not_restored = _NEVER_RESTORED.union(*lost)
         self._project = ProjectCode.of(sources)
         self._passed = self._functions_passed()
 
@@ -87,12 +94,10 @@ class _Hooks:
                     f"it reads `self.{carried[0]}`, which the training before that epoch has filled, and no checkpoint "
                     "file holds",
                 )
-            words = {n.attr if isinstance(n, ast.Attribute) else n.id for f in holding for n in self._own_reach(f)
-                     if isinstance(n, ast.Attribute | ast.Name)}  # fmt: skip
-            if lacking := sorted(words & _NOT_RESTORED):
+            words = {word for f in holding for n in self._own_reach(f) for word in _words_of(n)}
+            if lacking := sorted(words & self._not_restored):
                 return HookPlace(
-                    None,
-                    f"it is logged where `{lacking[0]}` is read, and of an adopted run only the model is known",
+                    None, f"it is logged where `{lacking[0]}` is read, of which the checkpoint files hold no state"
                 )
             return HookPlace(Region.TAIL)
         return self._outside(calls)
@@ -161,6 +166,15 @@ class _Hooks:
                     "epoch, and look at the last one",
                 )
         return HookPlace(None, f"nobody can tell whether the end of an epoch of {self._kind.value} comes to it")
+
+
+def _words_of(node: ast.AST) -> tuple[str, ...]:
+    """Names that code reads, also as `more["optimizer"]`, and parameters that a Trainer fills by their names."""
+    if isinstance(node, ast.Name):
+        return (node.id,)
+    if isinstance(node, ast.Attribute):
+        return (node.attr,)
+    return (node.value,) if isinstance(node, ast.Constant) and isinstance(node.value, str) else ()
 
 
 def _filled(method: Function) -> set[str]:
