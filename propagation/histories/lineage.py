@@ -156,9 +156,9 @@ class _WaysCompared:
                 return confidence, ""
             # A fork of a file that is gone since looks like a renamed file, but not to its neighbours in time.
             return round(confidence * DISAGREEMENT, 3), ", but version by version nothing leads to that file"
-        here, there = direct.older_path, arrival.last.older_path
+        here = direct.older_path
         spot = self._spot(here, self._direct.sources.get(here, self._lineage[-1][here]), direct.placement)
-        other = self._spot(there, self._walk.texts[there], arrival.last.placement)
+        other = self._reached(arrival, self._walk)
         if spot == other:
             return round(confidence + AGREEMENT * (1.0 - confidence), 3), ", as version by version too"
         if equivalent(self._own[here], spot, other):
@@ -168,6 +168,9 @@ class _WaysCompared:
     def _spot(self, path: str, patched: str, placement: Placement) -> Spot:
         """Where a placement in a patched file of the last tree is in the version's own file."""
         return spot_of(path, (self._own[path], self._lineage[-1][path]), patched, placement)
+
+    def _reached(self, arrival: Arrival, walk: WalkOutcome) -> Spot:
+        return self._spot(arrival.last.older_path, walk.texts[arrival.last.older_path], arrival.last.placement)
 
     def _refusal(self, each: TreePlacement, confidence: float, why: str) -> TreeRefusal:
         older = self._lineage[-1][each.older_path]
@@ -182,7 +185,7 @@ class _WaysCompared:
         """Take the walk's place for a line that the direct way refuses, if the walk is beyond doubt."""
         path, line = key
         target = {**self._lineage[-1], **sources}
-        alone = self._walked({path: [line]}, target)  # so that what comes along is known to be for this line
+        alone = self._walked({path: [line]}, self._lineage[-1])  # so that what comes along is known to be for this line
         arrival = alone.arrived.get(key)
         if arrival is None or min(arrival.confidences) < MIN_SURE_STEP:
             return
@@ -190,12 +193,18 @@ class _WaysCompared:
         own = statement_text(self._lineage[0][path], line).count("\n") + 1
         if confidence < self._least or alone.inserted[-1] > max(own, alone.inserted[0]):
             return
+        why = f"version by version: {arrival.last.placement.why}"
+        if sources:  # the others that are there now are no reason for doubt, but may not draw it elsewhere
+            before = self._reached(arrival, alone)
+            alone = self._walked({path: [line]}, target)
+            arrival = alone.arrived.get(key)
+            if arrival is None or before != self._reached(arrival, alone):
+                return
         home = arrival.last.older_path
         for other, each in self._placed.items():
             if each.older_path == home:
                 moved = moved_line(target[home], alone.texts[home], each.placement.placed_line)
                 self._placed[other] = replace(each, placement=replace(each.placement, placed_line=moved))
-        why = f"version by version: {arrival.last.placement.why}"
         placement = replace(arrival.last.placement, line=line, confidence=confidence, why=why)
         self._placed[key] = TreePlacement(path, home, placement)
         del self._refused[key]
