@@ -7,6 +7,7 @@ Each system of bench/systems is a user's repository with a history of versions. 
     replay       the newest version gets the statements of one level, and the columns are filled for all versions on one
                  warm worker of a local Ray: prefix (before the main loop), outer (per epoch), inner (per step)
     compare      every value, bit for bit, with the truth
+    placing      where the statements come to stand in all versions, against places chosen by hand (`--placing`)
     overhead     a run of a minute beside the same without recording, taking turns, in CPU seconds (`--overhead`)
 
 Replays and runs from the start leave imports out: both happen in forks of processes that have done them. `--quick`:
@@ -30,7 +31,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from evaluating import figures, histories, measuring, overhead, runs, summaries
+from evaluating import figures, histories, measuring, overhead, placing, runs, summaries
 from evaluating.measuring import Picked
 from evaluating.warm_worker import WarmRay
 
@@ -46,6 +47,8 @@ def main() -> int:
     options = _options()
     began = time.perf_counter()
     names = options.only or (QUICK_SYSTEMS if options.quick else histories.found())
+    if options.placing:
+        return _placing(names)
     found: dict[str, dict[str, Any]] = {}
     if not options.overhead_only:
         found = _measured(names, QUICK if options.quick else FULL)
@@ -67,12 +70,22 @@ def main() -> int:
     return int(bool(line["values_wrong"]))
 
 
+def _placing(names: Sequence[str]) -> int:
+    systems = [histories.read(name) for name in names]
+    wrong = [sentence for system in systems for sentence in placing.misplaced(system)]
+    for sentence in wrong:
+        _say(sentence)
+    print(json.dumps({"systems": len(systems), "places": sum(map(placing.places, systems)), "misplaced": len(wrong)}))
+    return int(bool(wrong))
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="three systems, in 120 s")
     parser.add_argument("--only", nargs="+", choices=histories.found(), help="these systems")
     parser.add_argument("--overhead", action="store_true", help="runs of a minute with and without recording, too")
     parser.add_argument("--overhead-only", action="store_true", help="measure nothing else")
+    parser.add_argument("--placing", action="store_true", help="only look where statements come to stand; nothing runs")
     parser.add_argument("--keep", action="store_true", help="write results, figures and docs/systems.md")
     options: argparse.Namespace = parser.parse_args()
     return options

@@ -1,9 +1,9 @@
 """What pickles in a store call by a name of ours, and how such pickles are read.
 
-    checkpoints      the four functions, and what the script itself holds of flor_ray: self.report = flor.log
+    checkpoints      the five functions, and what the script itself holds of flor_ray: self.report = flor.log
     logged values    what of flor_ray is in an object that only pickles: flor.log("asked", flor.Query(...))
 
-A PART OF THE STORE'S FORMAT: the name of this module, those of the four functions, and what they take.
+A PART OF THE STORE'S FORMAT: the name of this module, those of the five functions, and what they take.
 Stores hold them, so none of that may ever change or move; nor may errors and warnings leave `flor_ray.errors`. Public
 names are free to be defined elsewhere: they are looked up in the package, wherever they were when they were pickled.
 """
@@ -11,11 +11,12 @@ names are free to be defined elsewhere: they are looked up in the package, where
 from __future__ import annotations
 
 import importlib
+import inspect
 import io
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from types import ModuleType
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from flor_ray.errors import StoreError
@@ -53,6 +54,42 @@ def set_state_and_rest(obj: Any, states: tuple[Any, dict[str, Any]]) -> None:
             rest = (part or {}) | rest
     for name, value in rest.items():
         object.__setattr__(obj, name, value)
+
+
+def closure(
+    home: str,
+    path: str,
+    taken: Mapping[str, Any],
+    defaults: tuple[Any, ...] | None,
+    keywords: dict[str, Any] | None,
+    attributes: Mapping[str, Any],
+) -> FunctionType:
+    """A function that one of the module `home` makes, written at `path`, with the variables that it took along."""
+    code = code_of(home, path)
+    if code is None or set(code.co_freevars) != set(taken):
+        raise StoreError(
+            f"A checkpoint holds a function that {home}.{path} was when it was recorded, which is written otherwise "
+            "now: another release of that library is installed. Replay with the recorded one."
+        )
+    cells = tuple(CellType(taken[name]) for name in code.co_freevars)
+    made = FunctionType(code, vars(module(home)), code.co_name, defaults, cells)
+    made.__kwdefaults__ = keywords
+    vars(made).update(attributes)
+    return made
+
+
+def code_of(home: str, path: str) -> CodeType | None:
+    """What is written at `path` of a module, as `function.<locals>.inner`; None unless just one thing is."""
+    outer, *inner = path.split(".<locals>.")
+    found: Any = sys.modules.get(home) or module(home)
+    for name in outer.split("."):
+        found = getattr(found, name, None)
+    code = getattr(inspect.unwrap(found), "__code__", None) if callable(found) else None
+    for name in inner:
+        constants = code.co_consts if code is not None else ()
+        codes = [each for each in constants if isinstance(each, CodeType) and each.co_name == name]
+        code = codes[0] if len(codes) == 1 else None
+    return code if isinstance(code, CodeType) else None
 
 
 # By the module, below the package, that stores name because it was there before it came here.

@@ -59,6 +59,7 @@ class Through(Protocol):
         lines: Mapping[str, Sequence[int]],
         *,
         scripts: Sequence[str | None],
+        own: Texts | None,
         propagate_pair: Callable[[str, str, tuple[int, ...]], Propagation],
     ) -> TreePropagation: ...
 
@@ -159,9 +160,7 @@ def patch(
 ) -> Patched:
     """Carry the statements of `names` into one version, whose script is `script` and whose files are `texts`."""
     version = _VersionInWork(script, texts, pinned, ways or CarryingWays(), between)
-    # pinned ones first: their lines are those of the files as they were
-    for name in sorted(names, key=lambda name: not version.has_pin(name, donors.get(name, ()))):
-        version.carry(name, donors.get(name, ()), (near or {}).get(name, Near(())))
+    version.carry_all(names, donors, near or {})
     return version.patched(names)
 
 
@@ -180,25 +179,62 @@ class _VersionInWork:
     def has_pin(self, name: str, donors: Sequence[Donor]) -> bool:
         return any(self._pins(name, donor, target_of(donor, self._script, self._files)) for donor in donors)
 
-    def carry(self, name: str, donors: Sequence[Donor], near: Near) -> None:
-        if applies(self._script, self._files, name):  # its own code logs it
-            self._findings[name] = [
-                Finding(name, Fate.PRESENT, path, s.line, 1.0, "the version logs it itself")
-                for path, text in sorted(self._files.items())
-                for s in statements(path, text, name)
-            ]
-            if reason := self._why_not_all(name, donors):
-                self._elsewhere[name] = reason
-        elif donors:
-            files, found = self._attempt(name, donors)
-            doubtful = _confidence(found) < DOUBTFUL_BELOW
-            if near.donors and not self.has_pin(name, donors) and (doubtful or near.is_nearer):
-                near_files, near_found = self._attempt(name, near.donors)
-                beyond_doubt = near.is_nearer and _confidence(near_found) >= DOUBTFUL_BELOW
-                if beyond_doubt or _confidence(near_found) > _confidence(found):
-                    files, found = near_files, near_found
-            self._files |= files
-            self._findings[name] = found
+    def carry_all(
+        self, names: Sequence[str], donors: Mapping[str, tuple[Donor, ...]], near: Mapping[str, Near]
+    ) -> None:
+        """Pinned ones first: their lines are those of the files as they were. The others of one tree go together,
+        since the versions between have none of them: where only some were there, these would be taken for others."""
+        known = {name: donors.get(name, ()) for name in names}
+        alone = [name for name in names if self.has_pin(name, known[name])]
+        alone += [name for name in names if name not in alone and near.get(name, Near(())).donors]
+        together: dict[object, list[str]] = {}
+        for name in names:
+            if applies(self._script, self._files, name):
+                self._find_present(name, known[name])
+            elif known[name] and name not in alone:
+                together.setdefault(self._origin(known[name]), []).append(name)
+        for name in alone:
+            if name not in self._findings:
+                self._carry_pinned(name, known[name], near.get(name, Near(())))
+        for group in together.values():
+            self._carry_together(group, known)
+
+    def _find_present(self, name: str, donors: Sequence[Donor]) -> None:
+        """Its own code logs it."""
+        self._findings[name] = [
+            Finding(name, Fate.PRESENT, path, s.line, 1.0, "the version logs it itself")
+            for path, text in sorted(self._files.items())
+            for s in statements(path, text, name)
+        ]
+        if reason := self._why_not_all(name, donors):
+            self._elsewhere[name] = reason
+
+    def _origin(self, donors: Sequence[Donor]) -> object:
+        """What statements have in common that are carried together: the tree, and its script if that logs them."""
+        concerned = self._concerned(donors)
+        return donors[0].source, id(donors[0].tree), next((d.path for d in concerned if d.is_script), None)
+
+    def _carry_pinned(self, name: str, donors: Sequence[Donor], near: Near) -> None:
+        files, found = self._attempt({name: donors})
+        doubtful = _confidence(found[name]) < DOUBTFUL_BELOW
+        if near.donors and not self.has_pin(name, donors) and (doubtful or near.is_nearer):
+            near_files, near_found = self._attempt({name: near.donors})
+            sureness = _confidence(near_found[name])
+            if (near.is_nearer and sureness >= DOUBTFUL_BELOW) or sureness > _confidence(found[name]):
+                files, found = near_files, near_found
+        self._files |= files
+        self._findings |= found
+
+    def _carry_together(self, names: Sequence[str], donors: Mapping[str, Sequence[Donor]]) -> None:
+        """Names of which one is refused are carried without it: others may have leant on it."""
+        while names:
+            files, found = self._attempt({name: donors[name] for name in names})
+            refused = [name for name in names if _is_refused(found[name])]
+            self._findings |= {name: found[name] for name in refused or names}
+            if not refused:
+                self._files |= files
+                return
+            names = [name for name in names if name not in refused]
 
     def _why_not_all(self, name: str, donors: Sequence[Donor]) -> str:
         """Why a version that logs a name itself does not get all of its statements: some log at another level, where
@@ -214,25 +250,29 @@ class _VersionInWork:
                 )
         return ""
 
-    def _attempt(self, name: str, donors: Sequence[Donor]) -> tuple[dict[str, str], list[Finding]]:
-        """The changed files, none if anything is refused, and what became of each statement."""
+    def _attempt(self, wanted: Mapping[str, Sequence[Donor]]) -> tuple[dict[str, str], dict[str, list[Finding]]]:
+        """The changed files, which only count if nothing is refused, and what became of each name's statements."""
         files = dict(self._files)
-        found: list[Finding] = []
-        free: list[Donor] = []
-        for donor in self._concerned(donors):
-            target = target_of(donor, self._script, self._files)
-            pins = self._pins(name, donor, target)
-            if target is None and len(pins) < len(donor.lines[name]) and (donor.is_script or not self._through):
-                found.append(Finding(name, Fate.REFUSED, why=self._no_target(donor), donor=_words(donor, name)))
-            elif pins or self._through is None:
-                found += self._by_pairs(name, donor, target, pins, files)
-            else:
-                free.append(donor)
+        found: dict[str, list[Finding]] = {name: [] for name in wanted}
+        free: list[tuple[str, Donor]] = []
+        for name, donors in wanted.items():
+            for donor in self._concerned(donors):
+                target = target_of(donor, self._script, self._files)
+                pins = self._pins(name, donor, target)
+                if target is None and len(pins) < len(donor.lines[name]) and (donor.is_script or not self._through):
+                    refusal = Finding(name, Fate.REFUSED, why=self._no_target(donor), donor=_words(donor, name))
+                    found[name].append(refusal)
+                elif pins or self._through is None:
+                    found[name] += self._by_pairs(name, donor, target, pins, files)
+                else:
+                    free.append((name, donor))
         if free:
-            found += self._by_trees(name, free, self._between(free[0]), files)
-        refused = [finding for finding in found if finding.fate is Fate.REFUSED]
-        if refused:
-            return {}, refused
+            for finding in self._by_trees(free, self._between(free[0][1]), files):
+                found[finding.name].append(finding)
+        for name, those in found.items():
+            found[name] = [each for each in those if each.fate is Fate.REFUSED] or those
+        if any(map(_is_refused, found.values())):
+            return {}, found
         return {path: text for path, text in files.items() if text != self._files.get(path)}, found
 
     def _concerned(self, donors: Sequence[Donor]) -> Sequence[Donor]:
@@ -262,28 +302,39 @@ class _VersionInWork:
         return found
 
     def _by_trees(
-        self, name: str, donors: Sequence[Donor], between: Sequence[Revision], files: dict[str, str]
+        self, wanted: Sequence[tuple[str, Donor]], between: Sequence[Revision], files: dict[str, str]
     ) -> list[Finding]:
         """Statements of a tree's files, wherever their code is in this version, with the versions between as
         evidence."""
         assert self._through is not None
-        by_path = {donor.path: donor for donor in donors}
-        script = next((donor for donor in donors if donor.is_script), None)
+        lines: dict[str, list[int]] = {}
+        meant: dict[tuple[str, int], list[tuple[str, Donor]]] = {}  # a line may log several names
+        for name, donor in wanted:
+            for line in donor.lines[name]:
+                lines.setdefault(donor.path, []).append(line)
+                meant.setdefault((donor.path, line), []).append((name, donor))
+        script = next((donor for _, donor in wanted if donor.is_script), None)
         scripts: list[str | None] = []
         if script is not None:  # one that ran something else says nothing about it
             between = [r for r in between if target_of(script, r.script, r.texts) is not None]
             scripts = [script.path, *(r.script for r in between), self._script]
         outcome = self._through(
-            [donors[0].tree, *(r.texts for r in between), dict(files)],
-            {donor.path: donor.lines[name] for donor in donors},
+            [wanted[0][1].tree, *(r.texts for r in between), dict(files)],
+            lines,
             scripts=scripts,
+            own=self._texts,
             propagate_pair=lambda newer, older, lines: self._propagate(newer, older, lines, {}),
         )
         files |= outcome.sources
-        found = [_placed(name, by_path[p.newer_path], p.older_path, p.placement, False) for p in outcome.placed]
+        found = [
+            _placed(name, donor, p.older_path, p.placement, False)
+            for p in outcome.placed
+            for name, donor in meant[p.newer_path, p.placement.line]
+        ]
         for r in outcome.refused:
             before = self._files[r.older_path] if r.older_path is not None else ""
-            found.append(self._refused(name, by_path[r.newer_path], r.older_path, r.refusal, before))
+            those = meant[r.newer_path, r.refusal.line]
+            found += [self._refused(name, donor, r.older_path, r.refusal, before) for name, donor in those]
         return found
 
     def _refused(self, name: str, donor: Donor, path: str | None, refusal: Refusal, text: str) -> Finding:
@@ -389,6 +440,10 @@ def _placed(name: str, donor: Donor, path: str, placed: Placement, pinned: bool)
 def _confidence(found: Sequence[Finding]) -> float:
     """Of the most doubtful statement; below all others if one is refused."""
     return min((-1.0 if f.fate is Fate.REFUSED else f.confidence for f in found), default=-1.0)
+
+
+def _is_refused(found: Sequence[Finding]) -> bool:
+    return any(finding.fate is Fate.REFUSED for finding in found)
 
 
 def _reason(found: Sequence[Finding]) -> str:

@@ -315,7 +315,8 @@ class Capturer:
             if path in wholes:
                 states[path] |= {"whole": wholes[path]}
         changed = modes.changes(entry.modes)
-        lost = {name for name, value in changed.items() if pickles(value, Findable(), {}, _MODE_BYTES)}
+        plain = Findable(is_users=self.chooser.is_users)
+        lost = {name for name, value in changed.items() if pickles(value, plain, {}, _MODE_BYTES)}
         lost |= modes.cannot_be_put(changed)
         there = findable.there
         pickler = StatePickler(findable, self.chooser.names_left_out(), with_gradients)

@@ -51,7 +51,7 @@ def _is_small(value: Any, is_users: Callable[[Any], bool]) -> bool:
         return not isinstance(value, str | bytes) or len(value) <= _MOST_BYTES
     if stateful.is_anchor(value) or not (isinstance(value, _HOLDING) or is_users(type(value))):
         return False
-    return not isinstance(value, CODE) and not pickles(value, Findable(), {}, _MOST_BYTES)
+    return not isinstance(value, CODE) and not pickles(value, Findable(is_users=is_users), {}, _MOST_BYTES)
 
 
 def _holds_texts(value: Any) -> bool:

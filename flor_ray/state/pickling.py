@@ -23,7 +23,7 @@ from typing import Any
 
 from flor_ray import stored_names
 from flor_ray.errors import StoreError
-from flor_ray.state import devices, expected_names, memory, random_states, reductions, snapshots
+from flor_ray.state import closures, devices, expected_names, memory, random_states, reductions, snapshots
 from flor_ray.state.laying import LaidArrays
 from flor_ray.state.memory import ArrayForm, ArrayTable, Block, Known
 from flor_ray.store.objects import Objects
@@ -141,6 +141,9 @@ class StatePickler(pickle.Pickler):
         if isinstance(obj, _CODE):
             if self._findable.is_late(obj):
                 raise pickle.PicklingError(f"{obj.__name__} was made in the loop")
+            if isinstance(obj, types.FunctionType):
+                is_users, references = self._findable.is_users, self._findable.references
+                return closures.reduced(obj, is_users, lambda value: id(value) in references) or NotImplemented
             is_module = isinstance(obj, types.ModuleType) and sys.modules.get(obj.__name__) is obj
             return (stored_names.module, (obj.__name__,)) if is_module else NotImplemented
         if id(obj) in self._findable.there:
@@ -225,8 +228,16 @@ class _StateUnpickler(stored_names.StoredUnpickler):
             ) from error
         if found is stored_names.refer:
             return self._found
+        if found is stored_names.closure:
+            return _closure
         expected_names.expect(found, module, name)
         return found
+
+
+def _closure(*arguments: Any) -> types.FunctionType:
+    made = stored_names.closure(*arguments)
+    expected_names.expect(made, made.__module__, made.__qualname__)
+    return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from flor_ray.propagation.carrying.flows import Flows
 from flor_ray.propagation.carrying.imports import is_seen_anyway
 from flor_ray.propagation.carrying.needs import MAX_NEEDS, Needs
 from flor_ray.propagation.carrying.otherwise import Doings
+from flor_ray.propagation.carrying.serving import serving_blocks
 from flor_ray.propagation.carrying.units import dropped_from, kept_in, widen
 from flor_ray.propagation.carrying.unnamed import Unnamed
 from flor_ray.propagation.matching.bottomup import CONTAINERS
@@ -71,7 +72,8 @@ class Transplant:
             older.tree,
             (newer.features(), older.features()),
             list(same_loops(newer.tree, older.tree)),
-            {node.index for start in requested if (node := newer.statements.get(start)) is not None},
+            {node.index for start in requested if (node := newer.statements.get(start)) is not None}
+            | serving_blocks(newer, frozenset(requested)),
         )
         self._unnamed = Unnamed(newer, older, self.mapping)
         facing = facing_variables(self.mapping, newer.names, older.names)
@@ -210,16 +212,22 @@ class Transplant:
 
     def _carry_unit(self, statement: Node) -> Carried:
         unit, around = widen(self.newer, self.mapping, statement)
-        if unit.start in self.carried:
-            return self.carried[unit.start]
+        known = self.carried.get(unit.start)
+        if known is not None:
+            if self._newer_line(statement) in known.insertion.newer_lines:
+                return known
+            lines = known.insertion.newer_lines  # less of it was needed then
+            around += [n for n in self.newer.tree.subtree(unit) if n.is_statement and self._newer_line(n) in lines]
         if self._leaves(unit) and unit.kind not in ("function_definition", "class_definition", "decorated_definition"):
             raise Declined("it would leave its block (return, raise, yield or await), which the older version does not")
         written = self._written(unit)
         kept = kept_in(self.newer, unit, around, self.requested)
         dropped = [] if kept is None else [self._written(node) for node in dropped_from(self.newer, unit, kept)]
         parts = [unit] if kept is None else [self.newer.tree.nodes[index] for index in sorted(kept)]
+        there = [s for s in self.carried if s not in self._private]
+        coming = [*parts, *(node for start in there if (node := self.newer.statements.get(start)) is not None)]
         own = set(self._needing) | {
-            (scope_key(self.newer.names.owner(n)), n.label) for part in parts for n in self.newer.names.bound(part)
+            (scope_key(self.newer.names.owner(n)), n.label) for part in coming for n in self.newer.names.bound(part)
         }
         results = self._results(unit, dropped)
         for part in parts:

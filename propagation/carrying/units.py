@@ -17,6 +17,7 @@ from flor_ray.propagation.adapting.edits import statements_of
 from flor_ray.propagation.matching.bottomup import CONTAINERS
 from flor_ray.propagation.matching.mapping import Mapping
 from flor_ray.propagation.reading.calls import calls
+from flor_ray.propagation.reading.effects import root_of, set_by
 from flor_ray.propagation.reading.program import Program
 from flor_ray.propagation.reading.statements import header_end
 from flor_ray.propagation.reading.tree import LOOPS, Node
@@ -100,20 +101,16 @@ def dropped_from(newer: Program, unit: Node, kept: set[int]) -> list[Node]:
 
 
 def mutated(statement: Node) -> list[Node]:
-    """Variables that a statement changes without binding them: `x.append(y)`, `x[i] = y`, `x.a += y`."""
+    """Variables that a statement changes without binding them: `x.append(y)`, `x.a += y`, `x[i], y[j] = z`."""
     if statement.kind != "expression_statement" or not statement.children:
         return []
     expression = statement.children[0]
+    targets: list[Node] = []
     if expression.kind == "call" and expression.children and expression.children[0].kind == "attribute":
-        target: Node | None = expression.children[0]
-    elif expression.kind in ("assignment", "augmented_assignment"):
-        target = expression.child("left")
-    else:
-        return []
-    while target is not None and target.kind in ("attribute", "subscript", "call") and target.children:
-        target = target.children[0]
-    changed = target is not None and target.kind == "identifier" and target.parent is not expression
-    return [target] if changed and target is not None else []
+        targets = [expression.children[0]]
+    elif expression.kind in ("assignment", "augmented_assignment") and (left := expression.child("left")) is not None:
+        targets = [each for each in set_by(left) if each.kind != "identifier"]
+    return [root for target in targets if (root := root_of(target)).kind == "identifier"]
 
 
 def _header_reads(newer: Program, node: Node) -> Iterable[Node]:

@@ -20,10 +20,10 @@ from dataclasses import replace
 from flor_ray.propagation.carrying.carry import propagate
 from flor_ray.propagation.histories.files import PropagatePair, propagate_tree
 from flor_ray.propagation.histories.insertions import lines_above, moved_line, statement_text
-from flor_ray.propagation.histories.spots import difference, equivalent, spot_of
+from flor_ray.propagation.histories.spots import Spot, difference, equivalent, spot_of
 from flor_ray.propagation.histories.walk import Arrival, Key, Texts, WalkOutcome, pins, stops, walk
 from flor_ray.propagation.matching.thresholds import MIN_CONFIDENCE
-from flor_ray.records import Refusal, TreePlacement, TreePropagation, TreeRefusal
+from flor_ray.records import Placement, Refusal, TreePlacement, TreePropagation, TreeRefusal
 
 # Measured 10 and 30 commits apart in pytorch/examples, nanoGPT, pytorch-cifar and cleanrl, as bench/propagating does.
 AGREEMENT = 0.3
@@ -50,6 +50,7 @@ def propagate_tree_through(
     lines: Mapping[str, Sequence[int]],
     *,
     scripts: Sequence[str | None] = (),
+    own: Texts | None = None,
     min_confidence: float = MIN_CONFIDENCE,
     propagate_pair: PropagatePair | None = None,
 ) -> TreePropagation:
@@ -61,12 +62,14 @@ def propagate_tree_through(
     say as a cache: walks to neighbouring targets share steps.
 
     `scripts[i]` is the run's script in `lineage[i]`, where known: these are one file, whatever their paths. Versions in
-    which no file concerned differs from the version before, or one is not Python, are not asked.
+    which no file concerned differs from the version before, or one is not Python, are not asked. `own` are the files
+    of the last tree as they were before other statements were put there: the versions between do not have these, so a
+    place on either side of them is one place.
     """
     if not lineage:
         gone = [(path, line) for path, numbers in sorted(lines.items()) for line in sorted(set(numbers))]
         return TreePropagation(refused=tuple(TreeRefusal(path, Refusal(line, _NO_VERSION)) for path, line in gone))
-    return _WaysCompared(lineage, lines, scripts, min_confidence, propagate_pair).result()
+    return _WaysCompared(lineage, lines, scripts, own, min_confidence, propagate_pair).result()
 
 
 class _WaysCompared:
@@ -77,10 +80,12 @@ class _WaysCompared:
         lineage: Sequence[Texts],
         lines: Mapping[str, Sequence[int]],
         scripts: Sequence[str | None],
+        own: Texts | None,
         min_confidence: float,
         propagate_pair: PropagatePair | None,
     ) -> None:
         self._lineage, self._scripts, self._least = lineage, scripts, min_confidence
+        self._own = lineage[-1] if own is None else own
         self._pinned = pins(scripts, 0, len(lineage) - 1)
         # Evidence is collected at the usual threshold even if more is wanted: agreement may lift it above.
         self._evidence = evidence = min(min_confidence, MIN_CONFIDENCE)
@@ -151,31 +156,36 @@ class _WaysCompared:
                 return confidence, ""
             # A fork of a file that is gone since looks like a renamed file, but not to its neighbours in time.
             return round(confidence * DISAGREEMENT, 3), ", but version by version nothing leads to that file"
-        older = self._lineage[-1]
-        here, there = direct, arrival.last
-        patched = self._direct.sources.get(here.older_path, older[here.older_path])
-        spot = spot_of(here.older_path, older[here.older_path], patched, here.placement)
-        patched = self._walk.texts[there.older_path]
-        other = spot_of(there.older_path, older[there.older_path], patched, there.placement)
+        here = direct.older_path
+        spot = self._spot(here, self._direct.sources.get(here, self._lineage[-1][here]), direct.placement)
+        other = self._reached(arrival, self._walk)
         if spot == other:
             return round(confidence + AGREEMENT * (1.0 - confidence), 3), ", as version by version too"
-        if equivalent(older[here.older_path], spot, other):
+        if equivalent(self._own[here], spot, other):
             return confidence, ""
         return round(confidence * DISAGREEMENT, 3), f", but version by version {difference(spot, other)}"
+
+    def _spot(self, path: str, patched: str, placement: Placement) -> Spot:
+        """Where a placement in a patched file of the last tree is in the version's own file."""
+        return spot_of(path, (self._own[path], self._lineage[-1][path]), patched, placement)
+
+    def _reached(self, arrival: Arrival, walk: WalkOutcome) -> Spot:
+        return self._spot(arrival.last.older_path, walk.texts[arrival.last.older_path], arrival.last.placement)
 
     def _refusal(self, each: TreePlacement, confidence: float, why: str) -> TreeRefusal:
         older = self._lineage[-1][each.older_path]
         above = lines_above(older, self._direct.sources.get(each.older_path, older), each.placement.placed_line)
         reason = f"the confidence of the best place ({confidence:.2f}) is below {self._least:.2f}"
         if why and confidence < each.placement.confidence:
-            reason = f"directly it belongs after line {above} of the older version{why}"
+            line = lines_above(self._own[each.older_path], older, above + 1)
+            reason = f"directly it belongs after line {line} of the older version{why}"
         return TreeRefusal(each.newer_path, Refusal(each.placement.line, reason, above, confidence), each.older_path)
 
     def _rescue(self, key: Key, sources: dict[str, str]) -> None:
         """Take the walk's place for a line that the direct way refuses, if the walk is beyond doubt."""
         path, line = key
         target = {**self._lineage[-1], **sources}
-        alone = self._walked({path: [line]}, target)  # so that what comes along is known to be for this line
+        alone = self._walked({path: [line]}, self._lineage[-1])  # so that what comes along is known to be for this line
         arrival = alone.arrived.get(key)
         if arrival is None or min(arrival.confidences) < MIN_SURE_STEP:
             return
@@ -183,12 +193,18 @@ class _WaysCompared:
         own = statement_text(self._lineage[0][path], line).count("\n") + 1
         if confidence < self._least or alone.inserted[-1] > max(own, alone.inserted[0]):
             return
+        why = f"version by version: {arrival.last.placement.why}"
+        if sources:  # the others that are there now are no reason for doubt, but may not draw it elsewhere
+            before = self._reached(arrival, alone)
+            alone = self._walked({path: [line]}, target)
+            arrival = alone.arrived.get(key)
+            if arrival is None or before != self._reached(arrival, alone):
+                return
         home = arrival.last.older_path
         for other, each in self._placed.items():
             if each.older_path == home:
                 moved = moved_line(target[home], alone.texts[home], each.placement.placed_line)
                 self._placed[other] = replace(each, placement=replace(each.placement, placed_line=moved))
-        why = f"version by version: {arrival.last.placement.why}"
         placement = replace(arrival.last.placement, line=line, confidence=confidence, why=why)
         self._placed[key] = TreePlacement(path, home, placement)
         del self._refused[key]

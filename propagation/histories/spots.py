@@ -35,13 +35,15 @@ class Spot:
     indent: str
 
 
-def spot_of(path: str, older: str, patched: str, placement: Placement) -> Spot:
-    """Where a placement in a patched source is in the older one."""
+def spot_of(path: str, stages: Sequence[str], patched: str, placement: Placement) -> Spot:
+    """Where a placement in a patched source is in the first of its earlier stages, each of which has fewer lines."""
     number = placement.placed_line
     lines = patched.split("\n")
     line = lines[number - 1] if 1 <= number <= len(lines) else ""
     indent = line[: len(line) - len(line.lstrip(" \t"))]
-    above = lines_above(older, patched, number)
+    above, later = number - 1, patched
+    for stage in reversed(stages):
+        above, later = lines_above(stage, later, above + 1), stage
     return Spot(path, above, statement_text(patched, number), placement.present, indent)
 
 

@@ -66,6 +66,8 @@ def words_of(name: str) -> Set[str]:
 def _alike_letters(left: str, right: str) -> bool:
     if left.startswith(right) or right.startswith(left):
         return True
+    if min(len(left), len(right)) < _LONG_NAME and left[:1] != right[:1]:
+        return False  # an abbreviation begins as what it stands for: `img` is `image`, `out` is not in `counts`
     matcher = SequenceMatcher(None, left, right, autojunk=False)
     return matcher.real_quick_ratio() >= _ALIKE and matcher.quick_ratio() >= _ALIKE and matcher.ratio() >= _ALIKE
 

@@ -82,6 +82,8 @@ class States:
         """
         ours = self._newer.related(names.keys())
         theirs = self._older.related(set(names.values()))
+        back = {there: name for name, there in names.items()}
+        ours = ours | {name for each in theirs if (name := back.get(each, each)) in self._newer.given}
         if unit.parent is None or not (ours or theirs):
             return None
         wanted = _State()
@@ -90,7 +92,9 @@ class States:
                 partner = self._mapping.older_of(statement)
                 call = str(partner.index) if partner is not None else _UNKNOWN
                 for change in self._newer.changes(statement, ours):
-                    wanted.add(change, names.get(change.name, change.name), call)
+                    known = self._as_older_knows(change, partner, theirs)
+                    for each, name in known or [(change, names.get(change.name, change.name))]:
+                        wanted.add(each, name, call)
         states: list[tuple[int, _State]] = []  # by the byte from which on they hold
         changed: list[Node] = []
         here = _State()
@@ -115,6 +119,17 @@ class States:
                 low, high = min(at, nearest), max(at, nearest)
                 return next((node for node in changed if low <= node.start < high), None)
         return None
+
+    def _as_older_knows(
+        self, change: StateChange, partner: Node | None, theirs: Set[str]
+    ) -> list[tuple[StateChange, str]]:
+        """What a call does of which the newer version does not know it, if it is in the older one as well, with the
+        function: a function that moved to another file does what it did."""
+        if partner is None or change.what != _UNKNOWN:
+            return []
+        there = self._older.changes(partner, theirs)
+        name = called_name(change.node)
+        return [(each, each.name) for each in there if each.what != _UNKNOWN and called_name(each.node) == name]
 
 
 def _levels(block: Node, gap: int) -> list[tuple[Node, int]]:
@@ -244,15 +259,15 @@ class _Side:
         return found
 
     @cached_property
+    def given(self) -> Set[str]:
+        """Names that are given as they are to functions."""
+        identifiers = self._tree.of_kind("identifier")
+        return {n.label for n in identifiers if n.parent and n.parent.kind in ("argument_list", "keyword_argument")}
+
+    @cached_property
     def _handed_on(self) -> Set[str]:
-        """Names that are called, and given as they are to functions: what these do to them may not be known."""
-        called, given = set[str](), set[str]()
-        for node in self._tree.of_kind("identifier"):
-            if node.role == "function":
-                called.add(node.label)
-            if node.parent is not None and node.parent.kind in ("argument_list", "keyword_argument"):
-                given.add(node.label)
-        return called & given
+        """Names that are called, and given to functions: what these do to them may not be known."""
+        return self.given & {node.label for node in self._tree.of_kind("identifier") if node.role == "function"}
 
 
 def _same_training(left: _State, right: _State) -> bool:

@@ -54,6 +54,7 @@ _SHOWS = frozenset(
 _SHOWS |= {"tuple", "await", "named_expression"}
 _OWN_OBJECTS = frozenset({"cls", "self", "super"})
 _PATTERNS = frozenset({"list_pattern", "pattern_list", "tuple_pattern"})
+_UNPACKED = _PATTERNS | {"list_splat_pattern", "parenthesized_expression"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,7 @@ class Effects:
         if expression.kind in ("assignment", "augmented_assignment"):
             target = expression.child("left")
             return target is not None and all(
-                node.kind not in ("attribute", "subscript") or self._owned(node, own)
-                for node in self._tree.subtree(target)
+                node.kind not in ("attribute", "subscript") or self._owned(node, own) for node in set_by(target)
             )
         if expression.kind != "call":
             return expression.kind not in ("await", "yield")
@@ -283,6 +283,14 @@ def in_parameters(node: Node) -> bool:
         if ancestor.is_statement:
             return False
     return False
+
+
+def set_by(target: Node) -> Iterator[Node]:
+    """What an assignment to a target sets. What stands in an index is only read."""
+    if target.kind not in _UNPACKED:
+        yield target
+    for child in target.children if target.kind in _UNPACKED else ():
+        yield from set_by(child)
 
 
 def root_of(node: Node) -> Node:

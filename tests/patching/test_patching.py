@@ -60,6 +60,80 @@ def test_a_statement_of_a_notebook_is_carried_into_the_script_that_it_was() -> N
     assert patched.refused == {}
 
 
+EVALUATED = textwrap.dedent(
+    """
+    import flor_ray as flor
+    import torch
+    from lab import build, entropy, histogram, norm, scheduler, step
+    model, data = build()
+    for epoch in flor.loop("epoch", range(3)):
+        for batch in flor.loop("step", data):
+            step(model, batch)
+        with torch.no_grad():
+            right = [model(batch).argmax(1) == batch.labels for batch in data]
+        flor.log("accuracy", torch.cat(right).mean())
+        print(epoch)
+    """
+)
+ASKED = """
+    with torch.no_grad():
+        weights = model(data[0], attentions=True).attentions
+    flor.log("entropy", [entropy(w) for w in weights])
+    with torch.no_grad():
+        hidden = model(data[0], states=True).states
+    flor.log("histogram", [histogram(h) for h in hidden])
+    flor.log("norm", norm(model))"""
+HISTORY = [
+    Revision(f"{n}" * 40, "train.py", {"train.py": text})
+    for n, text in enumerate(
+        (
+            EVALUATED.replace("range(3)", "range(2)"),
+            EVALUATED.replace("print(epoch)", "scheduler.step()\n    print(epoch)"),
+            EVALUATED.replace("range(3)", "range(4)"),
+            EVALUATED,
+        )
+    )
+]
+THROUGH = CarryingWays(through=propagation.propagate_tree_through)
+
+
+def asking(text: str) -> str:
+    line = '    flor.log("accuracy", torch.cat(right).mean())'
+    return text.replace(line, line + ASKED)
+
+
+def test_statements_of_several_lines_behind_one_line_are_carried_in_any_order_of_asking() -> None:
+    """The versions between have none of them: where only one was there, the other was taken for it."""
+    donors = find_donors(
+        ["histogram", "entropy", "norm"], [("the working tree", {"train.py": asking(EVALUATED)})], SCRIPTS
+    )
+    for names in (["entropy", "histogram", "norm"], ["norm", "histogram", "entropy"]):
+        patched = patch_all(names, donors, HISTORY, ways=THROUGH)
+        for r in HISTORY:
+            assert patched[r.version].files == {"train.py": asking(r.texts["train.py"])}
+            assert [f.is_doubtful for f in patched[r.version].findings] == [False] * 3
+
+
+def test_a_refused_statement_takes_none_with_it() -> None:
+    newest = asking(EVALUATED).replace("norm(model)", "absent(model)")
+    donors = find_donors(["histogram", "entropy", "norm"], [("the working tree", {"train.py": newest})], SCRIPTS)
+    for patched in patch_all(["norm", "histogram", "entropy"], donors, HISTORY, ways=THROUGH).values():
+        assert list(patched.refused) == ["norm"]
+        assert {f.name: f.fate for f in patched.findings} == {
+            "norm": Fate.REFUSED,
+            "histogram": Fate.PLACED,
+            "entropy": Fate.PLACED,
+        }
+
+
+def test_a_line_that_logs_two_names_is_carried_for_both() -> None:
+    newest = EVALUATED.replace("print(epoch)", 'flor.log("a", flor.log("b", norm(model)))\n    print(epoch)')
+    donors = find_donors(["a", "b"], [("the working tree", {"train.py": newest})], SCRIPTS)
+    patched = patch_all(["a", "b"], donors, HISTORY, ways=THROUGH)["3" * 40]
+    assert patched.files == {"train.py": newest}
+    assert [(f.name, f.fate, f.line) for f in patched.findings] == [("a", Fate.PLACED, 12), ("b", Fate.PLACED, 12)]
+
+
 def test_a_version_that_logs_the_name_itself_is_left_as_it_is() -> None:
     patched = patch(["total"], {}, "train.py", {"train.py": OLD})
     assert (patched.files, patched.regions) == ({}, {"total": Region.TAIL})

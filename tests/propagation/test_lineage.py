@@ -120,6 +120,17 @@ def test_a_place_that_makes_no_difference_is_no_disagreement() -> None:
         assert [each.confidence for each in result.placed] == confidences
 
 
+def test_either_side_of_what_was_put_there_before_is_one_place() -> None:
+    pair = Scripted({("*", "# v2"): (2, 0.9), ("# v3", "# v1"): (3, 0.95), ("# v2", "# v1"): (2, 0.95)})
+    trees = [{"a.py": NEWEST}, {"a.py": version(2)}, {"a.py": version(1, "a = 1\nlog(x, 2)\nx = 2\nc = 3\n")}]
+    lines = {"a.py": [2]}
+    (refused,) = propagate_tree_through(trees, lines, propagate_pair=pair).refused
+    assert "after line 3 of the older version, but version by version after line 2" in refused.refusal.reason
+    own = {"a.py": version(1)}
+    (placed,) = propagate_tree_through(trees, lines, own=own, propagate_pair=pair).placed
+    assert placed.placement == Placement(2, 4, 0.965, why="so, as version by version too")
+
+
 def test_another_text_at_the_same_place_is_a_disagreement() -> None:
     def other_name(newer: str, older: str, lines: tuple[int, ...]) -> Propagation:
         name = "x" if newer == NEWEST else "y"
