@@ -18,6 +18,7 @@ TRAINING = frozenset(
 """Calls that change a state that no name in them shows: no two statements with one of these commute."""
 
 _HIDDEN = "<hidden state>"
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _LEAVES = (
     ast.Return,
     ast.Raise,
@@ -38,12 +39,40 @@ def score(case: Case, answer: Answer) -> Score:
     if case.expected is None:
         return Score.WRONG
     try:
-        found = ast.dump(ast.parse(answer.source))
+        tree = ast.parse(answer.source)
     except (SyntaxError, ValueError):
         return Score.WRONG
-    if found == ast.dump(ast.parse(case.expected)):
+    if ast.dump(tree) == ast.dump(ast.parse(case.expected)):
         return Score.EXACT
+    found = ast.dump(_without_inner_names(tree))
     return Score.EQUIVALENT if found in equivalents(case.older, case.expected) else Score.WRONG
+
+
+def _without_inner_names(tree: ast.Module) -> ast.Module:
+    """The tree with the variables of its comprehensions numbered: what these are called changes nothing."""
+    _InnerNames().visit(tree)
+    return tree
+
+
+class _InnerNames(ast.NodeVisitor):
+    """Numbers variables of comprehensions, by how deep these are nested and in the order in which they bind them."""
+
+    def __init__(self) -> None:
+        self._known: list[dict[str, str]] = []  # of the comprehensions around, outermost first
+
+    def visit_Name(self, node: ast.Name) -> None:
+        node.id = next((names[node.id] for names in reversed(self._known) if node.id in names), node.id)
+
+    def generic_visit(self, node: ast.AST) -> None:
+        if not isinstance(node, _COMPREHENSIONS):
+            super().generic_visit(node)
+            return
+        self.visit(node.generators[0].iter)  # is read outside
+        bound = [n.id for part in node.generators for n in ast.walk(part.target) if isinstance(n, ast.Name)]
+        numbered = enumerate(dict.fromkeys(bound))
+        self._known.append({name: f"<{len(self._known)} {place}>" for place, name in numbered})
+        super().generic_visit(node)
+        self._known.pop()
 
 
 def keeps_bytes(older: str, patched: str) -> bool:
@@ -66,13 +95,15 @@ def parses(source: str) -> bool:
 
 @lru_cache(maxsize=64)
 def equivalents(older: str, expected: str) -> frozenset[str]:
-    """Dumps of all sources in which what `older` lacks has moved over statements that it commutes with."""
-    tree = ast.parse(expected)
-    found = _inserted(ast.parse(older), tree)
+    """Dumps of the source, and of all in which what `older` lacks has moved over statements that it commutes with; the
+    variables of comprehensions numbered."""
+    tree = _without_inner_names(ast.parse(expected))
+    found = _inserted(_without_inner_names(ast.parse(older)), tree)
+    dumps = {ast.dump(tree)}
     if found is None:
-        return frozenset()
+        return frozenset(dumps)
     block, position = found
-    statement, dumps = block[position], set()
+    statement = block[position]
     for step in (-1, 1):
         here, moved = position, list(block)
         while 0 <= here + step < len(block) and commute(statement, moved[here + step]):

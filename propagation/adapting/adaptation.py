@@ -102,7 +102,8 @@ class Adaptation:
             found = Counterpart(name, Doubt.SAME_NAME)
         if found.contradiction:
             raise Declined(found.contradiction)
-        if found.name is None or (owner is None and self._older.names.lookup(name, self.scope) is None):
+        is_loose = owner is None and found.name == name and self._older.names.lookup(name, self.scope) is None
+        if found.name is None or is_loose:
             self.lacking.append((name, owner))
             self.read.append((name, owner, name))
             return name

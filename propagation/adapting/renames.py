@@ -33,8 +33,9 @@ from flor_ray.propagation.adapting.bindings import (
     writes_log,
 )
 from flor_ray.propagation.adapting.doubts import Doubt
+from flor_ray.propagation.adapting.exchanges import Exchanges
 from flor_ray.propagation.matching.mapping import Mapping
-from flor_ray.propagation.matching.similarity import alike, anchor_dice, words_of
+from flor_ray.propagation.matching.similarity import alike, anchor_dice, have_one_spelling, words_of
 from flor_ray.propagation.reading.names import BUILTINS, Names, NameScope
 from flor_ray.propagation.reading.tree import IMPORTS, Node
 
@@ -75,6 +76,7 @@ class Renames:
         self._attributes: dict[tuple[str, str], Counter[str]] = {}  # what it is an attribute of ("": anything), name
         self._attribute_names = attribute_names(newer), attribute_names(older)
         self._set_attributes = set_attributes(newer), set_attributes(older)
+        self._exchanges = Exchanges(mapping, newer, older)
         for a in newer.tree.of_kind("identifier"):
             b = mapping.older_of(a)
             if b is not None:
@@ -87,10 +89,14 @@ class Renames:
     def variable(self, name: str, owner: NameScope | None, place: NameScope) -> Counterpart:
         """The counterpart of the variable `name` of the newer scope `owner`, for code in the older scope `place`."""
         if owner is None:
-            return Counterpart(name)
+            other = None if name in BUILTINS else self._exchanged_for(name, place)
+            return Counterpart(name) if other is None else Counterpart(other, Doubt.SAME_USE)
         variable = (scope_key(owner), name)
         there = self._older.lookup(name, place)
         votes = self._votes_for(variable, place)
+        spelled = self._spelled(name, owner, place) if there is None else None
+        if spelled is not None:
+            return Counterpart(spelled, None if votes[spelled] else Doubt.LEFT_OVER)
         logger = self._loggers.get(variable)
         if logger is not None and there is None and self._older.lookup(logger, place) is not None:
             return Counterpart(logger, Doubt.NAME)
@@ -137,6 +143,8 @@ class Renames:
                 return None
             if not is_alike:
                 return False
+        if is_alike and how_bound(owner, name) == "definition" and len(self._left_over(name, owner, place)) > 1:
+            return False  # one function became several, and which of them is called here nobody says
         if is_binding or not is_exchanged:
             return is_binding
         is_defined = how_bound(owner, name) != "variable"
@@ -261,6 +269,35 @@ class Renames:
             return frozenset()
         return self._set_attributes[1] - self._attribute_names[0]
 
+    def _spelled(self, name: str, owner: NameScope, place: NameScope) -> str | None:
+        """The older name that has the letters or the words of a newer one: `loss_1_critic`, `critic_loss_1`.
+
+        Each is the only one of its version, and unknown to the other; and neither is a class where the other is
+        an object.
+        """
+        if name in self._older.known or name in BUILTINS:
+            return None
+        is_variable = how_bound(owner, name) == "variable"
+        scope: NameScope | None = place
+        found = list[str]()
+        while scope is not None:
+            found += [
+                other
+                for other in scope.bindings
+                if have_one_spelling(name, other)
+                and other not in self._newer.known
+                and (how_bound(scope, other) == "variable") == is_variable
+            ]
+            scope = scope.outer
+        rivals = sum(have_one_spelling(each, found[0]) for each in self._newer.known) if len(found) == 1 else 0
+        return found[0] if rivals == 1 else None
+
+    def _exchanged_for(self, name: str, place: NameScope) -> str | None:
+        """What stands in the older version wherever a newer name stands, if code of an older scope sees it."""
+        other = self._exchanges.older_of(name)
+        seen = other is not None and (other in self._older.loose or self._older.lookup(other, place) is not None)
+        return other if seen else None
+
     def _votes_for(self, variable: _Variable, place: NameScope) -> Counter[str]:
         """Votes for what code in `place` can see."""
         votes: Counter[str] = Counter()
@@ -380,6 +417,9 @@ class Renames:
 
     def _unvoted(self, name: str, owner: NameScope, there: NameScope | None, place: NameScope) -> Counterpart:
         if there is None:
+            other = self._exchanged_for(name, place)
+            if other is not None:
+                return Counterpart(other, Doubt.SAME_USE)
             left = self._left_over(name, owner, place)
             return Counterpart(left[0], Doubt.LEFT_OVER) if len(left) == 1 else Counterpart(None)
         if (scope_key(owner), name, scope_key(there)) in self._facing:

@@ -7,7 +7,7 @@ newer   ema = EMA(net)              older   (nothing of that name)
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Container, Iterable, Sequence, Set
 
 from flor_ray.propagation.adapting.adaptation import Adaptation, Declined
 from flor_ray.propagation.adapting.bindings import attribute_names
@@ -35,28 +35,27 @@ def strangeness(
         for node in newer.written.subtree(statement)
         if node.kind in NAMES
         and node.label != "_"
+        and (node.start, node.end) not in adaptation.replacements
         and not ((owner := scopes.owner(node)) is not None and statement.contains(owner.node))
     ]
     here = Counter(node.label for node in nodes)
     if is_import:
         nodes = [node for node in nodes if scopes.binds(node)]
-    there = {node.label for node in older.written.of_kind(*NAMES)}
+    there = {node.label for node in older.written.of_kind(*NAMES)} | _options(older)
     typed = {node.label for node in nodes if node.parent is not None and node.parent.kind in _TYPED}
     unknown = {
-        name
-        for name in {node.label for node in nodes}
-        if name not in adaptation.renamed and name not in there and (name not in BUILTINS or name in typed)
+        name for name in {node.label for node in nodes} if name not in there and (name not in BUILTINS or name in typed)
     }
     unknown -= {name for name, owner in adaptation.lacking if owner is not None}
     unknown -= _of_modules(newer, nodes)
     if not unknown:
         return set()
-    elsewhere = _vocabulary(newer.written.of_kind(*NAMES))
+    elsewhere = _vocabulary(newer.written.of_kind(*NAMES), adaptation.renamed)
     along = requested | {log.statement.start for log in newer.logs}
     asked = set[str]()
     for other in newer.written.statements:
         if other.start in along and other is not statement:
-            words = _vocabulary(newer.written.subtree(other))
+            words = _vocabulary(newer.written.subtree(other), adaptation.renamed)
             elsewhere.subtract(words)
             asked |= words.keys() if other.start in requested else set()
     elsewhere.subtract(here)
@@ -154,6 +153,12 @@ def is_set(node: Node) -> bool:
     return parent is not None and child.role == "left" and parent.kind in ("assignment", "augmented_assignment")
 
 
-def _vocabulary(nodes: Iterable[Node]) -> Counter[str]:
-    """How often each name of a variable, an attribute or a keyword is met."""
-    return Counter(node.label for node in nodes if node.kind in NAMES)
+def _options(program: Program) -> set[str]:
+    """What the options that a command line may give are called where they are read: `a_b` of `'--a-b'`."""
+    texts = (node.label[1:-1] for node in program.written.of_kind("string"))
+    return {text.lstrip("-").replace("-", "_") for text in texts if text.startswith("--")}
+
+
+def _vocabulary(nodes: Iterable[Node], renamed: Container[str]) -> Counter[str]:
+    """How often each name of an attribute, a keyword or a variable is met; of variables not those that are renamed."""
+    return Counter(n.label for n in nodes if n.kind in NAMES and not (n.kind == "identifier" and n.label in renamed))

@@ -223,11 +223,8 @@ _LOST_BLOCK = frozenset({Doubt.ONE_NEIGHBOUR, Doubt.NO_NEIGHBOUR, Doubt.UNMAPPED
 
 
 def _broken(older: str, patched: str) -> bool:
-    """Whether a patch took away that a source is Python, for this interpreter or for tree-sitter."""
-    if not is_python(patched) and is_python(older):
-        return True
-    errors = error_count(patched)
-    return errors > 0 and errors > error_count(older)
+    """Whether a patch took away that a source is Python; of what this interpreter does not read, tree-sitter says so."""
+    return not is_python(patched) and (is_python(older) or error_count(patched) > error_count(older))
 
 
 def _unreadable(source: str, which: str) -> str:

@@ -163,6 +163,7 @@ class Transplant:
         if twin is not None:
             return Present(self.older.tree.line(twin.start))
         self._doings.check(node, place, adaptation)
+        check_attributes(self.newer, self.older, statement, adaptation, (), self.carried.keys() | self.requested)
         adaptation.doubts |= strangeness(self.newer, self.older, statement, adaptation, self.requested)
         return self._editor.finish(statement, place, adaptation, ())
 

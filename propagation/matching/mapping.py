@@ -40,6 +40,11 @@ class Mapping:
         """Whether two nodes may be linked for their likeness."""
         return newer.index not in self.withheld or newer.fingerprint == older.fingerprint
 
+    def withheld_pairs(self, newer: Node, older: Node) -> list[tuple[Node, Node]]:
+        """What is withheld in a newer node, with what stands there in an older node of one shape."""
+        inside = [index - newer.index for index in self.withheld if 0 <= index - newer.index < newer.size]
+        return [(self.newer.nodes[newer.index + at], self.older.nodes[older.index + at]) for at in inside]
+
     def older_of(self, newer: Node) -> Node | None:
         """The older node that a newer one is linked to."""
         return self._older[newer.index]

@@ -63,6 +63,18 @@ def words_of(name: str) -> Set[str]:
     return frozenset(word.lower() for word in _WORD.findall(name))
 
 
+def have_one_spelling(left: str, right: str) -> bool:
+    """Whether two names are made of the same letters or the same words: `nullContext` and
+    `null_context`, `loss_1_critic` and `critic_loss_1`."""
+    if len(_letters(left)) != len(_letters(right)) or min(len(left), len(right)) < _SHORTEST_NAME:
+        return False
+    return _letters(left) == _letters(right) or words_of(left) == words_of(right)
+
+
+def _letters(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
 def _alike_letters(left: str, right: str) -> bool:
     if left.startswith(right) or right.startswith(left):
         return True

@@ -46,7 +46,15 @@ def link_renamed_anchors(mapping: Mapping, likeness: Likeness) -> None:
         newer, older = _unlinked(mapping, newer, older)
         newer = [node for node in newer if node.index not in mapping.withheld]
         if len(newer) == 1 and len(older) == 1 and likeness.words(newer[0], older[0]) >= MIN_SHAPE_DICE:
-            mapping.link_isomorphic(newer[0], older[0])
+            if not any(_is_another(mapping, a, b) for a, b in mapping.withheld_pairs(newer[0], older[0])):
+                mapping.link_isomorphic(newer[0], older[0])
+
+
+def _is_another(mapping: Mapping, newer: Node, older: Node) -> bool:
+    """Whether of two statements of one shape the older has another variable where the newer's own is known there."""
+    pairs = zip(mapping.newer.subtree(newer), mapping.older.subtree(older), strict=True)
+    changed = {a.label for a, b in pairs if a.label != b.label}
+    return any(node.label in changed for node in mapping.older.of_kind("identifier"))
 
 
 def _anchorable(tree: Tree) -> Iterable[Node]:

@@ -9,6 +9,7 @@ for batch in loader:          for batch in loader:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from flor_ray.propagation.placing.order import Order
 from flor_ray.propagation.reading.effects import in_parameters
 from flor_ray.propagation.reading.names import NameScope
 from flor_ray.propagation.reading.program import Program
-from flor_ray.propagation.reading.tree import BLOCKS, SCOPES, Node
+from flor_ray.propagation.reading.tree import BLOCKS, LOOPS, SCOPES, Node
 
 _CONDITIONAL = frozenset({"if_statement", "elif_clause", "while_statement", "for_statement"})
 _OTHER_HEADER = 0.2  # likeness of two conditions below which they are not the same one
@@ -33,6 +34,7 @@ _SAME_FUNCTION = 0.5  # of the bodies of two functions of different names
 _SAME_WORDS = 0.5  # of two statements in bodies whose headers differ
 _SIBLINGS = 5  # on each side, whose blocks tell where a statement's block has gone
 _MAJORITY = 0.8  # of their weight
+_MOST = 3  # statements of a block without a counterpart, if the older version has them in one block
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,9 @@ class Blocks:
         holder = _common_block([each for each in (left, right) if each is not None])
         counterpart = self._mapping.older_of(unit.parent) if unit.parent is not None else None
         if counterpart is None or counterpart.kind not in BLOCKS:
+            dissolved = self._dissolved(before, after)
+            if dissolved is not None and holder in (None, dissolved):
+                return dissolved, (Doubt.RESIDUE, Doubt.UNMAPPED_BLOCK)
             is_tight = self._is_tight(unit, (left, right), (before, after))
             return holder, (Doubt.RESIDUE, Doubt.UNMAPPED_BLOCK if is_tight else Doubt.LOST_BLOCK)
         if holder is counterpart:
@@ -78,6 +83,14 @@ class Blocks:
             return moved_to, (Doubt.RESIDUE, Doubt.FOLLOWED)
         is_torn = any(each.older.parent is not counterpart for each in _directly_beside(left, right))
         return counterpart, (Doubt.RESIDUE, Doubt.TORN) if is_torn else (Doubt.RESIDUE,)
+
+    def _dissolved(self, before: list[Node], after: list[Node]) -> Node | None:
+        """The older block in which most of a newer one stands that has no counterpart itself: `if __name__ == ..` and
+        its like, that only the newer version has."""
+        partners = [self._mapping.older_of(each) for each in (*before, *after)]
+        blocks = Counter(p.parent for p in partners if p is not None and p.is_statement and p.parent is not None)
+        ((block, most),) = blocks.most_common(1) or [(None, 0)]
+        return block if most >= _MOST and most >= _MAJORITY * blocks.total() else None
 
     def _is_tight(self, unit: Node, neighbours: _Pair, siblings: tuple[list[Node], list[Node]]) -> bool:
         """Whether neighbours hold a statement so tightly that they vouch for a block that is not mapped."""
@@ -152,7 +165,7 @@ class Blocks:
                 return [Doubt.OTHER_FUNCTION] if self._is_other_function(left, right) else []
             if left.kind in _CONDITIONAL and right.kind in _CONDITIONAL:
                 like = header_likeness(left, right, self._called_there(left, right))
-                if like < _CHANGED_HEADER and self._hold_the_same(left, right, unit):
+                if like < _CHANGED_HEADER and self._face_each_other(left, right, unit):
                     return [Doubt.FACING_HEADER]
                 if like < _OTHER_HEADER:
                     return [Doubt.OTHER_HEADER]
@@ -198,6 +211,13 @@ class Blocks:
             if beside[0] is not None and beside[1] is not None and not self._mapping.linked(beside[0], beside[1]):
                 return False
         return True
+
+    def _face_each_other(self, left: Node, right: Node, unit: Node) -> bool:
+        """Whether two compound statements with other headers are one: loops that are linked for what they hold, as it
+        tells little how one counts on; and what holds the same in the same place."""
+        is_linked = self._mapping.linked(left, right) and left.index not in self._mapping.by_header
+        are_loops = left.kind in LOOPS and right.kind in LOOPS
+        return (is_linked and are_loops) or self._hold_the_same(left, right, unit)
 
     def _is_same(self, newer: Node, older: Node) -> bool:
         """Whether most words of two statements are the same, and not their form only."""

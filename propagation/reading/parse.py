@@ -10,13 +10,13 @@ from __future__ import annotations
 import ast
 import re
 import symtable
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 
 import tree_sitter
 import tree_sitter_python
 
-from flor_ray.propagation.reading.tree import STATEMENT_ENDINGS, Token, Tree
+from flor_ray.propagation.reading.tree import STATEMENT_ENDINGS, Node, Token, Tree, Twin
 
 _LANGUAGE = tree_sitter.Language(tree_sitter_python.language())
 _NUMBERS = range(_LANGUAGE.node_kind_count)
@@ -46,6 +46,16 @@ _WITH_ROLES = frozenset(
         *("while_statement", "with_item", "with_statement"),
     }
 )
+# Kinds whose own tokens are brackets, commas and keywords only: what is named in them is all that is asked for.
+_PLAIN = frozenset(
+    {
+        *("argument_list", "assignment", "attribute", "block", "call", "class_definition", "concatenated_string"),
+        *("default_parameter", "dictionary", "dotted_name", "expression_list", "expression_statement", "if_statement"),
+        *("import_from_statement", "import_statement", "interpolation", "keyword_argument", "list", "module", "pair"),
+        *("parameters", "parenthesized_expression", "pattern_list", "return_statement", "string", "subscript"),
+        *("tuple", "tuple_pattern"),
+    }
+)
 _WORDS = frozenset({"attribute_name", "false", "float", "identifier", "integer", "keyword_name", "none", "true"})
 _INTERPOLATION = next(n for n in _NUMBERS if _LANGUAGE.node_kind_for_id(n) == "interpolation")
 _DOUBLE_QUOTED = re.compile(rb"""^([A-Za-z]*)"([^"'\\\\\n]*)"$""")  # formatters change quotes, and nothing else by that
@@ -70,9 +80,9 @@ def parse(source: str) -> Tree:
     parsed = tree_sitter.Parser(_LANGUAGE).parse(data)
     if parsed.root_node.has_error:
         return Tree(data, _tokens(parsed, data, None), True)
-    tokens = list(_tokens(parsed, data, _recent))
-    _recent.remember(data, tokens)
-    return Tree(data, tokens, False)
+    tree = Tree(data, _tokens(parsed, data, _recent.statements()), False)
+    _recent.remember(tree)
+    return tree
 
 
 class _Recent:
@@ -80,28 +90,25 @@ class _Recent:
     in one of them need not be taken from the parser node by node again."""
 
     def __init__(self) -> None:
-        self._sources: list[dict[bytes, tuple[list[Token], int]]] = []
+        self._trees: list[Tree] = []
+        self._statements: list[_Statements] = []  # of the first of them, in order: looked for once they are asked for
 
-    def find(self, text: bytes, kind: str) -> tuple[list[Token], int] | None:
-        """The tokens of a source, and the index at which a statement of this kind and text starts in them."""
-        for source in self._sources:
-            found = source.get(text)
-            if found is not None and found[0][found[1]][0] == kind:
-                return found
-        return None
+    def statements(self) -> list[_Statements]:
+        """The statements of each source by their text, the last source first."""
+        missing = len(self._trees) - len(self._statements)
+        fresh = [{t.text(n): n for n in t.nodes if _is_whole(n.kind, n.role)} for t in self._trees[:missing]]
+        self._statements = [*fresh, *self._statements][:_REMEMBERED]
+        return self._statements
 
-    def remember(self, data: bytes, tokens: list[Token]) -> None:
-        statements = {
-            data[start:end]: (tokens, index)
-            for index, (kind, _, role, start, end, _) in enumerate(tokens)
-            if not role and kind.endswith(STATEMENT_ENDINGS)
-        }
-        self._sources = [statements, *self._sources[: _REMEMBERED - 1]]
+    def remember(self, tree: Tree) -> None:
+        self._trees = [tree, *self._trees[: _REMEMBERED - 1]]
+        self._statements = self._statements[: _REMEMBERED - 1]
 
     def cache_clear(self) -> None:
-        self._sources = []
+        self._trees, self._statements = [], []
 
 
+_Statements = dict[bytes, Node]
 _REMEMBERED = 2  # sources; one newer source is carried to many older ones, each much like the one before
 _recent = _Recent()
 
@@ -149,13 +156,14 @@ _Plan = tuple[str, tuple[tuple[int, str, str], ...]]
 last one first."""
 
 
-def _tokens(parsed: tree_sitter.Tree, data: bytes, recent: _Recent | None) -> Iterator[Token]:
-    """All nodes that stay, in preorder. The tree linked from them is built as they come: no list of them is kept, and
-    tree-sitter's own objects, which hold on to their children, are let go one by one.
+def _tokens(parsed: tree_sitter.Tree, data: bytes, recent: list[_Statements] | None) -> Iterator[Token | Twin]:
+    """All nodes that stay, in preorder; a statement that a `recent` source has, too, is one token. The tree linked from
+    them is built as they come: no list of them is kept, and tree-sitter's own objects, which hold on to their children,
+    are let go one by one.
 
     A node's label and its children's roles follow from its kind and theirs, so they are worked out once for each
     combination: tree-sitter counts children from the first one each time that it is asked for a field. Only after an
-    error is a tree not what the grammar says; then every node is looked at by itself.
+    error (`recent` is None) is a tree not what the grammar says; then every node is looked at by itself.
     """
     plans: dict[tuple[int, ...], _Plan] | None = None if recent is None else {}
     words: dict[bytes, str] = {}  # a name is said many times in a file
@@ -166,14 +174,15 @@ def _tokens(parsed: tree_sitter.Tree, data: bytes, recent: _Recent | None) -> It
         index += 1
         start = node.start_byte
         end = node.end_byte
-        if recent is not None and not role and kind.endswith(STATEMENT_ENDINGS):
-            known = recent.find(data[start:end], kind)
+        if recent and _is_whole(kind, role):
+            known = _known(recent, data[start:end], kind)
             if known is not None:
-                count = yield from _again(*known, start, index, parent)
-                index += count - 1
+                yield known, start, parent
+                index += known.size - 1
                 continue
-        below = None if kind in _WORDS else node.children
-        if not below or (kind == "string" and all(child.kind_id != _INTERPOLATION for child in below)):
+        is_plain = plans is not None and kind in _PLAIN
+        below = None if kind in _WORDS else node.named_children if is_plain else node.children
+        if (not below and not is_plain) or (kind == "string" and all(child.kind_id != _INTERPOLATION for child in below)):
             text = data[start:end]
             if kind == "string":
                 text = _DOUBLE_QUOTED.sub(rb"\1'\2'", text)
@@ -195,22 +204,22 @@ def _tokens(parsed: tree_sitter.Tree, data: bytes, recent: _Recent | None) -> It
             stack.append((below[place], inner, field, index))
 
 
-def _again(tokens: list[Token], first: int, start: int, index: int, parent: int) -> Generator[Token, None, int]:
-    """The tokens of a statement that is known from another source, moved to where it stands in this one."""
-    kind, label, role, begin, end, _ = tokens[first]
-    move, shift = start - begin, index - first
-    yield kind, label, role, start, end + move, parent
-    for at in range(first + 1, len(tokens)):
-        kind, label, role, begin, finish, above = tokens[at]
-        if begin >= end or above < first:
-            return at - first
-        yield kind, label, role, begin + move, finish + move, above + shift
-    return len(tokens) - first
+def _is_whole(kind: str, role: str) -> bool:
+    """Whether a node is a statement that may stand in any block."""
+    return not role and kind.endswith(STATEMENT_ENDINGS)
+
+
+def _known(recent: list[_Statements], text: bytes, kind: str) -> Node | None:
+    for statements in recent:
+        node = statements.get(text)
+        if node is not None and node.kind == kind:
+            return node
+    return None
 
 
 def _plan(node: tree_sitter.Node, kind: str, below: list[tree_sitter.Node]) -> _Plan:
     kinds = [_kind(child.kind_id) for child in below]
-    roles = _roles(node) if kind in _WITH_ROLES else [""] * len(kinds)
+    roles = _roles(node, len(below)) if kind in _WITH_ROLES else [""] * len(kinds)
     places = [
         (place, _name_kind(kind, roles[place]) if kinds[place] == "identifier" else kinds[place], roles[place])
         for place in range(len(kinds) - 1, -1, -1)
@@ -219,14 +228,18 @@ def _plan(node: tree_sitter.Node, kind: str, below: list[tree_sitter.Node]) -> _
     return _label(kind, kinds), tuple(places)
 
 
-def _roles(node: tree_sitter.Node) -> list[str]:
-    """Field names of the children. With a cursor: asked for one child, tree-sitter counts from the first."""
+def _roles(node: tree_sitter.Node, count: int) -> list[str]:
+    """Field names of the children, or of the named ones if there are so many. With a cursor: asked for one child,
+    tree-sitter counts from the first."""
+    only_named = count < node.child_count
     cursor = node.walk()
     cursor.goto_first_child()
-    roles = [cursor.field_name or ""]
-    while cursor.goto_next_sibling():
-        roles.append(cursor.field_name or "")
-    return roles
+    roles = []
+    while True:
+        if not only_named or (cursor.node is not None and cursor.node.is_named):
+            roles.append(cursor.field_name or "")
+        if not cursor.goto_next_sibling():
+            return roles
 
 
 def _kind(number: int) -> str:

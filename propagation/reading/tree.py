@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 
@@ -33,6 +34,9 @@ Token = tuple[str, str, str, int, int, int]
 """One node as a parser hands it over, in preorder: kind, label, role (name of the field that it fills in its parent, or
 ""), byte offsets of start and end, index of the parent among the tokens (-1 for the root). A plain tuple: there are
 five per line of source, and naming the fields would cost as much as reading them."""
+
+Twin = tuple["Node", int, int]
+"""A whole subtree as another tree has it: its root there, the byte where it starts here, and the index of its parent."""
 
 
 class Node:
@@ -108,19 +112,16 @@ class Tree:
 
     __slots__ = ("_by_kind", "has_errors", "height", "nodes", "source", "starts", "statements")
 
-    def __init__(self, source: bytes, tokens: Iterable[Token], has_errors: bool = False) -> None:
+    def __init__(self, source: bytes, tokens: Iterable[Token | Twin], has_errors: bool = False) -> None:
         self.source = source
         self.has_errors = has_errors
         self.nodes: list[Node] = _link(tokens)
         self.height: int = self.root.height
         self.starts: list[int] = [0, *(match.end() for match in re.finditer(b"\n", source))]
         self.statements: list[Node] = []  # in preorder
-        self._by_kind: dict[str, list[Node]] = {}
+        self._by_kind: defaultdict[str, list[Node]] = defaultdict(list)
         for node in self.nodes:
-            if node.kind in self._by_kind:
-                self._by_kind[node.kind].append(node)
-            else:
-                self._by_kind[node.kind] = [node]
+            self._by_kind[node.kind].append(node)
             if node.is_statement:
                 self.statements.append(node)
 
@@ -161,12 +162,16 @@ class Tree:
         return self.line(max(node.start, node.end - 1))
 
 
-def _link(tokens: Iterable[Token]) -> list[Node]:
+def _link(tokens: Iterable[Token | Twin]) -> list[Node]:
     """The nodes, in preorder. With `_measure`, the hottest loop there is: written flat, one attribute at a time."""
     nodes: list[Node] = []
-    below: list[list[Node] | None] = []  # children of each node so far
+    fresh: list[Node] = []
     new = Node.__new__
-    for kind, label, role, start, end, parent in tokens:
+    for token in tokens:
+        if len(token) == 3:
+            _copy(nodes, *token)
+            continue
+        kind, label, role, start, end, parent = token
         node = new(Node)
         node.kind = kind
         node.label = label
@@ -176,20 +181,56 @@ def _link(tokens: Iterable[Token]) -> list[Node]:
         node.index = len(nodes)
         node.children = _NO_NODES
         if parent >= 0:
-            holder = node.parent = nodes[parent]
-            node.is_statement = holder.kind in BLOCKS and kind.endswith(STATEMENT_ENDINGS)
-            siblings = below[parent]
-            if siblings is None:
-                holder.children = below[parent] = [node]
-            else:
-                siblings.append(node)
+            _put_below(nodes[parent], node)
         else:
             node.parent = None
             node.is_statement = False
         nodes.append(node)
-        below.append(None)
-    _measure(nodes)
+        fresh.append(node)
+    _measure(fresh)
     return nodes
+
+
+def _put_below(holder: Node, node: Node) -> None:
+    node.parent = holder
+    node.is_statement = holder.kind in BLOCKS and node.kind.endswith(STATEMENT_ENDINGS)
+    if holder.children:
+        holder.children.append(node)
+    else:
+        holder.children = [node]
+
+
+def _copy(nodes: list[Node], root: Node, start: int, parent: int) -> None:
+    """Add a subtree of another tree, moved: all that is measured of it holds here, too."""
+    move = start - root.start
+    shift = len(nodes) - root.index
+    new = Node.__new__
+    todo = [root]
+    while todo:
+        each = todo.pop()
+        node = new(Node)
+        node.kind = each.kind
+        node.label = each.label
+        node.role = each.role
+        node.start = each.start + move
+        node.end = each.end + move
+        node.index = each.index + shift
+        node.size = each.size
+        node.height = each.height
+        node.fingerprint = each.fingerprint
+        node.shape = each.shape
+        node.children = _NO_NODES
+        if each is root:
+            _put_below(nodes[parent], node)
+        else:
+            holder = node.parent = nodes[each.parent.index + shift]
+            node.is_statement = each.is_statement
+            if holder.children:
+                holder.children.append(node)
+            else:
+                holder.children = [node]
+        nodes.append(node)
+        todo += each.children[::-1]
 
 
 def _measure(nodes: list[Node]) -> None:

@@ -1,0 +1,10 @@
+import flor_ray as flor
+
+while True:
+    state = env.reset()
+    action = agent.act(state, noise)
+    reward = env.step(action)
+    flor.log("reward", reward)
+    memory.push(state, action, reward)
+    if len(memory) > 1000:
+        break

@@ -1,0 +1,5 @@
+from ours import *
+
+train = Loader(Pictures(folder, "train"), batch_size=8)
+valid = Loader(Pictures(folder, "valid"), batch_size=8)
+fit(net, train)

@@ -1,0 +1,8 @@
+import tools
+from tools import deep
+
+deep.start()
+for batch in loader:
+    loss = step(batch)
+    if deep.is_root():
+        print(loss)
