@@ -102,9 +102,9 @@ def test_importing_flor_ray_loads_nothing_heavy() -> None:
 
 
 def test_importing_flor_ray_takes_less_than_30_ms_of_a_processor() -> None:
-    """The smallest of several runs: anything else on the machine only ever adds."""
+    """One run does: anything else on the machine only ever adds."""
     code = "import time; began = time.process_time(); import flor_ray; print(time.process_time() - began)"
-    assert min(float(run_python(code)) for _ in range(5)) < 0.03
+    assert any(float(run_python(code)) < 0.03 for _ in range(15))
 
 
 def test_a_wheel_holds_every_module_the_demos_scripts_and_the_page(tmp_path: Path) -> None:

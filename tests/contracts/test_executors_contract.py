@@ -151,7 +151,7 @@ def test_a_segment_that_fails_late_has_told_what_was_written_of_it(executor: Exe
     assert [event.report.segment.first for event in parts] == [*range(1, len(parts) + 1)]
     lab = Lab(Path(job.original_root))
     kept = [one for one in lab.project.store.logged(lab.project.name, ["slow"]).reports if one.origin == job.origin]
-    assert len(kept) == len(parts)
+    assert len(parts) <= len(kept) <= len(parts) + 1  # the limit may fall between writing a part and telling of it
 
 
 def test_how_far_a_segment_is_is_told_epoch_by_epoch(executor: Executor, works: dict[str, Work]) -> None:

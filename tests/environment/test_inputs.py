@@ -143,7 +143,7 @@ def test_noting_a_file_costs_little_beside_opening_it(tmp_path: Path) -> None:
     path = str(tmp_path / "data.txt")
     Path(path).write_text("x")
     open(path).close()
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(10_000):
         opened._note(path, "r", 0)
-    assert (time.perf_counter() - began) / 10_000 < 20e-6
+    assert (time.process_time() - began) / 10_000 < 20e-6

@@ -129,7 +129,7 @@ def test_a_new_class_is_calibrated_in_seconds(lab: Lab) -> None:
     lab.record(SCRIPT)
     began = time.perf_counter()
     found = measuring.calibrate(lab.project.store, lab.project.name, os.environ)
-    assert time.perf_counter() - began < 10
+    assert time.perf_counter() - began < 30
     assert found.measured
     assert found.prepare.count == 3
     assert 0 < found.prepare.value < 2

@@ -142,9 +142,9 @@ def test_everything_on_a_page_is_inside_the_picture() -> None:
 
 def test_ten_thousand_stints_make_a_page_of_a_few_megabytes_in_a_moment() -> None:
     timeline = big(1024, 10_000)
-    began = time.perf_counter()
+    began = time.process_time()
     page = timeline_page.page(timeline)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert len(page) < 4e6
     assert len(list(ElementTree.fromstring(page).iter(f"{SVG}title"))) == 10_000
 
