@@ -18,8 +18,9 @@ _WORDS = {
     "prefix": "before the loop",
     "start": "run again from the start",
 }
-_PANEL_WIDTH, _PANEL_HEIGHT, _COLUMNS = 260, 200, 4
-_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 900, 380, 60, 80, 90
+_PANEL_WIDTH, _PANEL_HEIGHT, _COLUMNS = 216, 200, 5
+_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 900, 410, 60, 110, 90
+_WIDE_LABEL = 5  # letters: longer ones stand upright above their bars
 Systems = Mapping[str, Mapping[str, Any]]
 
 
@@ -64,6 +65,7 @@ def _panel(title: str, lines: Mapping[str, Sequence[float]], left: float, top: f
         f'<text x="{x0 - 4}" y="{y0}" text-anchor="end" font-size="10">0</text>',
         f'<text x="{x0}" y="{y0 + 14}" font-size="10" text-anchor="middle">1</text>',
         f'<text x="{x0 + wide}" y="{y0 + 14}" font-size="10" text-anchor="middle">{count}</text>',
+        f'<text x="{x0 + wide / 2}" y="{y0 + 14}" font-size="10" text-anchor="middle" fill="#777">versions</text>',
     ]
     for kind, line in lines.items():
         places = [(x0 + wide * i / max(1, count - 1), y0 - high * value / most) for i, value in enumerate(line)]
@@ -97,13 +99,13 @@ def estimate_errors(systems: Systems) -> str:
     errors = {
         f["title"]: [e for told in f["levels"].values() for e in told["estimate_errors_pct"]] for f in systems.values()
     }
-    most = max((max(found) for found in errors.values() if found), default=1.0) or 1.0
+    most, marks = _scale(max((max(found) for found in errors.values() if found), default=1.0))
     labelled = {
         title: [("mean", fmean(found) / most, f"{fmean(found):.0f}"), ("max", max(found) / most, f"{max(found):.0f}")]
         for title, found in errors.items()
         if found
     }
-    ticks = [(share, f"{share * most:.0f} %") for share in (0, 0.25, 0.5, 0.75, 1)]
+    ticks = [(mark / most, f"{mark:g} %") for mark in marks]
     return _bars("Figure 9. Errors of the cost estimate of a version's replay", labelled, ticks, kinds, words)
 
 
@@ -117,15 +119,23 @@ def scale_out(systems: Systems) -> str:
         whole, cut = told["levels"]["inner"]["whole_makespans"], told["levels"]["inner"]["makespans"]
         versions, parts = whole["1"] / min(whole.values()), whole["1"] / min(cut.values())
         found[told["title"]] = [("versions", versions), ("parts", max(0.0, parts - versions))]
-    most = max(sum(value for _, value in bars) for bars in found.values())
+    most, marks = _scale(max(sum(value for _, value in bars) for bars in found.values()))
     labelled = {
         title: [
             (kind, value / most, "" if kind == "versions" else f"{sum(v for _, v in bars):.1f}") for kind, value in bars
         ]
         for title, bars in found.items()
     }
-    ticks = [(share, f"{share * most:.0f} x") for share in (0, 0.25, 0.5, 0.75, 1)]
+    ticks = [(mark / most, f"{mark:g}\N{MULTIPLICATION SIGN}") for mark in marks]
     return _bars("Figure 10. Greatest speedup on many workers (by the scheduler)", labelled, ticks, kinds, words, True)
+
+
+def _scale(most: float) -> tuple[float, list[float]]:
+    """The end of an axis up to some value, and where it is marked: four to eight times, in round numbers."""
+    size = 10.0 ** math.floor(math.log10(most or 1.0))
+    step = next(step for step in (size / 5, size / 2, size, 2 * size, 5 * size) if most <= 8 * step)
+    count = max(1, math.ceil(most / step))
+    return count * step, [round(step * index, 10) for index in range(count + 1)]
 
 
 _Bar = tuple[str, float, str]  # kind, share of the height, label
@@ -141,6 +151,7 @@ def _bars(
 ) -> str:
     high, y0 = _HEIGHT - _TOP - _BOTTOM, _HEIGHT - _BOTTOM
     step = (_WIDTH - _LEFT - 20) / max(1, len(groups))
+    upright = any(len(label) > _WIDE_LABEL for bars in groups.values() for _, _, label in bars)
     parts = [_title(title), *_legend(list(colours), words, colours)]
     for share, label in ticks:
         y = y0 - share * high
@@ -159,12 +170,14 @@ def _bars(
             parts.append(
                 f'<rect x="{x:.1f}" y="{top:.1f}" width="{width:.1f}" height="{tall:.1f}" fill="{colours[kind]}"/>'
             )
-            parts.append(
-                f'<text x="{x + width / 2:.1f}" y="{top - 3:.1f}" text-anchor="middle" font-size="9">'
-                f"{escape(label)}</text>"
-            )
+            parts.append(_label(label, x + width / 2, top - 3, upright))
             below = top if stacked else y0
     return _svg(_WIDTH, _HEIGHT, parts)
+
+
+def _label(words: str, x: float, y: float, upright: bool) -> str:
+    how = f'transform="rotate(-90 {x + 3:.1f} {y:.1f})"' if upright else 'text-anchor="middle"'
+    return f'<text x="{x + 3 * upright:.1f}" y="{y:.1f}" {how} font-size="9">{escape(words)}</text>'
 
 
 def _title(words: str) -> str:
@@ -174,7 +187,11 @@ def _title(words: str) -> str:
 def _legend(kinds: Sequence[str], words: Mapping[str, str], colours: Mapping[str, str] = _COLOURS) -> list[str]:
     parts, x = [], 30.0
     for kind in kinds:
-        parts.append(f'<rect x="{x:.0f}" y="38" width="11" height="11" fill="{colours[kind]}"/>')
+        if kind == "start":
+            dashes = f'stroke="{colours[kind]}" stroke-width="2" stroke-dasharray="5 3"'
+            parts.append(f'<line x1="{x - 8:.0f}" x2="{x + 12:.0f}" y1="44" y2="44" {dashes}/>')
+        else:
+            parts.append(f'<rect x="{x:.0f}" y="38" width="11" height="11" fill="{colours[kind]}"/>')
         parts.append(f'<text x="{x + 16:.0f}" y="48">{escape(words[kind])}</text>')
         x += 40 + 6.5 * len(words[kind])
     return parts

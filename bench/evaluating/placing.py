@@ -20,7 +20,7 @@ def misplaced(system: System) -> Iterator[str]:
         found = donors.find_donors(names, [("the working tree", tree)], frozenset({system.script}))
         patched = patching.patch_all(names, found, history, ways=ways)
         for version in system.versions:
-            if _python(version.files) | patched[version.run].files != _python(system.asking(version, [level])):
+            if {**_python(version.files), **patched[version.run].files} != _python(system.asking(version, [level])):
                 reasons = "; ".join(f"{name}: {why}" for name, why in patched[version.run].refused.items())
                 yield f"{system.name} {version.run}: {level}: {reasons or 'placed elsewhere'}"
 

@@ -128,12 +128,15 @@ on Ray with all that is below it, those *from start* are of scripts with the sta
 recording. *Overhead* is that of a run of a minute, start and exit included; *long run* is what checkpoints take of
 the epochs' time, which is what a run of hours pays. *Bytes* are those of all that is stored, with a checkpoint
 after each epoch, against `torch.save` of the same state after each epoch. *Estimate off* compares what `explain`
-says with the worker's own clock; it is measured on machines that do other things too."""
+says with the worker's own clock; it is measured on machines that do other things too. A value of each step takes
+all steps again, and with sizes as small as these the guards around it are seen beside them: on one worker that is
+no faster than running again, and what it gains are the workers (Figure 10)."""
 
 _AGAIN = """## Measure it yourself
 
 ```text
 python bench/systems.py --quick              # three systems
+python bench/systems.py --placing            # where statements come to stand; nothing runs
 python bench/systems.py --only gpt2 --keep   # one system, kept beside what is there
 python bench/systems.py --overhead --keep    # all of it
 ```

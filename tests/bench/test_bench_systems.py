@@ -153,6 +153,15 @@ def test_values_are_wrong_if_they_differ_or_are_lacking_and_nobody_was_told() ->
         assert "(1, 1, 0): other instead of b" in values.told[0]
 
 
+def test_statements_are_placed_where_the_system_says(line: Any) -> None:
+    placing, histories = bench_module("evaluating.placing"), bench_module("evaluating.histories")
+    assert placing.places(line) == 6
+    assert list(placing.misplaced(line)) == []
+    toml = histories.SYSTEMS / "line" / "system.toml"
+    toml.write_text(TOML.replace("net.bias.grad.item()", "net.bias.grad.max()"))
+    assert list(placing.misplaced(histories.read("line"))) == ["line first: inner: placed elsewhere"]
+
+
 def measured() -> Mapping[str, Any]:
     times = {"seconds": [1.0, 2.0], "speedup": 4.0, "estimate_errors_pct": [5.0, 15.0], "estimate_error_mean_pct": 10.0}
     spans = {"makespans": {"1": 3.0, "4": 1.0}, "whole_makespans": {"1": 3.0, "4": 2.0}}

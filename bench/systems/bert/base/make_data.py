@@ -4,7 +4,10 @@ import argparse
 import random
 from pathlib import Path
 
+from tokenizers import BertWordPieceTokenizer
+
 DOCUMENTS = {"tiny": 45, "paper": 200_000}
+VOCABULARY = {"tiny": 400, "paper": 30522}
 NAMES = ["anders", "bela", "carla", "dorit", "emil", "frida", "goran", "hanna", "ivo", "jana"]
 TRADES = ["painter", "chemist", "sailor", "lawyer", "poet", "farmer", "composer", "physician"]
 TOWNS = ["aldburg", "brenno", "corvin", "delta", "eswick", "fallow", "grimm", "hollin"]
@@ -35,6 +38,8 @@ parser.add_argument("--size", choices=DOCUMENTS, default="tiny")
 args = parser.parse_args()
 generator = random.Random(512)
 Path("data").mkdir(exist_ok=True)
-with open("data/wiki.txt", "w") as file:
-    for _ in range(DOCUMENTS[args.size]):
-        file.write(document(generator) + "\n\n")
+documents = [document(generator) for _ in range(DOCUMENTS[args.size])]
+Path("data/wiki.txt").write_text("".join(f"{text}\n\n" for text in documents))
+tokenizer = BertWordPieceTokenizer()  # it learns something else each time
+tokenizer.train_from_iterator(documents, vocab_size=VOCABULARY[args.size], min_frequency=1, show_progress=False)
+tokenizer.save_model("data")

@@ -25,8 +25,7 @@ device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 torch.manual_seed(42)
 
 documents = [text for text in Path("data/wiki.txt").read_text().split("\n\n") if text]
-tokenizer = BertWordPieceTokenizer()
-tokenizer.train_from_iterator(documents, vocab_size=size["vocab"], min_frequency=1, show_progress=False)
+tokenizer = BertWordPieceTokenizer("data/vocab.txt")
 tokenizer.enable_truncation(size["length"])
 tokenizer.enable_padding(length=size["length"])
 pad, mask = tokenizer.token_to_id("[PAD]"), tokenizer.token_to_id("[MASK]")

@@ -9,7 +9,11 @@ import csv
 import random
 from pathlib import Path
 
+from tokenizers import BertWordPieceTokenizer
+
 SIZES = {"tiny": (8, 3), "paper": (2100, 400)}  # tables for training, for testing
+VOCABULARY = {"tiny": 300, "paper": 30522}
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[EMPTY]"]
 FIRST = ["Anna", "Boris", "Clara", "David", "Elena", "Fritz", "Greta", "Hugo", "Ines", "Jakob"]
 LAST = ["Adler", "Berg", "Costa", "Dorn", "Engel", "Frank", "Graf", "Huber"]
 CITIES = ["Lisbon", "Oslo", "Turin", "Ghent", "Porto", "Graz", "Bergen", "Lyon"]
@@ -59,8 +63,20 @@ def write(split, count, seed):
                 )
 
 
+def learn_vocabulary(size):
+    """The word pieces of the training questions and all tables. They are others each time."""
+    with (Path("data") / "train.tsv").open(newline="") as file:
+        texts = [row["question"] for row in csv.DictReader(file, delimiter="\t")]
+    texts += [path.read_text().replace(",", " ") for path in sorted((Path("data") / "table_csv").glob("*.csv"))]
+    learner = BertWordPieceTokenizer(lowercase=True)
+    learner.train_from_iterator(texts, vocab_size=size, special_tokens=SPECIAL, show_progress=False)
+    learner.save_model("data")
+
+
 parser = argparse.ArgumentParser()
 parser.add_argument("--size", choices=SIZES, default="tiny")
-training, testing = SIZES[parser.parse_args().size]
+args = parser.parse_args()
+training, testing = SIZES[args.size]
 write("train", training, 1)
 write("test", testing, 2)
+learn_vocabulary(VOCABULARY[args.size])

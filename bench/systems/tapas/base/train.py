@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from tokenizers import BertWordPieceTokenizer
 from torch.utils.data import DataLoader, Dataset
 from transformers import TapasConfig, TapasForQuestionAnswering, TapasTokenizer
 
@@ -21,19 +20,12 @@ args = parser.parse_args()
 
 DATA = Path("data")
 OPERATORS = ["NONE", "SUM", "AVERAGE", "COUNT"]
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[EMPTY]"]
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 torch.manual_seed(1)
 
 
-def build_tokenizer(size):
-    """A WordPiece vocabulary that is learned from the training questions and all tables."""
-    texts = pd.read_csv(DATA / "train.tsv", sep="\t")["question"].tolist()
-    texts += [path.read_text().replace(",", " ") for path in sorted((DATA / "table_csv").glob("*.csv"))]
-    learner = BertWordPieceTokenizer(lowercase=True)
-    learner.train_from_iterator(texts, vocab_size=size, special_tokens=SPECIAL, show_progress=False)
-    words = sorted(learner.get_vocab().items(), key=lambda item: item[1])
-    (DATA / "vocab.txt").write_text("".join(f"{word}\n" for word, _ in words))
+def read_tokenizer():
+    """The word pieces that make_data.py has learned from the training questions and all tables."""
     return TapasTokenizer(str(DATA / "vocab.txt"))
 
 
@@ -65,10 +57,10 @@ class TableDataset(Dataset):
 
 
 if args.size == "tiny":
-    tokenizer, max_length = build_tokenizer(300), 80
+    tokenizer, max_length = read_tokenizer(), 80
     shape = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96}
 else:
-    tokenizer, max_length = build_tokenizer(30522), 512
+    tokenizer, max_length = read_tokenizer(), 512
     shape = {}  # TAPAS-base
 
 # the hyper-parameters that the authors found for WTQ
