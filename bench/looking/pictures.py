@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parents[2] / "docs/pictures"
 _COLOURS = 128  # of a picture: more are not told apart, and take twice the bytes
 _NAME = "accuracy"  # the column that is filled
 _COLUMNS = ("run", "version", "status", "hidden_size", "lr", "batch_size", "loss", _NAME, "cf_matrix")
-_PHONE = {"viewport": {"width": 390, "height": 720}, "color_scheme": "dark"}
+_PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 720}, "color_scheme": "dark"}
 
 
 def take(demo: Path | None, folder: Path = FOLDER) -> None:
