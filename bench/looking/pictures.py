@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from PIL import Image
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[2] / "docs/pictures"
 _COLOURS = 128  # of a picture: more are not told apart, and take twice the bytes
 _NAME = "accuracy"  # the column that is filled
-_PHONE = {"viewport": {"width": 390, "height": 720}, "color_scheme": "dark"}
+_COLUMNS = ("run", "version", "status", "hidden_size", "lr", "batch_size", "loss", _NAME, "cf_matrix")
+_PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 720}, "color_scheme": "dark"}
 
 
 def take(demo: Path | None, folder: Path = FOLDER) -> None:
@@ -32,10 +34,11 @@ def take(demo: Path | None, folder: Path = FOLDER) -> None:
             def shot(name: str, place: str, ready: Callable[[Page], Any], height: int = 520, **context: Any) -> None:
                 picture(browser, f"{url}#/{place}", folder / f"{name}.png", ready, height, context)
 
-            shot("ui-runs", "runs", _runs)
-            shot("ui-compare", f"compare?versions={versions[0]},{versions[1]}", _compared, 640)
+            shot("ui-compare", f"compare?versions={versions[0]},{versions[1]}", _compared, 860)
             shot("ui-backfill", f"backfill?name={_NAME}", _planned, 760)
             _fill(browser, f"{url}#/backfill?name={_NAME}")
+            columns = urlencode({"columns": _COLUMNS}, doseq=True)
+            shot("ui-runs", f"runs?{columns}", _runs, 470)  # with values that were filled, and holes
             shot("ui-curves", f"curves?name=loss&name={_NAME}", _drawn, 560)
             shot("ui-timeline", "timeline", _told, 460)
             shot("ui-phone", f"curves?name={_NAME}", _drawn, **_PHONE)
@@ -64,7 +67,6 @@ def _compared(shown: Page) -> None:
 
 def _planned(shown: Page) -> None:
     shown.get_by_role("heading", name="The plan").wait_for()
-    shown.get_by_role("heading", name="The plan").scroll_into_view_if_needed()
 
 
 def _drawn(shown: Page) -> None:
@@ -78,5 +80,8 @@ def _told(shown: Page) -> None:
 def _fill(browser: Browser, url: str) -> None:
     with page.looked_at(browser, url) as seen:
         _planned(seen.page)
+        seen.page.get_by_label("Where it runs").select_option("local")
+        seen.page.get_by_label("Workers", exact=True).fill("2")
+        seen.page.get_by_role("button", name="Show the plan").click()
         seen.page.get_by_role("button", name="Run it").click()
         seen.page.get_by_label("The replay").get_by_text("has finished").wait_for(timeout=300_000)

@@ -103,6 +103,7 @@ class Snapshots:
 
     def _refresh(self) -> None:
         last = self._latest
+        made: RunsSnapshot | None
         try:
             made = self._made(last)
         except FlorError as error:  # what was known is shown on, and why it is not new

@@ -88,7 +88,7 @@ def test_a_hole_is_filled_while_servers_and_browsers_come_and_go(chromium: Brows
             shown.get_by_role("button", name="Show the plan").click()
             shown.get_by_role("button", name="Run it").click()
             shown.locator(".feature").get_by_text(re.compile(r"[1-9]\d* values, [1-9]\d* places")).wait_for(
-                timeout=90_000
+                timeout=150_000
             )
             assert shown.get_by_label("The replay").get_by_text("is running").is_visible()
             assert shown.locator(".gantt .open").count() == 1

@@ -4,7 +4,8 @@ import { h, replace } from "./dom.js";
 import { numberText } from "./cells.js";
 import { colour, uPlot } from "./plots.js";
 
-export const NUMBER = 0, NAN = 1, PLUS_INFINITY = 2, MINUS_INFINITY = 3, GAP = 4, OTHER = 5;
+const NUMBER = 0, NAN = 1, PLUS_INFINITY = 2, MINUS_INFINITY = 3, GAP = 4;
+export const OTHER = 5;
 const STATES = ["", "NaN", "+∞", "−∞", "no value", "not a number"];
 const NEAR = 30; // pixels from the pointer to a point that it means
 const WHOLE = Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((one) => one * 10 ** power)).flat();

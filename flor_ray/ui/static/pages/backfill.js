@@ -240,7 +240,7 @@ function versionTable(rows) {
 const runsOf = (versions) => Object.fromEntries(versions.map((one) => [one.version, one.run]));
 
 // A unified diff, a line each.
-export function diff(text) {
+function diff(text) {
   const kind = (line) => (/^(\+\+\+|---|@@)/.test(line) ? "at" : line.startsWith("+") ? "plus" : line.startsWith("-") ? "minus" : null);
   return h("pre", { class: "diff" }, text.split("\n").map((line) => h("span", { class: kind(line) }, line || " ")));
 }

@@ -40,7 +40,7 @@ function chooserNode(versions) {
   } }, h("label", { for: "versions" }, "Versions"), input, h("button", { class: "main" }, "Compare"));
 }
 
-export function nameOf(run) {
+function nameOf(run) {
   return `${run.run || "run"} ${run.version.slice(0, 8)}`;
 }
 
@@ -137,7 +137,7 @@ class Code {
 }
 
 // Two texts beside each other, as rows of flor_ray/ui/side_by_side.py; on a narrow screen one below the other.
-export function sideBySide(rows, left, right, caption) {
+function sideBySide(rows, left, right, caption) {
   const signs = { removed: "−", added: "+", changed: "~", same: "" };
   const lines = rows.map((row) => {
     if (row.kind === "skipped") return h("tr", { class: "skipped" }, h("td", { colspan: "4", class: "soft" }, `${row.skipped} lines that both have`));

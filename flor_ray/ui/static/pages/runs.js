@@ -23,7 +23,7 @@ export async function show(root, query, page) {
 }
 
 // The class of page.css for a verdict.
-export function verdictClass(verdict) {
+function verdictClass(verdict) {
   return `verdict-${verdict.split(" ")[0]}`;
 }
 
