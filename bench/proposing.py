@@ -16,7 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))
+
 from proposals.trial import Outcome, judge, proposals_of, script_cases
+from replaying.forked import Forked
 from replaying.recording import Repository
 
 from flor_ray.cluster.worker import Worker
@@ -31,19 +34,20 @@ def main() -> None:
     began = time.perf_counter()
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder:
-        worker = Worker()
+        worker, python = Worker(), Forked()
         try:
             for case in script_cases():
                 if options.only in (None, case.name):
                     place = Path(folder, case.name)
                     print(f"{case.name} ...", file=sys.stderr, flush=True)
                     if case.is_asked:
-                        plain, truth = (Repository(place / name, worker) for name in ("plain", "truth"))
+                        plain, truth = (Repository(place / name, worker, python=python) for name in ("plain", "truth"))
                         outcomes.append(judge(case, plain, truth))
                     else:
                         outcomes.append(proposals_of(case))
         finally:
             worker.close()
+            python.close()
     rows = [_row(each) for each in outcomes]
     print(text_tables.render(["script", "added", "changed", "exact", "from checkpoints", "refused"], rows))
     told = _summary(outcomes) | {"seconds": round(time.perf_counter() - began, 1)}

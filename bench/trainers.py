@@ -13,11 +13,11 @@ line is one JSON object.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +25,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1]))
+
 from replaying.drive import Serial
+from replaying.forked import Forked
+from replaying.recording import Repository
 
 from flor_ray import pipeline
 from flor_ray.cluster.worker import Worker
@@ -34,6 +38,7 @@ from flor_ray.store.project import Project
 
 _NAMES = ("before", "in_step", "at_end")
 _TURNS = 2
+_IMPORTS = ("transformers.trainer", "lightning.pytorch", "accelerate")
 _LOADED = """
 import torch
 torch.manual_seed({seed})
@@ -200,24 +205,15 @@ def text_of(library: str, options: Mapping[str, object], with_statements: bool) 
 class Folder:
     """A repository in which one library's versions are recorded."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        root.mkdir()
-        settings = ("-c", "user.name=bench", "-c", "user.email=bench@example.org")
-        (root / ".gitignore").write_text("out\n")
-        for command in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", "versions")):
-            subprocess.run(["git", *settings, *command], cwd=root, check=True)
-        self.project = Project.open(str(root))
+    def __init__(self, root: Path, python: Forked) -> None:
+        self._repository = Repository(root, python=python)
+        self._repository.write({".gitignore": "out\n"})
+        self.project = self._repository.project
 
     def record(self, text: str) -> str:
         """Run a script; the version that this is."""
-        (self.root / "train.py").write_text(text)
-        environment = os.environ | {"FLOR_RAY_OVERHEAD": "1"}
-        done = subprocess.run(
-            [sys.executable, "train.py"], check=False, cwd=self.root, env=environment, capture_output=True, text=True
-        )
-        if done.returncode:
-            raise SystemExit(f"{text}\n{done.stderr}")
+        self._repository.write({"train.py": text})
+        self._repository.run(["train.py"])
         return max(self.project.store.experiments(self.project.name), key=lambda one: one.started).version
 
     def values(self, version: str, name: str) -> list[tuple[Any, ...]]:
@@ -282,9 +278,13 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="write the result to bench/results")
     asked = parser.parse_args()
     results: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory(prefix="flor-bench-") as temporary:
+    with (
+        tempfile.TemporaryDirectory(prefix="flor-bench-") as temporary,
+        contextlib.closing(Forked(*_IMPORTS)) as python,
+    ):
         for library in asked.only:
-            found = measure(Folder(Path(temporary) / library), library, asked.versions, asked.epochs, asked.rows)
+            folder = Folder(Path(temporary) / library, python)
+            found = measure(folder, library, asked.versions, asked.epochs, asked.rows)
             results[library] = found
             print(library, *(f"{name} {value}" for name, value in found.items()), sep="  ", flush=True)
     counts = ("versions", "values_compared", "values_exact", "values_wrong", "refused", "failures")

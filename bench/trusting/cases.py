@@ -1,9 +1,9 @@
 """Scripts of tests/cases/trust, as they are recorded and as they are with hindsight statements.
 
-A case is a file NAME.py, which is train.py after the lines of preamble.txt, or a folder NAME of files as they are. A
-line that begins with "#H " is a hindsight statement: a comment while the script is recorded, a statement in the newest
-code and in the run that says what is right. There, too, a line that begins with "#R " stands in place of the one after
-it. Conditions are JSON, in a line `# Conditions: {...}` or in conditions.json:
+A case is a file NAME.py, which is train.py after the lines of preamble.txt if there is one, or a folder NAME of files
+as they are. A line that begins with "#H " is a hindsight statement: a comment while the script is recorded, a
+statement in the newest code and in the run that says what is right. There, too, a line that begins with "#R " stands
+in place of the one after it. Conditions are JSON, in a line `# Conditions: {...}` or in conditions.json:
 
     files       more files: path -> text
     folder      the repository, below the folder that the files are in (default ".")
@@ -73,8 +73,9 @@ def state_cases() -> Sequence[TrustCase]:
 def _of_file(path: Path) -> TrustCase:
     text = path.read_text(encoding="utf-8")
     told = [line.removeprefix(_CONDITIONS) for line in text.splitlines() if line.startswith(_CONDITIONS)]
-    preamble = (path.parent / "preamble.txt").read_text(encoding="utf-8")
-    return _case(path.stem, {"train.py": preamble + text}, json.loads(told[0]) if told else {})
+    preamble = path.parent / "preamble.txt"
+    before = preamble.read_text(encoding="utf-8") if preamble.exists() else ""
+    return _case(path.stem, {"train.py": before + text}, json.loads(told[0]) if told else {})
 
 
 def _of_folder(folder: Path) -> TrustCase:

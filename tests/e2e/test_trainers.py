@@ -14,7 +14,12 @@ from tests.conftest import keep_usual_calibration, warm_servers
 from tests.forking import TRAINING
 
 CASES = Path(__file__).parents[1] / "cases" / "trainers"
-LIBRARIES = ("transformers.trainer", "accelerate", "lightning.pytorch")
+IMPORTS = {  # of each case: its versions run in forks of a process that has imported these
+    "accelerate": ("accelerate",),
+    "amp": (),
+    "hugging_face": ("transformers.trainer",),
+    "lightning": ("lightning.pytorch",),
+}
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +29,14 @@ def worker() -> Iterator[Worker]:
     worker.close()
 
 
-def forked(arguments: Sequence[str], folder: Path, variables: Mapping[str, str]) -> None:
-    run_in_a_fork(arguments, folder, variables, (*TRAINING, *LIBRARIES))
-
-
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["accelerate", "amp", "hugging_face", "lightning"])
+@pytest.mark.parametrize("name", IMPORTS)
 def test_each_epoch_is_replayed_from_the_checkpoint_before_it(name: str, worker: Worker, tmp_path: Path) -> None:
     (case,) = (each for each in bench_module("trusting.cases").every_case(CASES) if each.name == name)
+
+    def forked(arguments: Sequence[str], folder: Path, variables: Mapping[str, str]) -> None:
+        run_in_a_fork(arguments, folder, variables, (*TRAINING, *IMPORTS[name]))
+
     repository = bench_module("replaying.recording").Repository
     plain, truth = (repository(tmp_path / which, worker, python=forked) for which in ("plain", "truth"))
     for each, files in ((plain, case.recorded()), (truth, case.newest())):
