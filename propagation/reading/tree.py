@@ -36,7 +36,7 @@ Token = tuple[str, str, str, int, int, int]
 five per line of source, and naming the fields would cost as much as reading them."""
 
 Twin = tuple["Node", int, int]
-"""A whole subtree as another tree has it: its root there, the byte where it starts here, and the index of its parent."""
+"""A subtree that another tree has, too: its root there, the byte where it starts here, and the index of its parent."""
 
 
 class Node:
