@@ -1,10 +1,10 @@
 """Why a placement may be wrong. A placement's confidence is what is left of 1 after each doubt has taken its share.
 
-Shares of doubts that were met in at least 15 placements are those that fit 2 957 placements from histories of 55 public
-repositories. `bench/propagation.py --history CLONE ... --shares` fits them to any others; what was found is in
-bench/results/propagation-shares-*. BETWEEN and WEAK_NEIGHBOUR take a little more than fits (0.08 and 0.06), since 13 and
-15 % of the placements that have them were wrong, and what is below 0.9 is told. All other shares are set by hand, on the
-careful side. A share of 0.5 and more is a refusal, by MIN_CONFIDENCE.
+Shares of doubts that were met in at least 15 placements are those that fit 2 957 placements from histories of 55
+public repositories. `bench/propagation.py --history CLONE ... --shares` fits them to any others; what was found is in
+bench/results/propagation-shares-*. BETWEEN and WEAK_NEIGHBOUR take a little more than fits (0.08 and 0.06), since 13
+and 15 % of the placements that have them were wrong, and what is below 0.9 is told. All other shares are set by hand,
+on the careful side. A share of 0.5 and more is a refusal, by MIN_CONFIDENCE.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from math import prod
 class Doubt(Enum):
     """A reason for doubt: the share that it takes, and what it means. RESIDUE is every placement's, whatever it is."""
 
-    RESIDUE = 0.006, ""
+    RESIDUE = 0.005, ""
     ONE_NEIGHBOUR = 0.01, "only one of its neighbours is in the older version"
     NO_NEIGHBOUR = 0.11, "none of its neighbours is in the older version"
     UNMAPPED_BLOCK = 0.06, "its block has no counterpart, only its direct neighbours have"
