@@ -109,14 +109,14 @@ def _latency(times: Mapping[str, Times], x: float, y: float, width: float) -> li
 
 
 def _reliability(bins: Sequence[Bin], x: float, y: float, width: float) -> list[str]:
-    """Bars of the share that is wrong, beside the share that the confidence admits (a line from 1 - confidence)."""
+    """Bars of the share that is wrong, beside the share that the confidence admits: what their mean lacks to 1."""
     parts = [_text(x, y, "Wrong placements, %, by confidence", weight="bold")]
     shown = [(each, _upper(bins, at)) for at, each in enumerate(bins) if each.placed]
     bottom, high, column = y + 160, 120.0, width / max(len(shown), 1)
     most = max([10.0, *(100 * each.wrong / each.placed for each, _ in shown)])
     for row, (each, upper) in enumerate(shown):
         left, wrong = x + row * column, 100 * each.wrong / each.placed
-        admitted = min(100 * (1 - (each.least + upper) / 2), most)
+        admitted = min(100 * (1 - each.confidence), most)
         size, line = high * wrong / most, bottom - high * admitted / most
         label = f"{each.least:.2f}" if each.least == upper else f"{each.least:.2f}-{upper:.2f}"
         parts += [

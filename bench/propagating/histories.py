@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import random
 import subprocess
 from collections import Counter, defaultdict
@@ -62,7 +63,9 @@ def cases(repository: Path, number: int, seed: int) -> Iterator[Case]:
 def name_of(repository: Path) -> str:
     """What a clone is called: its folder, or the one above where the folder says nothing."""
     path = repository.resolve()
-    return path.parent.name if path.name in ("repo", ".git") else path.name
+    while path.name in ("repo", ".git"):
+        path = path.parent
+    return path.name
 
 
 def _mixed(found: list[Case], limit: int, rng: random.Random) -> list[Case]:
@@ -239,12 +242,34 @@ def _is_renaming(a: Spot, b: Spot, newer: str, older: str) -> bool:
     if len(ours) < 2 or len(ours) != len(theirs):
         return False
     changed = {(x, y) for x, y in zip(ours, theirs, strict=True) if x != y}
+    if any(_are_two_things(newer, x, older, y) for x, y in changed):
+        return False
     here, there = _occurrences(newer), _occurrences(older)
     if any(here[y] or there[x] or here[x] <= ours.count(x) or there[y] <= theirs.count(y) for x, y in changed):
         return False
     same = sum(x == y for x, y in zip(ours, theirs, strict=True)) / len(ours)
     beside = sum(x == y for x, y in zip(a.neighbours, b.neighbours, strict=True))
     return bool(changed) and (same >= 0.5 or (same > 0 and beside >= 1) or beside == 2)
+
+
+def _are_two_things(newer: str, name: str, older: str, other: str) -> bool:
+    """Whether a name is one of Python's own, or both are imported, and from modules that are not one: nobody has
+    renamed `str` to `Path`, or `Adam` to `Lion`."""
+    modules = _imports(newer).get(name), _imports(older).get(other)
+    is_builtin = hasattr(builtins, name) or hasattr(builtins, other)
+    return is_builtin or (None not in modules and modules[0] != modules[1])
+
+
+@lru_cache(maxsize=64)
+def _imports(source: str) -> dict[str, str]:
+    """The names that a source imports, with the packages that they are from."""
+    found = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            for each in node.names:
+                module = (node.module or "") if isinstance(node, ast.ImportFrom) else each.name
+                found[(each.asname or each.name).split(".")[0]] = module.split(".")[0]
+    return found
 
 
 @lru_cache(maxsize=64)

@@ -149,6 +149,7 @@ class Bin:
     least: float
     placed: int
     wrong: int
+    confidence: float  # their mean
 
 
 def reliability(results: Sequence[Result]) -> list[Bin]:
@@ -157,5 +158,6 @@ def reliability(results: Sequence[Result]) -> list[Bin]:
     for at, least in enumerate(BINS):
         below = BINS[at + 1] if at + 1 < len(BINS) else float("inf")
         inside = [r for r in placed if least <= r.answer.confidence < below]
-        bins.append(Bin(least, len(inside), sum(not r.is_right for r in inside)))
+        mean = round(statistics.fmean(r.answer.confidence for r in inside), 4) if inside else 0.0
+        bins.append(Bin(least, len(inside), sum(not r.is_right for r in inside), mean))
     return bins

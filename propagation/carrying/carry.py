@@ -223,7 +223,7 @@ _LOST_BLOCK = frozenset({Doubt.ONE_NEIGHBOUR, Doubt.NO_NEIGHBOUR, Doubt.UNMAPPED
 
 
 def _broken(older: str, patched: str) -> bool:
-    """Whether a patch took away that a source is Python; of what this interpreter does not read, tree-sitter says so."""
+    """Whether a patch took away that a source is Python; where this interpreter reads neither, tree-sitter decides."""
     return not is_python(patched) and (is_python(older) or error_count(patched) > error_count(older))
 
 

@@ -45,9 +45,10 @@ def link_renamed_anchors(mapping: Mapping, likeness: Likeness) -> None:
     for newer, older in _by_height(_groups(mapping, MIN_SHAPE_SIZE, attrgetter("shape"))):
         newer, older = _unlinked(mapping, newer, older)
         newer = [node for node in newer if node.index not in mapping.withheld]
-        if len(newer) == 1 and len(older) == 1 and likeness.words(newer[0], older[0]) >= MIN_SHAPE_DICE:
-            if not any(_is_another(mapping, a, b) for a, b in mapping.withheld_pairs(newer[0], older[0])):
-                mapping.link_isomorphic(newer[0], older[0])
+        if len(newer) != 1 or len(older) != 1 or likeness.words(newer[0], older[0]) < MIN_SHAPE_DICE:
+            continue
+        if not any(_is_another(mapping, a, b) for a, b in mapping.withheld_pairs(newer[0], older[0])):
+            mapping.link_isomorphic(newer[0], older[0])
 
 
 def _is_another(mapping: Mapping, newer: Node, older: Node) -> bool:

@@ -75,9 +75,11 @@ def calls(names: Names) -> tuple[RecordingCall, ...]:
     known = aliases(names)
     if not known:
         return ()
+    labels = {alias.name for alias in known}
     found = []
     for node in names.tree.of_kind("call"):
-        if node.children:
+        base = _base(node.children[0]) if node.children else None
+        if base is not None and (base.label in labels or base is node.children[0]):
             function, before = _called(names, known, node.children[0])
             if function in FUNCTIONS:
                 name, value = _arguments([*before, *_given(node)])

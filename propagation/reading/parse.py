@@ -182,7 +182,8 @@ def _tokens(parsed: tree_sitter.Tree, data: bytes, recent: list[_Statements] | N
                 continue
         is_plain = plans is not None and kind in _PLAIN
         below = None if kind in _WORDS else node.named_children if is_plain else node.children
-        if (not below and not is_plain) or (kind == "string" and all(child.kind_id != _INTERPOLATION for child in below)):
+        is_text = kind == "string" and all(child.kind_id != _INTERPOLATION for child in below or ())
+        if is_text or not (below or is_plain):
             text = data[start:end]
             if kind == "string":
                 text = _DOUBLE_QUOTED.sub(rb"\1'\2'", text)

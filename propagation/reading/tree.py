@@ -36,7 +36,7 @@ Token = tuple[str, str, str, int, int, int]
 five per line of source, and naming the fields would cost as much as reading them."""
 
 Twin = tuple["Node", int, int]
-"""A whole subtree as another tree has it: its root there, the byte where it starts here, and the index of its parent."""
+"""A subtree that another tree has, too: its root there, the byte where it starts here, and the index of its parent."""
 
 
 class Node:
@@ -165,11 +165,12 @@ class Tree:
 def _link(tokens: Iterable[Token | Twin]) -> list[Node]:
     """The nodes, in preorder. With `_measure`, the hottest loop there is: written flat, one attribute at a time."""
     nodes: list[Node] = []
+    below: list[list[Node] | None] = []  # children of each node so far
     fresh: list[Node] = []
     new = Node.__new__
     for token in tokens:
         if len(token) == 3:
-            _copy(nodes, *token)
+            _copy(nodes, below, *token)
             continue
         kind, label, role, start, end, parent = token
         node = new(Node)
@@ -181,29 +182,26 @@ def _link(tokens: Iterable[Token | Twin]) -> list[Node]:
         node.index = len(nodes)
         node.children = _NO_NODES
         if parent >= 0:
-            _put_below(nodes[parent], node)
+            holder = node.parent = nodes[parent]
+            node.is_statement = holder.kind in BLOCKS and kind.endswith(STATEMENT_ENDINGS)
+            siblings = below[parent]
+            if siblings is None:
+                holder.children = below[parent] = [node]
+            else:
+                siblings.append(node)
         else:
             node.parent = None
             node.is_statement = False
         nodes.append(node)
+        below.append(None)
         fresh.append(node)
     _measure(fresh)
     return nodes
 
 
-def _put_below(holder: Node, node: Node) -> None:
-    node.parent = holder
-    node.is_statement = holder.kind in BLOCKS and node.kind.endswith(STATEMENT_ENDINGS)
-    if holder.children:
-        holder.children.append(node)
-    else:
-        holder.children = [node]
-
-
-def _copy(nodes: list[Node], root: Node, start: int, parent: int) -> None:
+def _copy(nodes: list[Node], below: list[list[Node] | None], root: Node, start: int, parent: int) -> None:
     """Add a subtree of another tree, moved: all that is measured of it holds here, too."""
-    move = start - root.start
-    shift = len(nodes) - root.index
+    move, shift = start - root.start, len(nodes) - root.index
     new = Node.__new__
     todo = [root]
     while todo:
@@ -214,23 +212,24 @@ def _copy(nodes: list[Node], root: Node, start: int, parent: int) -> None:
         node.role = each.role
         node.start = each.start + move
         node.end = each.end + move
-        node.index = each.index + shift
+        node.index = len(nodes)
         node.size = each.size
         node.height = each.height
         node.fingerprint = each.fingerprint
         node.shape = each.shape
         node.children = _NO_NODES
-        if each is root:
-            _put_below(nodes[parent], node)
+        at = parent if each is root or each.parent is None else each.parent.index + shift
+        holder = node.parent = nodes[at]
+        node.is_statement = each.is_statement if each is not root else holder.kind in BLOCKS
+        siblings = below[at]
+        if siblings is None:
+            holder.children = below[at] = [node]
         else:
-            holder = node.parent = nodes[each.parent.index + shift]
-            node.is_statement = each.is_statement
-            if holder.children:
-                holder.children.append(node)
-            else:
-                holder.children = [node]
+            siblings.append(node)
         nodes.append(node)
-        todo += each.children[::-1]
+        below.append(None)
+        if each.children:
+            todo += each.children[::-1]
 
 
 def _measure(nodes: list[Node]) -> None:

@@ -242,7 +242,7 @@ def test_difflib_takes_the_majority_of_names_and_git_refuses(bench: Any) -> None
 
 def test_the_figure_is_well_formed(bench: Any) -> None:
     draw, times, row = bench.figure.draw, bench.figure.Times(12.0, 80.0), bench.figure.Accuracy(80.0, 10.0, 8.0, 2.0)
-    bins = [bench.measuring.Bin(0.9, 100, 1), bench.measuring.Bin(1.0, 0, 0)]
+    bins = [bench.measuring.Bin(0.9, 100, 1, 0.93), bench.measuring.Bin(1.0, 0, 0, 0.0)]
     text = draw("a < b", {"insert, easy": {"ours": row}}, {"ours": times}, bins)
     assert ElementTree.fromstring(text).tag.endswith("svg")
     assert "90.0 % right, 2.0 % wrong" in text
