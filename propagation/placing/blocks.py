@@ -89,7 +89,7 @@ class Blocks:
         its like, that only the newer version has."""
         partners = [self._mapping.older_of(each) for each in (*before, *after)]
         blocks = Counter(p.parent for p in partners if p is not None and p.is_statement and p.parent is not None)
-        ((block, most),) = blocks.most_common(1) or [(None, 0)]
+        block, most = max(blocks.items(), key=lambda each: each[1], default=(None, 0))
         return block if most >= _MOST and most >= _MAJORITY * blocks.total() else None
 
     def _is_tight(self, unit: Node, neighbours: _Pair, siblings: tuple[list[Node], list[Node]]) -> bool:

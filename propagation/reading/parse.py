@@ -181,8 +181,8 @@ def _tokens(parsed: tree_sitter.Tree, data: bytes, recent: list[_Statements] | N
                 index += known.size - 1
                 continue
         is_plain = plans is not None and kind in _PLAIN
-        below = None if kind in _WORDS else node.named_children if is_plain else node.children
-        is_text = kind == "string" and all(child.kind_id != _INTERPOLATION for child in below or ())
+        below = [] if kind in _WORDS else node.named_children if is_plain else node.children
+        is_text = kind == "string" and all(child.kind_id != _INTERPOLATION for child in below)
         if is_text or not (below or is_plain):
             text = data[start:end]
             if kind == "string":
