@@ -55,7 +55,7 @@ def test_each_epoch_is_replayed_from_the_checkpoint_before_it(name: str, worker:
         for feature in case.names:
             assert plain.values(feature, ours.version) == truth.values(feature, theirs.version), (ours.argv, feature)
     ends = plain.replay(["at_end"], again=True, shuffle=8)  # no step of them need run, but Lightning's
-    assert {s.variant for s in ends.segments} == {"inner" if name == "lightning" else "outer"}
+    assert ("inner" in {segment.variant for segment in ends.segments}) == (name == "lightning")
     assert (ends.failures, ends.problems) == ((), ())
     for ours, theirs in versions:
         assert plain.values("at_end", ours.version) == truth.values("at_end", theirs.version), ours.argv
