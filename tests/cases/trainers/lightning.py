@@ -1,4 +1,4 @@
-# Conditions: {"files": {".gitignore": "out\n"}, "commands": ["PY train.py max_steps=19 accumulate_grad_batches=3 precision=bf16-mixed", "PY train.py max_epochs=9 check_val_every_n_epoch=1 early=1 csv=1", "PY train.py max_epochs=4 val_check_interval=0.5 enable_checkpointing=True default_root_dir=out workers=1", "PY train.py max_epochs=6 swa=1"]}
+# Conditions: {"files": {".gitignore": "out\n"}, "commands": ["PY train.py max_steps=19 accumulate_grad_batches=3 precision=bf16-mixed", "PY train.py max_epochs=9 check_val_every_n_epoch=1 early=1 csv=1", "PY train.py max_epochs=4 val_check_interval=0.5 enable_checkpointing=True default_root_dir=out workers=1"]}
 import ast
 import sys
 
@@ -7,7 +7,7 @@ import flor_ray as flor
 flor.autolog()
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, StochasticWeightAveraging
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -67,8 +67,6 @@ given = {name: ast.literal_eval(value) if value[0].isdigit() or value == "True" 
 callbacks = [Mine()]
 if given.pop("early", 0):
     callbacks.append(EarlyStopping("val_error", min_delta=0.3, patience=1))
-if given.pop("swa", 0):
-    callbacks.append(StochasticWeightAveraging(0.005, swa_epoch_start=2))
 if given.get("enable_checkpointing"):
     callbacks.append(ModelCheckpoint(monitor="val_error", save_last=True))
 workers = given.pop("workers", 0)
