@@ -13,10 +13,12 @@ import getpass
 import hashlib
 import os
 import re
+import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +43,22 @@ def started(pid: int) -> int | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else _ticks(process)
     except psutil.Error:
         return None
+
+
+def start_background(run: Callable[..., object], *arguments: object, name: str) -> threading.Thread:
+    """Start a daemon thread that takes no signal, nor do the processes that it starts.
+
+    The system gives a signal to any thread that lets it in. Python handles it in the main one, which does not hear of
+    it, while it sleeps or waits, if another took it: Ctrl-C would stay without effect until it wakes. And what a
+    thread's git writes should not depend on whether the user interrupts the script meanwhile.
+    """
+    thread = threading.Thread(target=run, args=arguments, name=name, daemon=True)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        thread.start()  # with this thread's mask
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return thread
 
 
 def user() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -137,3 +138,21 @@ sys.stdin.read()
         assert process.stdin is not None
         process.stdin.close()
     assert processes.group_bytes(2**22 + 1) == 0  # nobody is in it
+
+
+def test_no_background_thread_nor_what_it_starts_takes_a_signal() -> None:
+    """The system chooses at random among the threads that let a signal in."""
+    found: list[str] = []
+
+    def run() -> None:
+        asking = "import signal; print(sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, []))))"
+        found.append(subprocess.run([sys.executable, "-c", asking], capture_output=True, text=True, check=True).stdout)
+        found.append(str(sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, [])))))
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    thread = processes.start_background(run, name="flor-test")
+    thread.join()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+    kept_in = {signal.SIGKILL, signal.SIGSTOP}  # these cannot be blocked
+    blocked = str(sorted(map(int, signal.valid_signals() - kept_in)))
+    assert [each.strip() for each in found] == [blocked, blocked]

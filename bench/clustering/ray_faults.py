@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -90,14 +91,16 @@ class Bucket:
 
 class Nodes:
     """A Ray cluster of this machine, to which this process is connected. Its files are below `folder`, so that no other
-    Ray of the machine is met."""
+    Ray of the machine is met; nor does it matter whether one has left a token in the user's home. `environment` is what
+    other processes need that join it."""
 
     def __init__(self, folder: Path, variables: Mapping[str, str] = MappingProxyType({})) -> None:
-        self._variables = {"RAY_TMPDIR": str(folder), "TMPDIR": str(folder), **variables}
-        self._before = {name: os.environ.get(name) for name in self._variables}
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
+        self.environment = {"RAY_TMPDIR": str(folder), "TMPDIR": str(folder), **token, **variables}
+        self._before = {name: os.environ.get(name) for name in self.environment}
 
     def __enter__(self) -> Self:
-        os.environ.update(self._variables)
+        os.environ.update(self.environment)
         import ray
         from ray.cluster_utils import Cluster
 
@@ -108,7 +111,7 @@ class Nodes:
         )
         for _ in range(NODES):
             self.add()
-        self.address = self._cluster.address
+        self.address = self.environment["RAY_ADDRESS"] = self._cluster.address
         ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
         return self
 
@@ -178,7 +181,7 @@ def verdicts(of: Template, folder: Path, runs: int, chance: Random, quick: bool)
             root = of.copy(folder / f"ray-{number}")
             moments = sorted(chance.sample(range(2, of.rows // 2), chance.randint(2, 3)))
             if number % 6 == 2:
-                yield run_killed(of, root, "ray", [moments[0] // 2], RAY_ADDRESS=nodes.address, **bucket.environment)
+                yield run_killed(of, root, "ray", [moments[0] // 2], **nodes.environment)
             else:
                 yield _disturbed(of, root, number, moments, nodes, bucket, chance, quick)
             if number + 1 < runs:

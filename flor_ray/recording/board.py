@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
 from flor_ray.errors import FlorWarning
+from flor_ray.processes import start_background
 
 _PREFIX = "flor_ray/"
 IDENTITY = "run"  # the key under which rank 0 says which run this is
@@ -91,7 +91,7 @@ class Announcement:
     identity: Identity
 
     def begin(self) -> None:
-        threading.Thread(target=self._wait, name="flor-announce", daemon=True).start()
+        start_background(self._wait, name="flor-announce")
 
     def _wait(self) -> None:
         while not self.board.is_there:

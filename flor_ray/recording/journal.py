@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from flor_ray.environment import opened
 from flor_ray.environment.inputs import InputFiles
 from flor_ray.errors import FlorError, FlorWarning
+from flor_ray.processes import start_background
 from flor_ray.recording.pending import PendingCheckpoint
 from flor_ray.records import Checkpoint, Experiment, LogRecord, Skip, WrittenFile
 from flor_ray.state.snapshots import SnapshotWriter
@@ -82,10 +83,8 @@ class Journal:
         self.device_seconds = 0.0  # for which checkpoints held up GPUs
         self.restore_seconds = 0.0  # about what reading a checkpoint takes, judged by the writing of the last one
         self._writer = SnapshotWriter(store.objects)
-        self._log_thread = threading.Thread(target=self._run_logs, name="flor-logs", daemon=True)
-        self._snapshot_thread = threading.Thread(target=self._run_snapshots, name="flor-checkpoints", daemon=True)
-        self._log_thread.start()
-        self._snapshot_thread.start()
+        self._log_thread = start_background(self._run_logs, name="flor-logs")
+        self._snapshot_thread = start_background(self._run_snapshots, name="flor-checkpoints")
 
     # what the recorder calls
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from flor_ray.environment.inputs import KEY, InputFiles
 from flor_ray.errors import FlorWarning
+from flor_ray.processes import start_background
 from flor_ray.recording.agreement import Board
 from flor_ray.recording.board import IDENTITY, Identity
 from flor_ray.recording.pending import PendingCheckpoint
@@ -69,8 +70,7 @@ class RankJournal:
         self._failed = False
         self.background_seconds = self.device_seconds = self.restore_seconds = 0.0
         self.busy = ""  # rank 0 decides
-        self._thread = threading.Thread(target=self._run, name="flor-rank", daemon=True)
-        self._thread.start()
+        self._thread = start_background(self._run, name="flor-rank")
 
     # what the recorder calls
 

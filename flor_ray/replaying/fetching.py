@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterable
 
 from flor_ray.errors import StoreError
+from flor_ray.processes import start_background
 from flor_ray.records import Checkpoint, Operator, Point, Segment, Variant
 from flor_ray.replaying.job import VersionJob
 from flor_ray.store import manifests
@@ -39,8 +40,7 @@ class Fetcher:
             self._wish = job.store_url, within(states(segment, job.checkpoints), _MOST_BYTES)
             self.busy = True
             if self._thread is None:
-                self._thread = threading.Thread(target=self._fetch, name="flor-fetch", daemon=True)
-                self._thread.start()
+                self._thread = start_background(self._fetch, name="flor-fetch")
             self._wishes.notify()
 
     def close(self) -> None:

@@ -43,7 +43,7 @@ def sweep_once() -> None:
     """Sweep beside what this process does, unless it has done so before."""
     if not _swept.is_set():
         _swept.set()
-        threading.Thread(target=sweep, name="flor-sweep", daemon=True).start()
+        processes.start_background(sweep, name="flor-sweep")
 
 
 def sweep(temporary: str | None = None) -> tuple[str, ...]:

@@ -97,11 +97,10 @@ class Pulse:
         self._over = threading.Event()
         self._asked_to_end = False
         self._picture = b""  # that has not been written yet
-        self._thread = threading.Thread(target=self._beat, name="flor-pulse", daemon=True)
 
     def __enter__(self) -> Self:
         self._write(self._files)
-        self._thread.start()
+        self._thread = processes.start_background(self._beat, name="flor-pulse")
         return self
 
     def __exit__(

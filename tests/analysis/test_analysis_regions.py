@@ -19,6 +19,7 @@ import pytest
 from flor_ray.analysis.phases.phases import covering, phases_of, settled
 from flor_ray.recording.context import Context, Role
 from flor_ray.records import Level, Region, Stop
+from tests.pace import slowness
 
 MAIN = """
 import flor_ray as flor
@@ -606,7 +607,7 @@ def test_fifty_files_of_five_hundred_lines_take_less_than_a_second_once() -> Non
     files["train.py"] += "print(1)\n"
     assert phases_of("train.py", files).logged("n0_8").region is R.WHOLE
     again = time.process_time() - began
-    assert first < 5  # of a machine that others use too; alone it is less than one
+    assert first < 4 * slowness()  # alone it is less than one
     assert again < first
 
 

@@ -108,6 +108,7 @@ ASKING = VERSION + '    flor.log("seen", {package}.__version__)\n'
 OLD = "sortedcontainers==2.3.0"
 
 
+@pytest.mark.timeout(400)
 def test_versions_are_replayed_with_the_packages_that_they_were_recorded_with(
     lab: Lab, tmp_path: Path, ray_cluster: None
 ) -> None:

@@ -323,7 +323,7 @@ def test_versions_near_a_pin_are_patched_from_there_where_that_is_surer() -> Non
     history = [Revision(f"{n}" * 40, "train.py", {"train.py": text}) for n, text in enumerate((OLD, other, RENAMED))]
     donors = find_donors(["twice"], [("the working tree", {"train.py": newest})], SCRIPTS)
     before = [patched.findings[0] for patched in patch_all(["twice"], donors, history).values()]
-    assert all(found.fate is Fate.REFUSED or found.confidence < 0.7 for found in before)
+    assert all(found.fate is Fate.REFUSED or found.is_doubtful for found in before)
     pin = pinned_at(donors, other, 7)
     ways = CarryingWays(through=propagation.propagate_tree_through)
     for patched in (patch_all(["twice"], donors, history, [pin]), patch_all(["twice"], donors, history, [pin], ways)):

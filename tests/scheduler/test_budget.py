@@ -18,6 +18,7 @@ from flor_ray.records import Operator, Segment, SegmentCost, Variant
 from flor_ray.scheduler.budget import Chosen, NothingFits, within
 from flor_ray.scheduler.priorities import Ranks, order, ranks, wanted
 from flor_ray.scheduler.problem import Cutting, Slot
+from tests.pace import slowness
 from tests.scheduler.checking import wrongs
 
 
@@ -367,5 +368,5 @@ def test_a_hundred_thousand_epochs_are_chosen_from_in_seconds() -> None:
     costs = [cost(Segment(v, 1, 100, Operator.DP_I, restore=0)) for v in versions]
     began = time.process_time()
     found = within(costs, cutting, gpu_seconds=30_000.0)
-    assert time.process_time() - began < 5.0  # some 2 s where little else runs
+    assert time.process_time() - began < 4.0 * slowness()  # some 1.5 s where little else runs
     assert 29_990 < found.spent_seconds <= 30_000
