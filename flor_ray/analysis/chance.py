@@ -15,8 +15,9 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 
-from flor_ray.analysis.clocks import CLOCKS, DATES, Origin, features_from
+from flor_ray.analysis.clocks import CLOCKS, DATES, Origin, comes_from, features_from
 from flor_ray.analysis.dependence import reached
+from flor_ray.analysis.orders import orders
 from flor_ray.analysis.source import label_of, read
 
 _ENTROPY = frozenset(("uuid1", "uuid4", "urandom", "getrandom", "SystemRandom", "SeedSequence", "default_rng"))
@@ -60,8 +61,10 @@ class DrawnNames:
 @functools.lru_cache(maxsize=512)
 def drawn_names(text: str) -> DrawnNames:
     """Those of a source; none if it cannot be parsed."""
+    in_order = orders(text).names
+    in_order |= _variables([text], in_order)
     if not _MAY_DRAW.search(text):
-        return DrawnNames()
+        return DrawnNames(in_order)
     source = read(text)
     measuring = (node for node in source.nodes if _measures(node))
     operands = {each.id for node in measuring for each in ast.walk(node) if isinstance(each, ast.Name)}
@@ -73,7 +76,7 @@ def drawn_names(text: str) -> DrawnNames:
         if alias.asname and alias.name.rpartition(".")[2] in _DRAWN | _CLOCKS
     }
     drawn = _variables([text], _DRAWN | called_otherwise)
-    return DrawnNames(drawn, _variables([text], _CLOCKS), operands)
+    return DrawnNames(drawn | in_order, _variables([text], _CLOCKS), operands)
 
 
 def features_drawn(text: str) -> Mapping[str, str]:
@@ -83,9 +86,27 @@ def features_drawn(text: str) -> Mapping[str, str]:
         return {}
     found: dict[str, str] = {}
     for function in sorted(_DRAWN & set(re.findall(r"\w+", text))):
-        origin = Origin(functools.partial(_calls, function), among=True)
-        found |= {name: f"{function}()" for name in features_from(text, origin) if name not in found}
+        found |= {name: f"{function}()" for name in features_from(text, _origin(function)) if name not in found}
     return found
+
+
+def features_called(text: str) -> Mapping[str, str]:
+    """Features whose statements themselves draw: of these every replay has other values than the run."""
+    if not _MAY_DRAW.search(text):
+        return {}
+    source = read(text)
+    origins = {function: _origin(function) for function in sorted(_DRAWN & set(re.findall(r"\w+", text)))}
+    return {
+        call.name: f"{function}()"
+        for call in (*source.calls, *source.possible)
+        if call.function == "log" and call.name is not None and call.value is not None
+        for function, origin in origins.items()
+        if comes_from(call.value, frozenset(), origin)
+    }
+
+
+def _origin(function: str) -> Origin:
+    return Origin(functools.partial(_calls, function), among=True)
 
 
 def _calls(function: str, call: ast.Call) -> bool:

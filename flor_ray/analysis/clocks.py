@@ -49,7 +49,7 @@ def features_from(text: str, origin: Origin) -> frozenset[str]:
     for call in (*source.calls, *source.possible):
         if call.function == "log" and call.name is not None:
             value = call.value
-            logged.setdefault(call.name, []).append(value is not None and _comes_from(value, names, origin))
+            logged.setdefault(call.name, []).append(value is not None and comes_from(value, names, origin))
     surely = {call.name for call in source.calls}
     return frozenset(name for name, found in logged.items() if all(found) and name in surely)
 
@@ -78,9 +78,9 @@ def _names_from(nodes: Iterable[ast.AST], origin: Origin) -> frozenset[str]:
 
 def _all_come(values: list[ast.expr], added: list[ast.expr], names: frozenset[str], origin: Origin) -> bool:
     """Whether what a name is bound to, and what is added to that, all comes from there, but for where it begins."""
-    if not all(_comes_from(value, names, origin) for value in added):
+    if not all(comes_from(value, names, origin) for value in added):
         return False
-    measured = [_comes_from(value, names, origin) for value in values]
+    measured = [comes_from(value, names, origin) for value in values]
     begins = [bool(added) or _is_plain(value) for value in values]
     return any((*measured, *added)) and all(one or other for one, other in zip(measured, begins, strict=True))
 
@@ -119,18 +119,18 @@ def _additions(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
             yield name, node.args[0]
 
 
-def _comes_from(node: ast.expr, names: frozenset[str], origin: Origin) -> bool:
+def comes_from(node: ast.expr, names: frozenset[str], origin: Origin) -> bool:
     """Whether the value of an expression comes from such a call, if `names` do."""
     if isinstance(node, ast.Name):
         return node.id in names
     if isinstance(node, ast.Attribute):
-        return dotted_name(node) in names or _comes_from(node.value, names, origin)
+        return dotted_name(node) in names or comes_from(node.value, names, origin)
     if isinstance(node, ast.Call):
         return _call_comes_from(node, names, origin)
     if isinstance(node, ast.UnaryOp):
-        return _comes_from(node.operand, names, origin)
+        return comes_from(node.operand, names, origin)
     if isinstance(node, ast.Subscript | ast.FormattedValue):
-        return _comes_from(node.value, names, origin)
+        return comes_from(node.value, names, origin)
     parts: list[ast.expr] = []  # one of them is enough
     if isinstance(node, ast.BinOp):
         parts = [node.left, node.right]
@@ -142,15 +142,15 @@ def _comes_from(node: ast.expr, names: frozenset[str], origin: Origin) -> bool:
         parts = node.elts
     elif origin.among and isinstance(node, ast.Dict):
         parts = node.values
-    return any(_comes_from(part, names, origin) for part in parts)
+    return any(comes_from(part, names, origin) for part in parts)
 
 
 def _call_comes_from(call: ast.Call, names: frozenset[str], origin: Origin) -> bool:
     if origin.is_one(call):
         return True
-    if label_of(call.func) in _FUNCTIONS and any(_comes_from(argument, names, origin) for argument in call.args):
+    if label_of(call.func) in _FUNCTIONS and any(comes_from(argument, names, origin) for argument in call.args):
         return True
-    return isinstance(call.func, ast.Attribute) and _comes_from(call.func.value, names, origin)
+    return isinstance(call.func, ast.Attribute) and comes_from(call.func.value, names, origin)
 
 
 def _reads_a_clock(call: ast.Call) -> bool:

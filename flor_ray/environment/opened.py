@@ -3,7 +3,7 @@ to us. An audit hook notes paths; `inputs` makes sense of them, and `written` fo
 main loop begins it serves `import_seconds`.
 
 Not seen: files that C++ or Rust code opens by itself, but for the functions in `file_functions` once a run is recorded,
-and those of other processes, such as a DataLoader's workers.
+and those of other processes, such as a DataLoader's workers: `program_files` looks for what these have changed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from flor_ray.environment import import_seconds
+from flor_ray.environment.program_files import Surveyor, is_ours
 from flor_ray.environment.written_files import WrittenFiles
 
 READ, WRITTEN = 1, 2  # what was done to a file; both can be
@@ -33,7 +34,8 @@ _known: dict[str, int] = {}  # as they were given -> what was done
 _paths: dict[str, int] = {}  # absolute -> what was done
 _listed: dict[str, None] = {}  # folders, absolute
 _more: set[int] = set()  # hashes of the paths beyond
-written = WrittenFiles()
+programs = Surveyor(lambda: _folder)
+written = WrittenFiles(programs, followed=lambda path: _follow(path))  # noqa: PLW0108 - which is below
 
 
 def watch() -> None:
@@ -119,6 +121,9 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         _note(*arguments)
     elif event in _CHANGES:
         _CHANGES[event](arguments)
+    elif event in _PROGRAMS and not is_ours(event, arguments):
+        with paused():
+            programs.before_program()
 
 
 def _note(path: object, mode: object, flags: object) -> None:
@@ -151,6 +156,14 @@ def _note(path: object, mode: object, flags: object) -> None:
             written.is_raw(absolute)
     elif was & WRITTEN:
         written.reads(absolute)
+
+
+def _follow(path: str) -> bool:
+    """Note that another program has changed a file; whether the script has read it."""
+    was = _paths.get(path, 0)
+    _paths[path] = was | WRITTEN
+    _known.clear()
+    return bool(was & READ)
 
 
 def _absolute(path: Any, folder: object = -1) -> str | None:
@@ -210,6 +223,8 @@ def _mapped(descriptor: Any, access: Any) -> None:
         with contextlib.suppress(OSError):
             written.is_raw(os.readlink(f"/proc/self/fd/{descriptor}"))
 
+
+_PROGRAMS = frozenset(("subprocess.Popen", "os.system", "os.posix_spawn", "os.fork", "os.forkpty"))
 
 _CHANGES: dict[str, Callable[[tuple[Any, ...]], None]] = {
     "mmap.__new__": lambda given: _mapped(given[0], given[2]),

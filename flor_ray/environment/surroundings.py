@@ -417,6 +417,12 @@ def of_accounts(variables: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if _ACCOUNTS.fullmatch(name)}
 
 
+def has_hash_seed(recorded: Mapping[str, Any]) -> bool:
+    """Whether texts have the same hash, and sets of them the same order, in a replay as they had in the run."""
+    variables = recorded.get("variables")
+    return isinstance(variables, Mapping) and variables.get("PYTHONHASHSEED", "random") not in ("", "random")
+
+
 def accounts_missed(recorded: Mapping[str, Any], secrets: Collection[str]) -> list[str]:
     """Variables of accounts that a run's own code read, and that its replays do not have."""
     read = {*(recorded.get("variables") or {}), *(recorded.get("variables_left_out") or ())}

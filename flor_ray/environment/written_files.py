@@ -22,6 +22,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 
+from flor_ray.environment.program_files import Mark, Surveyor
+
 # Instead of a key:
 ABSENT = "-"  # it is not there
 UNREAD = "?"  # it is there, and its content was not read in that life
@@ -35,7 +37,6 @@ _WAITING_BYTES = 256 << 20  # of contents that are in memory and wait for the st
 _BYTES_PER_SECOND = 500e6  # at which a content is read, hashed and written
 _UNNOTICED_SECONDS = 0.5  # may be spent in any case
 State = tuple[int, str, str, int, str, int | None]  # the fields of records.FileState
-Mark = tuple[int, int, int]  # inode, bytes, modification time: what shows that a file is another one
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +66,8 @@ class _Life:
 class WrittenFiles:
     """Those of the run in this process. `is_none` tells files that are not the script's (libraries', ours)."""
 
+    programs: Surveyor = field(default_factory=lambda: Surveyor(lambda: ""))
+    followed: Callable[[str], bool] = lambda path: False  # told of a file that a program made; whether it was read
     is_none: Callable[[str], bool] = lambda path: False
     overhead: float = 0.02  # share of the run's time that keeping contents may cost
     most: int = 5000  # files that are followed
@@ -144,6 +147,7 @@ class WrittenFiles:
     def at(self, epoch: int, point: str) -> None:
         """A checkpoint is taken now: what the files are belongs to it."""
         with self._lock:
+            self._follow_those_of_programs()
             for path in _held_now(self._raw & self._lives.keys()):
                 life = self._look(path)
                 if not life.lost:
@@ -193,6 +197,20 @@ class WrittenFiles:
     def follows(self, path: str) -> bool:
         """Whether this file has been written."""
         return path in self._states
+
+    def _follow_those_of_programs(self) -> None:
+        """Begin to follow what another program has changed, and the script has not."""
+        self._ours.add(threading.get_ident())  # a survey lists folders
+        try:
+            changed = self.programs.changed()
+        finally:
+            self._ours.discard(threading.get_ident())
+        for file in changed:
+            if file.path not in self._lives and len(self._lives) < self.most and not self.is_none(file.path):
+                was_read = self.followed(file.path)
+                before = _Life(file.before is not None, looked=True, mark=file.before)
+                self._states[file.path] = [(FROM_START, _FIRST_POINT, before)]
+                self._lives[file.path] = _Life(read=was_read)  # what it has become
 
     # lives
 

@@ -147,6 +147,9 @@ def outermost_file(frame: FrameType | None) -> str | None:
     return found
 
 
+_CYTHONS = ("_cython_", "cython_runtime")  # modules of no file that extensions make
+
+
 def users_code(root: Path) -> Callable[[Any], bool]:
     """A test for functions, classes and modules that are defined below `root`, rather than in a library."""
     known: dict[str, bool] = {"__main__": True}
@@ -157,10 +160,19 @@ def users_code(root: Path) -> Callable[[Any], bool]:
         if not isinstance(name, str):
             return False
         if name not in known:
-            known[name] = _is_below(getattr(sys.modules.get(name), "__file__", None), below)
+            module = thing if isinstance(thing, types.ModuleType) else sys.modules.get(name)
+            known[name] = _is_below(getattr(module, "__file__", None), below) or _is_made_by_hand(module)
         return known[name]
 
     return test
+
+
+def _is_made_by_hand(module: types.ModuleType | None) -> bool:
+    """Whether a script has made a module of no file, as `types.ModuleType("settings")`. Libraries make them too, within
+    packages of their own."""
+    if type(module) is not types.ModuleType or "." in module.__name__ or module.__name__.startswith(_CYTHONS):
+        return False
+    return getattr(module, "__file__", None) is None and module.__spec__ is None and not hasattr(module, "__path__")
 
 
 def _is_below(path: str | None, folder: str) -> bool:

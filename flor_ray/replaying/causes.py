@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 
 from flor_ray.analysis import dependence
 from flor_ray.analysis.clocks import CLOCKS, DATES
+from flor_ray.analysis.orders import orders
 from flor_ray.analysis.source import dotted_name, read
-from flor_ray.environment import hardware
+from flor_ray.environment import hardware, surroundings
 from flor_ray.records import Mismatch
 
 UNKNOWN = "unknown"
@@ -43,6 +44,7 @@ class Evidence:
     rewritten: tuple[str, ...] = ()  # files that the script writes and reads, and that a replay has as they are now
     uncaptured: frozenset[str] = frozenset()  # variables that its checkpoints do not hold
     clocked: frozenset[str] = frozenset()  # features that measure the clock
+    unkept: Mapping[str, str] = field(default_factory=dict)  # those that a restored state does not bring back
     drawn: Mapping[str, str] = field(default_factory=dict)  # features that each start draws anew, and with what
     environment: Mapping[str, object] = field(default_factory=dict)  # in which it was recorded
     script: str = ""  # text of the main script
@@ -103,6 +105,9 @@ def _causes(
     if restored:
         yield from _state_out_of_reach(trees)
     yield from _different_each_time(trees, evidence.environment, now)
+    if not surroundings.has_hash_seed(evidence.environment):
+        for name in sorted(frozenset().union(*(orders(text).names for text in texts.values()))):
+            yield f"`{name}` follows the order of a set, another one in each process unless PYTHONHASHSEED is set"
     yield from warnings
 
 
@@ -180,8 +185,7 @@ def _different_each_time(
             yield f"{name}() ({place}) returns something else in every run"
         if name.rpartition(".")[2] in _SEEDS and any(map(_reads_the_clock, _arguments(node))):
             yield f"{name}() ({place}) is given a seed made from the time of day"
-    variables = recorded.get("variables")
-    if not (isinstance(variables, Mapping) and "PYTHONHASHSEED" in variables):
+    if not surroundings.has_hash_seed(recorded):
         for name, place, _ in calls:
             if name == "hash":
                 yield (f"hash() ({place}) of text differs from process to process, unless PYTHONHASHSEED is set")

@@ -147,6 +147,8 @@ def run_script(task: ReplayTask, channel: Channel, started: float) -> None:
         if leaving.code not in (None, 0):
             raise ReplayError(f"the script called sys.exit({leaving.code!r})") from leaving
     except Exception as error:
+        if isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
+            laid.missed(os.path.abspath(error.filename))
         if not replayer.may_end_with(error):
             raise
     replayer.script_ended()

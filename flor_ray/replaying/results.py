@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 
 from flor_ray.analysis import chance, clocks
-from flor_ray.environment import file_states, hardware, inputs
+from flor_ray.analysis.orders import orders
+from flor_ray.environment import file_states, hardware, inputs, surroundings
 from flor_ray.records import (
     ADOPTED,
     Checkpoint,
@@ -123,7 +124,8 @@ def judge_result(
     mismatch, cause = _explained(comparison, result, evidence, whole)
     rows = tuple(record for record in result.records if _wanted(segment, record) and not recorded.has(record))
     in_doubt = _ran_from_the_start(whole) and verdict is Fidelity.UNVERIFIED
-    doubts = dict(evidence.drawn if _draws_anew(whole) else {}) | dict(doubtful if in_doubt else {})
+    drawn = evidence.drawn if _draws_anew(whole) else evidence.unkept
+    doubts = dict(drawn) | dict(doubtful if in_doubt else {})
     lacking = sorted({row.name for row in rows} & doubts.keys())
     report = SegmentReport(
         segment=segment,
@@ -192,12 +194,20 @@ def evidence(
     script = texts.get(experiment.script, "")
     imported = causes.imported_modules(script)
     modules = {p: text for p, text in sorted(texts.items()) if p != experiment.script and _stem(p) in imported}
+    everything = (script, *modules.values())
+    drawn = {name: by for text in everything for name, by in chance.features_drawn(text).items()}
+    unkept = {name: by for text in everything for name, by in orders(text).features.items()}
+    if not surroundings.has_hash_seed(experiment.environment):
+        unkept = {name: f"{by} (PYTHONHASHSEED was not set)" for name, by in unkept.items()}
+        drawn |= {name: by for text in everything for name, by in orders(text).derived.items()} | unkept
+    called = {name: by for text in everything for name, by in chance.features_called(text).items()}
     return Evidence(
         changes=tuple(str(change) for change in changes if change.surely),
         rewritten=(*inputs.rewritten(experiment.environment), *lost),
         uncaptured=frozenset().union(*(c.uncaptured for c in checkpoints)),
         clocked=frozenset().union(*map(clocks.features_that_measure, (script, *modules.values()))),
-        drawn={name: by for text in (script, *modules.values()) for name, by in chance.features_drawn(text).items()},
+        drawn=drawn | called,
+        unkept=unkept | called,
         environment=experiment.environment,
         script=script,
         modules=modules,

@@ -32,6 +32,7 @@ from flor_ray.analysis.foreign_attributes import ForeignAttributes, foreign_attr
 from flor_ray.errors import ReplayError, StoreError
 from flor_ray.records import GRADIENTS
 from flor_ray.state import expected_names, frames, modes, random_states, stateful
+from flor_ray.state.beside import beside
 from flor_ray.state.comparing import StateDifference, first_difference, position
 from flor_ray.state.drawn import drawn_places
 from flor_ray.state.driven import DrivenLoop
@@ -113,12 +114,13 @@ class Capturer:
             self._foreign = ForeignState(self._said_of_foreign(scope), self.chooser.is_users)
         driven = self._driven.places if self._driven is not None else ()
         held = {f"{place.key}.{name}": value for place in driven for name, value in place.read().items()}
+        others = beside(scope, everything, self.text_of(scope.frame.f_code.co_filename), self.chooser.is_users)
         reached = reach(
             {**roots, **held, **self.targets, "<iterable>": iterable},
             self.chooser.is_users,
             stateful.inside,
             self.inserted,
-            self._foreign.followed(),
+            {**self._foreign.followed(), **stateful.hooks_of_all(self.chooser.is_users), **others},
         )
         if self._driven is not None:
             reached.code.update({f"<driven>.{name}": value for name, value in self._driven.fixed.items()})
@@ -442,9 +444,8 @@ class Capturer:
             if _is_whole(saved):
                 structures[path].put_whole(merger.merge(None, saved["whole"]))
                 stateful.put_training(objects[path], saved)
-        for key, place in places.items():
-            if key in body["places"]:
-                self._put(entry, place, new[key], set(body.get("lost", {}).get(key, ())))
+        for key, place in places.items():  # one that is not in it is as a new process has it
+            self._put(entry, place, new[key], set(body.get("lost", {}).get(key, ())))
         if body["rng"]:  # nobody kept those of an adopted run
             states = {name: expected_names.random_state(state) for name, state in body["rng"].items()}
             random_states.set_global_state(states)

@@ -41,6 +41,8 @@ _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: all that class statements define, an
 _IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: a type made in C
 _REDUCERS = ("__reduce__", "__reduce_ex__", "__getstate__")
 
+_ALIAS_OF_MAIN = "__mp_main__"  # multiprocessing's; in a replay it is another module
+
 _LRU_CACHE = type(functools.lru_cache(lambda: None))
 
 
@@ -226,7 +228,7 @@ class _Walk:
         """An object that is never pickled: what it holds is a place of its own. A hindsight statement may reach it on
         another way, so that it is called after the module that has it."""
         for module_name, module in sorted(sys.modules.items()):
-            if self._is_users(module):
+            if self._is_users(module) and module_name != _ALIAS_OF_MAIN:
                 path = next((f"{module_name}.{n}" for n, held in attributes(module).items() if held is value), path)
         self.code[path] = value
         place.key = f"{path}.<value>"
@@ -247,11 +249,13 @@ class _Walk:
             for index, item in zip(range(_ITEMS_FOLLOWED), value, strict=False):
                 self.add(f"{path}[{index}]", item)
         self.add(f"{path}.__class__", type(value))
-        held = attributes(value) if self._is_users(type(value)) else self._inside(value)
-        for name, item in held.items():
-            self.add(f"{path}.{name}", item)
         if self._is_users(type(value)):
-            for name, item in self._inside(value).items():
+            for name, item in attributes(value).items():
+                self.add(f"{path}.{name}", item)
+        for name, item in self._inside(value).items():
+            if callable(item) and self._is_users(type(item)):  # a hook with a state: who has it does not pickle it
+                self.hold(f"{path}.{name}", item)
+            else:
                 self.add(f"{path}.{name}", item)
         if isinstance(value, logging.Logger):
             for index, handler in enumerate(value.handlers):

@@ -9,7 +9,7 @@ import argparse
 import functools
 import sys
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flor_ray.errors import StoreError
@@ -20,7 +20,7 @@ from flor_ray.state.reachable import ReachedPlace
 # What torch keeps in a module besides its state_dict and the script's own attributes.
 _INTERNAL = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "training"}
 _INTERNAL |= {"_metric_attributes"}  # Lightning's: names by the ids that this process has given to metrics
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 _ATOMS = (int, float, complex, str, bool, type(None), tuple)
 
 
@@ -88,14 +88,35 @@ def inside(value: Any) -> Mapping[str, Any]:
         found: dict[str, Any] = {}
         for name, module in value.named_modules():
             found[f"{name}.__class__"] = type(module)
-            for hooks in _HOOKS:
-                if vars(module).get(hooks):
-                    found[f"{name}.{hooks}"] = list(vars(module)[hooks].values())
+            found |= _hooks_of(vars(module), hook_registries(), f"{name}.")
+        for name, parameter in value.named_parameters():
+            found |= _hooks_of(
+                {hooks: getattr(parameter, hooks, None) for hooks in TENSOR_HOOKS}, TENSOR_HOOKS, f"{name}."
+            )
         return found
+    if is_optimizer(value):
+        return _hooks_of(vars(value), [name for name in vars(value) if "_hooks" in name])
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.optim.lr_scheduler.LRScheduler):
         return dict(vars(value))
     return {}
+
+
+def hooks_of_all(is_users: Callable[[Any], bool]) -> dict[str, Any]:
+    """The user's hooks that torch calls for every module and every optimizer."""
+    found: dict[str, Any] = {}
+    for name in ("torch.nn.modules.module", "torch.optim.optimizer"):
+        if (module := sys.modules.get(name)) is not None:
+            held = vars(module)
+            registries = [each for each in held if each.startswith("_global") and "_hooks" in each]
+            found |= _hooks_of(held, registries, f"{name}.")
+    return {name: hook for name, hook in found.items() if is_users(hook) or is_users(type(hook))}
+
+
+def _hooks_of(held: Mapping[str, Any], registries: Iterable[str], before: str = "") -> dict[str, Any]:
+    """The hooks in these registries, each by a name of its own."""
+    there = {name: list(held[name].values()) for name in registries if isinstance(held.get(name), dict)}
+    return {f"{before}{name}[{index}]": hook for name, hooks in there.items() for index, hook in enumerate(hooks)}
 
 
 def attribute_place(path: str, value: Any, is_users: bool) -> ReachedPlace | None:

@@ -22,7 +22,6 @@ from flor_ray.errors import StoreError
 from flor_ray.state import stateful
 
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
-_TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 Parts = dict[str, list[Any]]
 Hooks = Mapping[tuple[str, str], Any]  # by path of the module and registry
@@ -202,7 +201,7 @@ def _are(items: Sequence[Any], held: Sequence[Callable[[], Any]]) -> bool:
 
 
 def _tensor_hooks(tensor: Any) -> list[Any]:
-    return [hook for name in _TENSOR_HOOKS if (hooks := getattr(tensor, name, None)) for hook in hooks.values()]
+    return [hook for name in stateful.TENSOR_HOOKS if (hooks := getattr(tensor, name, None)) for hook in hooks.values()]
 
 
 def _hooked(root: Any) -> list[Any]:

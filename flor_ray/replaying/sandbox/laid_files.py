@@ -69,6 +69,13 @@ class LaidFiles:
             self.tell(f"{unknown[0]} was read and is not what it was in the recorded run: {unknown[1]}")
         del self._unknown[path]
 
+    def missed(self, path: str) -> None:
+        """The script looked for a file in vain. One of its name that is in the user's folder was made by the run, or by
+        a program that it started, in epochs that this replay may not have run."""
+        shown = os.path.relpath(path, self._layers.root)
+        if self._at[0] != FROM_START and os.path.lexists(os.path.join(self._layers.original, shown)):
+            self.lacks(*self._at, f"{shown} is read: what made it is not known, so it was not kept")
+
     def _put(self, path: str, shown: str, state: FileState) -> None:
         if state.kept == FOLDER:
             if not self._is_folder(path):
