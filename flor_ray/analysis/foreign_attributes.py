@@ -48,6 +48,7 @@ class ForeignAttributes:
     wholes: frozenset[str] = frozenset()  # paths of owners of which any attribute may be set
     names: frozenset[str] = frozenset()  # of attributes that may be set on any owner
     owners: frozenset[str] = frozenset()  # paths
+    put: frozenset[str] = frozenset()  # of `names`, those that a statement says are set on something
 
     def __or__(self, other: ForeignAttributes) -> ForeignAttributes:
         return ForeignAttributes(
@@ -55,6 +56,7 @@ class ForeignAttributes:
             self.wholes | other.wholes,
             self.names | other.names,
             self.owners | other.owners,
+            self.put | other.put,
         )
 
 
@@ -140,7 +142,7 @@ class _Reader:
                     pairs |= {(path, name) for path in paths}
                 elif not isinstance(owner, ast.Name) or owner.id not in _OWN:
                     names.add(name)
-        return ForeignAttributes(frozenset(pairs), frozenset(wholes), frozenset(names))
+        return ForeignAttributes(frozenset(pairs), frozenset(wholes), frozenset(names), put=frozenset(names))
 
     def _set_by(self, node: ast.AST) -> Iterator[tuple[ast.expr, str | None]]:
         """Owners and names of attributes that a node sets; None: any name."""

@@ -32,7 +32,7 @@ from flor_ray.analysis.foreign_attributes import ForeignAttributes, foreign_attr
 from flor_ray.errors import ReplayError, StoreError
 from flor_ray.records import GRADIENTS
 from flor_ray.state import expected_names, frames, modes, random_states, stateful
-from flor_ray.state.beside import beside
+from flor_ray.state.beside import beside_place
 from flor_ray.state.comparing import StateDifference, first_difference, position
 from flor_ray.state.drawn import drawn_places
 from flor_ray.state.driven import DrivenLoop
@@ -55,6 +55,7 @@ from flor_ray.state.pickling import (
 from flor_ray.state.reachable import ReachedPlace, reach, remembered
 from flor_ray.state.selection import (
     ATOMS,
+    BESIDE,
     CODE,
     DRAWN,
     LISTED,
@@ -112,15 +113,18 @@ class Capturer:
         roots = {name: value for name, value in frame.read().items() if name in everything}
         if scope.slot == "main" or self._foreign is None:
             self._foreign = ForeignState(self._said_of_foreign(scope), self.chooser.is_users)
+        put = self._foreign.said.put
         driven = self._driven.places if self._driven is not None else ()
         held = {f"{place.key}.{name}": value for place in driven for name, value in place.read().items()}
-        others = beside(scope, everything, self.text_of(scope.frame.f_code.co_filename), self.chooser.is_users)
+        text = self.text_of(scope.frame.f_code.co_filename)
+        beside = None if scope.slot != "main" else beside_place(scope, everything, text, self.chooser.is_users)
+        others = {} if beside is None else beside.read()
         reached = reach(
-            {**roots, **held, **self.targets, "<iterable>": iterable},
+            {**others, **roots, **held, **self.targets, "<iterable>": iterable},
             self.chooser.is_users,
             stateful.inside,
             self.inserted,
-            {**self._foreign.followed(), **stateful.hooks_of_all(self.chooser.is_users), **others},
+            {**self._foreign.followed(), **stateful.hooks_of_all(self.chooser.is_users)},
         )
         if self._driven is not None:
             reached.code.update({f"<driven>.{name}": value for name, value in self._driven.fixed.items()})
@@ -134,12 +138,23 @@ class Capturer:
             if stateful.is_anchor(value) and id(value) not in known_ids
         }
         objects = known | anchors
-        places = [frame, *self._drawn(scope), *reached.places, self._foreign.place(), *self._listed(), *driven]
+        places = [
+            frame,
+            *self._drawn(scope),
+            *filter(None, [beside]),
+            *reached.places,
+            self._foreign.place(),
+            *self._listed(),
+            *driven,
+        ]
         ids = {id(value) for value in reached.others.values()}
         for path, value in objects.items():
-            place = stateful.attribute_place(path, value, self.chooser.is_users(type(value)))
+            place = stateful.attribute_place(path, value, self.chooser.is_users(type(value)), put)
             if place is not None and (id(value) in ids or scope.slot == "main"):
                 places.append(place)
+        foreign = ((path, v) for path, v in reached.others.items() if not self.chooser.is_users(type(v)))
+        found = (stateful.put_place(p, v, put) for p, v in foreign if not stateful.is_module(v))
+        places += [place for place in found if place is not None]
         values = {
             (place.key, name): Holder(value, self.recording) for place in places for name, value in place.read().items()
         }
@@ -455,7 +470,7 @@ class Capturer:
     def _put(self, entry: LoopEntry, place: ReachedPlace, values: dict[str, Any], lost: Set[str]) -> None:
         current = place.read()
         in_frame = place is entry.places[0]
-        if place.key in (LISTED, "objects"):
+        if place.key in (LISTED, "objects") or place.key.endswith(BESIDE):
             for name, value in values.items():
                 if current.get(name) is not value:
                     raise StoreError(f"A {type(value).__name__} ({name}) cannot be restored in place.")

@@ -42,6 +42,7 @@ ATOMS = (int, float, complex, str, bytes, type(None))
 CODE = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial, *DESCRIPTORS)
 _CONTAINERS = (list, dict, set, tuple, frozenset)
 LISTED = "listed"  # the place of listed objects without state_dict
+BESIDE = ".<beside>"  # what places of objects end in that nothing in the loop names
 DRAWN = ".<drawn>"  # what places of values end in that were drawn when the script began
 
 
@@ -206,7 +207,7 @@ class Chooser:
         if self.is_kept_anyway(candidate.entry, candidate.place, candidate.name, candidate.value, findable):
             return True
         has_changed = self._has_changed(candidate)
-        if has_changed and self._fits(candidate.value, findable, candidate.most_bytes):
+        if has_changed and self._fits(candidate.place, candidate.value, findable, candidate.most_bytes):
             return True
         self._tell(candidate, has_changed, findable, choice)
         return False
@@ -221,7 +222,10 @@ class Chooser:
         if not candidate.must_be_kept and (isinstance(value, CODE) or (candidate.in_frame and candidate.binds)):
             return
         is_called = candidate.is_called
-        if not candidate.must_be_kept and self._is_librarys(value, findable):
+        if candidate.place.key.endswith(BESIDE):  # only a statement that is added later can ask for it
+            if has_changed:
+                choice.opaque.add(candidate.shown)
+        elif not candidate.must_be_kept and self._is_librarys(value, findable):
             if is_called or has_changed or hides(candidate.was):
                 choice.opaque.add(candidate.shown)
         elif candidate.must_be_kept or has_changed or (is_called and self.is_users(type(value))):
@@ -241,7 +245,7 @@ class Chooser:
             return False
         if key in entry.kept and not _grows(value):
             return True
-        if not self._fits(value, findable, self._limit(entry, place, name, value)):
+        if not self._fits(place, value, findable, self._limit(entry, place, name, value)):
             return False
         if not _grows(value):
             entry.kept.add(key)
@@ -256,11 +260,11 @@ class Chooser:
             return _VARIABLE_BYTES
         return _SURELY_KEPT_BYTES if stateful.is_array(value) else _MENTIONED_BYTES
 
-    def _fits(self, value: Any, findable: Findable, limit: int) -> bool:
+    def _fits(self, place: ReachedPlace, value: Any, findable: Findable, limit: int) -> bool:
         """Whether a value can be pickled within `limit` bytes, perhaps without some attributes of what is in it."""
         if isinstance(value, int | float | bool | None):
             return True
-        return self._trim(value, findable, limit, _TRIM_DEPTH)
+        return self._trim(value, findable, limit, 0 if place.key.endswith(BESIDE) else _TRIM_DEPTH)
 
     def _trim(self, value: Any, findable: Findable, limit: int, depth: int) -> bool:
         if not pickles(value, findable, self.names_left_out(), limit):
@@ -338,7 +342,7 @@ def gone(entry: LoopEntry, place: ReachedPlace, there: Set[str]) -> list[str]:
 
 def shown_as(place: str, name: str, entry: LoopEntry) -> str:
     """A name of a place, as users are told it."""
-    if place in (entry.places[0].key, FOREIGN) or place.endswith(DRAWN):
+    if place in (entry.places[0].key, FOREIGN) or place.endswith((DRAWN, BESIDE)):
         return name
     return f"{place}.{name}".replace(".<globals>", "").replace("__main__.", "")
 

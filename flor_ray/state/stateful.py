@@ -9,7 +9,7 @@ import argparse
 import functools
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 from flor_ray.errors import StoreError
@@ -119,10 +119,11 @@ def _hooks_of(held: Mapping[str, Any], registries: Iterable[str], before: str = 
     return {f"{before}{name}[{index}]": hook for name, hooks in there.items() for index, hook in enumerate(hooks)}
 
 
-def attribute_place(path: str, value: Any, is_users: bool) -> ReachedPlace | None:
-    """Attributes of an object that its state_dict may not know."""
+def attribute_place(path: str, value: Any, is_users: bool, put: Set[str] = frozenset()) -> ReachedPlace | None:
+    """Attributes of an object that its state_dict may not know. `put` are names of those that the user's code sets on
+    something."""
     if is_module(value):
-        return _module_place(path, value)
+        return _module_place(path, value, put)
     if is_users and isinstance(getattr(value, "__dict__", None), dict):
         held = vars(value)
 
@@ -135,11 +136,27 @@ def attribute_place(path: str, value: Any, is_users: bool) -> ReachedPlace | Non
     return None
 
 
-def _module_place(path: str, root: Any) -> ReachedPlace:
+def put_place(path: str, value: Any, put: Set[str]) -> ReachedPlace | None:
+    """Attributes that the user's code has set on an object of a library."""
+    held = getattr(value, "__dict__", None)
+    if not isinstance(held, dict) or not put & held.keys():
+        return None
+
+    def write(values: Mapping[str, Any], remove: Iterable[str]) -> None:
+        held.update(values)
+        for name in remove:
+            held.pop(name, None)
+
+    return ReachedPlace(f"{path}.<put>", lambda: {n: held[n] for n in sorted(put & held.keys())}, write, binds_all=True)
+
+
+def _module_place(path: str, root: Any, put: Set[str]) -> ReachedPlace:
     """Attributes of all submodules, and buffers that are not in the state_dict, as `submodule.attribute`. Those of a
-    library's are its numbers and tensors, and what has become another object since."""
+    library's are its numbers and tensors, what has become another object since, and what the user's code has put
+    there, or on parameters."""
     modules, hooks = dict(root.named_modules()), hook_registries()
-    began = {name: _library_attributes(module) for name, module in modules.items()}
+    parameters = {name: parameter for name, parameter in root.named_parameters() if put & vars(parameter).keys()}
+    began = {name: _library_attributes(module, put) for name, module in modules.items()}
 
     def read() -> dict[str, Any]:
         found = {}
@@ -152,6 +169,8 @@ def _module_place(path: str, root: Any) -> ReachedPlace:
             for attribute in module._non_persistent_buffers_set:
                 if module._buffers.get(attribute) is not None:
                     found[f"{name}.{attribute}"] = module._buffers[attribute]
+        for name, parameter in parameters.items():
+            found |= {f"{name}.{each}": vars(parameter)[each] for each in put & vars(parameter).keys()}
         return found
 
     def write(values: Mapping[str, Any], remove: Iterable[str]) -> None:
@@ -159,17 +178,20 @@ def _module_place(path: str, root: Any) -> ReachedPlace:
             name, _, attribute = path.rpartition(".")
             if attribute in _INTERNAL:
                 continue
+            if name in parameters:
+                vars(parameters[name])[attribute] = item
+                continue
             module = modules[name]
             held = module._buffers if attribute in module._buffers else module.__dict__
             held[attribute] = item
         for path in remove:
             name, _, attribute = path.rpartition(".")
-            modules[name].__dict__.pop(attribute, None)
+            vars(parameters[name] if name in parameters else modules[name]).pop(attribute, None)
 
     return ReachedPlace(f"{path}.<attributes>", read, write, binds_all=True)
 
 
-def _library_attributes(module: Any) -> dict[str, Any]:
+def _library_attributes(module: Any, put: Set[str]) -> dict[str, Any]:
     """What a module of the library holds besides its parts, numbers and tensors: it is not looked at unless it becomes
     another object."""
     if type(module).__module__.partition(".")[0] != "torch":
@@ -177,7 +199,7 @@ def _library_attributes(module: Any) -> dict[str, Any]:
     return {
         name: item
         for name, item in vars(module).items()
-        if name not in _INTERNAL and not isinstance(item, _ATOMS) and not is_tensor(item)
+        if name not in _INTERNAL | put and not isinstance(item, _ATOMS) and not is_tensor(item)
     }
 
 
