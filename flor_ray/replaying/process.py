@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 import traceback
 from dataclasses import dataclass, replace
@@ -23,7 +24,6 @@ from typing import NoReturn
 from flor_ray.analysis.source import calls_checkpointing
 from flor_ray.environment.surroundings import replayed_path
 from flor_ray.errors import ReplayError, RestoreFailed, StoreAway
-from flor_ray.processes import start_background
 from flor_ray.recording import script as scripts
 from flor_ray.recording import session
 from flor_ray.recording.launch import RAY_TRAIN
@@ -105,7 +105,9 @@ def serve(connection: Connection) -> None:
     task: ReplayTask = connection.recv()
     lookout = Lookout(task.folder, task.root, task.late_seconds)
     lookout.begins(0)
-    start_background(_look_after, os.getppid(), connection.fileno(), task, lookout, name="flor-lookout")
+    watched = os.getppid(), connection.fileno(), task, lookout
+    # It takes signals: the one that asks where a script hangs, whose own threads may let none in, is for this one too.
+    threading.Thread(target=_look_after, args=watched, name="flor-lookout", daemon=True).start()
     os.environ.update(task.variables)
     channel = PipeChannel(connection, task, None if task.claims is None else Claims(task.claims), lookout)
     try:
