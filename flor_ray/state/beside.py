@@ -16,6 +16,7 @@ from typing import Any
 from flor_ray.analysis.source import read
 from flor_ray.analysis.uses import words
 from flor_ray.state import frames, stateful
+from flor_ray.state.merge import ATOMIC, has_parts
 from flor_ray.state.pickling import Findable, pickles
 from flor_ray.state.reachable import ReachedPlace
 from flor_ray.state.selection import BESIDE, CODE, LoopFrame
@@ -37,6 +38,8 @@ def beside_place(
 
 def _counts(value: Any, is_users: Callable[[Any], bool]) -> bool:
     if isinstance(value, CODE) or not is_users(type(value)) or stateful.is_anchor(value) or stateful.is_data(value):
+        return False
+    if isinstance(value, (*ATOMIC, tuple, frozenset)) or not has_parts(value):  # no restore could fill it
         return False
     return pickles(value, Findable(is_users=is_users), {}, _MOST_BYTES) != "it is too large"
 

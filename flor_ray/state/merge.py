@@ -38,7 +38,7 @@ _FILLED: tuple[type, ...] = (
     collections.OrderedDict,
 )
 _FILLED += (types.SimpleNamespace,)
-_ATOMS = (
+ATOMIC = (
     enum.Enum,
     int,
     float,
@@ -80,7 +80,7 @@ class Merger:
 
     def merge(self, living: Any, saved: Any) -> Any:
         """What stands for `saved` from now on: `living`, filled, if that is possible."""
-        if isinstance(saved, _ATOMS):
+        if isinstance(saved, ATOMIC):
             return saved
         if id(saved) in self._done:
             return self._done[id(saved)]
@@ -106,10 +106,10 @@ class Merger:
             return self._stands(saved, saved if merged is target else weakref.ref(merged))
         if living is not None and self._filled_at_once(living, saved):
             return self._stands(saved, living)
-        if living is not None and not _has_parts(saved):
+        if living is not None and not has_parts(saved):
             living = None
         target = self._stands(saved, saved if living is None else living)
-        if _has_parts(saved):
+        if has_parts(saved):
             self._fill(target, saved)
         return target
 
@@ -224,7 +224,7 @@ def _remove(target: Any, name: str) -> None:
         del vars(target)[name]
 
 
-def _has_parts(value: Any) -> bool:
+def has_parts(value: Any) -> bool:
     """Whether all of an object's state is in its items and attributes, as it is for classes written in Python."""
     if isinstance(value, BaseException | types.GeneratorType):
         return False

@@ -12,6 +12,7 @@ from flor_ray.propagation.adapting.edits import (
     indent_unit,
     indentation,
     lift,
+    line_start,
     newline_of,
     offset_after,
     offset_before,
@@ -97,7 +98,9 @@ class Editor:
             if not statements:
                 return len(tree.source), b""
             anchor = statements[place.gap - 1] if place.after else statements[min(place.gap, len(statements) - 1)]
-            indent = indentation(tree, anchor)
+            # Of several statements on a line, only the first has an indentation, and the last has a line behind it.
+            beside = (each for each in statements if line_start(tree, each) == line_start(tree, anchor))
+            indent = indentation(tree, next(beside))
             if place.after or place.gap == len(statements):
                 return offset_after(tree, statements[place.gap - 1]), indent
             return offset_before(tree, anchor), indent

@@ -148,3 +148,30 @@ def test_a_parameter_is_made_by_who_calls_and_no_cause_of_doubt() -> None:
     newer = older.replace("        return", '        flor.log("size", len(batch))\n        return')
     (placement,) = propagate(newer, older, [4]).placed
     assert placement.why == "before line 4 of the older version"
+
+
+@pytest.mark.parametrize(
+    ("older", "expected"),
+    [
+        (
+            "def f(x):\n    x = g(x); h(x)\n    return x\n",
+            "def f(x):\n    x = g(x); h(x)\n    flor.log('x', x)\n    return x\n",
+        ),
+        ("def f(x):\n    x = g(x)\n    h(x); k(x); \n    return x\n", None),
+        ("def f(x):\n    x = g(x)\n    h(x); return x\n", None),
+        ("def f(x): x = g(x); h(x)\n", None),
+        ("def f(x):\n    x = g((x,\n        1)); h(x)\n    return x\n", None),
+    ],
+    ids=["last of its line", "others between", "within a line", "on the header's line", "on a line that another began"],
+)
+def test_behind_a_line_of_several_statements_is_a_place_and_within_it_is_none(older: str, expected: str | None) -> None:
+    newer = "def f(x):\n    x = g(x); h(x)\n    flor.log('x', x)\n    return x\n"
+    found = propagate("import flor_ray as flor\n" + newer, "import flor_ray as flor\n" + older, [4])
+    text = found.source.removeprefix("import flor_ray as flor\n")
+    compile(text, "older", "exec")
+    if expected is not None:
+        assert text == expected
+    elif found.placed:  # wherever it is put, no statement of the version is taken apart or goes elsewhere
+        assert [line for line in text.splitlines() if "flor.log" not in line] == older.splitlines()
+    else:
+        assert text == older
