@@ -51,7 +51,7 @@ WANTED = (
     "temp_left",
     "planned_workers_equal_started",
 )
-QUICK_AT_ONCE = 3  # parts wait for Ray, for locks and for sleeping scripts most of their time
+QUICK_AT_ONCE = 4  # parts wait for Ray, for locks and for sleeping scripts most of their time
 PART_SECONDS = 7200
 
 

@@ -30,7 +30,7 @@ class Runs:
 
 
 WHOLE = Runs(130, 50, 20)
-QUICK = Runs(20, 2, 2)
+QUICK = Runs(20, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
