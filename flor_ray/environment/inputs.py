@@ -95,6 +95,7 @@ class InputFiles:
         self._caches = tuple(f"{folder}/" for folder in file_functions.caches(os.environ, tempfile.gettempdir()))
         self._known: dict[str, InputFile | None] = {}
         opened.written.is_none = self._is_no_file_of_the_script
+        opened.programs.begin()
         file_functions.told_of(opened.note)
         self._whole_left = _ALL_WHOLE_BYTES
         self._lock = threading.Lock()

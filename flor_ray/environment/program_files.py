@@ -10,6 +10,7 @@ What may live here: no store, nothing heavy; this is imported with flor_ray.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import stat
 import time
@@ -19,9 +20,9 @@ from typing import Any
 
 Mark = tuple[int, int, int]  # inode, bytes, modification time: what shows that a file is another one
 
-_MOST_FILES = 5000  # that are looked at; the rest of a larger folder is not
+_MOST_FILES = 5000  # of a folder, and of all; one with more holds data
+_MOST_SECONDS = 0.2  # that one survey may take: on a slow file system there is none
 _MOST_SHARE = 0.01  # of the run's time, that surveys may take
-_UNNOTICED_SECONDS = 0.2  # they may take in any case
 _NO_DATA = ("__pycache__",)  # and folders whose names begin with a dot: environments, stores, git's
 
 
@@ -36,45 +37,58 @@ class ChangedFile:
 
 @dataclass(slots=True)
 class Surveyor:
-    """Looks at one folder, once a program has been started."""
+    """Looks at one folder, once a run is recorded and has started a program."""
 
     folder: Callable[[], str]
-    _marks: dict[str, Mark] | None = None  # at the last survey; None: no program was started yet
+    _records: bool = False
+    _runs: bool = False  # whether a program was started
+    _marks: dict[str, Mark] | None = None  # at the last survey
+    _over: bool = False  # a survey took too long: there are no others
     _began: float = field(default_factory=time.monotonic)
     _spent: float = 0.0
 
+    def begin(self) -> None:
+        """This process records a run from now on."""
+        self._records = True
+        if self._runs:
+            self.before_program()
+
     def before_program(self) -> None:
         """The script is about to start a program."""
-        if self._marks is None:
+        self._runs = True
+        if self._records and self._marks is None and not self._over:
             self._marks = self._survey()
 
     def changed(self) -> tuple[ChangedFile, ...]:
         """What has become another file since the last survey."""
-        if self._marks is None or not self._has_time():
+        before = self._marks
+        if before is None or self._spent > max(_MOST_SECONDS, _MOST_SHARE * (time.monotonic() - self._began)):
             return ()
-        before, now = self._marks, self._survey()
-        self._marks = now
+        self._marks = now = self._survey()
+        if now is None:
+            return ()
         paths = sorted(before.keys() | now.keys())
         return tuple(ChangedFile(p, before.get(p), now.get(p)) for p in paths if before.get(p) != now.get(p))
 
-    def _has_time(self) -> bool:
-        return self._spent < max(_UNNOTICED_SECONDS, _MOST_SHARE * (time.monotonic() - self._began))
-
-    def _survey(self) -> dict[str, Mark]:
-        started = time.perf_counter()
-        try:
-            files = zip(range(_MOST_FILES), _files(self.folder()), strict=False)
-            return {path: mark for _, (path, mark) in files}
-        finally:
-            self._spent += time.perf_counter() - started
+    def _survey(self) -> dict[str, Mark] | None:
+        started, found = time.perf_counter(), {}
+        for path, mark in _files(self.folder()):
+            found[path] = mark
+            if len(found) > _MOST_FILES or time.perf_counter() - started > _MOST_SECONDS:
+                self._over = True
+                return None
+        self._spent += time.perf_counter() - started
+        return found
 
 
 def _files(folder: str) -> Iterator[tuple[str, Mark]]:
-    """Those of a folder and of the folders in it, in an order that is the same each time, with their marks."""
+    """Those of a folder and of the folders in it, with their marks."""
     try:
         with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+            found = list(itertools.islice(entries, _MOST_FILES + 1))
     except OSError:  # it is gone, or not ours to read
+        return
+    if len(found) > _MOST_FILES:
         return
     for entry in found:
         if entry.is_dir(follow_symlinks=False):

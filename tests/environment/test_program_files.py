@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from flor_ray.environment import program_files
 from flor_ray.environment.program_files import ChangedFile, Surveyor, is_ours
 from flor_ray.environment.written_files import ABSENT, FROM_START, UNREAD, WrittenFiles
 
@@ -16,8 +19,24 @@ def mark(path: Path) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def test_nothing_is_looked_at_before_a_program_is_started(tmp_path: Path) -> None:
+def recording(folder: Path, **settings: float) -> Surveyor:
+    surveyor = Surveyor(lambda: str(folder), **settings)  # type: ignore[arg-type]
+    surveyor.begin()
+    return surveyor
+
+
+def test_a_process_that_does_not_record_looks_at_nothing_until_it_does(tmp_path: Path) -> None:
     surveyor = Surveyor(lambda: str(tmp_path))
+    surveyor.before_program()
+    (tmp_path / "before.txt").write_text("1")
+    assert surveyor.changed() == ()
+    surveyor.begin()
+    (tmp_path / "new.txt").write_text("1")
+    assert [Path(each.path).name for each in surveyor.changed()] == ["new.txt"]
+
+
+def test_nothing_is_looked_at_before_a_program_is_started(tmp_path: Path) -> None:
+    surveyor = recording(tmp_path)
     (tmp_path / "new.txt").write_text("1")
     assert surveyor.changed() == ()
 
@@ -27,7 +46,7 @@ def test_what_is_made_changed_and_removed_is_found_once(tmp_path: Path) -> None:
     kept.write_text("1")
     gone.write_text("2")
     (tmp_path / ".venv").mkdir()
-    surveyor = Surveyor(lambda: str(tmp_path))
+    surveyor = recording(tmp_path)
     surveyor.before_program()
     before = mark(kept), mark(gone)
     kept.write_text("1 and more")
@@ -44,18 +63,41 @@ def test_what_is_made_changed_and_removed_is_found_once(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_gone_or_too_dear_is_not_looked_at(tmp_path: Path) -> None:
-    surveyor = Surveyor(lambda: str(tmp_path / "none"))
+    surveyor = recording(tmp_path / "none")
     surveyor.before_program()
     assert surveyor.changed() == ()
-    dear = Surveyor(lambda: str(tmp_path), _spent=1.0)
+    dear = recording(tmp_path, _spent=1.0)
     dear.before_program()
     (tmp_path / "new.txt").write_text("1")
     assert dear.changed() == ()
 
 
+def test_a_slow_file_system_is_surveyed_no_more_and_folders_of_data_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    for number in range(4):
+        (tmp_path / "data" / f"{number}.txt").write_text("1")
+    monkeypatch.setattr(program_files, "_MOST_FILES", 3)
+    surveyor = recording(tmp_path)
+    surveyor.before_program()
+    (tmp_path / "new.txt").write_text("1")
+    (tmp_path / "data" / "4.txt").write_text("1")
+    assert [Path(each.path).name for each in surveyor.changed()] == ["new.txt"]
+    monkeypatch.setattr(program_files, "_MOST_SECONDS", -1.0)
+    slow = recording(tmp_path)
+    slow.before_program()
+    monkeypatch.undo()
+    (tmp_path / "newer.txt").write_text("1")
+    assert slow.changed() == ()
+    slow.before_program()
+    (tmp_path / "newest.txt").write_text("1")
+    assert slow.changed() == ()
+
+
 def test_a_programs_file_is_followed_from_its_first_checkpoint_on_and_read_ones_are_kept(tmp_path: Path) -> None:
     read = {str(tmp_path / "read.txt")}
-    files = WrittenFiles(Surveyor(lambda: str(tmp_path)), followed=lambda path: path in read)
+    files = WrittenFiles(recording(tmp_path), followed=lambda path: path in read)
     files.programs.before_program()
     for name in ("read.txt", "unread.txt"):
         (tmp_path / name).write_text("1")
