@@ -61,7 +61,7 @@ def test_words_import_no_library(lab: Lab, arguments: list[str]) -> None:
 def test_help_imports_only_the_modules_of_the_command_line(lab: Lab) -> None:
     ours = {name for name in modules(lab, "--help") if name.startswith("flor_ray.")}
     noted = {
-        f"flor_ray.environment{name}" for name in ("", ".opened", ".import_seconds", ".written_files")
+        f"flor_ray.environment{name}" for name in ("", ".opened", ".import_seconds", ".program_files", ".written_files")
     }  # by `import flor_ray`
     assert ours - noted == {
         "flor_ray.cli",
