@@ -459,7 +459,7 @@ class Capturer:
             if _is_whole(saved):
                 structures[path].put_whole(merger.merge(None, saved["whole"]))
                 stateful.put_training(objects[path], saved)
-        # One that is not in it is as a new process has it; what was drawn comes last, as others may have the same names.
+        # One that is not in it is as a new process has it. What was drawn comes last: others may have the same names.
         for key, place in sorted(places.items(), key=lambda item: item[0].endswith(DRAWN)):
             self._put(entry, place, new[key], set(body.get("lost", {}).get(key, ())))
         if body["rng"]:  # nobody kept those of an adopted run
