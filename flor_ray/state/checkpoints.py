@@ -138,23 +138,14 @@ class Capturer:
             if stateful.is_anchor(value) and id(value) not in known_ids
         }
         objects = known | anchors
-        places = [
-            frame,
-            *self._drawn(scope),
-            *filter(None, [beside]),
-            *reached.places,
-            self._foreign.place(),
-            *self._listed(),
-            *driven,
-        ]
+        places = [frame, *self._drawn(scope), *filter(None, [beside]), *reached.places]
+        places += [self._foreign.place(), *self._listed(), *driven]
         ids = {id(value) for value in reached.others.values()}
         for path, value in objects.items():
             place = stateful.attribute_place(path, value, self.chooser.is_users(type(value)), put)
             if place is not None and (id(value) in ids or scope.slot == "main"):
                 places.append(place)
-        foreign = ((path, v) for path, v in reached.others.items() if not self.chooser.is_users(type(v)))
-        found = (stateful.put_place(p, v, put) for p, v in foreign if not stateful.is_module(v))
-        places += [place for place in found if place is not None]
+        places += self._put_places(reached.others, put)
         values = {
             (place.key, name): Holder(value, self.recording) for place in places for name, value in place.read().items()
         }
@@ -205,6 +196,12 @@ class Capturer:
         outer = [] if scope.slot == "main" or main is None else [main.scope]
         for each in (scope, *outer):
             yield from drawn_places(each, self.text_of(each.frame.f_code.co_filename), self.chooser.is_users)
+
+    def _put_places(self, objects: Mapping[str, Any], put: Set[str]) -> Iterator[ReachedPlace]:
+        """What the user's code has set on objects of libraries; of modules, their own place has it."""
+        for path, value in objects.items():
+            if not self.chooser.is_users(type(value)) and not stateful.is_module(value):
+                yield from filter(None, [stateful.put_place(path, value, put)])
 
     def _listed(self) -> Iterator[ReachedPlace]:
         plain = {n: v for n, v in self.targets.items() if not stateful.is_anchor(v) and not isinstance(v, ATOMS)}

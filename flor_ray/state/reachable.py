@@ -220,7 +220,7 @@ class _Walk:
         elif isinstance(value, contextvars.ContextVar):
             self._made_once(path, value, _context_place(value))
         elif isinstance(value, threading.local):
-            self._made_once(path, value, _dict_place("", vars(value)))
+            self._made_once(path, value, dict_place("", vars(value)))
         else:
             self._data(path, value)
 
@@ -285,7 +285,7 @@ class _Walk:
         for index, value in enumerate(defaults):
             if not isinstance(value, int | float | str | bytes | tuple | type(None)):
                 self.hold(f"{key}.<default {index}>", value)
-        self._places.append(_dict_place(f"{key}.<attributes>", function.__dict__))
+        self._places.append(dict_place(f"{key}.<attributes>", function.__dict__))
         for name, value in function.__dict__.items():
             self.add(f"{key}.{name}", value)
 
@@ -380,7 +380,9 @@ def _closure_place(key: str, cells: Mapping[str, types.CellType]) -> ReachedPlac
     )
 
 
-def _dict_place(key: str, held: dict[str, Any]) -> ReachedPlace:
+def dict_place(key: str, held: dict[str, Any]) -> ReachedPlace:
+    """A dictionary of attributes: any name may get another value, come and go."""
+
     def write(values: Mapping[str, Any], remove: Iterable[str]) -> None:
         held.update(values)
         for name in remove:

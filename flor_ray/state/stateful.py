@@ -15,7 +15,7 @@ from typing import Any
 from flor_ray.errors import StoreError
 from flor_ray.records import ADOPTED
 from flor_ray.state import random_states
-from flor_ray.state.reachable import ReachedPlace
+from flor_ray.state.reachable import ReachedPlace, dict_place
 
 # What torch keeps in a module besides its state_dict and the script's own attributes.
 _INTERNAL = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "training"}
@@ -125,14 +125,7 @@ def attribute_place(path: str, value: Any, is_users: bool, put: Set[str] = froze
     if is_module(value):
         return _module_place(path, value, put)
     if is_users and isinstance(getattr(value, "__dict__", None), dict):
-        held = vars(value)
-
-        def write(values: Mapping[str, Any], remove: Iterable[str]) -> None:
-            held.update(values)
-            for name in remove:
-                held.pop(name, None)
-
-        return ReachedPlace(f"{path}.<attributes>", lambda: dict(held), write, binds_all=True)
+        return dict_place(f"{path}.<attributes>", vars(value))
     return None
 
 
@@ -142,12 +135,9 @@ def put_place(path: str, value: Any, put: Set[str]) -> ReachedPlace | None:
     if not isinstance(held, dict) or not put & held.keys():
         return None
 
-    def write(values: Mapping[str, Any], remove: Iterable[str]) -> None:
-        held.update(values)
-        for name in remove:
-            held.pop(name, None)
-
-    return ReachedPlace(f"{path}.<put>", lambda: {n: held[n] for n in sorted(put & held.keys())}, write, binds_all=True)
+    place = dict_place(f"{path}.<put>", held)
+    place.read = lambda: {name: held[name] for name in sorted(put & held.keys())}
+    return place
 
 
 def _module_place(path: str, root: Any, put: Set[str]) -> ReachedPlace:
