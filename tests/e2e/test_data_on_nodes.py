@@ -44,6 +44,7 @@ print(json.dumps({
     "stints": [[stint.worker, stint.ending.value] for stint in stints],
 }))
 """
+_USUAL = {"done", "cancelled"}  # one worker may help another, and be slower
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def versions(lab: Lab, script: str) -> list[str]:
 def test_what_one_of_three_nodes_lacks_is_replayed_on_the_others(lab: Lab, head: RayHead) -> None:
     found, said = replayed(lab, head, "common", 3)
     assert found["outcome"] == ["replayed"] * 3
-    assert {ending for _, ending in found["stints"]} <= {"done", "cancelled"}  # one may help another, and be slower
+    assert {ending for _, ending in found["stints"]} <= _USUAL
     assert len({worker for worker, _ in found["stints"]}) == 2  # the third has run nothing
     assert not any(word in said for word in ("machine", "FileNotFoundError", "failed"))
     for version in versions(lab, "common.py"):
@@ -112,7 +113,8 @@ def test_what_one_of_three_nodes_lacks_is_replayed_on_the_others(lab: Lab, head:
 
 def test_what_only_one_node_has_is_replayed_there_wherever_workers_began(lab: Lab, head: RayHead) -> None:
     found, said = replayed(lab, head, "rare", 1)
-    assert (set(found["outcome"]), {ending for _, ending in found["stints"]}) == ({"replayed"}, {"done"})
+    assert set(found["outcome"]) == {"replayed"}
+    assert {ending for _, ending in found["stints"]} <= _USUAL  # workers were sought, and the first one helps them
     assert not any(word in said for word in ("machine", "FileNotFoundError", "failed"))
     (version,) = versions(lab, "rare.py")
     assert [value for *_, value in lab.values("rare", version)] == [1.5, 2.0, 0.25] * 6
