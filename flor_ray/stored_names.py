@@ -1,15 +1,16 @@
 """What pickles in a store call by a name of ours, and how such pickles are read.
 
-    checkpoints      the five functions, and what the script itself holds of flor_ray: self.report = flor.log
+    checkpoints      the seven functions, and what the script itself holds of flor_ray: self.report = flor.log
     logged values    what of flor_ray is in an object that only pickles: flor.log("asked", flor.Query(...))
 
-A PART OF THE STORE'S FORMAT: the name of this module, those of the five functions, and what they take.
+A PART OF THE STORE'S FORMAT: the name of this module, those of the seven functions, and what they take.
 Stores hold them, so none of that may ever change or move; nor may errors and warnings leave `flor_ray.errors`. Public
 names are free to be defined elsewhere: they are looked up in the package, wherever they were when they were pickled.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
 import io
@@ -36,6 +37,34 @@ def torch_generator(device: str, state: bytes) -> Any:
     generator = torch.Generator(device=device)
     generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
     return generator
+
+
+def shared_out(
+    local: Any, mesh: Any, placements: Any, shape: tuple[int, ...], stride: tuple[int, ...], requires_grad: bool
+) -> Any:
+    """A tensor of which this rank has the part `local`. Nothing is asked of other ranks."""
+    import torch
+    from torch.distributed.tensor import DTensor
+
+    with torch.no_grad():
+        made = DTensor.from_local(
+            local, mesh, placements, run_check=False, shape=torch.Size(shape), stride=tuple(stride)
+        )
+    return made.requires_grad_(requires_grad)
+
+
+def mesh(device: str, ranks: Any, names: tuple[str, ...] | None) -> Any:
+    """The mesh of these ranks that the script has made: making one is a collective."""
+    from torch.distributed.device_mesh import DeviceMesh
+
+    meshes = (one for one in gc.get_objects() if issubclass(type(one), DeviceMesh))
+    for found in meshes:
+        if (found.device_type, found.mesh.tolist(), found.mesh_dim_names) == (device, ranks, names):
+            return found
+    raise StoreError(
+        f"A checkpoint holds tensors that the ranks {ranks} ({device}) share out, and this version has made no such "
+        "mesh when its loop begins."
+    )
 
 
 def module(name: str) -> ModuleType:

@@ -24,6 +24,7 @@ from flor_ray.recording.pending import PendingCheckpoint
 from flor_ray.recording.rank_journal import RankJournal
 from flor_ray.recording.session import CheckpointOptions
 from flor_ray.records import GRADIENTS, EpochTimes, Point, Skip
+from flor_ray.state import shards
 from flor_ray.state.checkpoints import Capturer
 from flor_ray.state.driven import DrivenLoop
 from flor_ray.state.selection import LoopFrame
@@ -99,6 +100,13 @@ class Checkpointer:
         if not self.wanted:
             return None
         self._enter(scope, None)
+        if self._are_gathered():
+            self.wanted = False
+            self._tell(
+                "FSDP holds parameters whole when the main loop begins, as after an evaluation: replays of this "
+                "version run from the start. To have checkpoints, call reshard() of its modules before the loop."
+            )
+            return None
         return self._take(Point.EPOCH_END, 0, scope)
 
     def epoch_begins(self, epoch: int) -> None:
@@ -188,6 +196,13 @@ class Checkpointer:
     def _take(
         self, point: Point, epoch: int, scope: LoopFrame, times: EpochTimes | None = None
     ) -> PendingCheckpoint | None:
+        if self._are_gathered():
+            self._tell(
+                f"No checkpoint of epoch {epoch}: FSDP holds parameters whole there, as after an evaluation, and "
+                "sharing them out is for the script to say, in all ranks. To have checkpoints, call reshard() of its "
+                "modules at the end of each epoch."
+            )
+            return None
         try:
             assert self._main is not None
             cleared = self._main.names.cleared | self._cleared
@@ -217,6 +232,11 @@ class Checkpointer:
         pending = PendingCheckpoint(snapshot, point, epoch, *self._place, times, self._decided[1].why)
         has_time = self._spacing.has_time_to_compress(snapshot.bytes, self._epoch_seconds)
         return replace(pending, compress=True if self._compress is None and has_time else self._compress)
+
+    def _are_gathered(self) -> bool:
+        """Whether looking at the parameters would make ranks that look share them out, and others not: the next forward
+        would wait for these for ever."""
+        return self._agreement is not None and any(map(shards.are_gathered, self._capturer.known().values()))
 
     def _tell_uncaptured(self, snapshot: Snapshot) -> None:
         for name in sorted(snapshot.uncaptured):

@@ -1,5 +1,6 @@
-"""Whether the ranks of a run share out the parameters of their model. To look at one is then a collective, which would
-stop the run for good where one rank does it and another does not: so nobody looks.
+"""Whether the ranks of a run share out the parameters of their model in a way that makes looking at one a collective.
+That would stop the run for good where one rank does it and another does not: so nobody looks. What they share out as
+DTensors is kept in parts (`state.shards`).
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ import sys
 from typing import Any
 
 _KINDS = {  # module -> classes in it, and how they are called
-    "torch.distributed.fsdp": {"FullyShardedDataParallel": "FSDP", "FSDPModule": "FSDP"},
-    "torch.distributed.tensor": {"DTensor": "DTensor"},
+    "torch.distributed.fsdp": {"FullyShardedDataParallel": "FullyShardedDataParallel"},
     "deepspeed": {"DeepSpeedEngine": "DeepSpeed"},
 }
 

@@ -31,7 +31,7 @@ import numpy as np
 from flor_ray.analysis.foreign_attributes import ForeignAttributes, foreign_attributes
 from flor_ray.errors import ReplayError, StoreError
 from flor_ray.records import GRADIENTS
-from flor_ray.state import expected_names, frames, modes, random_states, stateful
+from flor_ray.state import expected_names, frames, modes, random_states, shards, stateful
 from flor_ray.state.beside import beside_place
 from flor_ray.state.comparing import StateDifference, first_difference, position
 from flor_ray.state.drawn import drawn_places
@@ -412,6 +412,8 @@ class Capturer:
         nobody needs from it: that stays as it is."""
         entry = self._entries[slot]
         objects = self._objects(slot)
+        for value in objects.values():
+            shards.share_out(value)
         structures = self._structures[slot]
         resolve = self._resolver(slot)
         arrays = state.arrays(lambda key: _known_here(key, resolve, entry.identities))

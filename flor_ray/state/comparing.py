@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flor_ray.state import random_states, stateful
+from flor_ray.state import random_states, shards, stateful
 from flor_ray.state.pickling import LEFT_OUT
 from flor_ray.state.reachable import attributes
 
@@ -59,6 +59,10 @@ class _PairWalk:
         if type(saved) is not type(living) or saved.shape != living.shape or saved.dtype != living.dtype:
             return StateDifference(path, _kind(saved), _kind(living))
         if stateful.is_tensor(saved):
+            if shards.is_shared_out(saved):  # this rank's part: to compare the whole is a collective
+                saved, living = shards.part_of(saved), shards.part_of(living)
+                if saved.shape != living.shape:
+                    return StateDifference(path, _kind(saved), _kind(living))
             if saved.layout is not sys.modules["torch"].strided or saved.is_quantized:
                 return None
             left, right = saved.detach().cpu(), living.detach().cpu()

@@ -21,7 +21,7 @@ from typing import Any
 
 import blake3
 
-from flor_ray.state import memory, random_states
+from flor_ray.state import memory, random_states, shards
 from flor_ray.state.reachable import attributes, is_python
 
 _NODES = 200_000  # of a graph of objects, without long containers that can be pickled: 0.2 s
@@ -105,6 +105,9 @@ def _parts(item: Any, digest: Any, hidden: list[Any]) -> list[Any]:
     if memory.is_plain_array(item):
         _array(item, digest)
         return []
+    if shards.is_shared_out(item):
+        digest.update(f"{item.placements} {tuple(item.shape)} {item.requires_grad}".encode())
+        return [shards.part_of(item)]
     if isinstance(item, types.GeneratorType):
         frame = item.gi_frame
         return [] if frame is None else [frame.f_lasti, *frame.f_locals.values()]

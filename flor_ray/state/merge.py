@@ -23,7 +23,7 @@ from typing import Any
 from uuid import UUID
 
 from flor_ray.errors import StoreError
-from flor_ray.state import random_states
+from flor_ray.state import random_states, shards
 from flor_ray.state.memory import is_plain_array, lies_as
 from flor_ray.state.pickling import LEFT_OUT
 from flor_ray.state.reachable import attributes, is_python, slots
@@ -131,6 +131,8 @@ class Merger:
                     living.data = saved.detach()  # it was given other memory
             elif not _same_tensor_kind(living, saved):
                 return False
+            elif shards.is_shared_out(living):
+                shards.part_of(living).data.copy_(shards.part_of(saved))
             else:
                 # `.data` has a version counter of its own: views of its memory have not been changed by the script
                 living.data.copy_(saved.detach())
@@ -237,4 +239,5 @@ def _same_tensor_kind(left: Any, right: Any) -> bool:
         and left.dtype == right.dtype
         and left.layout == right.layout
         and not left.is_quantized
+        and shards.are_alike(left, right)
     )

@@ -23,7 +23,7 @@ from typing import Any
 
 from flor_ray import stored_names
 from flor_ray.errors import StoreError
-from flor_ray.state import closures, devices, expected_names, memory, random_states, reductions, snapshots
+from flor_ray.state import closures, devices, expected_names, memory, random_states, reductions, shards, snapshots
 from flor_ray.state.laying import LaidArrays
 from flor_ray.state.memory import ArrayForm, ArrayTable, Block, Known
 from flor_ray.store.objects import Objects
@@ -150,6 +150,10 @@ class StatePickler(pickle.Pickler):
             self.met.add(id(obj))
         if memory.is_plain_array(obj):
             return stored_names.refer, self._array(obj)
+        if shards.is_shared_out(obj):
+            return stored_names.shared_out, shards.made_of(obj)
+        if shards.is_mesh(obj):
+            return stored_names.mesh, (obj.device_type, obj.mesh.tolist(), obj.mesh_dim_names)
         if type(obj) is Late:
             return dict, (obj.make(),)
         if type(obj) is weakref.ref and obj.__callback__ is None:

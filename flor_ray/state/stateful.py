@@ -14,7 +14,7 @@ from typing import Any
 
 from flor_ray.errors import StoreError
 from flor_ray.records import ADOPTED
-from flor_ray.state import random_states
+from flor_ray.state import random_states, shards
 from flor_ray.state.reachable import ReachedPlace, dict_place
 
 # What torch keeps in a module besides its state_dict and the script's own attributes.
@@ -116,7 +116,12 @@ def hooks_of_all(is_users: Callable[[Any], bool]) -> dict[str, Any]:
 def _hooks_of(held: Mapping[str, Any], registries: Iterable[str], before: str = "") -> dict[str, Any]:
     """The hooks in these registries, each by a name of its own."""
     there = {name: list(held[name].values()) for name in registries if isinstance(held.get(name), dict)}
-    return {f"{before}{name}[{index}]": hook for name, hooks in there.items() for index, hook in enumerate(hooks)}
+    return {
+        f"{before}{name}[{index}]": hook
+        for name, hooks in there.items()
+        for index, hook in enumerate(hooks)
+        if not shards.is_of_fsdp(hook)
+    }
 
 
 def attribute_place(path: str, value: Any, is_users: bool, put: Set[str] = frozenset()) -> ReachedPlace | None:

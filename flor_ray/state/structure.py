@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flor_ray.errors import StoreError
-from flor_ray.state import stateful
+from flor_ray.state import shards, stateful
 
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
 
@@ -117,7 +117,12 @@ def _of_module(root: Any, weakly: bool) -> Structure:
             ],
         }
 
-    hooks = {(path, name): list(d) for path, module in root.named_modules() for name, d in _hooks(module) if d}
+    hooks = {
+        (path, name): keys
+        for path, module in root.named_modules()
+        for name, held_here in _hooks(module)
+        if (keys := list(_not_fsdps(held_here)))
+    }
     return Structure(parts, same, put_back, whole, _put_module, hooks)
 
 
@@ -139,7 +144,7 @@ def _module_form(root: Any) -> tuple[list[Any], list[Any]]:
         objects += module._modules.values()
         held = vars(module)
         for name in registries:  # nearly all are empty
-            if (hooked := held.get(name)) and isinstance(hooked, dict):
+            if (hooked := held.get(name)) and isinstance(hooked, dict) and (hooked := _not_fsdps(hooked)):
                 form.append((name, list(hooked)))
                 objects += hooked.values()
     return form, objects
@@ -160,8 +165,9 @@ def _fill(module: Any, kind: type, registries: Mapping[str, Any]) -> None:
         module.__class__ = kind
     for name, items in registries.items():
         registry = vars(module)[name]
+        late = {key: held for key, held in registry.items() if shards.is_of_fsdp(held)} if "_hooks" in name else {}
         registry.clear()
-        registry.update(items)
+        registry.update(items | late if late else items)
 
 
 def _put_module(payload: Mapping[str, Any]) -> None:
@@ -187,6 +193,10 @@ def _put_module(payload: Mapping[str, Any]) -> None:
 def _hooks(module: Any) -> Iterator[tuple[str, dict[Any, Any]]]:
     held = vars(module)
     yield from ((name, held[name]) for name in stateful.hook_registries() if isinstance(held.get(name), dict))
+
+
+def _not_fsdps(hooks: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {key: hook for key, hook in hooks.items() if not shards.is_of_fsdp(hook)}
 
 
 def _held(value: Any, weakly: bool) -> Callable[[], Any]:

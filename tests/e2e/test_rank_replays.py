@@ -80,10 +80,11 @@ def with_statements(text: str, only: tuple[str, ...] = tuple(STATEMENTS)) -> str
     return text
 
 
-def torchrun(lab: Lab, text: str, seed: str = "", size: int = 2) -> None:
+def torchrun(lab: Lab, text: str, seed: str = "", size: int = 2) -> str:
+    """Record a run; what was said on stderr."""
     lab.write("train.py", text)
     command = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={size}", "train.py"]
-    lab.python(*command, OMP_NUM_THREADS="1", SEED=seed)
+    return lab.python(*command, OMP_NUM_THREADS="1", SEED=seed).stderr
 
 
 def values_of_ranks(lab: Lab, run: Experiment, name: str) -> dict[int, list[tuple[object, ...]]]:
