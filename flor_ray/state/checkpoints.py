@@ -64,6 +64,7 @@ from flor_ray.state.selection import (
     LoopEntry,
     LoopFrame,
     is_atom_or_code,
+    is_spent,
     shown_as,
 )
 from flor_ray.state.snapshots import Arenas, ArenaSlot, Snapshot, gather, settle
@@ -503,8 +504,10 @@ class Capturer:
     def _refuse_attributes_that_changed(self, holder: Any, names: Iterable[str], opaque: frozenset[str]) -> None:
         _, prints = self.chooser.left_out.get(id(holder), (None, {}))
         for name in names:
-            shown = f"{type(holder).__qualname__}.{name}"
-            if shown not in opaque and name in prints and not unchanged(vars(holder).get(name), prints[name]):
+            shown, value = f"{type(holder).__qualname__}.{name}", vars(holder).get(name)
+            if shown in opaque or name not in prints or is_spent(value):
+                continue
+            if not unchanged(value, prints[name]):
                 raise _refusal(shown)
 
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import functools
 import io
+import operator
+import sys
 import types
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -304,6 +306,8 @@ class Chooser:
                 continue  # lasting workers are told by themselves
             for name, was in prints.items():
                 value = vars(holder).get(name)
+                if is_spent(value):
+                    continue
                 shown = f"{type(holder).__qualname__}.{name}"
                 if not _is_consumed(value) and unchanged(value, was):
                     if hides(was):
@@ -355,6 +359,17 @@ def is_atom_or_code(value: Any) -> bool:
 def _is_consumed(value: Any) -> bool:
     """Whether reading from a value moves it on: iterators, but not files that are closed or written."""
     return isinstance(value, Iterator) and not (isinstance(value, io.IOBase) and (value.closed or value.writable()))
+
+
+def is_spent(value: Any) -> bool:
+    """Whether it is an iterator of a loader's that has come to its end, from which nobody gets anything: what stands in
+    its place after a restore, the next loop over the loader replaces as well."""
+    loaders = sys.modules.get("torch.utils.data.dataloader")
+    if loaders is None or not isinstance(value, loaders._BaseDataLoaderIter):
+        return False
+    drawn = value._sampler_iter
+    at_end = drawn.gi_frame is None if isinstance(drawn, types.GeneratorType) else operator.length_hint(drawn, -1) == 0
+    return at_end and getattr(value, "_rcvd_idx", 0) >= getattr(value, "_send_idx", 0)  # what its workers still have
 
 
 def _grows(value: Any) -> bool:

@@ -287,6 +287,35 @@ results = {sweep}
     assert phases_of("train.py", {"train.py": script}).logged("x").region is region
 
 
+@pytest.mark.parametrize(
+    ("script", "region"),
+    [
+        ("TorchTrainer(run, scaling_config=two).fit()", Region.INNER),
+        ("t = TorchTrainer(train_loop_per_worker=run)\nt.fit()", Region.INNER),
+        ("TorchTrainer(run).fit()\nTorchTrainer(run).fit()", Region.WHOLE),
+        ("t = TorchTrainer(run)\nt.fit()\nt.fit()", Region.WHOLE),
+        ("t = TorchTrainer(run)\nt = TorchTrainer(other)\nt.fit()", Region.WHOLE),
+        ("t = TorchTrainer(run)\nlaunch(t)", Region.WHOLE),
+        ("for rate in rates:\n    TorchTrainer(run).fit()", Region.WHOLE),
+        ("TorchTrainer(run).fit()\nhook(run)", Region.WHOLE),
+        ("Trainer(run).fit()", Region.WHOLE),
+    ],
+)
+def test_a_function_that_ray_train_is_given_runs_when_its_trainer_is_fitted(script: str, region: Region) -> None:
+    text = f"""
+import flor_ray as flor
+from ray.train.torch import TorchTrainer
+
+def run(config):
+    for epoch in flor.loop("epoch", range(3)):
+        for step in flor.loop("step", range(3)):
+            flor.log("x", step)
+
+{script}
+"""
+    assert phases_of("train.py", {"train.py": text}).logged("x").region is region
+
+
 def test_recursion_round_the_main_loop_and_broken_files_are_on_the_safe_side() -> None:
     source = f"import flor_ray as flor\ndef f(n):\n    if n:\n        f(n - 1)\n    for e in flor.loop('e', a):\n        {log()}\nf(1)\n"
     assert "calls itself" in phases_of("train.py", {"train.py": source}).logged("x").why

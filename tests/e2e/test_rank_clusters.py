@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flor_ray.records import Experiment
+from flor_ray.records import Experiment, Fidelity, Operator
 from tests.conftest import Lab
 from tests.rank_labs import COUNTS, DDP, TORCHRUN, TRAINER, recorded, replayed, told
 from tests.ray_heads import RayHead
@@ -50,4 +50,10 @@ def test_a_run_of_ray_train_is_replayed_with_a_column_of_each_level(lab: Lab, he
     )
     found = replayed(lab, head)
     assert (found["outcome"], found["fidelity"], found["free"]) == (["replayed"], ["exact"], 2.0)
+    expect_the_columns(lab, run)
+    kept = lab.project.store.checkpoints(run.project, run.version)
+    assert {one.epoch for one in kept if not one.uncaptured} == {0, 1, 2, 3}
+    prepared, outcome = lab.replay(["noise"], where="epoch == 3", workers=2, again=True)
+    assert [(cost.segment.operator, cost.segment.restore) for cost in prepared.costs] == [(Operator.DP_I, 2)]
+    assert [(report.verdict, report.rows) for report in outcome.reports] == [(Fidelity.EXACT, 3)]
     expect_the_columns(lab, run)

@@ -408,6 +408,28 @@ def test_a_loader_is_kept_with_its_generator_and_the_state_of_its_data_set(scrip
     assert loader.dataset.calls == 8  # type: ignore[attr-defined]
 
 
+def test_what_a_loader_holds_of_a_loop_over_it_that_has_ended_is_no_state(script: Callable[..., Script]) -> None:
+    class Ahead(torch.utils.data.DataLoader[float]):
+        """As those of Ray Train and of accelerate."""
+
+        running: Any = None
+
+        def __iter__(self) -> Any:
+            self.running = super().__iter__()
+            yield from self.running
+
+    loader = Ahead([1.0, 2.0, 3.0])  # type: ignore[arg-type]
+    running = script("for s in loop(loader): f(s)", loader=loader, f=None)
+    list(loader)
+    snapshot = running.take()
+    assert not snapshot.uncaptured | snapshot.opaque
+    running.restore(snapshot)
+    assert len(list(loader)) == 3
+    next(iter(loader))  # of this loop something is left
+    (name,) = running.take().uncaptured
+    assert name.endswith("Ahead.running")
+
+
 # what functions reach
 
 

@@ -10,7 +10,16 @@ from dataclasses import dataclass, field, replace
 from flor_ray.analysis.phases.operands import BY_NAME, HARMLESS, Operand, operands
 from flor_ray.analysis.phases.outline import CallSite, Load, Log, Mention, Outline, Ref, StatementReads
 from flor_ray.analysis.phases.syntax import is_own_names, last_label, words_in
-from flor_ray.analysis.phases.trainers import EVALUATES, EVALUATION, HANDED, TESTING, TESTS, TRAINS, TrainerNames
+from flor_ray.analysis.phases.trainers import (
+    EVALUATES,
+    EVALUATION,
+    HANDED,
+    TESTING,
+    TESTS,
+    TRAINS,
+    TrainerNames,
+    functions_fitted,
+)
 from flor_ray.analysis.source import Source
 
 _LOADERS = frozenset(
@@ -79,6 +88,8 @@ class Expressions:
         self._spoken: set[str] = set()
         self._stars: list[Ref] = []
         self._trainers = TrainerNames(source.nodes if "rainer" in source.text else ())
+        self._fitted = functions_fitted(source.nodes if "TorchTrainer" in source.text else ())
+        self._run_by_fit = frozenset(self._fitted.values())
         made = (node for node in source.nodes if self._trainers.makes(node))
         self._arguments = {
             keyword.value: keyword.arg
@@ -145,7 +156,7 @@ class Expressions:
         self._spoken.add(node.id)
         if isinstance(node.ctx, ast.Load):
             self._note_read(node.id, part.scope, self.outline.statements[part.index])
-            if spot.role not in HARMLESS:
+            if spot.role not in HARMLESS and node not in self._run_by_fit:
                 for ref in self._refs(node.id, part.scope):
                     self._mention(ref, node.lineno, "is passed around as a value", self._arguments.get(node, ""))
 
@@ -171,6 +182,8 @@ class Expressions:
             self._calls_us(node, function, spot, part)
             return
         refs = self._refs_of_call(node, part.scope)
+        if (fitted := self._fitted.get(node)) is not None:
+            refs = self._refs(fitted.id, part.scope)
         if spot.lazy:
             for ref in refs:
                 self._mention(ref, node.lineno, f"is called in {spot.lazy}")
@@ -187,7 +200,7 @@ class Expressions:
 
     def _asks_trainer(self, node: ast.Call, part: OpenStatement) -> None:
         """A Trainer is called, which calls what the user has given it."""
-        asked = self._trainers.called(node)
+        asked = "" if node in self._fitted else self._trainers.called(node)
         part.trains |= asked in TRAINS
         if asked in EVALUATES | TESTS:
             phase = EVALUATION if asked in EVALUATES else TESTING

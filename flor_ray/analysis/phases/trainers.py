@@ -145,3 +145,37 @@ class TrainerNames:
         """The method that is called, if it is one of a Trainer's; else ""."""
         function = node.func
         return function.attr if isinstance(function, ast.Attribute) and self.is_one(function.value) else ""
+
+
+def functions_fitted(nodes: Iterable[ast.AST]) -> Mapping[ast.Call, ast.Name]:
+    """By the call `fit()` of a trainer of Ray Train's, the function that it calls once in each worker."""
+    nodes = tuple(nodes)
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    made = {call: function for call in calls if (function := _function_given(call)) is not None}
+    held = [node for node in nodes if isinstance(node, ast.Name | ast.Attribute) and not isinstance(node.ctx, ast.Load)]
+    names = {
+        node.targets[0].id: node.value
+        for node in nodes
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.value in made
+    }
+    found: dict[ast.Call, ast.Name] = {}
+    for call in calls:
+        if not isinstance(call.func, ast.Attribute) or call.func.attr != "fit":
+            continue
+        trainer: ast.AST | None = call.func.value
+        if isinstance(trainer, ast.Name):
+            is_bound_once = sum(last_label(node) == trainer.id for node in held) == 1
+            trainer = names.get(trainer.id) if is_bound_once else None
+        if isinstance(trainer, ast.Call) and trainer in made:
+            found[call] = made[trainer]
+    once = [function for function in made.values() if list(found.values()).count(function) == 1]
+    return {call: function for call, function in found.items() if function in once}
+
+
+def _function_given(call: ast.Call) -> ast.Name | None:
+    """What a call that makes such a trainer gives it to call."""
+    if last_label(call.func) != "TorchTrainer":
+        return None
+    named = [keyword.value for keyword in call.keywords if keyword.arg == "train_loop_per_worker"]
+    given = (named + call.args)[0] if named or call.args else None
+    return given if isinstance(given, ast.Name) else None
