@@ -29,6 +29,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def test_replayed_state_is_recorded_state(script: Path, tmp_path: Path) -> None:
     lab = StateLab(tmp_path)
     text = script.read_text()
+    if "from transformers" in text:  # which the suites of other Pythons do without
+        pytest.importorskip("transformers")
     run = lab.record(text)
     reported = {line.removeprefix(_NOTE) for line in text.splitlines() if line.startswith(_NOTE)}
     assert run.uncaptured() == reported
