@@ -91,7 +91,7 @@ def same_value(newer: Node, older: Node) -> bool:
     """Whether two statements that bind a variable bind it to the same: they differ by variables only, or by little."""
     words: list[Counter[str]] = []
     statements = newer.statement(), older.statement()
-    if statements[0] is not None and statements[1] is not None and statements[0].shape == statements[1].shape:
+    if statements[0] is not None and statements[1] is not None and _form(statements[0]) == _form(statements[1]):
         return newer.parent is not None and newer.parent.kind != "parameters"
     for bound in (newer, older):
         statement = bound.statement()
@@ -101,6 +101,11 @@ def same_value(newer: Node, older: Node) -> bool:
         words.append(Counter(_leaves(statement, end, bound)))
     common = (words[0] & words[1]).total()
     return 2 * common > (words[0].total() + words[1].total()) * _SAME_VALUE
+
+
+def _form(statement: Node) -> tuple[str, list[int]]:
+    """What a statement is, but for names of variables; of a loop or the like its header."""
+    return statement.kind, [child.shape for child in statement.children if child.kind != "block"]
 
 
 def have_common_words(newer: Node, older: Node) -> bool:
