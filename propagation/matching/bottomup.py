@@ -11,7 +11,7 @@ from operator import attrgetter
 from flor_ray.propagation.matching.mapping import Mapping
 from flor_ray.propagation.matching.similarity import dice
 from flor_ray.propagation.matching.thresholds import MIN_CONTAINER_DICE, MIN_NAMED_CONTAINER_DICE
-from flor_ray.propagation.reading.tree import Node, Tree
+from flor_ray.propagation.reading.tree import DEFINITIONS, Node, Tree, definition_path
 
 CONTAINERS = frozenset(
     {
@@ -41,13 +41,22 @@ def link_containers(mapping: Mapping) -> int:
     if roots[0].kind == roots[1].kind and mapping.free(*roots):  # else one of them is an ERROR, and no module
         mapping.link(*roots)
         found = 1
-    for newer in reversed(mapping.newer.of_kind(*sorted(CONTAINERS))):
+    for newer in _namesakes_first(mapping):
         if mapping.older_of(newer) is None and newer.index not in mapping.withheld:
             older = _best_candidate(mapping, newer, *leaves)
             if older is not None:
                 link_container(mapping, newer, older)
                 found += 1
     return found + _link_namesakes(mapping)
+
+
+def _namesakes_first(mapping: Mapping) -> list[Node]:
+    """Containers, innermost first; before all others the definitions that the older version has under the same path:
+    where a class was copied, what it was copied from is not the copy."""
+    paths = set(_by_path(mapping.older, *DEFINITIONS))
+    own = {node.index for path, nodes in _by_path(mapping.newer, *DEFINITIONS).items() if path in paths for node in nodes}
+    containers = mapping.newer.of_kind(*sorted(CONTAINERS))
+    return sorted(reversed(containers), key=lambda node: node.index not in own)
 
 
 def link_container(mapping: Mapping, newer: Node, older: Node) -> None:
@@ -131,7 +140,7 @@ def _title(tree: Tree, container: Node) -> tuple[int, ...]:
 def _link_namesakes(mapping: Mapping) -> int:
     """Definitions that keep their name and their surroundings are the same, however much their bodies changed."""
     found = 0
-    for kind in ("class_definition", "function_definition"):
+    for kind in DEFINITIONS:
         newer, older = _by_path(mapping.newer, kind), _by_path(mapping.older, kind)
         for path, nodes in newer.items():
             others = older.get(path, [])
@@ -141,18 +150,8 @@ def _link_namesakes(mapping: Mapping) -> int:
     return found
 
 
-def _by_path(tree: Tree, kind: str) -> dict[tuple[str, ...], list[Node]]:
+def _by_path(tree: Tree, *kinds: str) -> dict[tuple[str, ...], list[Node]]:
     found: dict[tuple[str, ...], list[Node]] = {}
-    for node in tree.of_kind(kind):
+    for node in tree.of_kind(*kinds):
         found.setdefault(definition_path(node), []).append(node)
     return found
-
-
-def definition_path(node: Node) -> tuple[str, ...]:
-    """Names of the definitions around a node and of itself, outermost first."""
-    names = []
-    for each in (node, *node.ancestors()):
-        if each.kind in ("class_definition", "function_definition"):
-            name = each.child("name")
-            names.append(name.label if name is not None else "")
-    return tuple(reversed(names))

@@ -16,10 +16,13 @@ from flor_ray.propagation.matching.thresholds import (
     MIN_SHAPE_DICE,
     MIN_SHAPE_SIZE,
 )
-from flor_ray.propagation.reading.tree import Node, Tree
+from flor_ray.propagation.reading.tree import Node, Tree, definition_path
 
 _MAX_EFFORT = 20_000_000
 """Nodes that may be looked at to tell equal statements apart. Scripts joined to 10 000 lines needed 2 million."""
+
+_SAME_HOME = 2
+"""What it counts to stand in definitions of the same names: as much as two neighbours."""
 
 _Groups = dict[int, tuple[list[Node], list[Node]]]
 
@@ -105,7 +108,14 @@ def _link_by_surroundings(mapping: Mapping, newer: list[Node], older: list[Node]
             if left is not None and right is not None and left.kind == right.kind:
                 around[left, right] = anchor_dice(mapping, left, right)
                 effort += min(left.size, right.size)
-    scores = [[around[a.parent, b.parent] + _linked_siblings(mapping, a, b) for b in older] for a in newer]
+    homes = [definition_path(a) for a in newer], [definition_path(b) for b in older]
+    scores = [
+        [
+            around[a.parent, b.parent] + _linked_siblings(mapping, a, b) + _SAME_HOME * (home == there)
+            for b, there in zip(older, homes[1], strict=True)
+        ]
+        for a, home in zip(newer, homes[0], strict=True)
+    ]
     rows = [sorted(row, reverse=True)[:2] for row in scores]
     columns = [sorted(column, reverse=True)[:2] for column in zip(*scores, strict=True)]
     for a, row, best_of_row in zip(newer, scores, rows, strict=True):

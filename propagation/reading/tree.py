@@ -22,6 +22,7 @@ from operator import attrgetter
 BLOCKS = frozenset({"module", "block"})  # what holds statements
 SCOPES = frozenset({"module", "function_definition", "class_definition"})
 LOOPS = frozenset({"for_statement", "while_statement"})
+DEFINITIONS = ("class_definition", "function_definition")
 IMPORTS = frozenset({"future_import_statement", "import_from_statement", "import_statement"})
 STATEMENT_ENDINGS = ("_statement", "_definition")
 _VARIABLE = hash(("identifier", ""))
@@ -255,3 +256,13 @@ def _measure(nodes: list[Node]) -> None:
         node.height = height + 1
         node.fingerprint = hash(tuple(prints))
         node.shape = hash(tuple(shapes))
+
+
+def definition_path(node: Node) -> tuple[str, ...]:
+    """Names of the definitions around a node and of itself, outermost first."""
+    names = []
+    for each in (node, *node.ancestors()):
+        if each.kind in DEFINITIONS:
+            name = each.child("name")
+            names.append(name.label if name is not None else "")
+    return tuple(reversed(names))
