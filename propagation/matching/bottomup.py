@@ -54,7 +54,9 @@ def _namesakes_first(mapping: Mapping) -> list[Node]:
     """Containers, innermost first; before all others the definitions that the older version has under the same path:
     where a class was copied, what it was copied from is not the copy."""
     paths = set(_by_path(mapping.older, *DEFINITIONS))
-    own = {node.index for path, nodes in _by_path(mapping.newer, *DEFINITIONS).items() if path in paths for node in nodes}
+    own = {
+        node.index for path, nodes in _by_path(mapping.newer, *DEFINITIONS).items() if path in paths for node in nodes
+    }
     containers = mapping.newer.of_kind(*sorted(CONTAINERS))
     return sorted(reversed(containers), key=lambda node: node.index not in own)
 
