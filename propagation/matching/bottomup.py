@@ -57,8 +57,8 @@ def _namesakes_first(mapping: Mapping) -> list[Node]:
     own = {
         node.index for path, nodes in _by_path(mapping.newer, *DEFINITIONS).items() if path in paths for node in nodes
     }
-    containers = mapping.newer.of_kind(*sorted(CONTAINERS))
-    return sorted(reversed(containers), key=lambda node: node.index not in own)
+    innermost_first = mapping.newer.of_kind(*sorted(CONTAINERS))[::-1]
+    return sorted(innermost_first, key=lambda node: node.index not in own)
 
 
 def link_container(mapping: Mapping, newer: Node, older: Node) -> None:
