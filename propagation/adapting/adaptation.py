@@ -73,14 +73,11 @@ class Adaptation:
     def _adapt(self, nodes: Sequence[Node]) -> None:
         names = self._newer.written_names
         known: dict[tuple[str, int], str] = {}
-        unknown: list[Node] = []  # attributes that are set here, and of which the older version says nothing
         for node in nodes:
             if node.kind == "attribute_name":
                 found = self._renames.attribute(node)
                 self._add(found.doubt)
                 self._replace(node, found.name or node.label)
-                is_unknown = found.name == node.label and not self._renames.has_attribute(node.label)
-                unknown += [node] if is_unknown and _is_set(node) else []
             if node.kind != "identifier" or not _is_occurrence(node):
                 continue
             owner = names.owner(node)
@@ -95,11 +92,6 @@ class Adaptation:
                 known[key] = self._counterpart(node, owner)
             self._check_capture(node, known[key], owner)
             self._replace(node, known[key])
-        renamed = {name: other for (name, _), other in known.items() if other != name}
-        for node in unknown:
-            if node.label in renamed:  # `norm.obs_rms = obs_rms`, where the variable is called `ob_rms`
-                self._add(Doubt.NAME)
-                self._replace(node, renamed[node.label])
 
     def _counterpart(self, node: Node, owner: NameScope | None) -> str:
         name = node.label
@@ -207,12 +199,6 @@ class Adaptation:
         if name != node.label:
             self.replacements[node.start, node.end] = name.encode("utf-8", "surrogatepass")
             self.renamed[node.label] = name
-
-
-def _is_set(attribute: Node) -> bool:
-    """Whether an attribute is what an assignment sets."""
-    target = attribute.parent
-    return target is not None and target.role == "left" and target.kind == "attribute"
 
 
 def _name_of(alias: Alias, there: Sequence[Alias]) -> str | None:

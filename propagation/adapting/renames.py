@@ -263,10 +263,6 @@ class Renames:
             return Counterpart(best, None if sure and votes[best] / votes.total() >= _CLEAR_SHARE else Doubt.NAME)
         return Counterpart(kept[0], Doubt.LEFT_OVER) if len(kept) == 1 else Counterpart(name)
 
-    def has_attribute(self, name: str) -> bool:
-        """Whether something in the older file has an attribute of this name."""
-        return name in self._attribute_names[1]
-
     def _own_attributes(self, node: Node) -> Set[str]:
         """Attributes that the older file sets and the newer does not know, if the newer one sets this one."""
         if node.label not in self._set_attributes[0]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from flor_ray.propagation.adapting.doubts import Doubt
 from flor_ray.propagation.adapting.edits import statements_of
@@ -26,6 +27,7 @@ from flor_ray.propagation.reading.program import Program
 from flor_ray.propagation.reading.tree import BLOCKS, LOOPS, SCOPES, Node
 
 _CONDITIONAL = frozenset({"if_statement", "elif_clause", "while_statement", "for_statement"})
+_BRANCHES = _CONDITIONAL | {"else_clause", "except_clause", "case_clause"}
 _OTHER_HEADER = 0.2  # likeness of two conditions below which they are not the same one
 _CHANGED_HEADER = 0.3  # and below which they are hardly the same one
 _RIVAL_HEADER = 0.15  # so much more alike is another one rather it
@@ -122,7 +124,11 @@ class Blocks:
             holder = _common_block([left, right])
             if holder is not None:
                 return holder
-        near = [each for each in unchanged if self._is_near(each.older.parent, counterpart)]
+        near = [
+            each
+            for each in unchanged
+            if self._is_near(each.older.parent, counterpart) and not _is_in_a_branch(each.older, counterpart)
+        ]
         rest = before if right in beside else after
         stays = bool(rest) and self.neighbour(rest, counterpart) is not None
         return near[0].older.parent if len(near) == 1 and not stays else None
@@ -256,6 +262,13 @@ class Blocks:
             for node in self._older.tree.of_kind(*_CONDITIONAL)
             if scope.contains(node) and node is not right and self._mapping.newer_of(node) is None
         )
+
+
+def _is_in_a_branch(statement: Node, block: Node) -> bool:
+    """Whether a statement of a block runs in some cases only, and what stands in the block itself in all."""
+    if not block.contains(statement):
+        return False
+    return any(node.kind in _BRANCHES for node in takewhile(lambda node: node is not block, statement.ancestors()))
 
 
 def _is_given(owner: NameScope, name: str) -> bool:

@@ -168,7 +168,8 @@ class GapRules:
         lean = self._lean(gaps)
         if isinstance(lean, NoPlace):
             return lean
-        to_left, gap = _beside_neighbour(gaps, lean.to_left)
+        is_set = any(self._sets_part(each, gaps.around.flow.reads) for each in gaps.touching)
+        to_left, gap = _beside_neighbour(gaps, lean.to_left, is_set)
         if gaps.is_open and not gaps.touching and gap in (gaps.low, gaps.high):
             side = paragraph_side(self._newer.tree, gaps.around.unit)
             if side:
@@ -220,6 +221,17 @@ class GapRules:
                 return True
         return False
 
+    def _sets_part(self, statement: Node, reads: Set[str]) -> bool:
+        """Whether a statement is an assignment to an attribute or item of something that is read."""
+        if statement.kind != "expression_statement" or not statement.children:
+            return False
+        target = statement.children[0].child("left")
+        while target is not None and target.kind in ("attribute", "subscript"):
+            target = target.children[0]
+            if target.kind == "identifier" and target.label in reads:
+                return True
+        return False
+
     def _is_harmless(self, name: str) -> bool:
         """Whether a function of this name only tells. One that the file itself defines is not known by its name."""
         return name in HARMLESS and name not in self._own
@@ -228,8 +240,9 @@ class GapRules:
         return self._older.tree.line(node.start)
 
 
-def _beside_neighbour(gaps: _Gaps, to_left: bool) -> tuple[bool, int]:
-    """Whether a statement belongs to what stands before it, and its gap."""
+def _beside_neighbour(gaps: _Gaps, to_left: bool, is_set: bool) -> tuple[bool, int]:
+    """Whether a statement belongs to what stands before it, and its gap. `is_set`: code between the gaps sets a part of
+    what it reads."""
     around = gaps.around
     left, right = around.left, around.right
     if left is None and right is None:
@@ -237,6 +250,6 @@ def _beside_neighbour(gaps: _Gaps, to_left: bool) -> tuple[bool, int]:
         return to_left, gaps.high if to_left else gaps.low
     if left is None and not around.is_first:
         return False, gaps.high
-    if gaps.touching and left is not None and left.distance > 1 and right is None and around.is_last:
-        return True, gaps.high  # it is at the block's end, and far from what it follows
+    if gaps.touching and left is not None and right is None and around.is_last and (left.distance > 1 or is_set):
+        return True, gaps.high  # it is at the block's end, and far from what it follows, or sees what is made of it
     return to_left, gaps.low if to_left else gaps.high

@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 from flor_ray.propagation.adapting.edits import statements_of
 from flor_ray.propagation.matching.bottomup import CONTAINERS
@@ -76,6 +77,18 @@ class Order:
         if scope.index not in self._in_scope:
             self._in_scope[scope.index] = list(_run_with(self._mapping.newer, scope))
         return self._in_scope[scope.index]
+
+    def crossed(self, unit: Node, block: Node) -> Node | None:
+        """What in the older function stands on the other side of a block than the newer statement has it, if the two
+        may not change places: whatever the gap, the statement would run too early or too late."""
+        around = list(takewhile(lambda node: node.kind not in SCOPES - {"module"}, block.ancestors()))
+        for witness, before, weight in self._witnesses(unit):
+            partner = self._mapping.older_of(witness) if weight >= _DEPENDENT else None
+            if partner is None or partner.parent not in around or partner in around:
+                continue
+            if before != (partner.index < block.index) and not self._touching.of(witness).leaves:
+                return partner
+        return None
 
     def matters(self, unit: Node, other: Node) -> bool:
         """Whether two newer statements may not change places."""

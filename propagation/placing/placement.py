@@ -79,7 +79,12 @@ class Placer:
         if doubts[-1] in (Doubt.UNMAPPED_BLOCK, Doubt.LOST_BLOCK) and not self._is_held(around):
             return NoPlace(self._absent(unit.parent), next((each.older for each in around.neighbours), None), 0.3)
         place = self._between(around, doubts)
-        if isinstance(place, NoPlace) or code:
+        if isinstance(place, NoPlace):
+            return place
+        if (crossed := self._order.crossed(unit, target)) is not None:
+            line = self._line(crossed)
+            return NoPlace(f"line {line} of the older version, on which it depends or the other way round, is on another side of it", crossed, 0.3)
+        if code:
             return place
         return self._in_another_state(around, place) or place
 
