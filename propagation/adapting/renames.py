@@ -143,7 +143,7 @@ class Renames:
                 return None
             if not is_alike:
                 return False
-        if is_alike and how_bound(owner, name) == "definition" and len(self._left_over(name, owner, place)) > 1:
+        if is_alike and how_bound(owner, name) != "variable" and len(self._functions_alike(name, place)) > 1:
             return False  # one function became several, and which of them is called here nobody says
         if is_binding or not is_exchanged:
             return is_binding
@@ -323,6 +323,20 @@ class Renames:
         """Older variables that a newer one may be, if a name is like its own; of two, nobody knows which."""
         found = self._candidates(name, owner, place)
         return found if any(alike(name, other) for other in found) else []
+
+    def _functions_alike(self, name: str, place: NameScope) -> list[str]:
+        """What code in an older scope sees of functions, classes and imports with a name like a newer one, of which the
+        newer version knows nothing."""
+        found: list[str] = []
+        scope: NameScope | None = place
+        while scope is not None:
+            found += [
+                other
+                for other in scope.bindings
+                if other not in self._newer.known and how_bound(scope, other) != "variable" and alike(name, other)
+            ]
+            scope = scope.outer
+        return found
 
     def _candidates(self, name: str, owner: NameScope, place: NameScope) -> list[str]:
         """Older variables with a word of a newer name, or a name like it, of which the newer version knows nothing.

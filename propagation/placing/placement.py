@@ -34,7 +34,7 @@ from flor_ray.propagation.placing.places import BlockGap, Flow, NoPlace, Surroun
 from flor_ray.propagation.placing.rivals import Rivals
 from flor_ray.propagation.placing.states import States
 from flor_ray.propagation.reading.program import Program
-from flor_ray.propagation.reading.tree import Node
+from flor_ray.propagation.reading.tree import BLOCKS, Node
 
 _WEAK = 0.6  # likeness of two neighbours below which they say little
 
@@ -81,12 +81,23 @@ class Placer:
         place = self._between(around, doubts)
         if isinstance(place, NoPlace):
             return place
-        if (crossed := self._order.crossed(unit, target)) is not None:
-            line = self._line(crossed)
-            return NoPlace(f"line {line} of the older version, on which it depends or the other way round, is on another side of it", crossed, 0.3)
+        crossed = self._order.crossed(unit, target) or self._read_ahead(target, flow)
+        if crossed is not None:
+            text = f"it would run on the other side of line {self._line(crossed)} of the older version"
+            return NoPlace(f"{text}, with which it may not change places", crossed, 0.3)
         if code:
             return place
         return self._in_another_state(around, place) or place
+
+    def _read_ahead(self, target: Node, flow: Flow) -> Node | None:
+        """What runs before an older block, and has to run after the statement that is to be put there."""
+        around = [node for node in target.ancestors() if node.kind in BLOCKS]
+        for index in sorted(flow.before):
+            read = self._older.tree.nodes[index]
+            statement = read.statement()
+            if index < target.index and statement is not None and statement.parent in around:
+                return statement
+        return None
 
     def _rivalled(self, block: Node, target: Node) -> NoPlace | None:
         rival = self._rivals.of(block, target) if target is self._mapping.older_of(block) else None
