@@ -194,7 +194,8 @@ class Renames:
             found = self.variable(name, owner, place)
             if found.name is not None and (found.name == name or found.name not in BUILTINS):
                 there = self._older.lookup(found.name, place)
-                if (scope_key(there), found.name) in self._votes[scope_key(owner), name]:
+                pair = (scope_key(owner), name), (scope_key(there), found.name)
+                if pair[1] in self._votes[pair[0]] and not self._is_set_by_another(*pair):
                     return found
             return Counterpart(None)
         if name in self._older.loose or self._older.lookup(name, place) is not None or not owner.reads.get(name):
@@ -203,6 +204,11 @@ class Renames:
         close = [each for each in waiting if alike(each, name)]
         chosen = waiting if len(waiting) == 1 else close
         return Counterpart(chosen[0], Doubt.NAME) if len(chosen) == 1 else Counterpart(None)
+
+    def _is_set_by_another(self, mine: _Variable, there: _Variable) -> bool:
+        """Whether what binds an older variable is what binds another newer one, and never this one."""
+        others = self._claimed.get(there, set()) - {mine}
+        return (mine, there) not in self._bound and any((other, there) in self._bound for other in others)
 
     def _waits_for(self, name: str, place: NameScope) -> bool:
         """Whether the older version reads this very name before anything has bound it."""

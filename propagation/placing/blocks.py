@@ -29,7 +29,7 @@ from flor_ray.propagation.reading.tree import BLOCKS, LOOPS, SCOPES, Node
 _CONDITIONAL = frozenset({"if_statement", "elif_clause", "while_statement", "for_statement"})
 _BRANCHES = _CONDITIONAL | {"else_clause", "except_clause", "case_clause"}
 _OTHER_HEADER = 0.2  # likeness of two conditions below which they are not the same one
-_CHANGED_HEADER = 0.3  # and below which they are hardly the same one
+_CHANGED_HEADER = 0.35  # and below which they are hardly the same one
 _RIVAL_HEADER = 0.15  # so much more alike is another one rather it
 
 _SAME_FUNCTION = 0.5  # of the bodies of two functions of different names
