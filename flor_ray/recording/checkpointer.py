@@ -236,7 +236,12 @@ class Checkpointer:
     def _are_gathered(self) -> bool:
         """Whether looking at the parameters would make ranks that look share them out, and others not: the next forward
         would wait for these for ever."""
-        return self._agreement is not None and any(map(shards.are_gathered, self._capturer.known().values()))
+        if self._agreement is None:
+            return False
+        try:
+            return any(map(shards.are_gathered, self._capturer.known().values()))
+        except Exception:  # noqa: BLE001 - another torch's FSDP, or the user's objects: nobody knows, so nobody looks
+            return True
 
     def _tell_uncaptured(self, snapshot: Snapshot) -> None:
         for name in sorted(snapshot.uncaptured):

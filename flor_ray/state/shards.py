@@ -61,8 +61,7 @@ def _fsdp_modules(value: Any) -> list[Any]:
 
 def _groups(module: Any) -> list[Any]:
     """What gathers its parameters at once; no public name says whether it has."""
-    state = module._get_fsdp_state()
-    groups: list[Any] = list(state._fsdp_param_groups)
+    groups: list[Any] = list(module._get_fsdp_state()._fsdp_param_groups)
     return groups
 
 
