@@ -2,7 +2,8 @@
 
 Both are processes of their own, with our defaults (checkpoints within 2 %), and take turns, so that whatever else the
 machine does troubles them alike. Beside the ratio stands what recording accounts for itself, which is what a run of
-hours would pay: the seconds of checkpoints against those of epochs, without what a run pays once. Modules are compiled before, as after an installation.
+hours would pay: the seconds of checkpoints against those of epochs, without what a run pays once. Modules are compiled
+before, as after an installation.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def measure(system: System, seconds: float, say: Callable[[str], None]) -> dict[
     """The newest version for about so many processor seconds, with recording and without."""
     with tempfile.TemporaryDirectory(prefix="flor-bench-") as name:
         roots = _folders(system, Path(name))
-        probe = _run(system, roots, ["plain", "flor"], _PROBE_EPOCHS)["plain"]  # which compiles the modules of both, too
+        probe = _run(system, roots, ["plain", "flor"], _PROBE_EPOCHS)["plain"]  # compiles the modules of both, too
         told = json.loads((Path(name) / "told.json").read_text(encoding="utf-8"))
         epoch = max(0.01, told["loop_seconds"] / _PROBE_EPOCHS)
         epochs = max(_PROBE_EPOCHS, min(_MOST_EPOCHS, round((seconds - (probe - told["loop_seconds"])) / epoch)))
