@@ -85,6 +85,8 @@ def least_makespan(demands: Iterable[Demand], slots: Sequence[Slot]) -> float:
         low, step = high, step * 4
     while high > low * (1 + _CLOSE):
         middle = (low + high) / 2
+        if not low < middle < high:  # there is no number between them: seconds as small as can be
+            break
         if test.rejects(middle):
             low = middle
         else:

@@ -66,6 +66,8 @@ def earliest(
         return low, best
     while high > low * (1 + close):
         middle = (low + high) / 2
+        if not low < middle < high:  # there is no number between them
+            break
         filled = fill(strips, slots, middle)
         if filled is None:
             low = middle

@@ -48,3 +48,9 @@ def test_workers_that_are_late_or_slow_share_what_is_left_for_them() -> None:
     assert average(9.5, slots) == 5.0
     assert least_makespan([Demand(0.0, [1.0] * 9)], slots) == pytest.approx(5.0)
     assert least_makespan([Demand(0.0, [0.0])], [Slot(ready_seconds=7.0)]) == 7.0
+
+
+def test_seconds_as_small_as_can_be_end_the_search() -> None:
+    for seconds in (5e-324, 1e-320, 1e-310):
+        bound = least(1, (0.0, [seconds, 2 * seconds]))
+        assert bound <= 3 * seconds
