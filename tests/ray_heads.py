@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import secrets
 import shlex
 import shutil
@@ -161,6 +162,9 @@ def _autoscaling(resources: Mapping[str, float], cpus: int, address: str) -> dic
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """One for a server that starts later. Meanwhile neither the system gives it to a connection nor Ray to a worker: an
+    agent of Ray's whose port is taken is none, and nobody is told."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
