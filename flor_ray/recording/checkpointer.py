@@ -33,6 +33,7 @@ from flor_ray.state.snapshots import Snapshot
 _OVERHEAD_VARIABLE = "FLOR_RAY_OVERHEAD"
 _FIRST = CheckpointDecision(True, "the entry of the main loop")
 _LAST = CheckpointDecision(True, "the last epoch")
+_NOT_TAKEN = "the state could not be taken"
 
 
 class Checkpointer:
@@ -141,7 +142,9 @@ class Checkpointer:
             self._journal.skip(Skip(times.epoch, self._decided[1].why, times))
             return None
         pending = self._take(Point.EPOCH_END, times.epoch, self._main, times)
-        if pending is not None and returned:
+        if pending is None:
+            self._journal.skip(Skip(times.epoch, _NOT_TAKEN, times))
+        elif returned:
             pending.snapshot.uncaptured |= {"where the script went on"}
         return pending
 
@@ -198,9 +201,9 @@ class Checkpointer:
     ) -> PendingCheckpoint | None:
         if self._are_gathered():
             self._tell(
-                f"No checkpoint of epoch {epoch}: FSDP holds parameters whole there, as after an evaluation, and "
-                "sharing them out is for the script to say, in all ranks. To have checkpoints, call reshard() of its "
-                "modules at the end of each epoch."
+                "FSDP holds parameters whole where a checkpoint is due, as after an evaluation, and to share them out "
+                "is for the script to say, in all ranks: none is taken there, and replays begin further back. To have "
+                "checkpoints, call reshard() of its modules at the end of each epoch."
             )
             return None
         try:

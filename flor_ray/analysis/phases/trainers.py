@@ -3,7 +3,8 @@
     trainer.fit(...)     before ─> for each epoch: head ─> for each step: inner ─> tail ─> after
     trainer.evaluate()   evaluation, wherever that call stands
 
-An evaluation may also come in the middle of an epoch, unless the files say that it comes at epochs' ends.
+An evaluation may also come in the middle of an epoch, unless the files say that it comes at epochs' ends. Ray Train's
+trainer knows no epochs: it calls one function, which has the loops.
 """
 
 from __future__ import annotations
