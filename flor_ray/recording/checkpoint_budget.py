@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 _CHECKPOINTS_PART = 0.3  # of the budget; the rest is for starting, for logging and for what nobody can measure
 _UNNOTICED_SECONDS = 0.05  # a checkpoint that costs less than this ...
-_ALLOWED_SECONDS = 0.5  # ... may be taken until so much is spent: short runs of small models keep every epoch
+_ALLOWED_SECONDS = 0.25  # ... may be taken until so much is spent: short runs of small models keep every epoch
 _OPTIMIZER_GROWTH = 2.0  # after epoch 0: an Adam's slots add twice the weights to the next checkpoint
 _WRITTEN_BYTES_PER_SECOND = 500e6  # copied, hashed and written, one core of an EPYC server
 _COMPRESSED_BYTES_PER_SECOND = 300e6  # zstd 1 and shuffling, one core of an EPYC server

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 
-from flor_ray.propagation.reading.names import Names, NameScope
+from flor_ray.propagation.reading.names import Names, NameScope, ScopeKey
 from flor_ray.propagation.reading.tree import Node
 
 _SAME_VALUE = 0.5  # of the other words of two bindings
@@ -16,8 +16,6 @@ _PARAMETERS = frozenset(
 )
 PATTERNS = frozenset({"list_pattern", "pattern_list", "tuple_pattern"})
 DISPLAYS = frozenset({"expression_list", "list", "tuple"})
-
-ScopeKey = tuple[str, int, int]
 
 
 def writes_log(identifier: Node) -> bool:
@@ -68,8 +66,8 @@ def added_by(reads: Sequence[Node]) -> Set[str]:
 
 
 def scope_key(scope: NameScope | None) -> ScopeKey | None:
-    """Identity of a scope that holds in both the written tree and the one that is matched."""
-    return (scope.node.kind, scope.node.start, scope.node.end) if scope is not None else None
+    """Identity of a scope, if there is one."""
+    return scope.key if scope is not None else None
 
 
 def how_bound(scope: NameScope, name: str) -> str:

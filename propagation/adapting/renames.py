@@ -7,14 +7,13 @@ is called `total`, or that something else is differentiated now.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from flor_ray.propagation.adapting.bindings import (
     DISPLAYS,
     PATTERNS,
-    ScopeKey,
     added_by,
     are_the_only_ones,
     attribute_names,
@@ -36,7 +35,7 @@ from flor_ray.propagation.adapting.doubts import Doubt
 from flor_ray.propagation.adapting.exchanges import Exchanges
 from flor_ray.propagation.matching.mapping import Mapping
 from flor_ray.propagation.matching.similarity import alike, anchor_dice, have_one_spelling, words_of
-from flor_ray.propagation.reading.names import BUILTINS, Names, NameScope
+from flor_ray.propagation.reading.names import BUILTINS, Names, NameScope, ScopeKey
 from flor_ray.propagation.reading.tree import IMPORTS, Node
 
 _BINDING_VOTE = 3
@@ -66,14 +65,16 @@ class Renames:
     def __init__(self, mapping: Mapping, newer: Names, older: Names, facing: Set[_Facing] = frozenset()) -> None:
         self._mapping, self._facing = mapping, facing
         self._newer, self._older = newer, older
-        self._votes: dict[_Variable, Counter[_Variable]] = {}
+        self._votes: defaultdict[_Variable, Counter[_Variable]] = defaultdict(Counter)
         self._replaced: set[tuple[_Variable, _Variable]] = set()  # bound side by side, but to different things
         self._bound: set[tuple[_Variable, _Variable]] = set()
         self._only: set[tuple[_Variable, _Variable]] = set()  # the only parameters of one function
-        self._claimed: dict[_Variable, set[_Variable]] = {}
+        self._claimed: defaultdict[_Variable, set[_Variable]] = defaultdict(set)
         self._alike: dict[tuple[int, int], bool] = {}  # statements that bind variables, by index
         self._loggers: dict[_Variable, str] = {}  # what writes the same lines of a log in the older version
-        self._attributes: dict[tuple[str, str], Counter[str]] = {}  # what it is an attribute of ("": anything), name
+        self._attributes: defaultdict[tuple[str, str], Counter[str]] = defaultdict(
+            Counter
+        )  # what it is an attribute of ("": anything), name
         self._attribute_names = attribute_names(newer), attribute_names(older)
         self._set_attributes = set_attributes(newer), set_attributes(older)
         self._exchanges = Exchanges(mapping, newer, older)
@@ -379,23 +380,28 @@ class Renames:
 
     def _vote(self, a: Node, b: Node) -> None:
         left, right = self._newer.owner(a), self._older.owner(b)
-        binding = self._newer.binds(a) and self._older.binds(b)
         if left is None and right is None:
             return
-        if a.label != b.label and writes_log(a) and writes_log(b):
-            self._loggers[scope_key(left), a.label] = b.label
-            return
-        if a.label != b.label and not self._may_be_renamed(a, b, left, right, binding):
-            return
-        if binding and left is not None and right is not None and left.is_class and right.is_class:
-            self._vote_attribute(a, b, "self")
+        binding = self._newer.binds(a) and self._older.binds(b)
+        is_kept = a.label == b.label
+        if not is_kept:
+            if writes_log(a) and writes_log(b):
+                self._loggers[scope_key(left), a.label] = b.label
+                return
+            if not self._may_be_renamed(a, b, left, right, binding):
+                return
         newer, older = (scope_key(left), a.label), (scope_key(right), b.label)
-        telling = binding and (a.label == b.label or is_parameter(a) or self._are_bound_alike(a, b))
-        self._votes.setdefault(newer, Counter())[older] += _BINDING_VOTE if telling else _READING_VOTE
-        self._claimed.setdefault(older, set()).add(newer)
+        self._claimed[older].add(newer)
+        if not binding:
+            self._votes[newer][older] += _READING_VOTE
+            return
+        if left is not None and right is not None and left.is_class and right.is_class:
+            self._vote_attribute(a, b, "self")
+        telling = is_kept or is_parameter(a) or self._are_bound_alike(a, b)
+        self._votes[newer][older] += _BINDING_VOTE if telling else _READING_VOTE
         if telling:
             self._bound.add((newer, older))
-            if are_the_only_ones(a, b, left, right):
+            if not is_kept and are_the_only_ones(a, b, left, right):
                 self._only.add((newer, older))
 
     def _are_bound_alike(self, newer: Node, older: Node) -> bool:
@@ -428,7 +434,7 @@ class Renames:
 
     def _vote_attribute(self, a: Node, b: Node, holder: str) -> None:
         for key in ((holder, a.label), ("", a.label)):
-            self._attributes.setdefault(key, Counter())[b.label] += 1
+            self._attributes[key][b.label] += 1
 
     def _is_another(self, name: str, there: NameScope, variable: _Variable) -> bool:
         """Whether the older variable of this name is the counterpart of another newer one."""

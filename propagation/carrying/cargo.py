@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Set
 
 from flor_ray.propagation.adapting.adaptation import Declined
-from flor_ray.propagation.adapting.bindings import ScopeKey, scope_key
+from flor_ray.propagation.adapting.bindings import scope_key
 from flor_ray.propagation.adapting.renames import Renames
 from flor_ray.propagation.matching.bottomup import CONTAINERS
 from flor_ray.propagation.reading.effects import MODES, Effects, called_name, receivers
+from flor_ray.propagation.reading.names import ScopeKey
 from flor_ray.propagation.reading.nesting import nesting_of
 from flor_ray.propagation.reading.program import Program
 from flor_ray.propagation.reading.statements import header_end

@@ -14,10 +14,10 @@ from flor_ray.propagation.adapting.edits import Carried, apply
 from flor_ray.propagation.carrying.transplant import Present, Transplant
 from flor_ray.propagation.matching.thresholds import MAX_CHARACTERS, MAX_HEIGHT, MAX_LINES, MIN_CONFIDENCE
 from flor_ray.propagation.reading.nesting import nesting_of
-from flor_ray.propagation.reading.parse import decode, error_count, has_bare_returns, is_python, parse
+from flor_ray.propagation.reading.parse import decode, encode, error_count, has_bare_returns, is_python, parse
 from flor_ray.propagation.reading.program import Program, read_program
 from flor_ray.propagation.reading.statements import header_end
-from flor_ray.propagation.reading.tree import Node, Tree
+from flor_ray.propagation.reading.tree import Node, Tree, definition_path
 from flor_ray.records import Pin, Placement, Propagation, Refusal
 
 
@@ -54,7 +54,7 @@ def _collecting_later() -> Iterator[None]:
         gc.set_threshold(young, middle, old)
 
 
-_YOUNG_OBJECTS = 50_000  # two trees of a thousand lines
+_YOUNG_OBJECTS = 500_000  # two trees of some thousands of lines
 
 
 def _propagate(
@@ -63,7 +63,7 @@ def _propagate(
     for careful in (False, True):  # a patch that is not Python is rare: then each line is checked by itself
         run = _Carrying(newer, program, older, wanted, pins, min_confidence, careful)
         result = run.carry()
-        if careful or not result.placed or not _broken(older, result.source):
+        if careful or not result.placed or not run.is_broken():
             return result
     return result
 
@@ -170,8 +170,19 @@ class _Carrying:
             reason = f"the confidence of the best place ({result.confidence:.3g}) is below {self._least:g}"
             words = sorted(doubt.words for doubt in result.doubts if doubt.words)
             raise Declined("; ".join([reason, *words]), near, result.confidence)
-        if self._careful and _broken(self._older, self._patched()[0]):
+        if self._careful and self.is_broken():
             raise Declined("the older version would not be valid Python with it", near, result.confidence)
+
+    def is_broken(self) -> bool:
+        """Whether what was carried so far takes away that the older version is Python."""
+        tree = self._transplant.older.tree
+        offsets = [each.insertion.offset for each in self._transplant.carried.values()]
+        if not offsets:
+            return False
+        patched = encode(self._patched()[0])
+        start, end = _checked_part(tree, min(offsets), max(offsets))
+        part = patched[start : len(patched) - (len(tree.source) - end)]
+        return not is_python(decode(part)) and _broken(self._older, decode(patched))
 
     def _patched(self) -> tuple[str, dict[int, int]]:
         tree = self._transplant.older.tree
@@ -220,6 +231,23 @@ class _Carrying:
 
 
 _LOST_BLOCK = frozenset({Doubt.ONE_NEIGHBOUR, Doubt.NO_NEIGHBOUR, Doubt.UNMAPPED_BLOCK, Doubt.FOLLOWED, Doubt.TORN})
+
+
+def _checked_part(tree: Tree, first: int, last: int) -> tuple[int, int]:
+    """Byte offsets of what has to be read to know whether a source is Python after insertions between two offsets: the
+    top-level statements around them. Only of few statements does it matter what else the module says."""
+    of_module = [each for each in tree.of_kind(*_OF_MODULE) if not definition_path(each)]
+    if of_module:
+        return 0, len(tree.source)
+    top = tree.root.children
+    before = bisect_left(top, first, key=lambda node: node.start) - 1
+    behind = bisect_left(top, last, key=lambda node: node.end)
+    start = tree.starts[tree.line(top[before].start) - 1] if before >= 0 else 0
+    end = tree.end_of_line(tree.last_line(top[behind])) if behind < len(top) else len(tree.source)
+    return start, end
+
+
+_OF_MODULE = ("future_import_statement", "global_statement")
 
 
 def _broken(older: str, patched: str) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from flor_ray.propagation.adapting.adaptation import Adaptation, Declined
-from flor_ray.propagation.adapting.bindings import ScopeKey, scope_key
+from flor_ray.propagation.adapting.bindings import scope_key
 from flor_ray.propagation.adapting.edits import (
     Carried,
     statements_of,
@@ -41,7 +41,7 @@ from flor_ray.propagation.placing.placement import Placer
 from flor_ray.propagation.placing.places import BlockGap, Flow, NoPlace
 from flor_ray.propagation.placing.presence import find_present
 from flor_ray.propagation.reading.effects import TRAINING, in_parameters
-from flor_ray.propagation.reading.names import NameScope
+from flor_ray.propagation.reading.names import NameScope, ScopeKey
 from flor_ray.propagation.reading.nesting import depth, same_loops
 from flor_ray.propagation.reading.program import LogCall, Program
 from flor_ray.propagation.reading.tree import Node

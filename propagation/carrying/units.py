@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 
 from flor_ray.propagation.adapting.adaptation import Declined
-from flor_ray.propagation.adapting.bindings import ScopeKey, scope_key
+from flor_ray.propagation.adapting.bindings import scope_key
 from flor_ray.propagation.adapting.edits import statements_of
 from flor_ray.propagation.matching.bottomup import CONTAINERS
 from flor_ray.propagation.matching.mapping import Mapping
 from flor_ray.propagation.reading.calls import calls
 from flor_ray.propagation.reading.effects import root_of, set_by
+from flor_ray.propagation.reading.names import ScopeKey
 from flor_ray.propagation.reading.program import Program
 from flor_ray.propagation.reading.statements import header_end
 from flor_ray.propagation.reading.tree import LOOPS, Node

@@ -210,17 +210,13 @@ def _gaps(
 def _increasing(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """A longest subsequence that rises in both coordinates (pairs come sorted by the first)."""
     tails: list[int] = []  # index into pairs of the smallest end of a run of each length
+    ends: list[int] = []  # and that end
     previous = [-1] * len(pairs)
     for index, (_, value) in enumerate(pairs):
-        low, high = 0, len(tails)
-        while low < high:
-            middle = (low + high) // 2
-            if pairs[tails[middle]][1] < value:
-                low = middle + 1
-            else:
-                high = middle
+        low = bisect_left(ends, value)
         previous[index] = tails[low - 1] if low else -1
         tails[low : low + 1] = [index]
+        ends[low : low + 1] = [value]
     run = []
     index = tails[-1] if tails else -1
     while index >= 0:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from flor_ray.propagation.adapting.bindings import ScopeKey, scope_key
+from flor_ray.propagation.adapting.bindings import scope_key
 from flor_ray.propagation.adapting.edits import statements_of
 from flor_ray.propagation.matching.mapping import Mapping
 from flor_ray.propagation.reading.effects import Effects, called_name
-from flor_ray.propagation.reading.names import Names
+from flor_ray.propagation.reading.names import Names, ScopeKey
 from flor_ray.propagation.reading.program import Program
 from flor_ray.propagation.reading.tree import BLOCKS, Node
 

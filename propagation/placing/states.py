@@ -172,7 +172,7 @@ class _Side:
                 inner = {node.label for node in self._tree.subtree(function) if node.kind == "identifier"} - seen
                 seen |= inner
                 todo += sorted(inner & self._functions.keys())
-        return (seen & (self._stateful | self._handed_on)) | (self._stateful & self._made_with(reads))
+        return (seen & self.objects) | {name for name in self._stateful if not reads.isdisjoint(self._parts(name))}
 
     @cached_property
     def _stateful(self) -> Set[str]:
@@ -231,31 +231,30 @@ class _Side:
                 yield each
             index += 1
 
-    def _mentioned(self, call: Node) -> set[str]:
-        """Names in a call: `scaler.step(optimizer)` changes what the optimizer does."""
-        return {node.label for node in self._tree.subtree(call) if node.kind == "identifier"}
+    def _mentioned(self, node: Node) -> set[str]:
+        """Names in a node, a call for example: `scaler.step(optimizer)` changes what the optimizer does."""
+        return {each.label for each in self._tree.subtree(node) if each.kind == "identifier"}
 
-    def _made_with(self, reads: Set[str]) -> Set[str]:
-        """Variables whose values some names have a part in, directly or not."""
-        found, todo = set[str](), list(reads)
+    def _parts(self, name: str) -> Set[str]:
+        """Names that have a part in a variable's values, directly or not."""
+        found, todo = set[str](), [name]
         while todo:
-            more = self._uses.get(todo.pop(), set()) - found
-            found |= more
-            todo += more
+            for value in self._values.get(todo.pop(), ()):
+                more = self._mentioned(value) - found
+                found |= more
+                todo += more
         return found
 
     @cached_property
-    def _uses(self) -> Lookup[str, set[str]]:
-        """Variables that each name has a part in."""
-        found: dict[str, set[str]] = {}
+    def _values(self) -> Lookup[str, list[Node]]:
+        """What each variable is set to."""
+        found: dict[str, list[Node]] = {}
         for node in self._tree.of_kind("assignment", "augmented_assignment", "for_statement"):
             target, value = node.child("left"), node.child("right")
-            if target is None or value is None:
-                continue
-            bound = {each.label for each in self._tree.subtree(target) if each.kind == "identifier"}
-            for each in self._tree.subtree(value) if bound else ():
-                if each.kind == "identifier":
-                    found.setdefault(each.label, set()).update(bound)
+            if target is not None and value is not None:
+                for each in self._tree.subtree(target):
+                    if each.kind == "identifier":
+                        found.setdefault(each.label, []).append(value)
         return found
 
     @cached_property

@@ -43,6 +43,10 @@ _TELLING |= {"for_in_clause"}
 _INDEX = attrgetter("index")
 
 
+ScopeKey = tuple[str, int, int]
+"""Identity of a scope that holds in both the written tree and the one that is matched."""
+
+
 @dataclass(slots=True, eq=False)
 class NameScope:
     """One scope and what is bound in it."""
@@ -52,6 +56,10 @@ class NameScope:
     bindings: dict[str, list[Node]] = field(default_factory=dict)  # name -> binding identifiers, in document order
     reads: dict[str, list[Node]] = field(default_factory=dict)  # name -> identifiers that resolve to this scope
     outward: dict[str, str] = field(default_factory=dict)  # name -> "global" or "nonlocal"
+    key: ScopeKey = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.key = self.node.kind, self.node.start, self.node.end
 
     @property
     def is_class(self) -> bool:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import ast
 import re
 import symtable
-from collections.abc import Iterator
 from functools import lru_cache
 
 import tree_sitter
 import tree_sitter_python
 
-from flor_ray.propagation.reading.tree import STATEMENT_ENDINGS, Node, Token, Tree, Twin
+from flor_ray.propagation.reading.tree import BLOCKS, STATEMENT_ENDINGS, Node, Tree, copied, measure
 
 _LANGUAGE = tree_sitter.Language(tree_sitter_python.language())
 _NUMBERS = range(_LANGUAGE.node_kind_count)
@@ -29,11 +28,11 @@ def _kind_of(number: int) -> str:
 
 
 _KINDS = [_kind_of(number) for number in _NUMBERS]
-_LEFT_OUT = frozenset({"comment", "line_continuation", "string_start", "string_end"}) | (frozenset(_KINDS) - _NAMED)
+_KIND_COUNT = len(_KINDS)
 # Anonymous tokens that change what their parent means; all others follow from the parent's kind.
 _ARITHMETIC = frozenset({"+", "-", "*", "/", "%", "@", "//", "**", "<<", ">>", "&", "|", "^", "~", ":="})
-_COMPARISONS = frozenset({"<", "<=", "==", "!=", ">=", ">", "<>", "in", "not", "is", "and", "or", "async"})
-_OPERATORS = _ARITHMETIC | _COMPARISONS | {f"{operator}=" for operator in _ARITHMETIC}
+_COMPARISONS = frozenset({"<", "<=", "==", "!=", ">=", ">", "<>", "in", "not in", "is", "is not"})
+_OPERATORS = _ARITHMETIC | _COMPARISONS | {f"{operator}=" for operator in _ARITHMETIC} | {"not", "and", "or", "async"}
 _ALWAYS_SAID = frozenset({"for_statement", "for_in_clause", "not_operator"})  # `in`, `not` say nothing new there
 # Kinds whose children's fields are looked up; elsewhere a child's place says enough.
 _WITH_ROLES = frozenset(
@@ -46,20 +45,15 @@ _WITH_ROLES = frozenset(
         *("while_statement", "with_item", "with_statement"),
     }
 )
-# Kinds whose own tokens are brackets, commas and keywords only: what is named in them is all that is asked for.
-_PLAIN = frozenset(
-    {
-        *("argument_list", "assignment", "attribute", "block", "call", "class_definition", "concatenated_string"),
-        *("default_parameter", "dictionary", "dotted_name", "expression_list", "expression_statement", "if_statement"),
-        *("import_from_statement", "import_statement", "interpolation", "keyword_argument", "list", "module", "pair"),
-        *("parameters", "parenthesized_expression", "pattern_list", "return_statement", "string", "subscript"),
-        *("tuple", "tuple_pattern"),
-    }
-)
-_WORDS = frozenset({"attribute_name", "false", "float", "identifier", "integer", "keyword_name", "none", "true"})
-_INTERPOLATION = next(n for n in _NUMBERS if _LANGUAGE.node_kind_for_id(n) == "interpolation")
+_SAID = frozenset(n for n in _NUMBERS if _KINDS[n] in _OPERATORS | {":"})  # `:` for slices
+_COMMENTS = {"comment", "line_continuation", "string_start", "string_end"}
+_SKIPPED = frozenset(n for n in _NUMBERS if _KINDS[n] in _COMMENTS or _KINDS[n] not in _NAMED) - _SAID
+_WORD_KINDS = {"false", "float", "identifier", "integer", "none", "true"}
+_WORDS = frozenset(n for n in _NUMBERS if _KINDS[n] in _WORD_KINDS)  # nothing is looked for in them
+_WHOLE = frozenset(n for n in _NUMBERS if _KINDS[n].endswith(STATEMENT_ENDINGS))  # statements, unless they have a role
+_STRING, _INTERPOLATION = (_KINDS.index(kind) for kind in ("string", "interpolation"))
+_QUOTES = b"\"'"  # a string that begins with one has no prefix, and so nothing to look for in it
 _DOUBLE_QUOTED = re.compile(rb"""^([A-Za-z]*)"([^"'\\\\\n]*)"$""")  # formatters change quotes, and nothing else by that
-_MAX_PLANNED = 12  # longer lists of children hardly ever occur twice
 _BARE_RETURN = re.compile(r"\r(?!\n)")
 
 
@@ -79,8 +73,8 @@ def parse(source: str) -> Tree:
     data = encode(source)
     parsed = tree_sitter.Parser(_LANGUAGE).parse(data)
     if parsed.root_node.has_error:
-        return Tree(data, _tokens(parsed, data, None), True)
-    tree = Tree(data, _tokens(parsed, data, _recent.statements()), False)
+        return Tree(data, _nodes(parsed, data, None), True)
+    tree = Tree(data, _nodes(parsed, data, _recent.statements()), False)
     _recent.remember(tree)
     return tree
 
@@ -91,12 +85,12 @@ class _Recent:
 
     def __init__(self) -> None:
         self._trees: list[Tree] = []
-        self._statements: list[_Statements] = []  # of the first of them, in order: looked for once they are asked for
+        self._statements: list[_Known] = []  # of the first of them, in order: looked for once they are asked for
 
-    def statements(self) -> list[_Statements]:
-        """The statements of each source by their text, the last source first."""
+    def statements(self) -> list[_Known]:
+        """The statements of each source, the last source first."""
         missing = len(self._trees) - len(self._statements)
-        fresh = [{t.text(n): n for n in t.nodes if _is_whole(n.kind, n.role)} for t in self._trees[:missing]]
+        fresh = [(t, {t.text(n): n for n in t.nodes if _is_whole(n)}) for t in self._trees[:missing]]
         self._statements = [*fresh, *self._statements][:_REMEMBERED]
         return self._statements
 
@@ -108,7 +102,13 @@ class _Recent:
         self._trees, self._statements = [], []
 
 
-_Statements = dict[bytes, Node]
+def _is_whole(node: Node) -> bool:
+    """Whether a node is a statement that may stand in any block."""
+    return not node.role and node.kind.endswith(STATEMENT_ENDINGS)
+
+
+_Known = tuple[Tree, dict[bytes, Node]]
+"""A tree and its statements by their text."""
 _REMEMBERED = 2  # sources; one newer source is carried to many older ones, each much like the one before
 _recent = _Recent()
 
@@ -151,100 +151,141 @@ def _has_syntax_tree(text: str) -> bool:
     return True
 
 
-_Plan = tuple[str, tuple[tuple[int, str, str], ...]]
-"""What children of certain kinds make of their parent: its label, and the place, kind and role of those that stay, the
-last one first."""
+_Plan = tuple[str, tuple[str, ...], tuple[tuple[int, str], ...]]
+"""What children of certain kinds make of their parent and of themselves: its label, the roles of those that stay (none
+where no child has one), and the place and kind of those that are names of a kind of their own."""
+
+_MAX_PLANNED = 12  # longer lists of children hardly ever occur twice
+_MOST_PLANS = 20_000  # a file needs some 200, of which most are every file's
+_plans: dict[tuple[int, ...], _Plan] = {}  # what the grammar says, whatever the file
 
 
-def _tokens(parsed: tree_sitter.Tree, data: bytes, recent: list[_Statements] | None) -> Iterator[Token | Twin]:
-    """All nodes that stay, in preorder; a statement that a `recent` source has, too, is one token. The tree linked from
-    them is built as they come: no list of them is kept, and tree-sitter's own objects, which hold on to their children,
-    are let go one by one.
+def _nodes(parsed: tree_sitter.Tree, data: bytes, recent: list[_Known] | None) -> list[Node]:
+    """All nodes that stay, in preorder; a statement that a `recent` source has, too, is copied from there.
 
-    A node's label and its children's roles follow from its kind and theirs, so they are worked out once for each
-    combination: tree-sitter counts children from the first one each time that it is asked for a field. Only after an
-    error (`recent` is None) is a tree not what the grammar says; then every node is looked at by itself.
+    One walk with a cursor, which keeps no object of tree-sitter alive. A node's label and its children's roles follow
+    from its kind and theirs, so they are worked out once for each combination, when the walk leaves the node. Only
+    after an error (`recent` is None) is a tree not what the grammar says; then every node is looked at by itself.
+    With `measure`, the hottest loop there is: written flat, one attribute at a time.
     """
-    plans: dict[tuple[int, ...], _Plan] | None = None if recent is None else {}
+    if len(_plans) > _MOST_PLANS:
+        _plans.clear()
+    plans = {} if recent is None else _plans
     words: dict[bytes, str] = {}  # a name is said many times in a file
-    stack: list[tuple[tree_sitter.Node, str, str, int]] = [(parsed.root_node, _kind(parsed.root_node.kind_id), "", -1)]
-    index = -1
-    while stack:
-        node, kind, role, parent = stack.pop()
-        index += 1
-        start = node.start_byte
-        end = node.end_byte
-        if recent and _is_whole(kind, role):
-            known = _known(recent, data[start:end], kind)
-            if known is not None:
-                yield known, start, parent
-                index += known.size - 1
-                continue
-        is_plain = plans is not None and kind in _PLAIN
-        below = [] if kind in _WORDS else node.named_children if is_plain else node.children
-        is_text = kind == "string" and all(child.kind_id != _INTERPOLATION for child in below)
-        if is_text or not (below or is_plain):
-            text = data[start:end]
-            if kind == "string":
-                text = _DOUBLE_QUOTED.sub(rb"\1'\2'", text)
-            label = words.get(text)
-            if label is None:
-                label = words[text] = text.decode("utf-8", "replace")
-            yield kind, label, role, start, end, parent
-            continue
-        if plans is None or len(below) > _MAX_PLANNED:
-            label, places = _plan(node, kind, below)
-        else:
-            key = (node.kind_id, *[child.kind_id for child in below])
-            found = plans.get(key)
-            if found is None:
-                found = plans[key] = _plan(node, kind, below)
-            label, places = found
-        yield kind, label, role, start, end, parent
-        for place, inner, field in places:
-            stack.append((below[place], inner, field, index))
+    nodes: list[Node] = []
+    fresh: list[Node] = []  # of them, those that are not copies
+    around: list[tuple[Node | None, int, list[int], list[Node]]] = []  # what the walk is in, from the root on
+    parent: Node | None = None
+    above, numbers, children = -1, list[int](), list[Node]()  # its kind, its children's, and those of them that stay
+    is_block = False
+    new = Node.__new__
+    cursor = parsed.walk()
+    enter, step, leave = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
+    while True:
+        at = cursor.node
+        assert at is not None  # the cursor never leaves the tree
+        number = at.kind_id
+        if number in _SAID:
+            numbers.append(number)
+        elif number not in _SKIPPED:
+            numbers.append(number)
+            kind = _KINDS[number] if number < _KIND_COUNT else "ERROR"
+            start, end = at.start_byte, at.end_byte
+            known: list[Node] = []
+            is_whole = number in _WHOLE
+            if is_whole and recent and cursor.field_id is None:
+                known = _known(recent, data[start:end], kind)
+            if known:
+                children.append(copied(known, start, parent, nodes))
+            else:
+                node = new(Node)
+                node.kind = kind
+                node.role = ""
+                node.start = start
+                node.end = end
+                node.index = len(nodes)
+                node.is_statement = is_whole and is_block
+                node.parent = parent
+                nodes.append(node)
+                fresh.append(node)
+                children.append(node)
+                is_word = number in _WORDS or (number == _STRING and data[start] in _QUOTES)
+                if not is_word and enter():
+                    around.append((parent, above, numbers, children))
+                    parent, above, numbers, children = node, number, [], []
+                    is_block = kind in BLOCKS
+                    continue
+                text = data[start:end]
+                label = words.get(text)
+                if label is None:
+                    label = words[text] = _text(text, number)
+                node.label = label
+                node.children = ()
+        while not step():
+            if parent is None:
+                measure(reversed(fresh))
+                return nodes
+            leave()
+            if above == _STRING and _INTERPOLATION not in numbers:
+                del fresh[len(fresh) - len(nodes) + parent.index + 1 :], nodes[parent.index + 1 :]
+                parent.label = _text(data[parent.start : parent.end], above)
+                parent.children = ()
+            else:
+                key = (above, *numbers)
+                plan = plans.get(key)
+                if plan is None:
+                    plan = _plan(cursor.node, parent.kind, numbers)
+                    if recent is not None and len(numbers) <= _MAX_PLANNED:
+                        plans[key] = plan
+                parent.label, roles, names = plan
+                parent.children = children
+                if roles:
+                    for child, role in zip(children, roles, strict=True):
+                        child.role = role
+                    for place, other in names:
+                        children[place].kind = other
+            parent, above, numbers, children = around.pop()
+            is_block = parent is not None and parent.kind in BLOCKS
 
 
-def _is_whole(kind: str, role: str) -> bool:
-    """Whether a node is a statement that may stand in any block."""
-    return not role and kind.endswith(STATEMENT_ENDINGS)
+def _text(text: bytes, number: int) -> str:
+    """What a node without children says."""
+    return (_DOUBLE_QUOTED.sub(rb"\1'\2'", text) if number == _STRING else text).decode("utf-8", "replace")
 
 
-def _known(recent: list[_Statements], text: bytes, kind: str) -> Node | None:
-    for statements in recent:
+def _known(recent: list[_Known], text: bytes, kind: str) -> list[Node]:
+    """The subtree of a statement that stands in one of these trees, too."""
+    for tree, statements in recent:
         node = statements.get(text)
         if node is not None and node.kind == kind:
-            return node
-    return None
+            return tree.subtree(node)
+    return []
 
 
-def _plan(node: tree_sitter.Node, kind: str, below: list[tree_sitter.Node]) -> _Plan:
-    kinds = [_kind(child.kind_id) for child in below]
-    roles = _roles(node, len(below)) if kind in _WITH_ROLES else [""] * len(kinds)
-    places = [
-        (place, _name_kind(kind, roles[place]) if kinds[place] == "identifier" else kinds[place], roles[place])
-        for place in range(len(kinds) - 1, -1, -1)
-        if kinds[place] not in _LEFT_OUT
-    ]
-    return _label(kind, kinds), tuple(places)
+def _plan(node: tree_sitter.Node | None, kind: str, below: list[int]) -> _Plan:
+    roles = _roles(node) if node is not None and kind in _WITH_ROLES else [""] * len(below)
+    stay = [(_kind(number), role) for number, role in zip(below, roles, strict=True) if number not in _SAID]
+    names = [(place, _name_kind(kind, role)) for place, (each, role) in enumerate(stay) if each == "identifier"]
+    told = tuple(role for _, role in stay)
+    own = tuple((place, each) for place, each in names if each != "identifier")
+    return _label(kind, [_kind(number) for number in below]), told if any(told) else (), own
 
 
-def _roles(node: tree_sitter.Node, count: int) -> list[str]:
-    """Field names of the children, or of the named ones if there are so many. With a cursor: asked for one child,
-    tree-sitter counts from the first."""
-    only_named = count < node.child_count
+def _roles(node: tree_sitter.Node) -> list[str]:
+    """Field names of the children, without those that are skipped. With a cursor: asked for one child, tree-sitter
+    counts from the first."""
     cursor = node.walk()
     cursor.goto_first_child()
     roles = []
     while True:
-        if not only_named or (cursor.node is not None and cursor.node.is_named):
+        if cursor.node is not None and cursor.node.kind_id not in _SKIPPED:
             roles.append(cursor.field_name or "")
         if not cursor.goto_next_sibling():
             return roles
 
 
 def _kind(number: int) -> str:
-    return _KINDS[number] if number < len(_KINDS) else "ERROR"
+    return _KINDS[number] if number < _KIND_COUNT else "ERROR"
 
 
 def _name_kind(parent: str, role: str) -> str:

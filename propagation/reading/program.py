@@ -13,7 +13,7 @@ from functools import lru_cache
 from flor_ray.propagation.reading.calls import Alias, RecordingCall, aliases, calls
 from flor_ray.propagation.reading.names import Names, names_of
 from flor_ray.propagation.reading.parse import parse
-from flor_ray.propagation.reading.tree import Node, Token, Tree
+from flor_ray.propagation.reading.tree import Node, Tree, added, measure
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,8 +96,8 @@ def _nameless(tree: Tree, node: Node) -> str:
 def _without(tree: Tree, logged: list[RecordingCall]) -> Tree:
     """The tree with each of these calls replaced by the value that it logs."""
     values = {call.node.index: call.value for call in logged}
-    tokens: list[Token] = []
-    places: dict[int, int] = {-1: -1}  # index in the written tree -> index here
+    nodes: list[Node] = []
+    places: dict[int, int] = {}  # index in the written tree -> index here
     roles: dict[int, str] = {}
     resume: list[tuple[int, int]] = []  # (end of a value, end of the call that it stands in for)
     index = 0
@@ -114,11 +114,12 @@ def _without(tree: Tree, logged: list[RecordingCall]) -> Tree:
             resume.append((value.index + value.size, index + node.size))
             index = value.index
         else:
-            places[index] = len(tokens)
-            role = roles.get(index, node.role)
-            tokens.append((node.kind, node.label, role, node.start, node.end, places[parent]))
+            places[index] = len(nodes)
+            kept = added(node, nodes[places[parent]] if parent >= 0 else None, nodes)
+            kept.role = roles.get(index, node.role)
             index += 1
-    return Tree(tree.source, tokens, tree.has_errors)
+    measure(reversed(nodes))
+    return Tree(tree.source, nodes, tree.has_errors)
 
 
 def _index(node: Node | None) -> int:

@@ -31,19 +31,12 @@ _VARIABLE = hash(("identifier", ""))
 _NO_NODES: Sequence[Node] = ()
 _INDEX = attrgetter("index")
 
-Token = tuple[str, str, str, int, int, int]
-"""One node as a parser hands it over, in preorder: kind, label, role (name of the field that it fills in its parent, or
-""), byte offsets of start and end, index of the parent among the tokens (-1 for the root). A plain tuple: there are
-five per line of source, and naming the fields would cost as much as reading them."""
-
-Twin = tuple["Node", int, int]
-"""A subtree that another tree has, too: its root there, the byte where it starts here, and the index of its parent."""
-
 
 class Node:
     """A syntax node. Built once by `Tree` and never changed after."""
 
     __slots__ = (
+        "_shape",
         "children",
         "end",
         "fingerprint",
@@ -54,7 +47,6 @@ class Node:
         "label",
         "parent",
         "role",
-        "shape",
         "size",
         "start",
     )
@@ -68,13 +60,27 @@ class Node:
     size: int  # nodes in this subtree, itself included
     height: int
     fingerprint: int  # equal for isomorphic subtrees with equal labels
-    shape: int  # a fingerprint that is blind to the names of variables
     is_statement: bool
     parent: Node | None
+    _shape: int | None
     children: Sequence[Node]
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.label!r} {self.start}-{self.end}>"
+
+    @property
+    def shape(self) -> int:
+        """A fingerprint that is blind to the names of variables. Worked out when it is asked for: most nodes have a
+        twin in the other tree, names and all."""
+        if self._shape is None:
+            found = [self]
+            for node in found:
+                found += [child for child in node.children if child._shape is None]
+            for node in reversed(found):
+                shapes = [child._shape for child in node.children]
+                is_variable = not shapes and node.kind == "identifier"
+                node._shape = _VARIABLE if is_variable else hash((node.kind, node.label, *shapes))
+        return self._shape or 0
 
     def child(self, role: str) -> Node | None:
         """First child that fills the field `role`."""
@@ -113,10 +119,10 @@ class Tree:
 
     __slots__ = ("_by_kind", "has_errors", "height", "nodes", "source", "starts", "statements")
 
-    def __init__(self, source: bytes, tokens: Iterable[Token | Twin], has_errors: bool = False) -> None:
+    def __init__(self, source: bytes, nodes: list[Node], has_errors: bool = False) -> None:
         self.source = source
         self.has_errors = has_errors
-        self.nodes: list[Node] = _link(tokens)
+        self.nodes = nodes  # in preorder
         self.height: int = self.root.height
         self.starts: list[int] = [0, *(match.end() for match in re.finditer(b"\n", source))]
         self.statements: list[Node] = []  # in preorder
@@ -163,99 +169,79 @@ class Tree:
         return self.line(max(node.start, node.end - 1))
 
 
-def _link(tokens: Iterable[Token | Twin]) -> list[Node]:
-    """The nodes, in preorder. With `_measure`, the hottest loop there is: written flat, one attribute at a time."""
-    nodes: list[Node] = []
-    below: list[list[Node] | None] = []  # children of each node so far
-    fresh: list[Node] = []
-    new = Node.__new__
-    for token in tokens:
-        if len(token) == 3:
-            _copy(nodes, below, *token)
-            continue
-        kind, label, role, start, end, parent = token
-        node = new(Node)
-        node.kind = kind
-        node.label = label
-        node.role = role
-        node.start = start
-        node.end = end
-        node.index = len(nodes)
-        node.children = _NO_NODES
-        if parent >= 0:
-            holder = node.parent = nodes[parent]
-            node.is_statement = holder.kind in BLOCKS and kind.endswith(STATEMENT_ENDINGS)
-            siblings = below[parent]
-            if siblings is None:
-                holder.children = below[parent] = [node]
-            else:
-                siblings.append(node)
+def added(each: Node, parent: Node | None, nodes: list[Node], move: int = 0) -> Node:
+    """A node of another tree, alone and without its measures, as a further one of these in preorder."""
+    node = Node.__new__(Node)
+    node.kind = each.kind
+    node.label = each.label
+    node.role = each.role
+    node.start = each.start + move
+    node.end = each.end + move
+    node.index = len(nodes)
+    node.parent = parent
+    node.is_statement = each.is_statement
+    node.children = _NO_NODES
+    if parent is not None:
+        if isinstance(parent.children, list):
+            parent.children.append(node)
         else:
-            node.parent = None
-            node.is_statement = False
-        nodes.append(node)
-        below.append(None)
-        fresh.append(node)
-    _measure(fresh)
-    return nodes
+            parent.children = [node]
+    nodes.append(node)
+    return node
 
 
-def _copy(nodes: list[Node], below: list[list[Node] | None], root: Node, start: int, parent: int) -> None:
-    """Add a subtree of another tree, moved: all that is measured of it holds here, too."""
-    move, shift = start - root.start, len(nodes) - root.index
+def copied(subtree: list[Node], start: int, parent: Node | None, nodes: list[Node]) -> Node:
+    """A subtree of another tree, moved and added: all that is measured of it holds here, too."""
+    root = subtree[0]
+    first, move, shift = root.index, start - root.start, len(nodes) - root.index
     new = Node.__new__
-    todo = [root]
-    while todo:
-        each = todo.pop()
-        node = new(Node)
+    copies = [new(Node) for _ in subtree]
+    for node, each in zip(copies, subtree, strict=True):
         node.kind = each.kind
         node.label = each.label
         node.role = each.role
         node.start = each.start + move
         node.end = each.end + move
-        node.index = len(nodes)
+        node.index = each.index + shift
         node.size = each.size
         node.height = each.height
         node.fingerprint = each.fingerprint
-        node.shape = each.shape
-        node.children = _NO_NODES
-        at = parent if each is root or each.parent is None else each.parent.index + shift
-        holder = node.parent = nodes[at]
-        node.is_statement = each.is_statement if each is not root else holder.kind in BLOCKS
-        siblings = below[at]
-        if siblings is None:
-            holder.children = below[at] = [node]
+        node._shape = each._shape
+        node.is_statement = each.is_statement
+        below = each.children
+        if below:
+            node.children = children = [copies[child.index - first] for child in below]
+            for child in children:
+                child.parent = node
         else:
-            siblings.append(node)
-        nodes.append(node)
-        below.append(None)
-        if each.children:
-            todo += each.children[::-1]
+            node.children = _NO_NODES
+    copy = copies[0]
+    copy.parent = parent
+    copy.is_statement = parent is not None and parent.kind in BLOCKS
+    nodes += copies
+    return copy
 
 
-def _measure(nodes: list[Node]) -> None:
-    for node in reversed(nodes):  # children come after their parent, so this is bottom-up
+def measure(nodes: Iterable[Node]) -> None:
+    """Work out what follows for each of these nodes from itself and what is below it; the last one comes first."""
+    for node in nodes:
+        node._shape = None
         kind = node.kind
         below = node.children
         if not below:
             node.height = node.size = 1
-            node.shape = node.fingerprint = hash((kind, node.label))
-            if kind == "identifier":
-                node.shape = _VARIABLE
+            node.fingerprint = hash((kind, node.label))
             continue
         size = height = 0
         prints: list[object] = [kind, node.label]
-        shapes: list[object] = [kind, node.label]
         for child in below:
             size += child.size
             if child.height > height:
                 height = child.height
             prints.append(child.fingerprint)
-            shapes.append(child.shape)
         node.size = size + 1
         node.height = height + 1
         node.fingerprint = hash(tuple(prints))
-        node.shape = hash(tuple(shapes))
 
 
 def definition_path(node: Node) -> tuple[str, ...]:

@@ -110,6 +110,28 @@ def test_twin_statements_that_alone_could_tell_the_place_do_not() -> None:
     assert "two places are equally good" in refusal.reason
 
 
+@pytest.mark.parametrize(("left", "right"), [("a in b", "a not in b"), ("a is b", "a is not b"), ("a < b", "a > b")])
+def test_what_an_operator_says_is_part_of_a_tree(left: str, right: str) -> None:
+    assert parse(left + "\n").root.fingerprint != parse(right + "\n").root.fingerprint
+
+
+@pytest.mark.parametrize(("left", "right"), [("f(a, 1)", "f(b, 1)"), ("a.c[a]", "b.c[b]")])
+def test_a_shape_is_blind_to_names_of_variables_only(left: str, right: str) -> None:
+    trees = [
+        parse(text + "\n").root for text in (left, right, right.replace("f", "h").replace("1", "2").replace("c", "d"))
+    ]
+    assert trees[0].shape == trees[1].shape
+    assert trees[0].fingerprint != trees[1].fingerprint
+    assert trees[2].shape != trees[0].shape
+
+
+def test_a_statement_stays_out_of_the_way_of_what_must_come_first_in_a_module() -> None:
+    newer = 'import flor_ray as flor\nx = 1\nflor.log("x", x)\n'
+    older = '"""What it is."""\nfrom __future__ import annotations\nimport flor_ray as flor\n\nx = 1\n'
+    result = propagate(newer, older, [3])
+    assert result.source == older + 'flor.log("x", x)\n'
+
+
 def test_a_mapping_refuses_to_link_a_node_twice() -> None:
     newer, older = parse("a\nb\n"), parse("a\nb\nc\n")
     mapping = Mapping(newer, older)
