@@ -6,6 +6,7 @@
     bench/propagation.py --show insert:wrong                 what was expected and what came, for each wrong case
     bench/propagation.py --history PATH ... --shares         what share of the confidence each doubt should take
     bench/propagation.py --latency                           files of 300 to 10 000 lines, and files made to be slow
+    bench/propagation.py --whole                             a history of 300 versions of 20 files
 
 Ground truth is by construction: a statement that both versions have is taken out of the older one. An answer is exact
 (the same syntax tree), in an equivalent place (moved over statements that it commutes with only), wrong, or a refusal;
@@ -30,7 +31,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from propagating import figure, histories, shares, sizes, synthetic
+from propagating import figure, histories, shares, sizes, synthetic, whole
 from propagating.baselines import Hlast, HlastMissing, default_folder, difflib_statements, git_merge_file
 from propagating.cases import Case, Propagator
 from propagating.measuring import Result, Row, ask, groups, ours, reliability, totals
@@ -60,6 +61,8 @@ def main() -> None:
     options = _options()
     if options.latency:
         result: dict[str, object] = _latency(options)
+    elif options.whole:
+        result = _whole(options)
     elif options.shares:
         result = _shares(options, _cases(options))
     else:
@@ -68,8 +71,8 @@ def main() -> None:
         result = _report(options, cases, results)
     line = json.dumps({key: value for key, value in result.items() if key not in ("rows", "edits", "reliability")})
     if options.keep:
-        chosen = (("latency", options.latency), ("shares", options.shares), ("history", options.history))
-        kind = next((name for name, is_chosen in chosen if is_chosen), "synthetic")
+        kinds = ("latency", "whole", "shares", "history")
+        kind = next((kind for kind in kinds if getattr(options, kind)), "synthetic")
         stamp = f"{platform.machine()}-{os.cpu_count()}cores-{time.strftime('%Y-%m-%d')}"
         path = Path(__file__).parent / "results" / f"propagation-{kind}-{stamp}.json"
         path.parent.mkdir(exist_ok=True)
@@ -95,6 +98,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--show", metavar="STRATUM:SCORE", help=f"diffs of up to {SHOWN} cases, e.g. '*:wrong'")
     parser.add_argument("--shares", action="store_true", help="fit the doubts' shares to these cases, instead")
     parser.add_argument("--latency", action="store_true", help="time one statement by the size of the file, instead")
+    parser.add_argument("--whole", action="store_true", help="time one statement into a history of 300 versions")
     parser.add_argument("--runs", type=int, default=50, help="of each size with --latency (default 50)")
     parser.add_argument("--keep", action="store_true", help="write the result to bench/results")
     options = parser.parse_args()
@@ -321,6 +325,11 @@ def _shares(options: argparse.Namespace, cases: Sequence[Case]) -> dict[str, obj
 
 
 # --- latency ------------------------------------------------------------------------------------------------------
+
+
+def _whole(options: argparse.Namespace) -> dict[str, object]:
+    machine = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "date": time.strftime("%Y-%m-%d")}
+    return machine | asdict(whole.whole(options.seed))
 
 
 def _latency(options: argparse.Namespace) -> dict[str, object]:

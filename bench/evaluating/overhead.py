@@ -1,9 +1,10 @@
 """What recording costs a run of a minute: beside the same run without recording, in processor seconds.
 
 Both are processes of their own, with our defaults (checkpoints within 2 %), and take turns, so that whatever else the
-machine does troubles them alike. Beside the ratio stands what recording accounts for itself, which is what a run of
-hours would pay: the seconds of checkpoints against those of epochs, without what a run pays once. Modules are compiled
-before, as after an installation.
+machine does troubles them alike. Two processes of one script differ by some percent, wherever their memory happens to
+lie: of several pairs the middle one is told. Beside the ratio stands what recording accounts for itself, which is what
+a run of hours would pay: the seconds of checkpoints against those of epochs, without what a run pays once. Modules are
+compiled before, as after an installation.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 from record import Turns
 
@@ -23,7 +25,7 @@ from evaluating.histories import MAKES_DATA, System
 from evaluating.runs import SILENT, TOLD, environment, replace_files
 from flor_ray.store.project import Project
 
-SECONDS, QUICK_SECONDS = 60.0, 6.0
+SECONDS, QUICK_SECONDS = 60.0, 20.0
 _PROBE_EPOCHS = 2
 _MOST_EPOCHS = 400
 _COUNTED = """
@@ -35,21 +37,22 @@ sys.exit(status)
 """
 
 
-def measure(system: System, seconds: float, say: Callable[[str], None]) -> dict[str, object]:
-    """The newest version for about so many processor seconds, with recording and without."""
+def measure(system: System, seconds: float, pairs: int, say: Callable[[str], None]) -> dict[str, object]:
+    """The newest version for about so many processor seconds, with recording and without, so many times."""
     with tempfile.TemporaryDirectory(prefix="flor-bench-") as name:
         roots = _folders(system, Path(name))
         probe = _run(system, roots, ["plain", "flor"], _PROBE_EPOCHS)["plain"]  # compiles the modules of both, too
         told = json.loads((Path(name) / "told.json").read_text(encoding="utf-8"))
         epoch = max(0.01, told["loop_seconds"] / _PROBE_EPOCHS)
         epochs = max(_PROBE_EPOCHS, min(_MOST_EPOCHS, round((seconds - (probe - told["loop_seconds"])) / epoch)))
-        used = _run(system, roots, ["plain", "flor"], epochs)
+        used = [_run(system, roots, ["plain", "flor"], epochs) for _ in range(pairs)]
         accounted = _accounted(roots["flor"])
+    overheads = [100 * (each["flor"] / each["plain"] - 1) for each in used]
     found = {
         "overhead_epochs": epochs,
-        "overhead_plain_seconds": round(used["plain"], 2),
-        "overhead_flor_seconds": round(used["flor"], 2),
-        "record_overhead_pct": round(100 * (used["flor"] / used["plain"] - 1), 2),
+        "overhead_plain_seconds": [round(each["plain"], 2) for each in used],
+        "overhead_flor_seconds": [round(each["flor"], 2) for each in used],
+        "record_overhead_pct": round(median(overheads), 2),
         "long_run_overhead_pct": round(accounted, 2),
     }
     say(f"{system.name}: {json.dumps(found)}")

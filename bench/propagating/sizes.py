@@ -46,11 +46,11 @@ class Slow:
 def latency(lines: int, runs: int, seed: int = 0, progress: Callable[[], None] = lambda: None) -> Latency:
     """One log into a file of so many lines, always another one, with cold caches."""
     rng = random.Random(f"latency {lines} {seed}")
-    pieces = _pieces(lines, rng)
-    older = "\n".join(["import flor_ray as flor", *(piece.older for piece in pieces)])
+    made = pieces(lines, rng)
+    older = "\n".join(["import flor_ray as flor", *(piece.older for piece in made)])
     times, cpu_times, placed = [], [], 0
     for _ in range(runs):
-        newer, line = _with_probe(pieces, rng)
+        newer, line = _with_probe(made, rng)
         clear_caches()
         gc.collect()  # garbage of the run before is not this one's
         started, cpu_started = time.perf_counter(), time.process_time()
@@ -67,22 +67,22 @@ def _middle_and_end(times: list[float]) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class Piece:
     """The definitions of a script, under names of their own."""
 
     newer: str
     older: str
 
 
-def _pieces(lines: int, rng: random.Random) -> list[_Piece]:
+def pieces(lines: int, rng: random.Random) -> list[Piece]:
     """So many lines' worth; the last piece is cut to measure."""
-    found: list[_Piece] = []
+    found: list[Piece] = []
     missing = lines - 1
     while missing > 0:
         source = scripts()[rng.choice([name for name in sorted(scripts()) if name != "mlp_loop"])]
         changed = _reshaped(source, rng) if rng.random() < _EDITED else source
         newer, older = (_definitions(each, len(found), missing) for each in (source, changed))
-        found.append(_Piece(newer, older))
+        found.append(Piece(newer, older))
         missing -= newer.count("\n") + 1
     return found
 
@@ -109,7 +109,7 @@ def _definitions(source: str, number: int, most: int) -> str:
     return text
 
 
-def _with_probe(pieces: list[_Piece], rng: random.Random) -> tuple[str, int]:
+def _with_probe(pieces: list[Piece], rng: random.Random) -> tuple[str, int]:
     """The newer version with a log behind some assignment, and the line of the log."""
     while True:
         at = rng.randrange(len(pieces))

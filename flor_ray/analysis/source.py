@@ -37,7 +37,7 @@ from flor_ray.analysis.scopes import Imported, Namespace, Scopes, scopes_of
 from flor_ray.records import FUNCTIONS, OLDER_NAMES, PACKAGES
 
 # Of the texts whose trees are kept: each takes some 40 bytes of a tree, and makes a full search for garbage longer.
-_KEPT_CHARACTERS = 300_000
+_KEPT_CHARACTERS = 600_000
 _CALLED = FUNCTIONS | OLDER_NAMES.keys()
 Texts = Mapping[str, str]  # repository-relative path -> source text
 Borrowed = frozenset[tuple[Imported, Path]]

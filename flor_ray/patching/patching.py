@@ -517,9 +517,10 @@ def patch_all(
     wanted = None if chosen is None else frozenset(chosen)
     todo = [at for at, r in enumerate(history) if wanted is None or r.version in wanted]
     found: dict[str, Patched] = {}
-    for done, at in enumerate(todo):
-        tell(done, len(todo))
-        found[history[at].version] = past.patched(names, at)
+    with propagation.collecting_later():
+        for done, at in enumerate(todo):
+            tell(done, len(todo))
+            found[history[at].version] = past.patched(names, at)
     tell(len(todo), len(todo))
     return found
 

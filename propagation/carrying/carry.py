@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from flor_ray.propagation.adapting.adaptation import Declined
@@ -14,7 +12,15 @@ from flor_ray.propagation.adapting.edits import Carried, apply
 from flor_ray.propagation.carrying.transplant import Present, Transplant
 from flor_ray.propagation.matching.thresholds import MAX_CHARACTERS, MAX_HEIGHT, MAX_LINES, MIN_CONFIDENCE
 from flor_ray.propagation.reading.nesting import nesting_of
-from flor_ray.propagation.reading.parse import decode, encode, error_count, has_bare_returns, is_python, parse
+from flor_ray.propagation.reading.parse import (
+    collecting_later,
+    decode,
+    encode,
+    error_count,
+    has_bare_returns,
+    is_python,
+    parse,
+)
 from flor_ray.propagation.reading.program import Program, read_program
 from flor_ray.propagation.reading.statements import header_end
 from flor_ray.propagation.reading.tree import Node, Tree, definition_path
@@ -36,25 +42,11 @@ def propagate(
     place of a newer line in the older source, where the user knows it; its names are adapted as elsewhere.
     """
     wanted = sorted(set(lines))
-    with _collecting_later():
+    with collecting_later():
         problem = _unreadable(newer, "newer") or _unreadable(older, "older")
         if problem:
             return Propagation(older, refused=tuple(Refusal(line, problem) for line in wanted))
         return _propagate(read_program(newer), read_program(older), older, wanted, pins, min_confidence)
-
-
-@contextmanager
-def _collecting_later() -> Iterator[None]:
-    """Let the cyclic collector look less often: it would walk the growing trees again and again, and free nothing."""
-    young, middle, old = gc.get_threshold()
-    gc.set_threshold(max(young, _YOUNG_OBJECTS) if young else 0, middle, old)  # 0: it is switched off
-    try:
-        yield
-    finally:
-        gc.set_threshold(young, middle, old)
-
-
-_YOUNG_OBJECTS = 500_000  # two trees of some thousands of lines
 
 
 def _propagate(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from flor_ray.propagation.histories.files import PropagatePair, propagate_tree
 from flor_ray.propagation.histories.insertions import inserted_lines
-from flor_ray.propagation.reading.parse import parse
+from flor_ray.propagation.reading.parse import has_errors
 from flor_ray.records import TreePlacement
 
 MAX_BETWEEN = 8
@@ -117,7 +117,7 @@ def _content(tree: Texts, paths: set[str] | None, script: str | None) -> object:
 
 
 def _is_broken(tree: Texts, paths: set[str] | None) -> bool:
-    return any(parse(tree[path]).has_errors for path in sorted(paths or ()) if path in tree)
+    return any(has_errors(tree[path]) for path in sorted(paths or ()) if path in tree)
 
 
 def _by_path(keys: Mapping[Key, object]) -> dict[str, list[int]]:

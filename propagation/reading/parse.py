@@ -8,8 +8,11 @@ variables do and must never be paired with one.
 from __future__ import annotations
 
 import ast
+import gc
 import re
 import symtable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import tree_sitter
@@ -72,11 +75,26 @@ def parse(source: str) -> Tree:
     """Syntax tree of a source. Never fails: what tree-sitter cannot read becomes ERROR nodes and `has_errors`."""
     data = encode(source)
     parsed = tree_sitter.Parser(_LANGUAGE).parse(data)
-    if parsed.root_node.has_error:
-        return Tree(data, _nodes(parsed, data, None), True)
-    tree = Tree(data, _nodes(parsed, data, _recent.statements()), False)
+    with collecting_later():
+        if parsed.root_node.has_error:
+            return Tree(data, _nodes(parsed, data, None), True)
+        tree = Tree(data, _nodes(parsed, data, _recent.statements()), False)
     _recent.remember(tree)
     return tree
+
+
+@contextmanager
+def collecting_later() -> Iterator[None]:
+    """Let the cyclic collector look less often: it would walk the growing trees again and again, and free nothing."""
+    young, middle, old = gc.get_threshold()
+    gc.set_threshold(max(young, _YOUNG_OBJECTS) if young else 0, middle, old)  # 0: it is switched off
+    try:
+        yield
+    finally:
+        gc.set_threshold(young, middle, old)
+
+
+_YOUNG_OBJECTS = 200_000  # two trees of two thousand lines
 
 
 class _Recent:
@@ -116,6 +134,12 @@ _recent = _Recent()
 def has_bare_returns(source: str) -> bool:
     """Whether some line ends in a carriage return alone: for Python that ends a line, for tree-sitter it does not."""
     return _BARE_RETURN.search(source) is not None
+
+
+@lru_cache(maxsize=4096)  # a history asks of each of its versions, for each version that something is carried to
+def has_errors(source: str) -> bool:
+    """Whether there is anything in a source that tree-sitter cannot read."""
+    return tree_sitter.Parser(_LANGUAGE).parse(encode(source)).root_node.has_error
 
 
 def error_count(source: str) -> int:

@@ -8,6 +8,8 @@ that a case says what is expected where it stands; `# stop` marks the line where
 
 from __future__ import annotations
 
+import ast
+import gc
 import random
 import textwrap
 import time
@@ -662,3 +664,16 @@ for epoch in flor.loop(r):
 @pytest.mark.parametrize("source", ["", "x = 1\n", "import flor\nfor e in flor.loop(r):\n    f(e)\n", "(((", "\0"])
 def test_without_a_nested_loop_there_is_no_tail(source: str) -> None:
     assert phases_of("train.py", {"train.py": source}).names_read_in_tail() is None
+
+
+def test_what_is_remembered_of_a_version_does_not_hold_its_syntax_trees() -> None:
+    """Of a history's hundreds of versions the regions are remembered: their trees would be gigabytes."""
+    repositories = [repo(prefix=f"x = [{number}] * 3") for number in range(60)]
+    kept = [
+        phases_of("train.py", {f"unused_{i}.py": "x = flor.log\n" * 2_000, **files})
+        for i, files in enumerate(repositories)
+    ]
+    gc.collect()
+    trees = sum(isinstance(each, ast.Module) for each in gc.get_objects())
+    assert len(kept) == 60
+    assert trees < 60

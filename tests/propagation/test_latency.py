@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 import pytest
 
-from flor_ray.propagation import propagate
+from flor_ray.propagation import propagate, propagate_tree_through
 from flor_ray.propagation.matching.gumtree import match
 from flor_ray.propagation.reading.parse import parse
+from flor_ray.records import Propagation
 from tests.propagation.forgetting import forget
 
 HEAD = "import flor_ray as flor\n"
@@ -48,8 +50,8 @@ def seconds(newer: str, older: str, line: int) -> float:
     return time.process_time() - started
 
 
-def calls(newer: str, older: str, line: int) -> int:
-    """How many functions are called, those of C included, by a propagation that remembers nothing."""
+def calls(asked: Callable[[], object]) -> int:
+    """How many functions are called, those of C included, by what is asked when nothing is remembered."""
     count = 0
 
     def counted(frame: FrameType, event: str, argument: object) -> None:
@@ -60,10 +62,36 @@ def calls(newer: str, older: str, line: int) -> int:
     before = sys.getprofile()
     sys.setprofile(counted)
     try:
-        propagate(newer, older, [line])
+        asked()
     finally:
         sys.setprofile(before)
     return count
+
+
+def history(versions: int) -> list[dict[str, str]]:
+    """As many versions of a script and a module, newest first; each differs from the one before in a number."""
+    scripts = [
+        HEAD + f"x = {i}\nfor epoch in flor.loop('epoch', range(3)):\n    x += {i % 2}\n" for i in range(versions)
+    ]
+    newest = scripts[0] + "    " + LOG
+    return [{"train.py": text, "module.py": f"y = {i // 5}\n"} for i, text in enumerate([newest, *scripts[1:]])]
+
+
+def carry_to_all(versions: int) -> None:
+    """A log into each version of a history, with those between as evidence."""
+    newest_first = history(versions)
+    line = newest_first[0]["train.py"].count("\n")
+    answers: dict[object, Propagation] = {}
+
+    def kept(newer: str, older: str, lines: Sequence[int]) -> Propagation:
+        key = newer, older, tuple(lines)
+        if key not in answers:
+            answers[key] = propagate(newer, older, lines)
+        return answers[key]
+
+    for last in range(1, versions):
+        found = propagate_tree_through(newest_first[: last + 1], {"train.py": [line]}, propagate_pair=kept)
+        assert found.placed, found.refused
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +101,14 @@ def ordinary() -> float:
 
 
 def test_four_times_the_lines_cost_at_most_five_times_the_calls() -> None:
-    small, large = calls(*pair(25)), calls(*pair(100))
+    small, large = (calls(lambda size=size: propagate(*pair(size)[:2], [pair(size)[2]])) for size in (25, 100))
     assert 0 < large <= 5 * small
+
+
+def test_four_times_the_versions_cost_at_most_six_times_the_calls() -> None:
+    """Each version asks about all between it and the newest: what is asked of them must be remembered."""
+    small, large = calls(lambda: carry_to_all(20)), calls(lambda: carry_to_all(80))
+    assert 0 < large <= 6 * small
 
 
 def lines(pattern: str, count: int, shift: int = 0) -> str:

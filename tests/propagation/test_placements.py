@@ -33,6 +33,7 @@ def test_the_public_names_are_these() -> None:
     assert propagation.__all__ == [
         "NOTEBOOK",
         "as_sources",
+        "collecting_later",
         "find_args",
         "find_statements",
         "has_main_loop",

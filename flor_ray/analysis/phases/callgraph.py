@@ -17,6 +17,7 @@ from flor_ray.analysis.lending import read_all
 from flor_ray.analysis.phases import trainers
 from flor_ray.analysis.phases.outline import Block, CallSite, Child, Class, Do, Outline, Record, Ref, Unit, steps
 from flor_ray.analysis.phases.reader import outline_of
+from flor_ray.analysis.source import Source
 
 UnitId = tuple[str, int]  # path, and number in the file's outline; 0 is its top level
 
@@ -64,14 +65,14 @@ class Graph:
 
     def __init__(self, script: str, files: Mapping[str, str]) -> None:
         self.script, self._files = script, files
-        self._sources = read_all(files)
+        sources = read_all(files)  # not kept: a history has hundreds of graphs, and a source has its tree
         self._stems = {_stem(path): path for path in sorted(files)}
         self._folders = {folder for path in files for folder in _folders(path)}
         self._resolved: dict[tuple[str, Ref], tuple[Target, ...]] = {}
         self.outlines: dict[str, Outline] = {}
         self._loaded: dict[str, str] = {}  # file that unknown code may run -> where
         self._evaluated: dict[str, int] = {}  # file -> line that runs unknown text
-        self._reach_files()
+        self._reach_files(sources)
         self.problem = next((f"{p} {o.unreadable}" for p, o in self.outlines.items() if o.unreadable), "")
         self._methods: dict[str, list[UnitId]] = {}
         self.properties: dict[str, list[UnitId]] = {}
@@ -81,7 +82,7 @@ class Graph:
         self._done: dict[tuple[str, int], tuple[UnitId, ...]] = {}
         self.loose: dict[UnitId, str] = {}  # functions that may run at any time -> why
         self._hooks: dict[str, list[UnitId]] = {}  # what a library's Trainer calls, by when it does
-        self._is_driven = self._asks_for_trainers()
+        self._is_driven = self._asks_for_trainers(sources)
         self._at_ends = self._is_driven and trainers.evaluates_at_ends(self._texts())
         self._find_loose()
         self._looping = self._reaching(lambda path, step: isinstance(step, Record))
@@ -159,11 +160,11 @@ class Graph:
     def _texts(self) -> list[str]:
         return [self._files[path] for path in sorted(self.outlines)]
 
-    def _asks_for_trainers(self) -> bool:
+    def _asks_for_trainers(self, sources: Mapping[str, Source]) -> bool:
         """Whether a Trainer's epochs are recorded as a loop."""
         callbacks = {"HuggingFaceCallback", "LightningCallback"}
         return any(
-            outline.names & callbacks or any(call.function == "autolog" for call in self._sources[path].calls)
+            outline.names & callbacks or any(call.function == "autolog" for call in sources[path].calls)
             for path, outline in self.outlines.items()
         )
 
@@ -200,14 +201,14 @@ class Graph:
 
     # --- files ----------------------------------------------------------------------------------------------------
 
-    def _reach_files(self) -> None:
+    def _reach_files(self, sources: Mapping[str, Source]) -> None:
         todo = [self.script] if self.script in self._files else []
         while todo:
             path = todo.pop()
             if path in self.outlines:
                 continue
             is_main = path == self.script or path in self._loaded
-            outline = outline_of(self._files[path], is_main, self._sources[path].borrowed or frozenset())
+            outline = outline_of(self._files[path], is_main, sources[path].borrowed or frozenset())
             self.outlines[path] = outline
             for ref in outline.imported:
                 todo += self._imported_files(path, ref)
