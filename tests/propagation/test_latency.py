@@ -101,7 +101,11 @@ def ordinary() -> float:
 
 
 def test_four_times_the_lines_cost_at_most_five_times_the_calls() -> None:
-    small, large = (calls(lambda size=size: propagate(*pair(size)[:2], [pair(size)[2]])) for size in (25, 100))
+    (newer, older, line), (longer, longer_older, last) = pair(25), pair(100)
+    small, large = (
+        calls(lambda: propagate(newer, older, [line])),
+        calls(lambda: propagate(longer, longer_older, [last])),
+    )
     assert 0 < large <= 5 * small
 
 
