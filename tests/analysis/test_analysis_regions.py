@@ -670,7 +670,7 @@ def test_what_is_remembered_of_a_version_does_not_hold_its_syntax_trees() -> Non
     """Of a history's hundreds of versions the regions are remembered: their trees would be gigabytes."""
     repositories = [repo(prefix=f"x = [{number}] * 3") for number in range(60)]
     kept = [
-        phases_of("train.py", {f"unused_{i}.py": "import flor_ray as flor\n" + "x = flor.log\n" * 2_000, **files})
+        phases_of("train.py", {f"unused_{i}.py": "import flor_ray as flor\n" + f"x{i} = flor.log\n" * 2_000, **files})
         for i, files in enumerate(repositories)
     ]
     gc.collect()
