@@ -142,7 +142,8 @@ def run_script(task: ReplayTask, channel: Channel, started: float) -> None:
         trainers.stand_in(task.adopted, task.epochs, replayer, script.read_text(errors="replace"))
     marks = {str(Path(task.root, path)): found for path, found in task.marks.items()}
     if task.launch is not None and task.launch.launcher == RAY_TRAIN:
-        train_ranks.stand_in(task.launch, Path(task.root), Path(task.folder))
+        inserted = {path: found.hindsight for path, found in marks.items()}
+        train_ranks.stand_in(task.launch, Path(task.root), Path(task.folder), inserted, replayer.warn)
     try:
         marked_code.run_main(script, marks, replayer.marks, task.module)
     except SystemExit as leaving:

@@ -88,10 +88,10 @@ class Replayer:
         self._is_driven = False  # a library runs the main loop
         self._first_call = FirstCall(task, self._sources.remember)
         watching = self._watching if task.adopted else None
-        self._observer = Observer(self._capturer.known, self._capturer.iterators, self._warn, watching)
+        self._observer = Observer(self._capturer.known, self._capturer.iterators, self.warn, watching)
         self._files = files  # that the recorded run wrote; None: they are as they are
         if files is not None:
-            files.tell, files.lacks = self._warn, self._lacks
+            files.tell, files.lacks = self.warn, self._lacks
         self._marked = marked  # the script runs with marks in it
         self._moved = False  # the state is no longer what the prefix left
         self._states_compared = 0
@@ -179,7 +179,7 @@ class Replayer:
             if driven is not None:
                 self._is_driven = True
                 self._capturer.drive(driven)
-            self._first_call.must_be_made(self._warn)
+            self._first_call.must_be_made(self.warn)
             self._main = scope
             if self._task.checkpoints:
                 self._capturer.enter(scope)
@@ -305,7 +305,7 @@ class Replayer:
         names = sorted({record.name for record in self._records[begun:]})
         del self._records[begun:]
         for name in names:
-            self._warn(
+            self.warn(
                 f"{name} is not answered: it draws random numbers where the epoch ends, and nobody kept the random "
                 "states of this adopted run. Draw from a generator of the statement's own, with a seed"
             )
@@ -365,7 +365,7 @@ class Replayer:
         role = self._context.enter_iteration(name)
         first = role is Role.MAIN and self._main is None
         if first:
-            self._first_call.must_be_made(self._warn)
+            self._first_call.must_be_made(self.warn)
             self._main = LoopFrame("main", frame, self._sources.iteration_names(frame), only_live=False)
             if self._task.checkpoints:
                 self._capturer.enter(self._main)
@@ -431,7 +431,8 @@ class Replayer:
         self._left = epoch == self._last_wanted(segment) or epoch in self._task.leave
         return self._left
 
-    def _warn(self, sentence: str) -> None:
+    def warn(self, sentence: str) -> None:
+        """Tell something of the version, with the next result; once."""
         if sentence not in self._warnings:
             self._warnings.append(sentence)
 
@@ -503,7 +504,7 @@ class Replayer:
             return
         self._arranged = True
         if not buckets.arrange(launch.buckets):
-            self._warn(
+            self.warn(
                 "the order in which its ranks sum their gradients could not be put back: values after a checkpoint may "
                 "differ in their last digits"
             )
@@ -539,12 +540,12 @@ class Replayer:
 
     def watch_seeding(self) -> None:
         """The script begins now: what it draws before it seeds the generator is another number in every run."""
-        self._first_call.watch_seeding(self._warn)
+        self._first_call.watch_seeding(self.warn)
 
     def _look_for_first_call(self) -> None:
         if not self._first_call.is_made and self._first_call.is_this(sys._getframe(2)):
             self._hardware = hardware.here()  # at the same place as when recording
-            self._first_call.put_back(self._objects, sys._getframe(2), self._warn)
+            self._first_call.put_back(self._objects, sys._getframe(2), self.warn)
 
     # segments
 
@@ -603,7 +604,7 @@ class Replayer:
 
     def script_ended(self) -> None:
         """The script has run to its end: what is still open is what runs to the end."""
-        self._first_call.must_be_made(self._warn)
+        self._first_call.must_be_made(self.warn)
         if self._main is None:
             self._setup_seconds = 0.0
         if self._segment is not None and self._segment.operator is Operator.DP_I and not self._ended:

@@ -9,8 +9,12 @@ broadcasts) is done here. With `cluster` the door to Ray.
 
 from __future__ import annotations
 
+import linecache
 import os
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from flor_ray.errors import ReplayError
@@ -20,21 +24,43 @@ _VERSION = "RAY_TRAIN_V2_ENABLED"
 _TRIAL = "trial"  # a folder of the replay's, for a rank that ran in one of Ray Train's
 
 
-def stand_in(launch: Launch, root: Path, folder: Path) -> None:
+def stand_in(
+    launch: Launch,
+    root: Path,
+    folder: Path,
+    inserted: Mapping[str, Collection[int]],
+    tell: Callable[[str], None],
+) -> None:
     """From now on, trainers of Ray Train run their function here, and nothing starts or joins a cluster. `root` has the
-    version's files, and `folder` what belongs to this replay."""
+    version's files, and `folder` what belongs to this replay; lines that were `inserted` into a file and stand where
+    the driver goes on are told: nobody runs them."""
     os.environ[_VERSION] = "1"
     import ray
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
     def fit(trainer: Any) -> None:
         _run(trainer, launch, root, folder)
+        for place, statement in _left_out(sys._getframe(1), inserted):
+            tell(
+                f"{os.path.relpath(place, root)}: `{statement}` stands behind fit(), in the driver of Ray Train, which "
+                "a replay does not run; log it in the training function"
+            )
         raise SystemExit(0)  # what the driver did then is no part of the run
 
     changed: Any = DataParallelTrainer
     changed.fit = fit
     there: Any = ray
     there.init = there.shutdown = lambda *arguments, **options: None
+
+
+def _left_out(frame: FrameType | None, inserted: Mapping[str, Collection[int]]) -> Iterator[tuple[str, str]]:
+    """What was inserted where a frame, and those that called it, would go on: `train.py:12` and the statement."""
+    while frame is not None:
+        path = frame.f_code.co_filename
+        own = {line for _, _, line in frame.f_code.co_lines() if line is not None and line > frame.f_lineno}
+        for line in sorted(own.intersection(inserted.get(path, ()))):
+            yield f"{path}:{line}", linecache.getline(path, line).strip()
+        frame = frame.f_back
 
 
 def _run(trainer: Any, launch: Launch, root: Path, folder: Path) -> None:
