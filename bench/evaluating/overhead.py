@@ -27,7 +27,7 @@ from flor_ray.store.project import Project
 
 SECONDS, QUICK_SECONDS = 60.0, 20.0
 _PROBE_EPOCHS = 2
-_MOST_EPOCHS = 400
+_MOST_EPOCHS = 1000
 _COUNTED = """
 import resource, subprocess, sys
 status = subprocess.run(sys.argv[1:]).returncode

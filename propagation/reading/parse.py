@@ -55,7 +55,7 @@ _WORD_KINDS = {"false", "float", "identifier", "integer", "none", "true"}
 _WORDS = frozenset(n for n in _NUMBERS if _KINDS[n] in _WORD_KINDS)  # nothing is looked for in them
 _WHOLE = frozenset(n for n in _NUMBERS if _KINDS[n].endswith(STATEMENT_ENDINGS))  # statements, unless they have a role
 _STRING, _INTERPOLATION = (_KINDS.index(kind) for kind in ("string", "interpolation"))
-_QUOTES = b"\"'"  # a string that begins with one has no prefix, and so nothing to look for in it
+_QUOTES = frozenset({b'"', b"'"})  # a string that begins with one has no prefix, and so nothing to look for in it
 _DOUBLE_QUOTED = re.compile(rb"""^([A-Za-z]*)"([^"'\\\\\n]*)"$""")  # formatters change quotes, and nothing else by that
 _BARE_RETURN = re.compile(r"\r(?!\n)")
 
@@ -233,16 +233,16 @@ def _nodes(parsed: tree_sitter.Tree, data: bytes, recent: list[_Known] | None) -
                 nodes.append(node)
                 fresh.append(node)
                 children.append(node)
-                is_word = number in _WORDS or (number == _STRING and data[start] in _QUOTES)
+                is_word = number in _WORDS or (number == _STRING and data[start : start + 1] in _QUOTES)
                 if not is_word and enter():
                     around.append((parent, above, numbers, children))
                     parent, above, numbers, children = node, number, [], []
                     is_block = kind in BLOCKS
                     continue
                 text = data[start:end]
-                label = words.get(text)
+                label = words.get(text) if number != _STRING else _quoted(text)
                 if label is None:
-                    label = words[text] = _text(text, number)
+                    label = words[text] = text.decode("utf-8", "replace")
                 node.label = label
                 node.children = ()
         while not step():
@@ -252,7 +252,7 @@ def _nodes(parsed: tree_sitter.Tree, data: bytes, recent: list[_Known] | None) -
             leave()
             if above == _STRING and _INTERPOLATION not in numbers:
                 del fresh[len(fresh) - len(nodes) + parent.index + 1 :], nodes[parent.index + 1 :]
-                parent.label = _text(data[parent.start : parent.end], above)
+                parent.label = _quoted(data[parent.start : parent.end])
                 parent.children = ()
             else:
                 key = (above, *numbers)
@@ -272,9 +272,9 @@ def _nodes(parsed: tree_sitter.Tree, data: bytes, recent: list[_Known] | None) -
             is_block = parent is not None and parent.kind in BLOCKS
 
 
-def _text(text: bytes, number: int) -> str:
-    """What a node without children says."""
-    return (_DOUBLE_QUOTED.sub(rb"\1'\2'", text) if number == _STRING else text).decode("utf-8", "replace")
+def _quoted(text: bytes) -> str:
+    """What a string says, whatever its quotes."""
+    return _DOUBLE_QUOTED.sub(rb"\1'\2'", text).decode("utf-8", "replace")
 
 
 def _known(recent: list[_Known], text: bytes, kind: str) -> list[Node]:
