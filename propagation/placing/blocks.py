@@ -148,9 +148,7 @@ class Blocks:
 
     def _is_near(self, other: Node | None, block: Node) -> bool:
         """Whether another older block is in the same function."""
-        inside = block if block.kind == "module" else block.parent
-        mine = inside if inside is not None and inside.kind in SCOPES else _scope(block)
-        return other is not None and _scope(other) is mine
+        return other is not None and _scope(other) is _scope(block)
 
     def neighbour(self, siblings: list[Node], block: Node | None) -> Neighbour | None:
         """The nearest sibling with a counterpart, in `block` if that is given."""
@@ -287,5 +285,5 @@ def _directly_beside(left: Neighbour | None, right: Neighbour | None) -> list[Ne
 
 
 def _scope(node: Node) -> Node | None:
-    """The function, class or module around a node."""
-    return next((each for each in node.ancestors() if each.kind in SCOPES), None)
+    """The function, class or module around a node; a module's own is itself."""
+    return next((each for each in node.ancestors() if each.kind in SCOPES), node if node.kind == "module" else None)
