@@ -188,6 +188,21 @@ def are_the_only_ones(a: Node, b: Node, left: NameScope | None, right: NameScope
     return parameters(left) == [a.label] and parameters(right) == [b.label]
 
 
+def have_one_place(a: Node, b: Node, left: NameScope, right: NameScope) -> bool:
+    """Whether two identifiers are parameters of functions of one name, of which all others are called the same, and
+    have the same default."""
+    named = [scope.node.child("name") for scope in (left, right)]
+    if named[0] is None or named[1] is None or named[0].label != named[1].label:
+        return False
+    if not (is_parameter(a) and is_parameter(b)) or a.parent is None or b.parent is None:
+        return False
+    if [b.label if each == a.label else each for each in parameters(left)] != parameters(right):
+        return False
+    defaults = [each.child("value") for each in (a.parent, b.parent)]
+    prints = [each.fingerprint if each is not None else None for each in defaults]
+    return a.parent.kind == b.parent.kind and prints[0] == prints[1]
+
+
 def parameters(scope: NameScope) -> list[str]:
     """The parameters of a function, without `self`."""
     bound = sorted((n for nodes in scope.bindings.values() for n in nodes if is_parameter(n)), key=lambda n: n.index)

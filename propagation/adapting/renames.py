@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from operator import attrgetter
 
 from flor_ray.propagation.adapting.bindings import (
     DISPLAYS,
@@ -20,6 +21,7 @@ from flor_ray.propagation.adapting.bindings import (
     attribute_names,
     below,
     have_common_words,
+    have_one_place,
     holder_of,
     how_bound,
     is_given,
@@ -45,6 +47,7 @@ _MIN_READS = 2  # readings that suffice without any binding
 _CLEAR_SHARE = 0.8  # of the votes: no doubt
 _LEAST_SHARE = 0.6  # below: contradictory
 _SAME_DEFINITION = 0.5  # of the bodies of two definitions of other names
+_START = attrgetter("start")
 _MAKING = frozenset({"call", "subscript"})  # `0`, `[]` and `args` are what many variables are bound to
 
 _Facing = tuple[ScopeKey | None, str, ScopeKey | None]  # newer scope, name in both, older scope
@@ -86,14 +89,20 @@ class Renames:
             if b is not None:
                 self._vote_attribute(a, b, holder_of(a))
 
-    def variable(self, name: str, owner: NameScope | None, place: NameScope) -> Counterpart:
-        """The counterpart of the variable `name` of the newer scope `owner`, for code in the older scope `place`."""
+    def variable(self, name: str, owner: NameScope | None, place: NameScope, unit: Node | None = None) -> Counterpart:
+        """The counterpart of the variable `name` of the newer scope `owner`, for code in the older scope `place`.
+
+        `unit` is what reads it: if the older version has several variables for what the newer one binds again and
+        again, the binding that is in force there tells which of them is meant.
+        """
         if owner is None:
             other = None if name in BUILTINS else self._exchanged_for(name, place)
             return Counterpart(name) if other is None else Counterpart(other, Doubt.SAME_USE)
         variable = (scope_key(owner), name)
         there = self._older.lookup(name, place)
         votes = self._votes_for(variable, place)
+        if len(votes) > 1 and unit is not None:
+            votes = self._votes_in_force(name, owner, place, unit) or votes
         spelled = self._spelled(name, owner, place) if there is None else None
         if spelled is not None:
             return Counterpart(spelled, None if votes[spelled] else Doubt.LEFT_OVER)
@@ -133,18 +142,21 @@ class Renames:
         if not is_binding and not is_exchanged and count < _MIN_READS:
             return None
         is_alike = alike(name, other)
+        if is_binding and count <= _BINDING_VOTE and self._has_twin(name, other, place):
+            return None
         if not (is_alike and how_bound(owner, name) == "variable") and count <= _BINDING_VOTE:
             # What merely stands where another parameter or definition stood may have been put in its place.
             is_put = is_binding and any(self._was_put(node) for node in owner.bindings.get(name, ()))
             has_rivals = is_binding and len(self._candidates(name, owner, place)) > 1
             if is_binding and is_exchanged and self._is_made_alike(name, owner, other, place):
                 return True
-            if has_rivals or (is_put and not is_alike and pair not in self._only):
+            is_only = pair in self._only or (is_exchanged and self._is_the_only_change(name, owner, other, place))
+            if has_rivals or (is_put and not is_alike and not is_only):
                 return None
             if not is_alike:
                 return False
         if is_alike and how_bound(owner, name) != "variable" and len(self._functions_alike(name, place)) > 1:
-            return False  # one function became several, and which of them is called here nobody says
+            return None  # one function became several, and which of them is called here nobody says
         if is_binding or not is_exchanged:
             return is_binding
         is_defined = how_bound(owner, name) != "variable"
@@ -161,6 +173,32 @@ class Renames:
         if values[0] is None or values[1] is None or values[0].fingerprint != values[1].fingerprint:
             return False
         return any(each.kind in _MAKING for each in below(values[0]))
+
+    def _has_twin(self, name: str, other: str, place: NameScope) -> bool:
+        """Whether the older version makes another variable like this one, that may as well be meant, and of which the
+        newer knows nothing: `a, b = f(1), f(2)` were `c = f(0)`."""
+        there = self._older.lookup(other, place)
+        made = [_maker_of(node) for node in there.bindings.get(other, ())] if there is not None else []
+        if there is None or not made or None in made:
+            return False
+        twins = [
+            each
+            for each, nodes in there.bindings.items()
+            if each != other and each not in self._newer.known and any(_maker_of(node) in made for node in nodes)
+        ]
+        return any(alike(name, each) for each in twins) if alike(name, other) else bool(twins)
+
+    def _is_the_only_change(self, name: str, owner: NameScope, other: str, place: NameScope) -> bool:
+        """Whether two parameters are all in which the heads of one function differ, and whatever reads the older one
+        is what reads the newer one: `def f(a, new=1, b=2)` and `def f(a, old=1, b=2)`."""
+        there = self._older.lookup(other, place)
+        if there is None or name in self._older.known or other in self._newer.known:
+            return False
+        mine, theirs = owner.bindings.get(name, ()), there.bindings.get(other, ())
+        if len(mine) != 1 or len(theirs) != 1 or not have_one_place(mine[0], theirs[0], owner, there):
+            return False
+        partners = [self._mapping.newer_of(read) for read in there.reads.get(other, ())]
+        return all(each is not None and each.label == name for each in partners)
 
     def _was_put(self, bound: Node) -> bool:
         """Whether an identifier is a parameter, an import, a definition that has little of what faces it, or one of
@@ -198,11 +236,12 @@ class Renames:
                 if pair[1] in self._votes[pair[0]] and not self._is_set_by_another(*pair):
                     return found
             return Counterpart(None)
-        if name in self._older.loose or self._older.lookup(name, place) is not None or not owner.reads.get(name):
+        if name in self._older.loose or self._older.lookup(name, place) is not None:
             return Counterpart(None)
-        waiting = self._waiting(place, owner.reads[name])
+        reads = owner.reads.get(name, ())
+        waiting = self._waiting(place, reads)
         close = [each for each in waiting if alike(each, name)]
-        chosen = waiting if len(waiting) == 1 else close
+        chosen = waiting if len(waiting) == 1 and reads else close
         return Counterpart(chosen[0], Doubt.NAME) if len(chosen) == 1 else Counterpart(None)
 
     def _is_set_by_another(self, mine: _Variable, there: _Variable) -> bool:
@@ -224,6 +263,12 @@ class Renames:
             for other in place.bindings
             if other not in known and not mine.isdisjoint(added_by(place.reads.get(other, ())))
         ]
+
+    def unread_alike(self, name: str, owner: NameScope, place: NameScope) -> list[str]:
+        """Older variables, of which the newer version knows nothing, with a name like one that it only sets."""
+        if owner.reads.get(name):
+            return []
+        return [other for other in place.bindings if other not in self._newer.known and alike(name, other)]
 
     def linked_name(self, name: str, owner: NameScope, place: NameScope, surely: bool = False) -> str | None:
         """The older name of a variable for which the mapping itself speaks; None if it says nothing clear, or, if that
@@ -310,6 +355,25 @@ class Renames:
         for (scope, other), count in self._votes.get(variable, Counter()).items():
             if scope_key(self._older.lookup(other, place)) == scope:
                 votes[other] += count
+        return votes
+
+    def _votes_in_force(self, name: str, owner: NameScope, place: NameScope, unit: Node) -> Counter[str]:
+        """Votes of the last binding before a unit, and of what reads the variable until it is bound anew."""
+        votes: Counter[str] = Counter()
+        key = scope_key(owner)  # by bytes: the unit may be of the written tree
+        mine = next((scope for scope in self._newer.scopes.values() if scope_key(scope) == key), None)
+        outside = [n for n in mine.bindings.get(name, ()) if not _is_in(unit, n)] if mine is not None else []
+        last = max((node for node in outside if node.start < unit.start), key=_START, default=None)
+        if mine is None or last is None or len(outside) < 2:
+            return votes
+        end = min((node.start for node in outside if node.start > unit.start), default=mine.node.end)
+        for node in (last, *mine.reads.get(name, ())):
+            partner = self._mapping.older_of(node) if last.start <= node.start < end else None
+            if partner is None or _is_in(unit, node):
+                continue
+            there = self._older.owner(partner)
+            if there is not None and self._older.lookup(partner.label, place) is there:
+                votes[partner.label] += _BINDING_VOTE if node is last else _READING_VOTE
         return votes
 
     def _is_exchanged(self, name: str, other: str, owner: NameScope, place: NameScope) -> bool:
@@ -451,3 +515,14 @@ class Renames:
             return Counterpart(name)
         reason = f"`{name}` is bound elsewhere in the older version, and nothing tells that it is the same variable"
         return Counterpart(None, contradiction=reason)
+
+
+def _maker_of(bound: Node) -> int | None:
+    """What is called to make a variable, as a fingerprint; None if nothing is."""
+    value = value_of(bound)
+    return value.children[0].fingerprint if value is not None and value.kind == "call" and value.children else None
+
+
+def _is_in(unit: Node, node: Node) -> bool:
+    """Whether a node stands in a unit of another tree of the same source."""
+    return unit.start <= node.start and node.end <= unit.end

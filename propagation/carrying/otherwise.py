@@ -67,8 +67,11 @@ class Doings:
             return found
         bound = list(self._newer.names.bound(node))
         owner = self._newer.names.owner(bound[0]) if len(bound) == 1 else None
-        names = self._renames.added_to_alike(bound[0].label, owner, adaptation.scope) if owner is not None else []
-        if len(names) != 1 or bound[0].label in self._older.names.known:
+        if owner is None or bound[0].label in self._older.names.known:
+            return None
+        name, scope = bound[0].label, adaptation.scope
+        names = self._renames.added_to_alike(name, owner, scope) or self._renames.unread_alike(name, owner, scope)
+        if len(names) != 1:
             return None
         span = bound[0].start, bound[0].end
         return self._twin_of(node, place, words_of(self._newer.tree, node, {span: names[0].encode()}))
