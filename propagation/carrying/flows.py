@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
+from functools import cached_property
 
 from flor_ray.propagation.adapting.adaptation import Adaptation, Declined
+from flor_ray.propagation.adapting.bindings import holder_of, set_attributes
 from flor_ray.propagation.adapting.doubts import Doubt
 from flor_ray.propagation.adapting.edits import Carried, statements_of
 from flor_ray.propagation.adapting.renames import Renames
+from flor_ray.propagation.adapting.vocabulary import is_set
 from flor_ray.propagation.carrying.needs import Needs
 from flor_ray.propagation.matching.mapping import Mapping as Links
 from flor_ray.propagation.placing.gaps import Facing
@@ -79,7 +82,30 @@ class Flows:
             waiting.update(read.index for read in self._older.names.loose.get(name, ()))
             if self._is_first(each):
                 waiting.update(read.index for read in early.get(name, ()))
+        waiting |= self._waiting_for_attributes(node, adaptation)
         return replace(flow, before=frozenset(flow.before) | waiting)
+
+    def _waiting_for_attributes(self, node: Node, adaptation: Adaptation) -> set[int]:
+        """What the older function reads of the attributes that a statement sets, and that nothing there sets."""
+        found = set[int]()
+        for each in self._newer.tree.subtree(node):
+            if each.kind != "attribute_name" or not is_set(each):
+                continue
+            name = adaptation.renamed.get(each.label, each.label)
+            if name in self._set_there:
+                continue
+            found.update(
+                read.index
+                for read in self._older.tree.of_kind("attribute_name")
+                if read.label == name
+                and holder_of(read) == holder_of(each)
+                and self._older.names.scope_of(read) is adaptation.scope
+            )
+        return found
+
+    @cached_property
+    def _set_there(self) -> Set[str]:
+        return set_attributes(self._older.names)
 
     def check_bound_before(self, place: BlockGap, adaptation: Adaptation) -> None:
         """Raises Declined if what a pinned statement reads is bound behind its place only, and no loop comes back."""
