@@ -117,7 +117,7 @@ def have_common_words(newer: Node, older: Node) -> bool:
             return False
         end = next((child.start for child in statement.children if child.kind == "block"), statement.end)
         words.append(set(_leaves(statement, end, bound)) - {""})
-    return not (words[0] or words[1]) or not words[0].isdisjoint(words[1])
+    return not words[0].isdisjoint(words[1])
 
 
 def value_of(bound: Node) -> Node | None:
@@ -138,6 +138,14 @@ def below(node: Node) -> Iterator[Node]:
         each = todo.pop()
         todo += each.children
         yield each
+
+
+def are_exchanged_places(bound: Node, other: Node) -> bool:
+    """Whether of two tuples of variables one has elsewhere what the other has here: `a, b` of `b, a`."""
+    holder = other.parent
+    if bound.parent is None or holder is None or not (bound.parent.kind in PATTERNS and holder.kind in PATTERNS):
+        return False
+    return any(each.kind == "identifier" and each.label == bound.label for each in holder.children)
 
 
 def is_given(bound: Node, other: Node) -> bool:

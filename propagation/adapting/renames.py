@@ -17,6 +17,7 @@ from flor_ray.propagation.adapting.bindings import (
     PATTERNS,
     ScopeKey,
     added_by,
+    are_exchanged_places,
     are_the_only_ones,
     attribute_names,
     below,
@@ -114,7 +115,11 @@ class Renames:
         best, count = min(votes.items(), key=lambda item: (-item[1], item[0]))
         share = count / votes.total()
         is_kept = there is not None and not self._is_another(name, there, variable)
-        if best != name and is_kept and (votes[name] or count < _BINDING_VOTE):
+        if (
+            best != name
+            and is_kept
+            and (votes[name] or count < _BINDING_VOTE or not self._is_made_as(name, best, owner))
+        ):
             return Counterpart(name, Doubt.NAME)
         if share < _LEAST_SHARE:
             options = ", ".join(f"`{each}`" for each in sorted(votes))
@@ -142,7 +147,7 @@ class Renames:
         if not is_binding and not is_exchanged and count < _MIN_READS:
             return None
         is_alike = alike(name, other)
-        if is_binding and count <= _BINDING_VOTE and self._has_twin(name, other, place):
+        if is_binding and count < _BINDING_VOTE + _MIN_READS and self._may_be_another(name, owner, other, place):
             return None
         if not (is_alike and how_bound(owner, name) == "variable") and count <= _BINDING_VOTE:
             # What merely stands where another parameter or definition stood may have been put in its place.
@@ -174,6 +179,14 @@ class Renames:
             return False
         return any(each.kind in _MAKING for each in below(values[0]))
 
+    def _may_be_another(self, name: str, owner: NameScope, other: str, place: NameScope) -> bool:
+        """Whether nothing but one binding speaks for an older variable, and as much for another of which the newer
+        version knows nothing: it is made alike, or called alike where neither is made as the newer one is."""
+        if self._has_twin(name, other, place):
+            return True
+        is_called = alike(name, other) and not self._is_made_as(name, other, owner)
+        return is_called and sum(alike(name, each) for each in self._candidates(name, owner, place)) > 1
+
     def _has_twin(self, name: str, other: str, place: NameScope) -> bool:
         """Whether the older version makes another variable like this one, that may as well be meant, and of which the
         newer knows nothing: `a, b = f(1), f(2)` were `c = f(0)`."""
@@ -199,6 +212,17 @@ class Renames:
             return False
         partners = [self._mapping.newer_of(read) for read in there.reads.get(other, ())]
         return all(each is not None and each.label == name for each in partners)
+
+    def _is_made_as(self, name: str, other: str, owner: NameScope) -> bool:
+        """Whether a newer variable is somewhere made of what an older one is made of, but for variables' names."""
+        for node in owner.bindings.get(name, ()):
+            partner = self._mapping.older_of(node)
+            if partner is None or partner.label != other:
+                continue
+            values = value_of(node), value_of(partner)
+            if values[0] is None or values[1] is None or values[0].shape == values[1].shape:
+                return True
+        return False
 
     def _was_put(self, bound: Node) -> bool:
         """Whether an identifier is a parameter, an import, a definition that has little of what faces it, or one of
@@ -483,6 +507,8 @@ class Renames:
         if modules[0] != modules[1]:
             both_known = b.label in self._newer.known or a.label in self._older.known
             return not both_known and alike(a.label, b.label)
+        if binding and (are_exchanged_places(a, b) or are_exchanged_places(b, a)):
+            return False
         if binding and (is_given(a, b) or is_given(b, a)):
             return alike(a.label, b.label)
         if not binding or modules[0] or same_value(a, b) or are_the_only_ones(a, b, left, right):
@@ -495,9 +521,10 @@ class Renames:
             self._attributes.setdefault(key, Counter())[b.label] += 1
 
     def _is_another(self, name: str, there: NameScope, variable: _Variable) -> bool:
-        """Whether the older variable of this name is the counterpart of another newer one."""
+        """Whether the older variable of this name is the counterpart of another newer one, of the same function: code
+        that has gone into a function of its own says nothing of what stayed."""
         claims = self._claimed.get((scope_key(there), name), set())
-        return bool(claims) and variable not in claims
+        return variable not in claims and any(scope == variable[0] for scope, _ in claims)
 
     def _unvoted(self, name: str, owner: NameScope, there: NameScope | None, place: NameScope) -> Counterpart:
         if there is None:

@@ -96,7 +96,8 @@ class Doings:
     def _twin_of(self, node: Node, place: BlockGap, words: Words) -> Node | None:
         for other in statements_of(place.block):
             partner = self._links.newer_of(other)
-            free = partner is None or partner.parent is not node.parent
+            # What is linked to something beside it that says another thing is this one rather.
+            free = partner is None or partner.parent is not node.parent or partner.shape != other.shape
             if free and other.size == node.size and words_of(self._older.tree, other, {}) == words:
                 return other
         return None
