@@ -134,16 +134,25 @@ def check_attributes(
     """
     tree = newer.written
     known = attribute_names(older.written_names) | _options(older)
-    own = _options(newer) | {
+    options = _options(newer)
+    own = {
         node.label
         for node in tree.of_kind("attribute_name")
         if is_set(node) and ((s := node.statement()) is None or not (s.start in moved or unit.contains(s)))
     }
     for node in tree.subtree(unit):
-        lacking = node.kind == "attribute_name" and node.label in own and node.label not in known and not is_set(node)
+        if node.kind != "attribute_name" or node.label in known or is_set(node):
+            continue
+        lacking = node.label in own or (node.label in options and not _is_of_a_module(newer, node))
         adapted = (node.start, node.end) in adaptation.replacements
         if lacking and not adapted and not any(each.contains(node) for each in dropped):
             raise Declined(f"it reads the attribute `{node.label}`, which the older version does not have")
+
+
+def _is_of_a_module(newer: Program, attribute: Node) -> bool:
+    """Whether an attribute is what an imported module has: the `path` of `sys.path` is no option."""
+    holder = attribute.parent.children[0] if attribute.parent is not None else attribute
+    return holder.kind == "identifier" and _is_import(newer, holder)
 
 
 def is_set(node: Node) -> bool:

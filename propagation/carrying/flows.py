@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from dataclasses import replace
 from functools import cached_property
+from itertools import takewhile
 
 from flor_ray.propagation.adapting.adaptation import Adaptation, Declined
 from flor_ray.propagation.adapting.bindings import holder_of, set_attributes
@@ -18,7 +19,7 @@ from flor_ray.propagation.placing.gaps import Facing
 from flor_ray.propagation.placing.places import BlockGap, Flow
 from flor_ray.propagation.reading.names import NameScope
 from flor_ray.propagation.reading.program import Program
-from flor_ray.propagation.reading.tree import LOOPS, Node
+from flor_ray.propagation.reading.tree import LOOPS, SCOPES, Node
 
 
 class Flows:
@@ -143,10 +144,13 @@ class Flows:
         return _is_parameter(bound, self._newer) and _is_parameter(there.bindings[counterpart][0], self._older)
 
     def _first_definition(self, name: str, scope: NameScope, block: Node) -> set[int]:
+        """The first binding of a variable in a block, if none reaches the block from outside: what another branch binds
+        does not."""
         bound = scope.bindings.get(name, [])
-        if not bound or any(not block.contains(node) for node in bound):
+        inside = [node for node in bound if block.contains(node)]
+        if not inside or any(not block.contains(node) and not _is_in_other_branch(node, block) for node in bound):
             return set()
-        return {bound[0].index}
+        return {inside[0].index}
 
 
 def _is_parameter(bound: Node, program: Program) -> bool:
@@ -157,3 +161,10 @@ def _is_parameter(bound: Node, program: Program) -> bool:
         and statement.kind == "function_definition"
         and (program.names.scope_of(statement) is not program.names.scope_of(bound))
     )
+
+
+def _is_in_other_branch(node: Node, block: Node) -> bool:
+    """Whether a condition lets either a node run or a block, and no loop brings the one before the other."""
+    around = takewhile(lambda each: each.kind not in LOOPS | SCOPES, block.ancestors())
+    common = next((each for each in around if each.contains(node)), None)
+    return common is not None and common.kind == "if_statement"

@@ -70,7 +70,8 @@ class Doings:
         if owner is None or bound[0].label in self._older.names.known:
             return None
         name, scope = bound[0].label, adaptation.scope
-        names = self._renames.added_to_alike(name, owner, scope) or self._renames.unread_alike(name, owner, scope)
+        looks = self._renames.lookalikes
+        names = looks.added_to_alike(name, owner, scope) or looks.unread_alike(name, owner, scope)
         if len(names) != 1:
             return None
         span = bound[0].start, bound[0].end

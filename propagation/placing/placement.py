@@ -92,7 +92,7 @@ class Placer:
         return self._in_another_state(around, place) or place
 
     def _read_ahead(self, target: Node, flow: Flow) -> Node | None:
-        """What runs before an older block, or in another branch, and has to run after the statement that is to be put
+        """What runs before an older block, or instead of it, and has to run after the statement that is to be put
         there."""
         around = [node for node in target.ancestors() if node.kind in BLOCKS]
         before_loops = list(takewhile(lambda node: node.kind not in SCOPES | LOOPS, target.ancestors()))
