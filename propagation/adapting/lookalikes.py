@@ -126,17 +126,22 @@ class Lookalikes:
             return []
         return [other for other in place.bindings if other not in self._newer.known and alike(name, other)]
 
-    def has_twin(self, name: str, other: str, place: NameScope) -> bool:
+    def has_twin(self, name: str, owner: NameScope, other: str, place: NameScope) -> bool:
         """Whether the older version makes another variable like this one, that may as well be meant, and of which the
-        newer knows nothing: `a, b = f(1), f(2)` were `c = f(0)`."""
+        newer knows nothing: `a, b = f(1), f(2)` were `c = f(0)`; but `c = f(1)` is `a`."""
         there = self._older.lookup(other, place)
         made = [_maker_of(node) for node in there.bindings.get(other, ())] if there is not None else []
         if there is None or not made or None in made:
             return False
+        forms = _forms(owner.bindings.get(name, ()))
+        is_same = not forms.isdisjoint(_forms(there.bindings[other]))
         twins = [
             each
             for each, nodes in there.bindings.items()
-            if each != other and each not in self._newer.known and any(_maker_of(node) in made for node in nodes)
+            if each != other
+            and each not in self._newer.known
+            and any(_maker_of(node) in made for node in nodes)
+            and (not is_same or not forms.isdisjoint(_forms(nodes)))
         ]
         return any(alike(name, each) for each in twins) if alike(name, other) else bool(twins)
 
@@ -153,13 +158,16 @@ class Lookalikes:
         return any(each.kind in _MAKING for each in below(values[0]))
 
     def is_made_as(self, name: str, other: str, owner: NameScope) -> bool:
-        """Whether a newer variable is somewhere made of what an older one is made of, but for variables' names."""
+        """Whether a newer variable is somewhere made of what an older one is made of, but for variables' names, or by a
+        call of the same function."""
         for node in owner.bindings.get(name, ()):
             partner = self._mapping.older_of(node)
             if partner is None or partner.label != other:
                 continue
             values = value_of(node), value_of(partner)
             if values[0] is None or values[1] is None or values[0].shape == values[1].shape:
+                return True
+            if _maker_of(node) is not None and _maker_of(node) == _maker_of(partner):
                 return True
         return False
 
@@ -180,3 +188,9 @@ def _maker_of(bound: Node) -> int | None:
     """What is called to make a variable, as a fingerprint; None if nothing is."""
     value = value_of(bound)
     return value.children[0].fingerprint if value is not None and value.kind == "call" and value.children else None
+
+
+def _forms(bound: Sequence[Node]) -> set[int]:
+    """What a variable is made of, but for variables' names."""
+    values = [value_of(node) for node in bound]
+    return {value.shape for value in values if value is not None}

@@ -170,7 +170,7 @@ class Renames:
     def _may_be_another(self, name: str, owner: NameScope, other: str, place: NameScope) -> bool:
         """Whether nothing but one binding speaks for an older variable, and as much for another of which the newer
         version knows nothing: it is made alike, or called alike where neither is made as the newer one is."""
-        if self.lookalikes.has_twin(name, other, place):
+        if self.lookalikes.has_twin(name, owner, other, place):
             return True
         is_called = alike(name, other) and not self.lookalikes.is_made_as(name, other, owner)
         return is_called and sum(alike(name, each) for each in self.lookalikes.candidates(name, owner, place)) > 1
