@@ -17,7 +17,7 @@ on the right side of every call that changes the state of what is read: states.p
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -137,8 +137,10 @@ class Placer:
         mine = _training_calls(self._newer.tree, _repeated(unit), unit.start)
         inside = place.block if place.block.kind == "module" else _repeated(place.block)
         theirs = _training_calls(self._older.tree, inside, at)
-        for name in sorted(mine.keys() & theirs.keys() - {own}):
-            if len(mine[name]) == len(theirs[name]) == 1 and mine[name] != theirs[name]:
+        sides = _sides(mine), _sides(theirs)
+        for name in sorted(sides[0].keys() & sides[1].keys() - {own}):
+            is_elsewhere = len(sides[0][name]) == len(sides[1][name]) == 1 and sides[0][name] != sides[1][name]
+            if is_elsewhere or (name == "backward" and own == "step" and _is_fed(mine) and not _is_fed(theirs)):
                 reason = f"it would run on the other side of `{name}`, which trains, than in the newer version"
                 return NoPlace(reason, inner[place.gap - 1] if place.gap else None, 0.3)
         return None
@@ -352,13 +354,24 @@ def _repeated(node: Node) -> Node:
     return next(each for each in node.ancestors() if each.kind in LOOPS | SCOPES)
 
 
-def _training_calls(tree: Tree, around: Node, at: int) -> dict[str, set[bool]]:
-    """What trains within a loop or function, and whether it stands before a byte there."""
+def _training_calls(tree: Tree, around: Node, at: int) -> list[tuple[str, bool]]:
+    """What trains within a loop or function, in the order of the file, and whether it stands before a byte there."""
+    calls = [call for call in tree.of_kind("call") if around.contains(call)]
+    return [(name, call.start < at) for call in calls if (name := called_name(call)) in TRAINING]
+
+
+def _sides(calls: Sequence[tuple[str, bool]]) -> dict[str, set[bool]]:
+    """On which sides of a place there are calls of each name."""
     found: dict[str, set[bool]] = {}
-    for call in tree.of_kind("call"):
-        if around.contains(call) and (name := called_name(call)) in TRAINING:
-            found.setdefault(name, set()).add(call.start < at)
+    for name, is_before in calls:
+        found.setdefault(name, set()).add(is_before)
     return found
+
+
+def _is_fed(calls: Sequence[tuple[str, bool]]) -> bool:
+    """Whether there are gradients for a step: a `backward` behind the last step before a place."""
+    before = [name for name, is_before in calls if is_before and name in ("backward", "step")]
+    return before[-1:] == ["backward"]
 
 
 def _flow_limits(target: Node, older: list[Node], flow: Flow) -> tuple[int, int]:
