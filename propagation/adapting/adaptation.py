@@ -97,7 +97,7 @@ class Adaptation:
         name = node.label
         if name in self._own:
             return self._own_name(name, self._own[name])
-        found = self._renames.variable(name, owner, self.scope)
+        found = self._renames.variable(name, owner, self.scope, self._unit)
         if found.contradiction and self._lenient and self._older.names.lookup(name, self.scope) is not None:
             found = Counterpart(name, Doubt.SAME_NAME)
         if found.contradiction:

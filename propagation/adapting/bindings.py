@@ -115,7 +115,7 @@ def have_common_words(newer: Node, older: Node) -> bool:
             return False
         end = next((child.start for child in statement.children if child.kind == "block"), statement.end)
         words.append(set(_leaves(statement, end, bound)) - {""})
-    return not (words[0] or words[1]) or not words[0].isdisjoint(words[1])
+    return not words[0].isdisjoint(words[1])
 
 
 def value_of(bound: Node) -> Node | None:
@@ -136,6 +136,14 @@ def below(node: Node) -> Iterator[Node]:
         each = todo.pop()
         todo += each.children
         yield each
+
+
+def are_exchanged_places(bound: Node, other: Node) -> bool:
+    """Whether of two tuples of variables one has elsewhere what the other has here: `a, b` of `b, a`."""
+    holder = other.parent
+    if bound.parent is None or holder is None or not (bound.parent.kind in PATTERNS and holder.kind in PATTERNS):
+        return False
+    return any(each.kind == "identifier" and each.label == bound.label for each in holder.children)
 
 
 def is_given(bound: Node, other: Node) -> bool:
@@ -184,6 +192,21 @@ def are_the_only_ones(a: Node, b: Node, left: NameScope | None, right: NameScope
     if named[0] is None or named[1] is None or named[0].label != named[1].label:
         return False
     return parameters(left) == [a.label] and parameters(right) == [b.label]
+
+
+def have_one_place(a: Node, b: Node, left: NameScope, right: NameScope) -> bool:
+    """Whether two identifiers are parameters of functions of one name, of which all others are called the same, and
+    have the same default."""
+    named = [scope.node.child("name") for scope in (left, right)]
+    if named[0] is None or named[1] is None or named[0].label != named[1].label:
+        return False
+    if not (is_parameter(a) and is_parameter(b)) or a.parent is None or b.parent is None:
+        return False
+    if [b.label if each == a.label else each for each in parameters(left)] != parameters(right):
+        return False
+    defaults = [each.child("value") for each in (a.parent, b.parent)]
+    prints = [each.fingerprint if each is not None else None for each in defaults]
+    return a.parent.kind == b.parent.kind and prints[0] == prints[1]
 
 
 def parameters(scope: NameScope) -> list[str]:

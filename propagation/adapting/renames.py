@@ -8,16 +8,17 @@ is called `total`, or that something else is differentiated now.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
 
 from flor_ray.propagation.adapting.bindings import (
     DISPLAYS,
     PATTERNS,
-    added_by,
+    are_exchanged_places,
     are_the_only_ones,
     attribute_names,
-    below,
     have_common_words,
     holder_of,
     how_bound,
@@ -27,14 +28,13 @@ from flor_ray.propagation.adapting.bindings import (
     same_value,
     scope_key,
     set_attributes,
-    uses_of,
-    value_of,
     writes_log,
 )
 from flor_ray.propagation.adapting.doubts import Doubt
 from flor_ray.propagation.adapting.exchanges import Exchanges
+from flor_ray.propagation.adapting.lookalikes import Lookalikes
 from flor_ray.propagation.matching.mapping import Mapping
-from flor_ray.propagation.matching.similarity import alike, anchor_dice, have_one_spelling, words_of
+from flor_ray.propagation.matching.similarity import alike, anchor_dice
 from flor_ray.propagation.reading.names import BUILTINS, Names, NameScope, ScopeKey
 from flor_ray.propagation.reading.tree import IMPORTS, Node
 
@@ -44,7 +44,7 @@ _MIN_READS = 2  # readings that suffice without any binding
 _CLEAR_SHARE = 0.8  # of the votes: no doubt
 _LEAST_SHARE = 0.6  # below: contradictory
 _SAME_DEFINITION = 0.5  # of the bodies of two definitions of other names
-_MAKING = frozenset({"call", "subscript"})  # `0`, `[]` and `args` are what many variables are bound to
+_START = attrgetter("start")
 
 _Facing = tuple[ScopeKey | None, str, ScopeKey | None]  # newer scope, name in both, older scope
 _Variable = tuple[ScopeKey | None, str]
@@ -78,6 +78,7 @@ class Renames:
         self._attribute_names = attribute_names(newer), attribute_names(older)
         self._set_attributes = set_attributes(newer), set_attributes(older)
         self._exchanges = Exchanges(mapping, newer, older)
+        self.lookalikes = Lookalikes(mapping, newer, older)
         for a in newer.tree.of_kind("identifier"):
             b = mapping.older_of(a)
             if b is not None:
@@ -87,15 +88,22 @@ class Renames:
             if b is not None:
                 self._vote_attribute(a, b, holder_of(a))
 
-    def variable(self, name: str, owner: NameScope | None, place: NameScope) -> Counterpart:
-        """The counterpart of the variable `name` of the newer scope `owner`, for code in the older scope `place`."""
+    def variable(self, name: str, owner: NameScope | None, place: NameScope, unit: Node | None = None) -> Counterpart:
+        """The counterpart of the variable `name` of the newer scope `owner`, for code in the older scope `place`.
+
+        `unit` is what reads it: if the older version has several variables for what the newer one binds again and
+        again, the binding that is in force there tells which of them is meant.
+        """
         if owner is None:
             other = None if name in BUILTINS else self._exchanged_for(name, place)
             return Counterpart(name) if other is None else Counterpart(other, Doubt.SAME_USE)
         variable = (scope_key(owner), name)
+        owner = self._matched(owner)
         there = self._older.lookup(name, place)
         votes = self._votes_for(variable, place)
-        spelled = self._spelled(name, owner, place) if there is None else None
+        if len(votes) > 1 and unit is not None:
+            votes = self._votes_in_force(name, owner, place, unit) or votes
+        spelled = self.lookalikes.spelled(name, owner, place) if there is None else None
         if spelled is not None:
             return Counterpart(spelled, None if votes[spelled] else Doubt.LEFT_OVER)
         logger = self._loggers.get(variable)
@@ -106,7 +114,11 @@ class Renames:
         best, count = min(votes.items(), key=lambda item: (-item[1], item[0]))
         share = count / votes.total()
         is_kept = there is not None and not self._is_another(name, there, variable)
-        if best != name and is_kept and (votes[name] or count < _BINDING_VOTE):
+        if (
+            best != name
+            and is_kept
+            and (votes[name] or count < _BINDING_VOTE or not self.lookalikes.is_made_as(name, best, owner))
+        ):
             return Counterpart(name, Doubt.NAME)
         if share < _LEAST_SHARE:
             options = ", ".join(f"`{each}`" for each in sorted(votes))
@@ -134,34 +146,35 @@ class Renames:
         if not is_binding and not is_exchanged and count < _MIN_READS:
             return None
         is_alike = alike(name, other)
+        if is_binding and count < _BINDING_VOTE + _MIN_READS and self._may_be_another(name, owner, other, place):
+            return None
         if not (is_alike and how_bound(owner, name) == "variable") and count <= _BINDING_VOTE:
             # What merely stands where another parameter or definition stood may have been put in its place.
             is_put = is_binding and any(self._was_put(node) for node in owner.bindings.get(name, ()))
-            has_rivals = is_binding and len(self._candidates(name, owner, place)) > 1
-            if is_binding and is_exchanged and self._is_made_alike(name, owner, other, place):
+            has_rivals = is_binding and len(self.lookalikes.candidates(name, owner, place)) > 1
+            if is_binding and is_exchanged and self.lookalikes.is_made_alike(name, owner, other, place):
                 return True
-            if has_rivals or (is_put and not is_alike and pair not in self._only):
+            is_only = pair in self._only or (
+                is_exchanged and self.lookalikes.is_the_only_change(name, owner, other, place)
+            )
+            if has_rivals or (is_put and not is_alike and not is_only):
                 return None
             if not is_alike:
                 return False
-        if is_alike and how_bound(owner, name) != "variable" and len(self._functions_alike(name, place)) > 1:
-            return False  # one function became several, and which of them is called here nobody says
+        if is_alike and how_bound(owner, name) != "variable" and len(self.lookalikes.functions_alike(name, place)) > 1:
+            return None  # one function became several, and which of them is called here nobody says
         if is_binding or not is_exchanged:
             return is_binding
         is_defined = how_bound(owner, name) != "variable"
-        return not is_defined or (is_alike and len(self._left_over(name, owner, place)) <= 1)
+        return not is_defined or (is_alike and len(self.lookalikes.left_over(name, owner, place)) <= 1)
 
-    def _is_made_alike(self, name: str, owner: NameScope, other: str, place: NameScope) -> bool:
-        """Whether each version makes its own of two variables once, of one and the same value: `x, b = f(i), g(j)` and
-        `x, c = f(i), g(j)`."""
-        there = self._older.lookup(other, place)
-        mine, theirs = owner.bindings.get(name, ()), there.bindings.get(other, ()) if there is not None else ()
-        if len(mine) != 1 or len(theirs) != 1 or self._mapping.older_of(mine[0]) is not theirs[0]:
-            return False
-        values = value_of(mine[0]), value_of(theirs[0])
-        if values[0] is None or values[1] is None or values[0].fingerprint != values[1].fingerprint:
-            return False
-        return any(each.kind in _MAKING for each in below(values[0]))
+    def _may_be_another(self, name: str, owner: NameScope, other: str, place: NameScope) -> bool:
+        """Whether nothing but one binding speaks for an older variable, and as much for another of which the newer
+        version knows nothing: it is made alike, or called alike where neither is made as the newer one is."""
+        if self.lookalikes.has_twin(name, owner, other, place):
+            return True
+        is_called = alike(name, other) and not self.lookalikes.is_made_as(name, other, owner)
+        return is_called and sum(alike(name, each) for each in self.lookalikes.candidates(name, owner, place)) > 1
 
     def _was_put(self, bound: Node) -> bool:
         """Whether an identifier is a parameter, an import, a definition that has little of what faces it, or one of
@@ -185,11 +198,11 @@ class Renames:
 
         Its `name` is None where nothing in the older version stands for this variable.
         """
-        if name == "_" or self._waits_for(name, place):
+        if name == "_" or self.lookalikes.waits_for(name, place):
             return Counterpart(name)
         if (scope_key(owner), name) in self._votes:
             voted = {other for _, other in self._votes[scope_key(owner), name]}
-            missing = [each for each in self._waiting(place, owner.reads.get(name, ())) if each in voted]
+            missing = [each for each in self.lookalikes.waiting(place, owner.reads.get(name, ())) if each in voted]
             if len(missing) == 1:
                 return Counterpart(missing[0], None if voted == {missing[0]} else Doubt.NAME)
             found = self.variable(name, owner, place)
@@ -199,32 +212,18 @@ class Renames:
                 if pair[1] in self._votes[pair[0]] and not self._is_set_by_another(*pair):
                     return found
             return Counterpart(None)
-        if name in self._older.loose or self._older.lookup(name, place) is not None or not owner.reads.get(name):
+        if name in self._older.loose or self._older.lookup(name, place) is not None:
             return Counterpart(None)
-        waiting = self._waiting(place, owner.reads[name])
+        reads = owner.reads.get(name, ())
+        waiting = self.lookalikes.waiting(place, reads)
         close = [each for each in waiting if alike(each, name)]
-        chosen = waiting if len(waiting) == 1 else close
+        chosen = waiting if len(waiting) == 1 and reads else close
         return Counterpart(chosen[0], Doubt.NAME) if len(chosen) == 1 else Counterpart(None)
 
     def _is_set_by_another(self, mine: _Variable, there: _Variable) -> bool:
         """Whether what binds an older variable is what binds another newer one, and never this one."""
         others = self._claimed.get(there, set()) - {mine}
         return (mine, there) not in self._bound and any((other, there) in self._bound for other in others)
-
-    def _waits_for(self, name: str, place: NameScope) -> bool:
-        """Whether the older version reads this very name before anything has bound it."""
-        early = self._older.unset(place).get(name) or self._older.loose.get(name) or []
-        return name not in BUILTINS and any(place.node.contains(each) for each in early)
-
-    def added_to_alike(self, name: str, owner: NameScope, place: NameScope) -> list[str]:
-        """Older variables, of which the newer version knows nothing, to which the same is added as to a newer one."""
-        mine = added_by(owner.reads.get(name, ()))
-        known = self._newer.known
-        return [
-            other
-            for other in place.bindings
-            if other not in known and not mine.isdisjoint(added_by(place.reads.get(other, ())))
-        ]
 
     def linked_name(self, name: str, owner: NameScope, place: NameScope, surely: bool = False) -> str | None:
         """The older name of a variable for which the mapping itself speaks; None if it says nothing clear, or, if that
@@ -276,29 +275,6 @@ class Renames:
             return frozenset()
         return self._set_attributes[1] - self._attribute_names[0]
 
-    def _spelled(self, name: str, owner: NameScope, place: NameScope) -> str | None:
-        """The older name that has the letters or the words of a newer one: `loss_1_critic`, `critic_loss_1`.
-
-        Each is the only one of its version, and unknown to the other; and neither is a class where the other is
-        an object.
-        """
-        if name in self._older.known or name in BUILTINS:
-            return None
-        is_variable = how_bound(owner, name) == "variable"
-        scope: NameScope | None = place
-        found = list[str]()
-        while scope is not None:
-            found += [
-                other
-                for other in scope.bindings
-                if have_one_spelling(name, other)
-                and other not in self._newer.known
-                and (how_bound(scope, other) == "variable") == is_variable
-            ]
-            scope = scope.outer
-        rivals = sum(have_one_spelling(each, found[0]) for each in self._newer.known) if len(found) == 1 else 0
-        return found[0] if rivals == 1 else None
-
     def _exchanged_for(self, name: str, place: NameScope) -> str | None:
         """What stands in the older version wherever a newer name stands, if code of an older scope sees it."""
         other = self._exchanges.older_of(name)
@@ -313,6 +289,31 @@ class Renames:
                 votes[other] += count
         return votes
 
+    def _votes_in_force(self, name: str, owner: NameScope, place: NameScope, unit: Node) -> Counter[str]:
+        """Votes of the last binding before a unit, and of what reads the variable until it is bound anew."""
+        votes: Counter[str] = Counter()
+        outside = [node for node in owner.bindings.get(name, ()) if not _is_in(unit, node)]
+        last = max((node for node in outside if node.start < unit.start), key=_START, default=None)
+        if last is None or len(outside) < 2:
+            return votes
+        end = min((node.start for node in outside if node.start > unit.start), default=owner.node.end)
+        for node in (last, *owner.reads.get(name, ())):
+            partner = self._mapping.older_of(node) if last.start <= node.start < end else None
+            if partner is None or _is_in(unit, node):
+                continue
+            there = self._older.owner(partner)
+            if there is not None and self._older.lookup(partner.label, place) is there:
+                votes[partner.label] += _BINDING_VOTE if node is last else _READING_VOTE
+        return votes
+
+    def _matched(self, owner: NameScope) -> NameScope:
+        """A scope of the written tree, as it is in the one that is matched."""
+        return self._scopes.get(scope_key(owner), owner)
+
+    @cached_property
+    def _scopes(self) -> dict[ScopeKey | None, NameScope]:
+        return {scope_key(scope): scope for scope in self._newer.scopes.values()}
+
     def _is_exchanged(self, name: str, other: str, owner: NameScope, place: NameScope) -> bool:
         """Whether one version knows only the one name, and the other only the other: a renaming, not another use."""
         gone = self._older.lookup(name, place) is None and name not in self._older.loose
@@ -325,58 +326,6 @@ class Renames:
             return False
         there = (scope_key(self._older.lookup(other, place)), other)
         return self._votes.get((scope_key(mine), other), Counter())[there] >= count
-
-    def _left_over(self, name: str, owner: NameScope, place: NameScope) -> list[str]:
-        """Older variables that a newer one may be, if a name is like its own; of two, nobody knows which."""
-        found = self._candidates(name, owner, place)
-        return found if any(alike(name, other) for other in found) else []
-
-    def _functions_alike(self, name: str, place: NameScope) -> list[str]:
-        """What code in an older scope sees of functions, classes and imports with a name like a newer one, of which the
-        newer version knows nothing."""
-        found: list[str] = []
-        scope: NameScope | None = place
-        while scope is not None:
-            found += [
-                other
-                for other in scope.bindings
-                if other not in self._newer.known and how_bound(scope, other) != "variable" and alike(name, other)
-            ]
-            scope = scope.outer
-        return found
-
-    def _candidates(self, name: str, owner: NameScope, place: NameScope) -> list[str]:
-        """Older variables with a word of a newer name, or a name like it, of which the newer version knows nothing.
-
-        They are bound in a like way; what is imported is from one module.
-        """
-        how, known, words = how_bound(owner, name), self._newer.known, words_of(name)
-        module = module_of_name(owner, name)
-        found: list[str] = []
-        scope: NameScope | None = place
-        while scope is not None:
-            for other in scope.bindings if scope.node.kind == owner.node.kind else ():
-                if other in known or not (alike(name, other) or not words.isdisjoint(words_of(other))):
-                    continue
-                if how_bound(scope, other) == how and module_of_name(scope, other) == module:
-                    found.append(other)
-            scope = scope.outer
-        return found
-
-    def _waiting(self, place: NameScope, reads: Sequence[Node]) -> list[str]:
-        """Names that the older version uses in this scope, as a newer one is, before anything has bound them; and of
-        which the newer knows nothing."""
-        uses, added = uses_of(reads), added_by(reads)
-        early = {**self._older.loose, **self._older.unset(place)}
-        return sorted(
-            name
-            for name, nodes in early.items()
-            if name not in BUILTINS
-            and name not in self._newer.known
-            and any(place.node.contains(node) for node in nodes)
-            and uses_of(nodes) == uses
-            and (not added or not added.isdisjoint(added_by(nodes)))
-        )
 
     def _vote(self, a: Node, b: Node) -> None:
         left, right = self._newer.owner(a), self._older.owner(b)
@@ -425,6 +374,8 @@ class Renames:
         if modules[0] != modules[1]:
             both_known = b.label in self._newer.known or a.label in self._older.known
             return not both_known and alike(a.label, b.label)
+        if binding and (are_exchanged_places(a, b) or are_exchanged_places(b, a)):
+            return False
         if binding and (is_given(a, b) or is_given(b, a)):
             return alike(a.label, b.label)
         if not binding or modules[0] or same_value(a, b) or are_the_only_ones(a, b, left, right):
@@ -437,16 +388,17 @@ class Renames:
             self._attributes[key][b.label] += 1
 
     def _is_another(self, name: str, there: NameScope, variable: _Variable) -> bool:
-        """Whether the older variable of this name is the counterpart of another newer one."""
+        """Whether the older variable of this name is the counterpart of another newer one, of the same function: code
+        that has gone into a function of its own says nothing of what stayed."""
         claims = self._claimed.get((scope_key(there), name), set())
-        return bool(claims) and variable not in claims
+        return variable not in claims and any(scope == variable[0] for scope, _ in claims)
 
     def _unvoted(self, name: str, owner: NameScope, there: NameScope | None, place: NameScope) -> Counterpart:
         if there is None:
             other = self._exchanged_for(name, place)
             if other is not None:
                 return Counterpart(other, Doubt.SAME_USE)
-            left = self._left_over(name, owner, place)
+            left = self.lookalikes.left_over(name, owner, place)
             return Counterpart(left[0], Doubt.LEFT_OVER) if len(left) == 1 else Counterpart(None)
         if (scope_key(owner), name, scope_key(there)) in self._facing:
             return Counterpart(name, Doubt.FACING_NAME)
@@ -457,3 +409,8 @@ class Renames:
             return Counterpart(name)
         reason = f"`{name}` is bound elsewhere in the older version, and nothing tells that it is the same variable"
         return Counterpart(None, contradiction=reason)
+
+
+def _is_in(unit: Node, node: Node) -> bool:
+    """Whether a node stands in a unit of another tree of the same source."""
+    return unit.start <= node.start and node.end <= unit.end

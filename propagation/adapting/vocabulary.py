@@ -6,6 +6,7 @@ newer   ema = EMA(net)              older   (nothing of that name)
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence, Set
 
@@ -17,6 +18,7 @@ from flor_ray.propagation.reading.program import Program
 from flor_ray.propagation.reading.tree import IMPORTS, Node
 
 NAMES = frozenset({"identifier", "attribute_name", "keyword_name"})
+_OPTION = re.compile(r"--?[a-zA-Z][\w-]+")
 _TYPED = frozenset({"generic_type", "subscript", "type"})  # `dict[str, int]` was `Dict[str, int]` once
 
 
@@ -48,8 +50,9 @@ def strangeness(
     }
     unknown -= {name for name, owner in adaptation.lacking if owner is not None}
     unknown -= _of_modules(newer, nodes)
+    found = {Doubt.NAME} if any(is_set(n) and n.label in unknown & adaptation.renamed.keys() for n in nodes) else set()
     if not unknown:
-        return set()
+        return found
     elsewhere = _vocabulary(newer.written.of_kind(*NAMES), adaptation.renamed)
     along = requested | {log.statement.start for log in newer.logs}
     asked = set[str]()
@@ -63,7 +66,6 @@ def strangeness(
         is_import and len(requested) > 1
     )  # an import that is all that is asked for serves nobody, and harms nobody
     set_here = {node.label for node in nodes if node.role == "left" or is_set(node) or is_part}
-    found = set()
     elsewhere.update({name: min(elsewhere[name], 1) - elsewhere[name] for name in _inherited(newer, nodes)})
     elsewhere.update({name: min(elsewhere[name], 1) - elsewhere[name] for name in _methods(newer, nodes)})
     most = max((elsewhere[name] for name in unknown - set_here), default=0)
@@ -125,22 +127,32 @@ def _is_self(attribute: Node) -> bool:
 def check_attributes(
     newer: Program, older: Program, unit: Node, adaptation: Adaptation, dropped: Sequence[Node], moved: Set[int]
 ) -> None:
-    """Raises Declined if a unit reads an attribute that the newer file sets and the older knows nothing of.
+    """Raises Declined if a unit reads an attribute that the newer file sets, or adds as an option, and the older knows
+    nothing of.
 
     `moved` are the first bytes of statements that come along.
     """
     tree = newer.written
-    known = attribute_names(older.written_names)
+    known = attribute_names(older.written_names) | _options(older)
+    options = _options(newer)
     own = {
         node.label
         for node in tree.of_kind("attribute_name")
         if is_set(node) and ((s := node.statement()) is None or not (s.start in moved or unit.contains(s)))
     }
     for node in tree.subtree(unit):
-        lacking = node.kind == "attribute_name" and node.label in own and node.label not in known
+        if node.kind != "attribute_name" or node.label in known or is_set(node):
+            continue
+        lacking = node.label in own or (node.label in options and not _is_of_a_module(newer, node))
         adapted = (node.start, node.end) in adaptation.replacements
         if lacking and not adapted and not any(each.contains(node) for each in dropped):
             raise Declined(f"it reads the attribute `{node.label}`, which the older version does not have")
+
+
+def _is_of_a_module(newer: Program, attribute: Node) -> bool:
+    """Whether an attribute is what an imported module has: the `path` of `sys.path` is no option."""
+    holder = attribute.parent.children[0] if attribute.parent is not None else attribute
+    return holder.kind == "identifier" and _is_import(newer, holder)
 
 
 def is_set(node: Node) -> bool:
@@ -156,7 +168,7 @@ def is_set(node: Node) -> bool:
 def _options(program: Program) -> set[str]:
     """What the options that a command line may give are called where they are read: `a_b` of `'--a-b'`."""
     texts = (node.label[1:-1] for node in program.written.of_kind("string"))
-    return {text.lstrip("-").replace("-", "_") for text in texts if text.startswith("--")}
+    return {text.lstrip("-").replace("-", "_") for text in texts if _OPTION.fullmatch(text)}
 
 
 def _vocabulary(nodes: Iterable[Node], renamed: Container[str]) -> Counter[str]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
+from functools import cached_property
+from itertools import takewhile
 
 from flor_ray.propagation.adapting.adaptation import Adaptation, Declined
+from flor_ray.propagation.adapting.bindings import holder_of, set_attributes
 from flor_ray.propagation.adapting.doubts import Doubt
 from flor_ray.propagation.adapting.edits import Carried, statements_of
 from flor_ray.propagation.adapting.renames import Renames
+from flor_ray.propagation.adapting.vocabulary import is_set
 from flor_ray.propagation.carrying.needs import Needs
 from flor_ray.propagation.matching.mapping import Mapping as Links
 from flor_ray.propagation.placing.gaps import Facing
 from flor_ray.propagation.placing.places import BlockGap, Flow
 from flor_ray.propagation.reading.names import NameScope
 from flor_ray.propagation.reading.program import Program
-from flor_ray.propagation.reading.tree import LOOPS, Node
+from flor_ray.propagation.reading.tree import LOOPS, SCOPES, Node
 
 
 class Flows:
@@ -79,7 +83,30 @@ class Flows:
             waiting.update(read.index for read in self._older.names.loose.get(name, ()))
             if self._is_first(each):
                 waiting.update(read.index for read in early.get(name, ()))
+        waiting |= self._waiting_for_attributes(node, adaptation)
         return replace(flow, before=frozenset(flow.before) | waiting)
+
+    def _waiting_for_attributes(self, node: Node, adaptation: Adaptation) -> set[int]:
+        """What the older function reads of the attributes that a statement sets, and that nothing there sets."""
+        found = set[int]()
+        for each in self._newer.tree.subtree(node):
+            if each.kind != "attribute_name" or not is_set(each):
+                continue
+            name = adaptation.renamed.get(each.label, each.label)
+            if name in self._set_there:
+                continue
+            found.update(
+                read.index
+                for read in self._older.tree.of_kind("attribute_name")
+                if read.label == name
+                and holder_of(read) == holder_of(each)
+                and self._older.names.scope_of(read) is adaptation.scope
+            )
+        return found
+
+    @cached_property
+    def _set_there(self) -> Set[str]:
+        return set_attributes(self._older.names)
 
     def check_bound_before(self, place: BlockGap, adaptation: Adaptation) -> None:
         """Raises Declined if what a pinned statement reads is bound behind its place only, and no loop comes back."""
@@ -117,10 +144,13 @@ class Flows:
         return _is_parameter(bound, self._newer) and _is_parameter(there.bindings[counterpart][0], self._older)
 
     def _first_definition(self, name: str, scope: NameScope, block: Node) -> set[int]:
+        """The first binding of a variable in a block, if none reaches the block from outside: what another branch binds
+        does not."""
         bound = scope.bindings.get(name, [])
-        if not bound or any(not block.contains(node) for node in bound):
+        inside = [node for node in bound if block.contains(node)]
+        if not inside or any(not block.contains(node) and not _is_in_other_branch(node, block) for node in bound):
             return set()
-        return {bound[0].index}
+        return {inside[0].index}
 
 
 def _is_parameter(bound: Node, program: Program) -> bool:
@@ -131,3 +161,10 @@ def _is_parameter(bound: Node, program: Program) -> bool:
         and statement.kind == "function_definition"
         and (program.names.scope_of(statement) is not program.names.scope_of(bound))
     )
+
+
+def _is_in_other_branch(node: Node, block: Node) -> bool:
+    """Whether a condition lets either a node run or a block, and no loop brings the one before the other."""
+    around = takewhile(lambda each: each.kind not in LOOPS | SCOPES, block.ancestors())
+    common = next((each for each in around if each.contains(node)), None)
+    return common is not None and common.kind == "if_statement"

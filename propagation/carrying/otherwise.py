@@ -67,8 +67,12 @@ class Doings:
             return found
         bound = list(self._newer.names.bound(node))
         owner = self._newer.names.owner(bound[0]) if len(bound) == 1 else None
-        names = self._renames.added_to_alike(bound[0].label, owner, adaptation.scope) if owner is not None else []
-        if len(names) != 1 or bound[0].label in self._older.names.known:
+        if owner is None or bound[0].label in self._older.names.known:
+            return None
+        name, scope = bound[0].label, adaptation.scope
+        looks = self._renames.lookalikes
+        names = looks.added_to_alike(name, owner, scope) or looks.unread_alike(name, owner, scope)
+        if len(names) != 1:
             return None
         span = bound[0].start, bound[0].end
         return self._twin_of(node, place, words_of(self._newer.tree, node, {span: names[0].encode()}))
@@ -93,7 +97,8 @@ class Doings:
     def _twin_of(self, node: Node, place: BlockGap, words: Words) -> Node | None:
         for other in statements_of(place.block):
             partner = self._links.newer_of(other)
-            free = partner is None or partner.parent is not node.parent
+            # What is linked to something beside it that says another thing is this one rather.
+            free = partner is None or partner.parent is not node.parent or partner.shape != other.shape
             if free and other.size == node.size and words_of(self._older.tree, other, {}) == words:
                 return other
         return None

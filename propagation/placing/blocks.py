@@ -36,6 +36,7 @@ _SAME_FUNCTION = 0.5  # of the bodies of two functions of different names
 _SAME_WORDS = 0.5  # of two statements in bodies whose headers differ
 _SIBLINGS = 5  # on each side, whose blocks tell where a statement's block has gone
 _MAJORITY = 0.8  # of their weight
+_ROW = 2  # calls of one function that are a row, and no accident
 _MOST = 3  # statements of a block without a counterpart, if the older version has them in one block
 
 
@@ -148,9 +149,7 @@ class Blocks:
 
     def _is_near(self, other: Node | None, block: Node) -> bool:
         """Whether another older block is in the same function."""
-        inside = block if block.kind == "module" else block.parent
-        mine = inside if inside is not None and inside.kind in SCOPES else _scope(block)
-        return other is not None and _scope(other) is mine
+        return other is not None and _scope(other) is _scope(block)
 
     def neighbour(self, siblings: list[Node], block: Node | None) -> Neighbour | None:
         """The nearest sibling with a counterpart, in `block` if that is given."""
@@ -164,22 +163,30 @@ class Blocks:
 
     def headers(self, unit: Node, target: Node) -> list[Doubt]:
         """Doubts about the blocks around a place: whether their conditions and loops are the same ones."""
-        block: Node | None = unit.parent
+        block: Node | None = self._facing_block(unit.parent, target)
         while block is not None and block.parent is not None and target.parent is not None:
             left, right = block.parent, target.parent
+            if left.kind == right.kind == "else_clause":
+                left, right = _asking(left), _asking(right)
             if left.kind in SCOPES or right.kind in SCOPES:
                 return [Doubt.OTHER_FUNCTION] if self._is_other_function(left, right) else []
             if left.kind in _CONDITIONAL and right.kind in _CONDITIONAL:
                 like = header_likeness(left, right, self._called_there(left, right))
                 if like < _CHANGED_HEADER and self._face_each_other(left, right, unit):
                     return [Doubt.FACING_HEADER]
-                if like < _OTHER_HEADER:
+                if like < _OTHER_HEADER or (like < _CHANGED_HEADER and self._are_two_things(left, right)):
                     return [Doubt.OTHER_HEADER]
                 if like < _CHANGED_HEADER or self._has_closer_header(left, right, like):
                     return [Doubt.CHANGED_HEADER]
-            block = next((node for node in left.ancestors() if node.kind in BLOCKS), None)
             target = next((node for node in right.ancestors() if node.kind in BLOCKS), target)
+            outer = next((node for node in left.ancestors() if node.kind in BLOCKS), None)
+            block = self._facing_block(outer, target)
         return []
+
+    def _facing_block(self, block: Node | None, target: Node) -> Node | None:
+        """What faces an older block: where a newer one has no counterpart, one around it may be the older block's."""
+        around = [block, *(node for node in block.ancestors() if node.kind in BLOCKS)] if block is not None else []
+        return next((each for each in around if self._mapping.linked(each, target)), block)
 
     def _called_there(self, left: Node, right: Node) -> dict[str, str]:
         """What the variables in a newer header are called where an older one stands."""
@@ -223,7 +230,22 @@ class Blocks:
         tells little how one counts on; and what holds the same in the same place."""
         is_linked = self._mapping.linked(left, right) and left.index not in self._mapping.by_header
         are_loops = left.kind in LOOPS and right.kind in LOOPS
-        return (is_linked and are_loops) or self._hold_the_same(left, right, unit)
+        return (is_linked and are_loops) or self._hold_the_same(left, right, unit) or self._joins(left, right, unit)
+
+    def _joins(self, left: Node, right: Node, unit: Node) -> bool:
+        """Whether all that an older compound statement holds are calls of what a unit calls, too, and the newer one has
+        them beside it: `table.add(a)` is one of a row, whatever is asked before."""
+        bodies, called = (body(left), body(right)), _called(unit)
+        if bodies[0] is None or bodies[1] is None or called is None or self._are_two_things(left, right):
+            return False
+        theirs = statements_of(bodies[1])
+        for each in theirs:
+            partner, other = self._mapping.newer_of(each), _called(each)
+            if partner is None or partner.parent is not bodies[0] or not self._is_same(partner, each):
+                return False
+            if other is None or other.shape != called.shape:
+                return False
+        return len(theirs) >= _ROW
 
     def _is_same(self, newer: Node, older: Node) -> bool:
         """Whether most words of two statements are the same, and not their form only."""
@@ -276,6 +298,17 @@ def _is_given(owner: NameScope, name: str) -> bool:
     return any(in_parameters(node) for node in owner.bindings.get(name, ()))
 
 
+def _called(statement: Node) -> Node | None:
+    """What a statement calls, if that is all it does."""
+    call = statement.children[0] if statement.kind == "expression_statement" and statement.children else None
+    return call.children[0] if call is not None and call.kind == "call" and call.children else None
+
+
+def _asking(clause: Node) -> Node:
+    """What asks for the condition under which an `else` runs: its `if`, or its loop."""
+    return clause.parent if clause.parent is not None and clause.parent.kind in _CONDITIONAL else clause
+
+
 def _common_block(neighbours: Sequence[Neighbour]) -> Node | None:
     """The older block that all of them stand in."""
     blocks = {id(each.older.parent): each.older.parent for each in neighbours}
@@ -287,5 +320,5 @@ def _directly_beside(left: Neighbour | None, right: Neighbour | None) -> list[Ne
 
 
 def _scope(node: Node) -> Node | None:
-    """The function, class or module around a node."""
-    return next((each for each in node.ancestors() if each.kind in SCOPES), None)
+    """The function, class or module around a node; a module's own is itself."""
+    return next((each for each in node.ancestors() if each.kind in SCOPES), node if node.kind == "module" else None)

@@ -22,6 +22,7 @@ from flor_ray.propagation.placing.gaps import HARMLESS, replaces
 from flor_ray.propagation.placing.paragraphs import gap_of_comment, paragraph_side
 from flor_ray.propagation.placing.places import BlockGap, NoPlace, Surroundings, lines_of
 from flor_ray.propagation.placing.states import States
+from flor_ray.propagation.placing.touching import ADDS_OPTIONS
 from flor_ray.propagation.reading.calls import calls
 from flor_ray.propagation.reading.effects import called_name, functions_by_name
 from flor_ray.propagation.reading.program import Program
@@ -77,7 +78,12 @@ class GapRules:
     def choose(self, around: Surroundings, low: int, high: int, doubts: Sequence[Doubt]) -> BlockGap | NoPlace:
         """One of the gaps from `low` to `high`, or why none can be taken."""
         older = statements_of(around.block)
-        touching = [each for each in older[low:high] if self._touches(each, around.flow.reads)]
+        is_option = _adds_an_option(around.unit)
+        touching = [
+            each
+            for each in older[low:high]
+            if self._touches(each, around.flow.reads) and not (is_option and _adds_an_option(each))
+        ]
         gaps = _Gaps(around, low, high, older, touching, tuple(doubts), self._explain(around))
         return self._by_comment(gaps) or self._by_replaced_code(gaps) or self._by_neighbours(gaps)
 
@@ -238,6 +244,12 @@ class GapRules:
 
     def _line(self, node: Node) -> int:
         return self._older.tree.line(node.start)
+
+
+def _adds_an_option(statement: Node) -> bool:
+    """Whether a statement tells a parser of one more argument: the order of these changes nothing."""
+    call = statement.children[0] if statement.kind == "expression_statement" and statement.children else None
+    return call is not None and call.kind == "call" and called_name(call) in ADDS_OPTIONS
 
 
 def _beside_neighbour(gaps: _Gaps, to_left: bool, is_set: bool) -> tuple[bool, int]:

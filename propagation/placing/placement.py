@@ -17,8 +17,9 @@ on the right side of every call that changes the state of what is read: states.p
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from itertools import takewhile
 
 from flor_ray.propagation.adapting.doubts import Doubt
 from flor_ray.propagation.adapting.edits import statements_of
@@ -33,8 +34,9 @@ from flor_ray.propagation.placing.order import Order
 from flor_ray.propagation.placing.places import BlockGap, Flow, NoPlace, Surroundings
 from flor_ray.propagation.placing.rivals import Rivals
 from flor_ray.propagation.placing.states import States
+from flor_ray.propagation.reading.effects import TRAINING, called_name
 from flor_ray.propagation.reading.program import Program
-from flor_ray.propagation.reading.tree import BLOCKS, Node
+from flor_ray.propagation.reading.tree import BLOCKS, LOOPS, SCOPES, Node, Tree
 
 _WEAK = 0.6  # likeness of two neighbours below which they say little
 
@@ -86,16 +88,23 @@ class Placer:
             text = f"it would run on the other side of line {self._line(crossed)} of the older version"
             return NoPlace(f"{text}, with which it may not change places", crossed, 0.3)
         if code:
-            return place
+            return self._out_of_step(unit, place) or place
         return self._in_another_state(around, place) or place
 
     def _read_ahead(self, target: Node, flow: Flow) -> Node | None:
-        """What runs before an older block, and has to run after the statement that is to be put there."""
+        """What runs before an older block, or instead of it, and has to run after the statement that is to be put
+        there."""
         around = [node for node in target.ancestors() if node.kind in BLOCKS]
+        before_loops = list(takewhile(lambda node: node.kind not in SCOPES | LOOPS, target.ancestors()))
         for index in sorted(flow.before):
             read = self._older.tree.nodes[index]
             statement = read.statement()
-            if index < target.index and statement is not None and statement.parent in around:
+            if statement is None or target.contains(statement):
+                continue
+            common = next((node for node in before_loops if node.contains(statement)), None)
+            is_unset = read.label in self._older.names.loose  # else the other branch may have its own
+            in_other_branch = is_unset and common is not None and common.kind == "if_statement"
+            if in_other_branch or (index < target.index and statement.parent in around):
                 return statement
         return None
 
@@ -116,6 +125,25 @@ class Placer:
             "changes the state of what it reads"
         )
         return NoPlace(reason, wrong, 0.3)
+
+    def _out_of_step(self, unit: Node, place: BlockGap) -> NoPlace | None:
+        """Why a call that trains cannot stand at a place: all that trains before it in the newer version (`backward`
+        before `step`) stands behind it there, or the other way round."""
+        own = _trains(unit)
+        if not own:
+            return None
+        inner = statements_of(place.block)
+        at = inner[place.gap].start if place.gap < len(inner) else place.block.end
+        mine = _training_calls(self._newer.tree, _repeated(unit), unit.start)
+        inside = place.block if place.block.kind == "module" else _repeated(place.block)
+        theirs = _training_calls(self._older.tree, inside, at)
+        sides = _sides(mine), _sides(theirs)
+        for name in sorted(sides[0].keys() & sides[1].keys() - {own}):
+            is_elsewhere = len(sides[0][name]) == len(sides[1][name]) == 1 and sides[0][name] != sides[1][name]
+            if is_elsewhere or (name == "backward" and own == "step" and _is_fed(mine) and not _is_fed(theirs)):
+                reason = f"it would run on the other side of `{name}`, which trains, than in the newer version"
+                return NoPlace(reason, inner[place.gap - 1] if place.gap else None, 0.3)
+        return None
 
     # --- what is around it ----------------------------------------------------------------------------------------
 
@@ -218,7 +246,8 @@ class Placer:
 
     def _behind_changes(self, around: Surroundings, older: list[Node], gaps: _Narrowed) -> _Narrowed:
         """Leaves out the gaps before code of the older version alone that may set what is read anew, for what follows:
-        `if x is None: x = 0`; or that sets another part of what the neighbour sets at once: `x, y = f()`."""
+        `if x is None: x = 0`; that sets another part of what the neighbour sets at once: `x, y = f()`; or that does the
+        rest of what the neighbour does: `x = f(a)` and `x = g(x)` for `x = g(f(a))`."""
         set_behind = {node.label for each in around.after for node in self._newer.names.bound(each)}
         reads = {there for here, there in around.flow.names.items() if here not in set_behind}
         beside = around.right.older if around.right is not None else None
@@ -229,7 +258,8 @@ class Placer:
                 continue
             bound = {node.label for node in self._older.names.bound(older[place])}
             is_part = not at_once.isdisjoint(bound)
-            if is_part or self._may_set(older[place], reads & bound, passed_on):
+            is_rest = not reads.isdisjoint(bound) and self._is_rest_of(around.left, older[place])
+            if is_part or is_rest or self._may_set(older[place], reads & bound, passed_on):
                 return _Narrowed(place + 1, gaps.high, (*gaps.doubts, Doubt.BETWEEN))
         return gaps
 
@@ -239,6 +269,21 @@ class Placer:
             return frozenset()
         names = {node.label for node in self._newer.names.bound(around.left.newer)}
         return names if len(names) > 1 and not reads.isdisjoint(names) else frozenset()
+
+    def _is_rest_of(self, neighbour: Neighbour | None, statement: Node) -> bool:
+        """Whether an older statement makes anew, of itself, what a neighbour's counterpart made, by what the neighbour
+        says and its counterpart does not."""
+        if neighbour is None or neighbour.distance > 1 or statement.kind != neighbour.older.kind:
+            return False
+        bound = {node.label for node in self._older.names.bound(statement)}
+        remade = bound & {node.label for node in self._older.names.bound(neighbour.older)}
+        if remade.isdisjoint(node.label for node in self._older.names.free(statement)):
+            return False
+        here, there = self._words(self._newer, neighbour.newer), self._words(self._older, neighbour.older)
+        return not (here - there).isdisjoint(self._words(self._older, statement))
+
+    def _words(self, program: Program, statement: Node) -> set[str]:
+        return {n.label for n in program.tree.subtree(statement) if n.kind in ("identifier", "attribute_name")}
 
     def _may_set(self, statement: Node, remade: Set[str], passed_on: Set[str]) -> bool:
         """Whether an older statement may leave some variables as they are, or set them: by what they are, or for what
@@ -295,6 +340,38 @@ class Placer:
 
     def _line(self, node: Node) -> int:
         return self._older.tree.line(node.start)
+
+
+def _trains(statement: Node) -> str:
+    """What a statement calls if that is all it does, and trains: `step` of `optimizer.step()`; "" of all others."""
+    call = statement.children[0] if statement.kind == "expression_statement" and statement.children else None
+    name = called_name(call) if call is not None and call.kind == "call" else ""
+    return name if name in TRAINING else ""
+
+
+def _repeated(node: Node) -> Node:
+    """The innermost loop, function or module around a node: what runs again and again, or once."""
+    return next(each for each in node.ancestors() if each.kind in LOOPS | SCOPES)
+
+
+def _training_calls(tree: Tree, around: Node, at: int) -> list[tuple[str, bool]]:
+    """What trains within a loop or function, in the order of the file, and whether it stands before a byte there."""
+    calls = [call for call in tree.of_kind("call") if around.contains(call)]
+    return [(name, call.start < at) for call in calls if (name := called_name(call)) in TRAINING]
+
+
+def _sides(calls: Sequence[tuple[str, bool]]) -> dict[str, set[bool]]:
+    """On which sides of a place there are calls of each name."""
+    found: dict[str, set[bool]] = {}
+    for name, is_before in calls:
+        found.setdefault(name, set()).add(is_before)
+    return found
+
+
+def _is_fed(calls: Sequence[tuple[str, bool]]) -> bool:
+    """Whether there are gradients for a step: a `backward` behind the last step before a place."""
+    before = [name for name, is_before in calls if is_before and name in ("backward", "step")]
+    return before[-1:] == ["backward"]
 
 
 def _flow_limits(target: Node, older: list[Node], flow: Flow) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from flor_ray.propagation.matching.bottomup import CONTAINERS
 from flor_ray.propagation.matching.mapping import Mapping
 from flor_ray.propagation.matching.similarity import Likeness
 from flor_ray.propagation.reading.program import Program
-from flor_ray.propagation.reading.tree import Node
+from flor_ray.propagation.reading.tree import DEFINITIONS, Node, definition_path
 
 _RIVAL_MARGIN = 0.02  # two blocks this close in likeness are equally good
 
@@ -21,7 +21,8 @@ class Rivals:
         """An unmatched older container that the newer one could as well be matched with, seen from outside."""
         container, chosen = block.parent, target.parent
         while container is not None and container.parent is not None and chosen is not None:
-            if container.kind in CONTAINERS and self._mapping.linked(container, chosen):
+            is_linked = container.kind in CONTAINERS and self._mapping.linked(container, chosen)
+            if is_linked and not _are_namesakes(container, chosen):
                 rival = self._rival_of(container, chosen)
                 if rival is not None:
                     return rival
@@ -55,3 +56,10 @@ class Rivals:
             left, right = newer.sibling(step), older.sibling(step)
             support += left is not None and right is not None and self._mapping.linked(left, right)
         return support
+
+
+def _are_namesakes(newer: Node, older: Node) -> bool:
+    """Whether two definitions have one name: then no other is meant, however much alike its body is."""
+    if newer.kind not in DEFINITIONS or older.kind not in DEFINITIONS:
+        return False
+    return definition_path(newer) == definition_path(older)

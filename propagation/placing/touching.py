@@ -16,7 +16,10 @@ from flor_ray.propagation.reading.tree import Node
 _HIDDEN = ("<training>",)
 """Stands for the state that gradients, optimizers and modes make: no name in `loss.backward()` shows it."""
 _ORDERED = TRAINING | MODES | {"clip_grad_norm_", "clip_grad_value_", "manual_seed", "seed", "set_seed", "update"}
-_REGISTERS = HARMLESS | {"add_argument"}
+ADDS_OPTIONS, _TAKES_OPTIONS = frozenset({"add_argument"}), frozenset({"parse_args", "parse_known_args"})
+_OPTIONS = ("<options>",)
+"""Stands for what an argument parser knows: the order in which it is told is free, but it is told before it parses."""
+_REGISTERS = HARMLESS | ADDS_OPTIONS
 _LEAVES = frozenset({"return_statement", "raise_statement", "break_statement", "continue_statement", "yield", "await"})
 
 Path = tuple[str, ...]
@@ -69,6 +72,10 @@ class Touching:
                 name = called_name(node)
                 if name in _ORDERED:
                     changes.add(_HIDDEN)
+                if name in ADDS_OPTIONS:
+                    reads.add(_OPTIONS)
+                elif name in _TAKES_OPTIONS:
+                    changes.add(_OPTIONS)
                 alone = node.parent is statement and statement.kind == "expression_statement"
                 function = node.children[0]
                 if alone and function.kind == "attribute" and (name not in _REGISTERS or name in self._own):

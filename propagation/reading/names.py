@@ -112,11 +112,18 @@ class Names:
             return self._unset[scope.node.index]
         found = self._unset[scope.node.index] = {}
         for name, bound in scope.bindings.items():
-            first = min((node.start for node in bound if not self._augments(node)), default=len(self.tree.source))
-            early = [n for n in scope.reads.get(name, ()) if n.start < first and self.scope_of(n) is scope]
+            first = min((_set_at(node) for node in bound if not self._augments(node)), default=len(self.tree.source))
+            early = [n for n in scope.reads.get(name, ()) if n.start < first and self._runs_in(n) is scope]
             if early:
                 found[name] = early
         return found
+
+    def _runs_in(self, node: Node) -> NameScope:
+        """The scope whose code runs a node: a comprehension runs where it stands."""
+        scope = self.scope_of(node)
+        while scope.node.kind in _COMPREHENSIONS and scope.outer is not None:
+            scope = scope.outer
+        return scope
 
     def free(self, node: Node) -> Iterator[Node]:
         """Identifiers read in a subtree whose variable is bound outside of it, or nowhere."""
@@ -304,3 +311,12 @@ def _within(node: Node, *kinds: str) -> bool:
         if ancestor.is_statement:
             return False
     return False
+
+
+def _set_at(bound: Node) -> int:
+    """The byte from which on a variable is set by what binds it: behind what an assignment gives it."""
+    node = bound
+    while node.parent is not None and node.parent.kind in _PATTERNS:
+        node = node.parent
+    is_assigned = node.parent is not None and node.parent.kind == "assignment"
+    return node.parent.end if is_assigned and node.parent is not None else bound.start

@@ -198,3 +198,13 @@ def test_behind_a_line_of_several_statements_is_a_place_and_within_it_is_none(ol
         assert [line for line in text.splitlines() if "flor.log" not in line] == older.splitlines()
     else:
         assert text == older
+
+
+def test_what_binds_a_variable_is_looked_up_as_it_is_matched_though_calls_to_us_stand_within_statements() -> None:
+    # A log within a statement makes the written tree larger than the one that is matched, which lacks these calls.
+    logged = "".join(f"note({key}, flor.log('{key}', {key}))\n" for key in "abcdefgh")
+    newer = f"import flor\n{logged}x = make(1)\nuse(x)\nx = make(2)\nuse(x)\nflor.log('x', x)\nend(x)\n"
+    plain = "".join(f"note({key}, {key})\n" for key in "abcdefgh")
+    older = f"import flor\n{plain}first = make(1)\nuse(first)\nsecond = make(2)\nuse(second)\nend(second)\n"
+    (placement,) = propagate(newer, older, [14]).placed
+    assert placement.renames == {"x": "second"}

@@ -1,0 +1,11 @@
+from weights import weigh
+
+
+class Right(Module):
+    def forward(self, x):
+        return x
+
+
+class Left(Module):
+    def forward(self, x):
+        return x

@@ -1,0 +1,9 @@
+from tools import match, multiply
+
+
+def attend(self, q, k, v):
+    weights = match(q, k)
+    weights = self.softmax(weights)
+    weights = self.dropout(weights)
+    output = multiply(weights, v)
+    return output, weights
