@@ -32,7 +32,7 @@ class Doubt(Enum):
     REORDERED = 0.3, "what stands beside it stands in another order, but all that it depends on does not"
     SOME_CROSSED = 0.101, "some code around it stands in another order in the older version"
     AMID_OTHERS = 0.01, "code that only the older version has stands at the same place"
-    BETWEEN = 0.03, "code that only the older version has may change what it reads"
+    BETWEEN = 0.101, "code that only the older version has may change what it reads"
     UNDECIDED = 0.02, "neither neighbour has more in common with it"
     STATE = 0.55, "code that only the older version has changes the state of what it reads"
     REPLACED = 0.03, "code beside it was replaced"
