@@ -128,8 +128,9 @@ class VersionProcess:
         except BaseException as error:
             abandoned = isinstance(error, FileNotFoundError) and not self._folder.path.exists()
             self._folder.remove()
-            if abandoned:
-                raise ProcessKilled("The replay process has ended: its server was killed.") from error
+            if abandoned or isinstance(error, BrokenPipeError | ConnectionResetError):  # before it was told its task
+                who = "its server" if abandoned else "it"
+                raise ProcessKilled(f"The replay process has ended: {who} was killed.") from error
             raise
 
     @functools.cached_property

@@ -1,4 +1,5 @@
-"""A server from which replay processes are forked is killed between two segments: that costs an attempt, no segment."""
+"""Killed at the worst moment, a server from which replay processes are forked, or one of them, costs an attempt, and no
+segment."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from flor_ray import running
 from flor_ray.cluster.executors import failure
 from flor_ray.cluster.worker import Worker
 from flor_ray.errors import ProcessKilled
+from flor_ray.replaying.warm import WarmServer
 from flor_ray.scheduler.messages import SegmentFailed
 from tests.conftest import Lab
 
@@ -56,3 +59,36 @@ def test_a_process_that_went_with_its_server_is_tried_again(lab: Lab) -> None:
         assert worker.run(job, second, lambda report: None).rows == 2
     finally:
         worker.close()
+
+
+def test_a_process_that_is_killed_before_it_knows_its_task_is_tried_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.record_forked(SCRIPT)
+    step = "        state["
+    lab.write("train.py", SCRIPT.replace(step, f'        flor.log("before", state["total"])\n{step}'))
+    prepared = lab.prepare(["before"])
+    (job,) = running.jobs(prepared, "replay-servers").values()
+    (cost,) = prepared.costs
+    fork, killed = WarmServer.fork, list[int]()
+
+    def fork_and_kill(server: WarmServer, *arguments: Any) -> Any:
+        process = fork(server, *arguments)
+        if not killed:
+            killed.append(process.pid)
+            os.kill(process.pid, signal.SIGKILL)
+            assert process.wait(20) == -signal.SIGKILL
+        return process
+
+    monkeypatch.setattr(WarmServer, "fork", fork_and_kill)
+    worker = Worker()
+    try:
+        with pytest.raises(ProcessKilled) as ended:
+            worker.run(job, cost.segment, lambda report: None)
+        told = failure("worker", cost.segment, ended.value)
+        assert isinstance(told, SegmentFailed)
+        assert told.retryable
+        assert worker.run(job, cost.segment, lambda report: None).rows == 6
+    finally:
+        worker.close()
+    assert killed
