@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,9 +59,20 @@ def find_donors(
 
 def statements(path: str, text: str, name: str) -> tuple[Statement, ...]:
     """Statements in a file that log `name`."""
-    if name not in text and "{" not in text and "+" not in text:  # it is not put together, either: no need to parse it
+    if name not in text and not _may_put_names_together(text):  # no need to parse it
         return ()
     return tuple(statement for statement in _find(path, text) if statement.name == name)
+
+
+@functools.lru_cache(maxsize=4096)
+def _may_put_names_together(text: str) -> bool:
+    """Whether a file may log under a name that nowhere stands in it as it is. Not if each `log` in it is called with a
+    plain string, and a comma behind that."""
+    return ("{" in text or "+" in text) and len(_LOG.findall(text)) != len(_LOG_BY_PLAIN_NAME.findall(text))
+
+
+_LOG = re.compile(r"\blog\b")
+_LOG_BY_PLAIN_NAME = re.compile(r"""\blog\(\s*(?:"[^"\\{}\n]*"|'[^'\\{}\n]*')\s*,""")
 
 
 def features(texts: Texts) -> frozenset[str]:

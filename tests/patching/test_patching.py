@@ -6,8 +6,11 @@ import json
 import textwrap
 from collections.abc import Mapping
 
+import pytest
+
 from flor_ray import propagation
-from flor_ray.patching.donors import Donor, Revision, blob_of, features, find_donors, said, unclear
+from flor_ray.patching import donors
+from flor_ray.patching.donors import Donor, Revision, blob_of, features, find_donors, said, statements, unclear
 from flor_ray.patching.patching import CarryingWays, Fate, Finding, narrowed, patch, patch_all, stale
 from flor_ray.records import GRADIENTS, Level, Pin, PinnedPlace, Region
 
@@ -340,6 +343,36 @@ def test_names_that_constants_make_are_found_and_others_are_told() -> None:
     found = find_donors(["ab/c"], [("the working tree", {"train.py": text})], SCRIPTS)
     assert [donor.lines for donor in found["ab/c"]] == [{"ab/c": (3,)}]
     assert unclear({"train.py": text, "other.py": ""}) == ("train.py:4",)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        'flor.log(f"val_{1}", x)',
+        'flor.log("val" + "_1", x)',
+        'flor.log("val" "_1", x)',
+        'note = flor.log\nnote("val" + "_1", x)',
+        'from flor_ray import log as note\nnote(f"val_{1}", x)',
+        'flor.log(name="val" + "_1", value=x)',
+        'flor.log("va\\x6c_1", x)',
+        'flor.log(NAME + "_1", x)',
+    ],
+)
+def test_a_name_that_is_put_together_is_found_beside_plain_ones(call: str) -> None:
+    text = f'import flor_ray as flor\nNAME = "val"\nx = {{}}\nflor.log("loss", x)\n{call}\n'
+    (logged,) = [each for each in propagation.find_statements(text, "a.py") if each.name == "val_1"]
+    assert statements("a.py", text, "val_1") == (logged,)
+    assert statements("a.py", text, "val_2") == ()
+
+
+def test_a_file_of_plain_names_is_not_read_for_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(donors, "find_statements", lambda text, path: (read.append(path), ())[1])
+    text = 'import flor_ray as flor\nx = {"a": 1 + 2}\nflor.log("loss", x)\nflor.log( \'again\' , x)\n# plain names\n'
+    assert statements("plain.py", text, "val_1") == ()
+    assert read == []
+    assert statements("plain.py", text, "loss") == ()
+    assert read == ["plain.py"]
 
 
 def test_of_two_scripts_that_log_a_name_the_one_that_ran_is_the_donor() -> None:
