@@ -12,7 +12,7 @@ from flor_ray import propagation
 from flor_ray.patching import donors
 from flor_ray.patching.donors import Donor, Revision, blob_of, features, find_donors, said, statements, unclear
 from flor_ray.patching.patching import CarryingWays, Fate, Finding, narrowed, patch, patch_all, stale
-from flor_ray.records import GRADIENTS, Level, Pin, PinnedPlace, Region
+from flor_ray.records import GRADIENTS, Level, Pin, PinnedPlace, Region, Statement
 
 OLD = textwrap.dedent(
     """
@@ -367,7 +367,12 @@ def test_a_name_that_is_put_together_is_found_beside_plain_ones(call: str) -> No
 
 def test_a_file_of_plain_names_is_not_read_for_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    monkeypatch.setattr(donors, "find_statements", lambda text, path: (read.append(path), ())[1])
+
+    def noted(text: str, path: str) -> tuple[Statement, ...]:
+        read.append(path)
+        return ()
+
+    monkeypatch.setattr(donors, "find_statements", noted)
     text = 'import flor_ray as flor\nx = {"a": 1 + 2}\nflor.log("loss", x)\nflor.log( \'again\' , x)\n# plain names\n'
     assert statements("plain.py", text, "val_1") == ()
     assert read == []
