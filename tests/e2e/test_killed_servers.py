@@ -16,6 +16,8 @@ from flor_ray import running
 from flor_ray.cluster.executors import failure
 from flor_ray.cluster.worker import Worker
 from flor_ray.errors import ProcessKilled
+from flor_ray.records import Segment
+from flor_ray.replaying.job import VersionJob
 from flor_ray.replaying.warm import WarmServer
 from flor_ray.scheduler.messages import SegmentFailed
 from tests.conftest import Lab
@@ -31,14 +33,20 @@ for epoch in flor.loop("epoch", range(3)):
 """
 
 
-def test_a_process_that_went_with_its_server_is_tried_again(lab: Lab) -> None:
+def asked(lab: Lab) -> tuple[VersionJob, Segment]:
+    """A recorded version that a statement was added to, and the one segment that answers it."""
     lab.record_forked(SCRIPT)
     step = "        state["
     lab.write("train.py", SCRIPT.replace(step, f'        flor.log("before", state["total"])\n{step}'))
     prepared = lab.prepare(["before"])
     (job,) = running.jobs(prepared, "replay-servers").values()
     (cost,) = prepared.costs
-    first, second = (replace(cost.segment, first=n, last=n, restore=n - 1) for n in (1, 2))
+    return job, cost.segment
+
+
+def test_a_process_that_went_with_its_server_is_tried_again(lab: Lab) -> None:
+    job, segment = asked(lab)
+    first, second = (replace(segment, first=n, last=n, restore=n - 1) for n in (1, 2))
     worker = Worker()
     try:
         assert worker.run(job, first, lambda report: None).rows == 2
@@ -64,12 +72,7 @@ def test_a_process_that_went_with_its_server_is_tried_again(lab: Lab) -> None:
 def test_a_process_that_is_killed_before_it_knows_its_task_is_tried_again(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lab.record_forked(SCRIPT)
-    step = "        state["
-    lab.write("train.py", SCRIPT.replace(step, f'        flor.log("before", state["total"])\n{step}'))
-    prepared = lab.prepare(["before"])
-    (job,) = running.jobs(prepared, "replay-servers").values()
-    (cost,) = prepared.costs
+    job, segment = asked(lab)
     fork, killed = WarmServer.fork, list[int]()
 
     def fork_and_kill(server: WarmServer, *arguments: Any) -> Any:
@@ -84,11 +87,11 @@ def test_a_process_that_is_killed_before_it_knows_its_task_is_tried_again(
     worker = Worker()
     try:
         with pytest.raises(ProcessKilled) as ended:
-            worker.run(job, cost.segment, lambda report: None)
-        told = failure("worker", cost.segment, ended.value)
+            worker.run(job, segment, lambda report: None)
+        told = failure("worker", segment, ended.value)
         assert isinstance(told, SegmentFailed)
         assert told.retryable
-        assert worker.run(job, cost.segment, lambda report: None).rows == 6
+        assert worker.run(job, segment, lambda report: None).rows == 6
     finally:
         worker.close()
     assert killed
