@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import sys
@@ -52,7 +53,7 @@ def main() -> None:
     print(text_tables.render(["script", "added", "changed", "exact", "from checkpoints", "refused"], rows))
     told = _summary(outcomes) | {"seconds": round(time.perf_counter() - began, 1)}
     if options.keep:
-        machine = f"{platform.machine()}-{time.strftime('%Y-%m-%d')}"
+        machine = f"{platform.machine()}-{os.cpu_count()}cores-{time.strftime('%Y-%m-%d')}"
         path = Path(__file__).parent / "results" / f"proposing-{machine}.json"
         path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(told))

@@ -11,7 +11,7 @@ Each system of bench/systems is a user's repository with a history of versions. 
     overhead     a run of a minute beside the same without recording, taking turns, in CPU seconds (`--overhead`)
 
 Replays and runs from the start leave imports out: both happen in forks of processes that have done them. `--quick`:
-three systems, three versions and two epochs of each, and 20 s of one with recording and without. Prints a table and,
+three systems, three versions and two epochs of each, and 12 s of one with recording and without. Prints a table and,
 last, one JSON object. `--keep` writes bench/results: the JSON, Figures 7 to 10 of the paper with our numbers as SVG,
 and the page docs/systems.md; what earlier runs have kept of systems that this one does not measure stays.
 """

@@ -25,7 +25,7 @@ from evaluating.histories import MAKES_DATA, System
 from evaluating.runs import SILENT, TOLD, environment, replace_files
 from flor_ray.store.project import Project
 
-SECONDS, QUICK_SECONDS = 60.0, 20.0
+SECONDS, QUICK_SECONDS = 60.0, 12.0
 _PROBE_EPOCHS = 2
 _MOST_EPOCHS = 1000
 _COUNTED = """

@@ -9,14 +9,16 @@ broadcasts) is done here. With `cluster` the door to Ray.
 
 from __future__ import annotations
 
+import ast
 import linecache
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from flor_ray.analysis.marks import is_inserted
 from flor_ray.errors import ReplayError
 from flor_ray.records import Launch
 
@@ -28,7 +30,7 @@ def stand_in(
     launch: Launch,
     root: Path,
     folder: Path,
-    inserted: Mapping[str, Collection[int]],
+    inserted: Mapping[str, frozenset[int]],
     tell: Callable[[str], None],
 ) -> None:
     """From now on, trainers of Ray Train run their function here, and nothing starts or joins a cluster. `root` has the
@@ -53,13 +55,20 @@ def stand_in(
     there.init = there.shutdown = lambda *arguments, **options: None
 
 
-def _left_out(frame: FrameType | None, inserted: Mapping[str, Collection[int]]) -> Iterator[tuple[str, str]]:
-    """What was inserted where a frame, and those that called it, would go on: `train.py:12` and the statement."""
+def _left_out(frame: FrameType | None, inserted: Mapping[str, frozenset[int]]) -> Iterator[tuple[str, str]]:
+    """What was inserted where a frame, and those that called it, would go on: `train.py:12`, and the statement's first
+    line."""
     while frame is not None:
         path = frame.f_code.co_filename
         own = {line for _, _, line in frame.f_code.co_lines() if line is not None and line > frame.f_lineno}
-        for line in sorted(own.intersection(inserted.get(path, ()))):
-            yield f"{path}:{line}", linecache.getline(path, line).strip()
+        lines = inserted.get(path, frozenset())
+        todo: list[ast.AST] = [ast.parse(Path(path).read_bytes())] if lines & own else []
+        while todo:
+            node = todo.pop()
+            if not isinstance(node, ast.stmt) or not is_inserted(node, lines):
+                todo += reversed(list(ast.iter_child_nodes(node)))
+            elif node.lineno in own:
+                yield f"{path}:{node.lineno}", linecache.getline(path, node.lineno).strip()
         frame = frame.f_back
 
 

@@ -1,9 +1,10 @@
 """Why a placement may be wrong. A placement's confidence is what is left of 1 after each doubt has taken its share.
 
-Shares take a little more than fits 4 432 placements in histories of 65 public repositories; rules have been read off 38
-of these since (`bench/propagation.py --history CLONE ... --shares` fits any others; what was found is in bench/results/
-propagation-shares-*). What was wrong once in 25 times or more often, or was met too seldom to say, takes over 0.1:
-below 0.9 users are told. A share of 0.5 and more is a refusal, by MIN_CONFIDENCE: those are set by hand.
+Shares take a little more than fits 4 437 placements in histories of 65 public repositories, of most of which rules have
+been read off (`bench/propagation.py --history CLONE ... --shares` fits any others; what was found is in bench/results/
+propagation-shares-*). TORN takes what it is wrong for by itself; together with others it is wrong more often. What was
+wrong once in 25 times or more often, or was met too seldom to say, takes over 0.1: below 0.9 users are told. A share of
+0.5 and more is a refusal, by MIN_CONFIDENCE: those are set by hand.
 """
 
 from __future__ import annotations

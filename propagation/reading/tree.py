@@ -169,14 +169,14 @@ class Tree:
         return self.line(max(node.start, node.end - 1))
 
 
-def added(each: Node, parent: Node | None, nodes: list[Node], move: int = 0) -> Node:
+def added(each: Node, parent: Node | None, nodes: list[Node]) -> Node:
     """A node of another tree, alone and without its measures, as a further one of these in preorder."""
     node = Node.__new__(Node)
     node.kind = each.kind
     node.label = each.label
     node.role = each.role
-    node.start = each.start + move
-    node.end = each.end + move
+    node.start = each.start
+    node.end = each.end
     node.index = len(nodes)
     node.parent = parent
     node.is_statement = each.is_statement

@@ -58,12 +58,13 @@ def test_a_run_of_ray_train_is_replayed_with_a_column_of_each_level(lab: Lab, he
     assert [(report.verdict, report.rows) for report in outcome.reports] == [(Fidelity.EXACT, 3)]
     expect_the_columns(lab, run)
     script = lab.root / "train.py"
-    script.write_text(script.read_text().replace("    ).fit()\n", '    ).fit()\n    flor.log("behind", len(here))\n'))
+    behind = '    flor.log("behind", [\n        len(here),\n    ])\n'
+    script.write_text(script.read_text().replace("    ).fit()\n", f"    ).fit()\n{behind}"))
     prepared, outcome = lab.replay(["behind"], workers=2)
     assert [report.rows for report in outcome.reports] == [0]
     (sentence,) = [each for report in outcome.reports for each in report.warnings if "fit()" in each]
     line = next(n for n, text in enumerate(script.read_text().split("\n"), 1) if "behind" in text)
     assert sentence == (
-        f'train.py:{line}: `flor.log("behind", len(here))` stands behind fit(), in the driver of Ray Train, which '
+        f'train.py:{line}: `flor.log("behind", [` stands behind fit(), in the driver of Ray Train, which '
         "a replay does not run; log it in the training function"
     )
