@@ -18,7 +18,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +26,23 @@ if TYPE_CHECKING:
     import psutil
 
 _LINUX = sys.platform == "linux"
+_SCRIPTS_DESCRIPTORS = 127  # the highest; where few may be open, 256 may
 _CGROUPS = Path("/sys/fs/cgroup")
 _FOLDER = re.compile(r"flor-(?P<what>[a-z0-9]+)-(?P<place>[0-9a-f]{6})-(?P<pid>[0-9]{1,10})-(?P<since>[0-9]+)-[^/]+")
+
+
+@contextlib.contextmanager
+def out_of_reach() -> Iterator[None]:
+    """Descriptors that are opened meanwhile have numbers that no script is given: one that keeps the number of a file
+    of another process writes to none of ours."""
+    below: list[int] = []
+    try:
+        while not below or below[-1] < _SCRIPTS_DESCRIPTORS:
+            below.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        yield
+    finally:
+        for descriptor in below:
+            os.close(descriptor)
 
 
 def started(pid: int) -> int | None:

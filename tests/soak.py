@@ -17,12 +17,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 from flor_ray.cluster.worker import Worker
 from tests.bench_modules import bench_module, bench_repository
@@ -69,7 +72,7 @@ class Judge:
 def soak(examples: int, number: int | None, check: Callable[[Any], None], shrinks: bool = True) -> None:
     """Draw scripts and check them. Raises what `check` raises, for a script that is as small as could be found.
 
-    `number` starts another sequence of scripts; without one it is always the same sequence.
+    `number` starts another sequence of scripts; without one it is always the same, for one release of hypothesis.
     """
     parts = bench_module("trusting.parts").every_part()
     phases = [Phase.generate, Phase.shrink] if shrinks else [Phase.generate]
@@ -80,7 +83,20 @@ def soak(examples: int, number: int | None, check: Callable[[Any], None], shrink
     def checked(case: Any) -> None:
         check(case)
 
-    (checked if number is None else seed(number)(checked))()
+    with _no_constants():
+        (checked if number is None else seed(number)(checked))()
+
+
+@contextmanager
+def _no_constants() -> Iterator[None]:
+    """Hypothesis draws numbers that stand in the sources of whatever local modules are loaded, too: another sequence of
+    scripts wherever another test has run before."""
+    providers.CONSTANTS_CACHE.cache.clear()
+    try:
+        with mock.patch.object(providers, "_get_local_constants", Constants):
+            yield
+    finally:
+        providers.CONSTANTS_CACHE.cache.clear()
 
 
 def told(case: Any, verdict: Any) -> str:

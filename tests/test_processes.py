@@ -156,3 +156,14 @@ def test_no_background_thread_nor_what_it_starts_takes_a_signal() -> None:
     kept_in = {signal.SIGKILL, signal.SIGSTOP}  # these cannot be blocked
     blocked = str(sorted(map(int, signal.valid_signals() - kept_in)))
     assert [each.strip() for each in found] == [blocked, blocked]
+
+
+def test_descriptors_out_of_reach_have_numbers_that_no_script_is_given() -> None:
+    before = os.open(os.devnull, os.O_RDONLY)
+    with processes.out_of_reach():
+        ours = os.open(os.devnull, os.O_RDONLY)
+    after = os.open(os.devnull, os.O_RDONLY)
+    for descriptor in (before, ours, after):
+        os.close(descriptor)
+    assert after == before + 1
+    assert ours > 100

@@ -46,16 +46,25 @@ _DEVICE = re.compile(r"(cuda|cpu|mps|xpu|hip|meta)(:\d+)?")
 class DrawnNames:
     """Names of one file's variables that depend on what is drawn anew."""
 
-    def __init__(self, drawn: Iterable[str] = (), clocked: Iterable[str] = (), measured: Iterable[str] = ()) -> None:
-        """`clocked` depend on a clock; `measured` are what something is measured against."""
+    def __init__(
+        self,
+        drawn: Iterable[str] = (),
+        clocked: Iterable[str] = (),
+        measured: Iterable[str] = (),
+        descriptors: Iterable[str] = (),
+    ) -> None:
+        """`clocked` depend on a clock; `measured` are what something is measured against; `descriptors` may be
+        numbers of the system's, which stand for another file in another process."""
         self._drawn = frozenset(drawn)
         self.names = self._drawn | frozenset(clocked)
         self._measured = frozenset(measured)
+        self._descriptors = frozenset(descriptors)
 
     def keeps(self, name: str, value: object) -> bool:
         """Whether this value of a variable is to be kept, unless it is too large or cannot be."""
         measured = name in self._measured and name not in self._drawn and isinstance(value, int | float)
-        return name in self.names and not measured and not is_device(value)
+        descriptor = name in self._descriptors and isinstance(value, int)
+        return name in self.names and not measured and not descriptor and not is_device(value)
 
 
 @functools.lru_cache(maxsize=512)
@@ -76,7 +85,7 @@ def drawn_names(text: str) -> DrawnNames:
         if alias.asname and alias.name.rpartition(".")[2] in _DRAWN | _CLOCKS
     }
     drawn = _variables([text], _DRAWN | called_otherwise)
-    return DrawnNames(drawn | in_order, _variables([text], _CLOCKS), operands)
+    return DrawnNames(drawn | in_order, _variables([text], _CLOCKS), operands, _variables([text], ["mkstemp"]))
 
 
 def features_drawn(text: str) -> Mapping[str, str]:

@@ -133,6 +133,8 @@ def _note(path: object, mode: object, flags: object) -> None:
             return
         path = os.fsdecode(path)
     done = _done(mode, flags)
+    if mode is None and (raw := _absolute(path)) is not None:
+        written.is_raw(raw)
     before = _known.get(path, 0)
     if (done == READ == before) or path.endswith(_CODE):
         return
@@ -152,8 +154,6 @@ def _note(path: object, mode: object, flags: object) -> None:
         if was == READ:  # under whatever names: from now on it matters when it is read
             _known.clear()
         written.changes(absolute, was_read=bool((was | done) & READ), fluid=done == READ | WRITTEN)
-        if mode is None:
-            written.is_raw(absolute)
     elif was & WRITTEN:
         written.reads(absolute)
 

@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from flor_ray.environment.program_files import Mark, Surveyor
 
@@ -30,6 +31,8 @@ UNREAD = "?"  # it is there, and its content was not read in that life
 LOST = "!"  # it is there, and its content was read and could not be kept
 FOLDER = "/"
 FROM_START = -1  # instead of an epoch: as the run found it
+_DESCRIPTORS = "/proc/self/fd"
+_IN_MEMORY = "/memfd:"
 _FIRST_POINT = "epoch_end"  # that of FROM_START
 _MOST_BYTES = 1 << 30  # of one content
 _FLUID_BYTES = 64 << 20  # of a file that stays open for changes, and is therefore kept at each checkpoint
@@ -78,6 +81,7 @@ class WrittenFiles:
     _random: list[str] = field(default_factory=list)  # temporary files and folders, whose names are others in a replay
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _raw: set[str] = field(default_factory=set)  # opened past Python's file objects, or mapped into memory
+    _at_entry: dict[tuple[int, int], int] = field(default_factory=dict)  # positions in them when the loop began
     _ours: set[int] = field(default_factory=set)  # threads that read a content right now
     _began: float = field(default_factory=time.monotonic)
     _spent: float = 0.0
@@ -120,8 +124,9 @@ class WrittenFiles:
             self._lives[path] = _Life(fluid=fluid, read=fluid, is_folder=folder)
 
     def is_raw(self, path: str) -> None:
-        """The script is about to open a file by `os.open`, or to map it into memory: its changes are told by nobody."""
-        self._raw.add(path)
+        """The script is about to open a file by `os.open`, or to map it into memory: nobody tells what it does then."""
+        if len(self._raw) < self.most:
+            self._raw.add(path)
 
     def removes_tree(self, folder: str) -> None:
         """The script is about to remove a folder with all that is in it."""
@@ -144,11 +149,19 @@ class WrittenFiles:
 
     # what the recorder does
 
-    def at(self, epoch: int, point: str) -> None:
-        """A checkpoint is taken now: what the files are belongs to it."""
+    def at(self, epoch: int, point: str) -> set[str]:
+        """A checkpoint is taken now: what the files are belongs to it.
+
+        Returns the files that it cannot do justice to, since the script has moved on in them by a descriptor of the
+        system's: a replay has opened them again before the loop, and stands where the script stood then; or it has
+        opened another one, if the name was drawn.
+        """
         with self._lock:
             self._follow_those_of_programs()
-            for path in _held_now(self._raw & self._lives.keys()):
+            descriptors = _descriptors(self._raw)
+            if epoch == 0:
+                self._at_entry = {each.key: each.position for each in descriptors}
+            for path in _held_now(self._raw & self._lives.keys(), descriptors):
                 life = self._look(path)
                 if not life.lost:
                     why = "a descriptor or a mapping of it is open, which no checkpoint can hold"
@@ -163,6 +176,12 @@ class WrittenFiles:
                     self._read(path, life)
                 elif [each.there for _, _, each in states] == [False, False]:  # it was there for a moment
                     del self._states[path], self._lives[path]
+            moved = {
+                each.path
+                for each in descriptors
+                if self._at_entry.get(each.key) != each.position or each.path in self._random
+            }
+            return {path for path in moved if not self.is_none(path)}
 
     def keep(self, put: Callable[[bytes], str]) -> None:
         """Keep the contents that wait for it; `put` stores one, and says its key. Tries again those that it refuses."""
@@ -291,17 +310,37 @@ def _described(states: Iterable[tuple[int, str, _Life]]) -> Iterator[State]:
         last = now
 
 
-def _held_now(paths: Set[str]) -> set[str]:
-    """Those of some files that are not empty, and open for writing or mapped into memory that is."""
-    found = set()
-    if paths and not os.path.isdir("/proc/self/fd"):
-        return set(paths)  # nobody can tell
-    if paths:
-        for number in os.listdir("/proc/self/fd"):
+class _Descriptor(NamedTuple):
+    """One that is open. `key` is the same as long as it is."""
+
+    path: str
+    key: tuple[int, int]
+    position: int
+    is_changing: bool  # it is open for writing, and its file is not empty
+
+
+def _descriptors(paths: Set[str]) -> list[_Descriptor]:
+    """Those of some regular files, and of all that are in memory only."""
+    found: list[_Descriptor] = []
+    if os.path.isdir(_DESCRIPTORS):
+        for name in os.listdir(_DESCRIPTORS):
+            number = int(name)
             with contextlib.suppress(OSError):  # that of the listing itself is closed again
-                path, flags = os.readlink(f"/proc/self/fd/{number}"), fcntl.fcntl(int(number), fcntl.F_GETFL)
-                if path in paths and flags & os.O_ACCMODE != os.O_RDONLY and os.fstat(int(number)).st_size:
-                    found.add(path)
+                path, status = os.readlink(f"{_DESCRIPTORS}/{name}").removesuffix(" (deleted)"), os.fstat(number)
+                if (path in paths or path.startswith(_IN_MEMORY)) and stat.S_ISREG(status.st_mode):
+                    writes = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+                    position = os.lseek(number, 0, os.SEEK_CUR)
+                    key = number, status.st_ino
+                    found.append(_Descriptor(path, key, position, writes and status.st_size > 0))
+    return found
+
+
+def _held_now(paths: Set[str], descriptors: Iterable[_Descriptor]) -> set[str]:
+    """Those of some files that are not empty, and open for writing or mapped into memory that is."""
+    if paths and not os.path.isdir(_DESCRIPTORS):
+        return set(paths)  # nobody can tell
+    found = {each.path for each in descriptors if each.is_changing} & paths
+    if paths:
         with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
             parts = [line.rstrip("\n").split(maxsplit=5) for line in maps]
         found |= {

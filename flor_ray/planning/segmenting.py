@@ -414,8 +414,12 @@ def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _variables(names: Sequence[str]) -> str:
-    return f"variable{'' if len(names) == 1 else 's'} {_quoted(names)}"
+def _variables(names: Iterable[str]) -> str:
+    """`net` and what else a checkpoint may lack, such as the file best.pt, which has a space in its name."""
+    names = list(names)
+    variables = [name for name in names if " " not in name]
+    said = [f"variable{'' if len(variables) == 1 else 's'} {_quoted(variables)}"] if variables else []
+    return ", ".join([*said, *(name for name in names if " " in name)])
 
 
 def _count(epochs: int) -> str:

@@ -213,7 +213,7 @@ class Checkpointer:
         except Exception as error:  # noqa: BLE001 - the user's objects may raise anything; training must go on
             self._tell(f"No checkpoint of epoch {epoch}: {type(error).__name__}: {error}")
             return None
-        opened.written.at(epoch, point.value)
+        moved = opened.written.at(epoch, point.value)
         self._spacing.took(snapshot.seconds, snapshot.bytes)
         self._computed_at_last = self._computed()
         if point is Point.EPOCH_END:
@@ -225,6 +225,7 @@ class Checkpointer:
                     f"The main loop ({self._place[0]}:{self._place[1]}) has {why}: replays of this version run from "
                     "the start instead of from checkpoints."
                 )
+        snapshot.uncaptured |= {f"the position in {os.path.basename(path)}" for path in moved}
         if new := snapshot.opaque - self._known:
             self._known |= new
             for name in sorted(self._taken(new)):

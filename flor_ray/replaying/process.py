@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
+from flor_ray import processes
 from flor_ray.analysis.source import calls_checkpointing
 from flor_ray.environment.surroundings import replayed_path
 from flor_ray.errors import ReplayError, RestoreFailed, StoreAway
@@ -99,17 +100,20 @@ class ScriptError:
     at: float = 0.0  # unix seconds
 
 
-def serve(connection: Connection) -> None:
+def serve(given: Connection) -> None:
     """Body of a replay process: receive a ReplayTask, run its script, and answer its segments until there are none."""
     started = scripts.process_started()
-    task: ReplayTask = connection.recv()
-    lookout = Lookout(task.folder, task.root, task.late_seconds)
+    with processes.out_of_reach(), given:
+        connection = Connection(os.dup(given.fileno()))
+        task: ReplayTask = connection.recv()
+        lookout = Lookout(task.folder, task.root, task.late_seconds)
+        claims = None if task.claims is None else Claims(task.claims)
     lookout.begins(0)
     watched = os.getppid(), connection.fileno(), task, lookout
     # It takes signals: the one that asks where a script hangs, whose own threads may let none in, is for this one too.
     threading.Thread(target=_look_after, args=watched, name="flor-lookout", daemon=True).start()
     os.environ.update(task.variables)
-    channel = PipeChannel(connection, task, None if task.claims is None else Claims(task.claims), lookout)
+    channel = PipeChannel(connection, task, claims, lookout)
     try:
         run_script(task, channel, started)
     except StoreAway as error:

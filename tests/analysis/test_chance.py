@@ -48,3 +48,9 @@ def test_a_generator_with_a_seed_draws_the_same_each_time() -> None:
     text = "import flor_ray as flor, numpy as np\nflor.log('x', np.random.default_rng({}).random())\n"
     assert features_drawn(text.format("")) == {"x": "default_rng()"}
     assert features_drawn(text.format("0")) == {}
+
+
+def test_the_number_of_a_descriptor_stands_for_another_file_in_another_process() -> None:
+    names = drawn_names("import tempfile\ndescriptor, path = tempfile.mkstemp()\n")
+    assert not names.keeps("descriptor", 7)
+    assert names.keeps("path", "/tmp/tmp1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,20 @@ def test_a_wrong_value_is_found_and_its_script_made_small() -> None:
     script = str(caught.value)
     assert "sys.setrecursionlimit(5000 + epoch)" in script
     assert len(script.splitlines()) < 45
+
+
+def test_the_same_scripts_are_drawn_whatever_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn() -> list[Any]:
+        scripts: list[Any] = []
+        soak.soak(40, None, lambda case: scripts.append(case.marked))
+        return scripts
+
+    before = drawn()
+    numbers = "".join(f"N{n} = {n}\n" for n in range(120))
+    (tmp_path / "of_a_test_that_ran_before.py").write_text(numbers)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("of_a_test_that_ran_before")
+    assert drawn() == before
 
 
 def test_every_part_makes_scripts_that_python_reads() -> None:

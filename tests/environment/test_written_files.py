@@ -148,6 +148,44 @@ def test_a_file_that_is_held_open_past_python_is_lost_until_it_is_closed(tmp_pat
     assert script.history("closed") == [(FROM_START, ABSENT), (1, UNREAD)]
 
 
+def test_a_descriptor_that_has_moved_on_since_the_loop_began_is_in_no_checkpoint(tmp_path: Path) -> None:
+    files = WrittenFiles()
+    descriptors = {}
+    for name in ("read", "written", "emptied", "still"):
+        (tmp_path / name).write_text("text")
+        files.is_raw(str(tmp_path / name))
+        descriptors[name] = os.open(tmp_path / name, os.O_RDONLY if name == "read" else os.O_RDWR)
+    descriptors["memory"] = os.memfd_create("memory")
+    try:
+        assert files.at(0, "epoch_end") == set()
+        os.read(descriptors["read"], 1)
+        for name in ("written", "emptied", "memory"):
+            os.write(descriptors[name], b"ab")
+        os.ftruncate(descriptors["emptied"], 0)
+        files.is_raw(str(tmp_path / "later"))
+        descriptors["later"] = os.open(tmp_path / "later", os.O_WRONLY | os.O_CREAT)
+        moved = {os.path.basename(path) for path in files.at(1, "epoch_end")}
+        assert moved == {"read", "written", "emptied", "later", "memfd:memory"}
+        os.lseek(descriptors["read"], 0, os.SEEK_SET)
+        os.close(descriptors.pop("later"))
+        moved = {os.path.basename(path) for path in files.at(2, "epoch_end")}
+        assert moved == {"written", "emptied", "memfd:memory"}
+    finally:
+        for descriptor in descriptors.values():
+            os.close(descriptor)
+
+
+def test_a_temporary_file_that_is_open_has_another_name_in_a_replay(tmp_path: Path) -> None:
+    files = WrittenFiles()
+    path = str(tmp_path / "tmp123")
+    files.is_random(path)
+    files.is_raw(path)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    assert files.at(0, "epoch_end") == {path}
+    os.close(descriptor)
+    assert files.at(1, "epoch_end") == set()
+
+
 def test_threads_may_rename_files_while_others_write_new_ones(tmp_path: Path) -> None:
     files = WrittenFiles(most=100_000)
     for number in range(2000):

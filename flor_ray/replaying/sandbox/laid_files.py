@@ -23,7 +23,7 @@ from flor_ray.environment.written_files import ABSENT, FOLDER, FROM_START, LOST,
 from flor_ray.records import FileState, Point, WrittenFile
 from flor_ray.replaying.sandbox.layered_calls import absolute
 from flor_ray.replaying.sandbox.layers import Layers
-from flor_ray.replaying.sandbox.plain_files import is_folder, make_folders
+from flor_ray.replaying.sandbox.plain_files import is_folder, is_held, make_folders
 
 
 class LaidFiles:
@@ -49,14 +49,28 @@ class LaidFiles:
     def lay(self, epoch: int = FROM_START, point: Point = Point.EPOCH_END) -> None:
         """Make the files what they were at a checkpoint; without one, what they were when the run began."""
         self._unknown.clear()
+        self._layers.asked.clear()
         self._at = epoch, point
         states = [(file.path, state_at(file, epoch, point)) for file in self._files]
         # folders before what is in them, and what is gone from the inside out; older files first, as they were made
         there = [each for each in states if each[1].kept != ABSENT]
         for path, state in sorted(there, key=lambda each: (each[1].kept != FOLDER, each[1].mtime_ns, each[0])):
             self._put(os.path.join(self._layers.original, path), path, state)
+            if epoch > 0:
+                self._refuse_to_measure(path)
         for path, _ in sorted((each for each in states if each[1].kept == ABSENT), reverse=True):
             self._remove(os.path.join(self._layers.original, path))
+
+    def _refuse_to_measure(self, shown: str) -> None:
+        """Of a file that the script has open for writing nobody knows how long it will be after the next write: where
+        the open file stands is in no checkpoint, nor what waits in it to be written."""
+        real = self._layers.reading(os.path.join(self._layers.original, shown))
+        if is_held(real):
+            status, at = posix.stat(real), self._at
+            why = (
+                f"{shown} is asked how long it is: it is open, and no checkpoint holds what has yet to be written to it"
+            )
+            self._layers.asked[status.st_dev, status.st_ino] = lambda: self.lacks(*at, why)
 
     def _opens(self, path: str, how: str) -> None:
         """The script opens a file, by its real path, to r(ead), w(rite) all of it or a(ppend) to it."""
@@ -97,13 +111,15 @@ class LaidFiles:
                 self._laid[path] = state.kept, mark
 
     def _make(self, path: str, content: bytes, state: FileState) -> str:
-        folder = self._layers.folder(os.path.dirname(path))
-        make_folders(folder.upper)
-        if self._is_folder(path):
-            self._remove(path)
-        with contextlib.suppress(FileNotFoundError):
-            self._layers.remove(path, folder=False)  # a link among the user's files must not be followed
-        real = self._layers.writing(path, copy=False)
+        real = self._layers.reading(path)
+        if not is_held(real):  # what the script writes by an open descriptor goes to the very file that it has opened
+            folder = self._layers.folder(os.path.dirname(path))
+            make_folders(folder.upper)
+            if self._is_folder(path):
+                self._remove(path)
+            with contextlib.suppress(FileNotFoundError):
+                self._layers.remove(path, folder=False)  # a link among the user's files must not be followed
+            real = self._layers.writing(path, copy=False)
         descriptor = posix.open(real, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

@@ -14,6 +14,7 @@ import posix
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
 from typing import Any
 
 from flor_ray.replaying.sandbox.layers import Layers
@@ -21,6 +22,9 @@ from flor_ray.replaying.sandbox.plain_files import is_folder
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _TEMPORARY = getattr(os, "O_TMPFILE", 0)
+_WHETHER = frozenset(
+    {"exists", "isfile", "isdir", "samefile", "sameopenfile"}
+)  # functions of os.path: is there a file?
 
 
 class LayeredCalls:
@@ -40,6 +44,8 @@ class LayeredCalls:
             )
             if hasattr(posix, name)
         }
+        made |= {"fstat": posix.fstat}
+        made |= {name: self._telling(made[name]) for name in ("stat", "lstat", "fstat")}
         for name in ("chmod", "chown", "utime", "truncate", "setxattr", "removexattr", "chflags", "lchown", "lchmod"):
             if hasattr(posix, name):
                 made[name] = self._on_path(getattr(posix, name), layers.writing, not name.startswith("l"))
@@ -84,6 +90,19 @@ class LayeredCalls:
                 raise
 
         return on_path
+
+    def _telling(self, function: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]:
+        """`function`, which tells those who want to know of it that somebody asks how long a file is."""
+        asked = self._layers.asked
+
+        @functools.wraps(function)
+        def telling(*args: Any, **kwargs: Any) -> os.stat_result:
+            status = function(*args, **kwargs)
+            if asked and (status.st_dev, status.st_ino) in asked and not _asks_whether(sys._getframe(1)):
+                asked[status.st_dev, status.st_ino]()
+            return status
+
+        return telling
 
     def _open(self, function: Callable[..., Any]) -> Callable[..., Any]:
         layers = self._layers
@@ -204,9 +223,8 @@ class LayeredCalls:
                 return posix.scandir(path)
             folder = layers.folder(text)
             layers.lists(folder)
-            if layers.is_plain(folder) and folder.name == text:
-                return posix.scandir(path)
-            if folder.lower is None and folder.upper == folder.name:
+            is_itself = folder.upper == folder.name if folder.lower is None else folder.name == text
+            if is_itself and layers.is_plain(folder) and not layers.asked:
                 return posix.scandir(path)
             return _Entries(path, folder.upper, layers.names(folder))
 
@@ -301,6 +319,12 @@ def absolute(path: Any, folder: int | None = None) -> str | None:
     if path[0] == "/":
         return str(path)
     return f"{posix.getcwd() if folder is None else _folder_of(folder)}/{path}"
+
+
+def _asks_whether(frame: FrameType) -> bool:
+    """Whether a function of os.path or pathlib looks at a file's status only for whether it is there."""
+    caller = frame.f_back if frame.f_code.co_name == "stat" and frame.f_back is not None else frame
+    return caller.f_code.co_name in _WHETHER
 
 
 def _folder_of(descriptor: int) -> str:

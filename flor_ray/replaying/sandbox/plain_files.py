@@ -43,6 +43,23 @@ def is_folder(path: str) -> bool:
         return False
 
 
+def is_held(path: str) -> bool:
+    """Whether this process has opened the regular file at `path`, to write to it."""
+    with contextlib.suppress(OSError):  # there is none, or nobody can tell
+        sought = posix.lstat(path)
+        if stat.S_ISREG(sought.st_mode):
+            return any(_writes_to(int(name), sought) for name in posix.listdir("/dev/fd"))
+    return False
+
+
+def _writes_to(descriptor: int, sought: os.stat_result) -> bool:
+    with contextlib.suppress(OSError):  # that of the listing itself is closed again
+        found = posix.fstat(descriptor)
+        if (found.st_dev, found.st_ino) == (sought.st_dev, sought.st_ino):
+            return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+    return False
+
+
 def make_folders(path: str) -> None:
     """Make a folder and those above it, where they are missing. Raises OSError where a file is in the way."""
     if not is_folder(path):
