@@ -120,12 +120,11 @@ class HuggingFaceEpochs:
             found = {name: getattr(trainer, name, None) for name in _STAY}
             return found | dict(_numbered(handler.callbacks))
 
-        machinery = Machinery(parts, held, lambda part: own if part is trainer else None)
         generators = generators_in(data_parts(loader, _LOADER))
         functions = {name: value for name in _FUNCTIONS if (value := getattr(trainer, name, None)) is not None}
         data = {name: getattr(trainer, name, None) for name in ("train_dataset", "eval_dataset")}
-        data |= {"class": type(trainer)}
         data |= {f"{name}.dataset": part.dataset for name, part in _with_data(data_parts(loader, _LOADER))}
+        machinery = Machinery(parts, held, lambda part: own if part is trainer else None, data)
         fixed = {"trainer": trainer, "args": trainer.args, "state": trainer.state, "accelerator": accelerator}
         fixed |= {"handler": handler, "loader": loader, "wrapped": trainer.model_wrapped}
         fixed |= {f"wrapped {name}": getattr(trainer, name) for name in ("optimizer", "lr_scheduler")}
@@ -134,7 +133,7 @@ class HuggingFaceEpochs:
             attributes_place("trainer", trainer, lambda name: name not in own),
             values_place("callbacks", users),
             values_place("functions", functions),
-            values_place("data", data),
+            values_place("data", data | {"class": type(trainer)}),
         )
         targets = {name: value for name, value in (targets | generators).items() if value is not None}
         return DrivenLoop(frame, targets | {"machinery": machinery}, places, fixed)

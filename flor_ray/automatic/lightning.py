@@ -107,9 +107,9 @@ class LightningEpochs:
             found |= {f"callback {at} ({type(c).__name__})": c for at, c in enumerate(trainer.callbacks)}
             return found | loaders()
 
-        self._machinery = Machinery(parts, held, enters_once=True)
         generators = generators_in(loaders())
         datasets = {f"{n}.dataset": part.dataset for n, part in loaders().items() if "dataset" in vars(part)}
+        self._machinery = Machinery(parts, held, apart=datasets, enters_once=True)
         fixed = {"trainer": trainer, "fit loop": trainer.fit_loop, "strategy": trainer.strategy} | loaders()
         targets = {name: value for name, value in (targets | generators).items() if value is not None}
         places = (values_place("data", datasets),)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import PurePath
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 from flor_ray.errors import StoreError
@@ -51,6 +51,7 @@ class Machinery:
         parts: the objects by name, found anew each time.
         held: what must be the same objects all the time, by name: no checkpoint could say what took their place.
         names: the attributes of an object that are the library's; None: all.
+        apart: what is kept elsewhere, by name, such as data sets. An attribute that holds one is not kept here.
         enters_once: that the loop's entry cannot be put back any more once an epoch has begun.
     """
 
@@ -61,10 +62,12 @@ class Machinery:
         parts: _Parts,
         held: _Parts,
         names: Callable[[Any], frozenset[str] | None] = lambda part: None,
+        apart: Mapping[str, Any] = MappingProxyType({}),
         enters_once: bool = False,
     ) -> None:
         self._parts, self._names = parts, names
         self._held, self._began = held, dict(held())
+        self._apart = {id(value): value for value in apart.values() if not isinstance(value, _ATOMS)}
         self._enters_once = enters_once
         self.is_at_entry = True
 
@@ -103,7 +106,7 @@ class Machinery:
     def _plain(self, part: Any) -> Iterator[tuple[str, Any]]:
         names = self._names(part)
         for name, value in attributes_of(part).items():
-            if (names is None or name in names) and is_plain(value):
+            if (names is None or name in names) and id(value) not in self._apart and is_plain(value):
                 yield name, value
 
     def _put(self, part: Any, plain: Mapping[str, Any], others: Sequence[str]) -> None:

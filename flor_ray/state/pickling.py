@@ -29,6 +29,7 @@ from flor_ray.state.memory import ArrayForm, ArrayTable, Block, Known
 from flor_ray.store.objects import Objects
 
 _INLINE_BYTES = 1024  # smaller tensors stay in the pickle: a reference would not be smaller
+_ARRAY_BYTES = 1 << 10  # to build and to compare a small array takes as long as to copy so many
 _CODE = (type, types.FunctionType, types.ModuleType)
 LEFT_OUT = "__flor_left_out__"  # attributes of a pickled object that are not with it
 Reference = tuple[Any, ...]
@@ -192,7 +193,7 @@ class StatePickler(pickle.Pickler):
         return False
 
     def _array(self, value: Any) -> Reference:
-        self._file.spend(value.nbytes)
+        self._file.spend(max(value.nbytes, _ARRAY_BYTES))
         if self._torch is not None and isinstance(value, self._torch.Tensor):
             self.met_graph |= value.requires_grad and not value.is_leaf
             if self.arrays.with_gradients and value.is_leaf and value.grad is not None:
