@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 
 from flor_ray.analysis.clocks import CLOCKS, DATES, Origin, comes_from, features_from
 from flor_ray.analysis.dependence import reached
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.orders import orders
 from flor_ray.analysis.source import label_of, read
 
@@ -76,7 +77,7 @@ def drawn_names(text: str) -> DrawnNames:
         return DrawnNames(in_order)
     source = read(text)
     measuring = (node for node in source.nodes if _measures(node))
-    operands = {each.id for node in measuring for each in ast.walk(node) if isinstance(each, ast.Name)}
+    operands = {each.id for node in measuring for each in walk(node) if isinstance(each, ast.Name)}
     imports = [node for node in source.nodes if isinstance(node, ast.Import | ast.ImportFrom)]
     called_otherwise = {
         alias.asname

@@ -17,6 +17,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 
 from flor_ray.analysis.clocks import CLOCKS, DATES
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.source import Source, label_of, read
 from flor_ray.records import Region
 
@@ -41,6 +42,9 @@ def read_from_the_clock(source: str) -> frozenset[str]:
 def reached(sources: Iterable[str], variables: Iterable[str]) -> dict[str, str]:
     """Names, and features as `>name`, that depend on one of `variables`, each with that variable."""
     origin = {variable.rpartition(".")[2]: variable for variable in sorted(variables)}
+    sources = tuple(sources)
+    if not any(name in text for text in sources for name in origin):
+        return origin
     edges: list[_Edge] = []
     for text in sources:
         source = read(text)
@@ -74,7 +78,7 @@ class _Edges:
     def _of(self, node: ast.AST, around: frozenset[str]) -> Iterator[_Edge]:
         """Of a statement and those in it. `around`: names in the conditions that lead here."""
         for expression in _expressions(node):
-            for each in ast.walk(expression):
+            for each in walk(expression):
                 yield from self._in_expression(each, around)
         yield from _bound_by(node, around)
         if isinstance(node, ast.For | ast.AsyncFor):
@@ -135,8 +139,9 @@ def _bound(targets: Iterable[ast.expr], made_of: frozenset[str]) -> Iterator[_Ed
 
 
 def _names(node: ast.AST) -> frozenset[str]:
-    found = {child.id for child in ast.walk(node) if isinstance(child, ast.Name)}
-    return frozenset(found | {child.attr for child in ast.walk(node) if isinstance(child, ast.Attribute)})
+    found = walk(node)
+    names = {each.id for each in found if isinstance(each, ast.Name)}
+    return frozenset(names | {each.attr for each in found if isinstance(each, ast.Attribute)})
 
 
 # --- gradients ------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.source import read
 
 # Modules that a process must not have imported when it is forked, and why. A module that imports one of them is left
@@ -189,15 +190,15 @@ class _ImportReader:
     def _attributes(self, tree: ast.Module, aliases: Mapping[str, str]) -> None:
         """`transformers.AutoModel` loads a library's part just as `from transformers import AutoModel` does."""
         known = {found.module for found in self.imports}
-        for node in ast.walk(tree):
+        for node in walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 module = aliases.get(node.value.id)
                 if module in known:
                     self.imports.append(Import(module, node.attr))
 
     def _functions(self, tree: ast.Module) -> None:
-        for function in (node for node in ast.walk(tree) if isinstance(node, _FUNCTIONS)):
-            for node in ast.walk(function):
+        for function in (node for node in walk(tree) if isinstance(node, _FUNCTIONS)):
+            for node in walk(function):
                 if isinstance(node, ast.Import):
                     self.in_functions |= {_top(alias.name) for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -252,7 +253,7 @@ def _is_environ(node: ast.AST) -> bool:
 def _changes_environment(statement: ast.stmt) -> bool:
     if _assigned_variable(statement, {})[0].startswith(_HARMLESS):
         return False
-    for node in ast.walk(statement):
+    for node in walk(statement):
         if isinstance(node, ast.Subscript) and _is_environ(node.value) and not isinstance(node.ctx, ast.Load):
             return True
         if isinstance(node, ast.AugAssign) and _is_environ(node.target):
@@ -285,7 +286,7 @@ def _assigned_variable(statement: ast.stmt, environment: Mapping[str, str]) -> t
 
 def _changes_path(statement: ast.stmt) -> bool:
     """Whether libraries may be found elsewhere from here on. What is put last or lies in the repository hides none."""
-    for node in ast.walk(statement):
+    for node in walk(statement):
         if isinstance(node, ast.Attribute) and node.attr == "path" and ast.unparse(node) == "sys.path":
             text = ast.unparse(statement)
             if "__file__" in text or "sys.path.append(" in text:

@@ -23,6 +23,7 @@ from flor_ray.analysis import dependence
 from flor_ray.analysis.lending import read_all
 from flor_ray.analysis.loops import loop_names
 from flor_ray.analysis.marks import Marks, Own, Reading, inserted_lines, is_inserted, marks_of, own_names
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.phases.phases import phases_of
 from flor_ray.analysis.source import Source, Texts
 from flor_ray.records import Region, Stop
@@ -194,8 +195,8 @@ def _words(part: Sequence[ast.AST], sources: Mapping[str, Source]) -> frozenset[
     pending, seen = list(part), set[str]()
     while pending:
         node = pending.pop()
-        words = {child.id for child in ast.walk(node) if isinstance(child, ast.Name)}
-        words |= {child.attr for child in ast.walk(node) if isinstance(child, ast.Attribute)}
+        words = {child.id for child in walk(node) if isinstance(child, ast.Name)}
+        words |= {child.attr for child in walk(node) if isinstance(child, ast.Attribute)}
         pending += [found for word in words - seen for found in known.get(word, ())]
         seen |= words
     return frozenset(seen)
@@ -207,13 +208,13 @@ def _with_what_it_needs(run: Sequence[ast.stmt], logging: Sequence[int]) -> tupl
     needed: set[str] = set()
     for index in reversed(range(max(logging) + 1)):
         statement = run[index]
-        binds = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+        binds = {n.id for n in walk(statement) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
         binds |= {alias.asname or alias.name.partition(".")[0] for alias in _aliases(statement)}
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             binds.add(statement.name)
         if index in logging or binds & needed:
             chosen.append(index)
-            loads = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+            loads = {n.id for n in walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
             needed = (needed - binds) | loads
     return chosen[::-1], frozenset(needed - _BUILTINS)
 
@@ -223,4 +224,4 @@ def _aliases(statement: ast.stmt) -> list[ast.alias]:
 
 
 def _targets(loop: ast.For) -> set[str]:
-    return {node.id for node in ast.walk(loop.target) if isinstance(node, ast.Name)}
+    return {node.id for node in walk(loop.target) if isinstance(node, ast.Name)}

@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.source import label_of, read
 
 _SETTERS = frozenset({"setattr", "delattr", "__setattr__", "__delattr__", "object"})  # `mock.patch.object`
@@ -102,7 +103,7 @@ class _Reader:
     """Finds what is set, where it may be."""
 
     def __init__(self, tree: ast.Module) -> None:
-        self._nodes = list(ast.walk(tree))
+        self._nodes = list(walk(tree))
         self._paths: dict[str, set[str]] = {"__builtins__": {"builtins"}}  # by the name that stands for them
         self._stars: set[str] = set()
         for node in self._nodes:

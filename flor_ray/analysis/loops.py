@@ -19,6 +19,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.source import PROGRESS, Source, label_of, read
 from flor_ray.analysis.uses import NAMELESS, ReadOrder, Uses, loads, targets, words
 
@@ -154,8 +155,8 @@ def _names_of(
 def _read_by_functions(source: Source, loops_scope: ast.AST, loop: ast.AST) -> Mapping[str, frozenset[str]]:
     """Variables of the scope that a loop stands in, as functions outside of the loop read them, by these functions'
     names. Lambdas, `__call__` and the like, and functions that are passed on have none."""
-    inside = set(ast.walk(loop))
-    nodes = source.nodes if loops_scope is source.tree else ast.walk(loops_scope)
+    inside = set(walk(loop))
+    nodes = source.nodes if loops_scope is source.tree else walk(loops_scope)
     around = [node for node in nodes if isinstance(node, ast.Call | ast.Name | ast.Attribute)]
     called = {node.func for node in around if isinstance(node, ast.Call)}
     passed = {word for word, node in _mentions(around) if node not in called and node not in inside}
@@ -209,7 +210,7 @@ def _read_after(scope: ast.AST, loop: ast.AST, order: ReadOrder) -> set[str]:
 def _following(scope: ast.AST, loop: ast.AST) -> Iterator[tuple[ast.AST, str, Sequence[ast.AST]]]:
     """What comes after a loop, from the inside out: what holds it, in which part, and the rest of that part."""
     yield loop, "orelse", getattr(loop, "orelse", ())
-    parents = {child: parent for parent in ast.walk(scope) for child in ast.iter_child_nodes(parent)}
+    parents = {child: parent for parent in walk(scope) for child in ast.iter_child_nodes(parent)}
     node = loop
     while node is not scope:
         inner, node = node, parents[node]
@@ -238,7 +239,7 @@ def _find_loop(
             isinstance(node, ast.For | ast.AsyncFor)
             and node.lineno <= line <= (node.iter.end_lineno or node.iter.lineno)
             and (found is None or node.lineno >= found.lineno)
-            and (ours.isdisjoint(ast.walk(node.iter)) or _holds_loop(source, node.iter, None, ours))
+            and (ours.isdisjoint(walk(node.iter)) or _holds_loop(source, node.iter, None, ours))
         ):
             found, found_scope, found_around = node, scope, around
         inside = around or node if isinstance(node, ast.For | ast.AsyncFor | ast.While) else around
@@ -331,7 +332,7 @@ def _breaks(statements: Iterable[ast.AST]) -> Iterable[int]:
 def _cleared(loop: _Loop) -> frozenset[str]:
     """Receivers of `zero_grad` calls that every iteration makes, before any `backward`; those are never read again."""
     backward = min(
-        (node.lineno for node in ast.walk(loop) if isinstance(node, ast.Attribute) and node.attr == "backward"),
+        (node.lineno for node in walk(loop) if isinstance(node, ast.Attribute) and node.attr == "backward"),
         default=0,
     )
     found = set()

@@ -13,6 +13,7 @@ import ast
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.source import Source
 from flor_ray.analysis.uses import loads
 
@@ -31,12 +32,12 @@ def made_anew(before: Source, after: Source) -> MadeAnew:
     held = set[str]()  # variables that hold a loop's iterator
     for node in after.nodes:
         if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and node.value is not None:
-            held |= _bound(ast.walk(node)) if any(after.loops_through(node.value)) else set()
+            held |= _bound(walk(node)) if any(after.loops_through(node.value)) else set()
     loops = [node for node in after.nodes if after.is_loop(node) or after.is_iteration(node) or _goes_on(node, held)]
-    nested = {inner for loop in loops for inner in ast.walk(loop) if inner is not loop and inner in loops}
+    nested = {inner for loop in loops for inner in walk(loop) if inner is not loop and inner in loops}
     return MadeAnew(
-        frozenset(_bound(node for loop in loops for node in ast.walk(loop)) - known),
-        frozenset(_bound(node for loop in nested for node in ast.walk(loop)) - known),
+        frozenset(_bound(node for loop in loops for node in walk(loop)) - known),
+        frozenset(_bound(node for loop in nested for node in walk(loop)) - known),
     )
 
 

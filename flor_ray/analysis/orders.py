@@ -14,6 +14,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.source import dotted_name, label_of
 from flor_ray.analysis.source import read as source_of
 
@@ -56,7 +57,7 @@ def orders(text: str) -> Orders:
         if call.function == "log" and call.name is not None and call.value is not None:
             if found := sets.reveals(call.value):
                 features[call.name] = _in_words(found)
-            elif read := {dotted_name(node) for node in ast.walk(call.value)} & names:
+            elif read := {dotted_name(node) for node in walk(call.value)} & names:
                 derived[call.name] = _in_words(min(read))
     return Orders(frozenset(names), features, derived)
 
@@ -154,7 +155,7 @@ def _bound(target: ast.expr) -> Iterator[str]:
 
 def _changed(statement: ast.stmt) -> Iterator[str]:
     """Names that a statement in a loop binds, or adds something to."""
-    for node in ast.walk(statement):
+    for node in walk(statement):
         if isinstance(node, ast.Name | ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store):
             yield from _bound(node)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ADDING:

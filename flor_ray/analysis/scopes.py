@@ -68,7 +68,7 @@ class Namespace:
     calls: list[ast.Call] = field(default_factory=list)  # that stand in it
     reads: dict[str, list[ast.Name]] = field(default_factory=dict)
     definitions: list[Definition] = field(default_factory=list)
-    comprehensions: list[Namespace] = field(default_factory=list)
+    comprehensions: list[ast.AST] = field(default_factory=list)
     has_yield: bool = False
     outward: dict[str, str] = field(default_factory=dict)  # name -> "global" or "nonlocal"
 
@@ -228,8 +228,8 @@ def _class(found: Scopes, node: ast.ClassDef, scope: Namespace) -> _Parts:
 def _comprehension(
     found: Scopes, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp, scope: Namespace
 ) -> _Parts:
-    scope.comprehensions.append(Namespace("comprehension", node, scope))
-    found.scopes.append(scope.comprehensions[-1])
+    scope.comprehensions.append(node)
+    found.scopes.append(Namespace("comprehension", node, scope))
     return [node.generators[0].iter]
 
 

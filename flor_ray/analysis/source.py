@@ -33,6 +33,7 @@ from functools import cached_property
 
 from flor_ray.analysis.aliases import Aliases, Path
 from flor_ray.analysis.constants import text_of
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.scopes import Imported, Namespace, Scopes, scopes_of
 from flor_ray.records import FUNCTIONS, OLDER_NAMES, PACKAGES
 
@@ -137,7 +138,7 @@ class Source:
 
     def calls_in(self, node: ast.AST, *functions: str) -> Iterator[FlorCall]:
         """Sure calls of these functions in a part of the tree."""
-        for each in ast.walk(node) if self._by_node else ():
+        for each in walk(node) if self._by_node else ():
             found = self._by_node.get(each)
             if found is not None and found.function in functions:
                 yield found
@@ -365,7 +366,7 @@ class _Text:
 
     @cached_property
     def nodes(self) -> tuple[ast.AST, ...]:
-        return tuple(ast.walk(self.tree)) if self.tree is not None else ()
+        return tuple(walk(self.tree)) if self.tree is not None else ()
 
     @cached_property
     def scopes(self) -> Scopes:

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.source import Source, label_of, read
 from flor_ray.records import Region
 
@@ -37,7 +38,7 @@ def imported_words(text: str) -> frozenset[str]:
 
 def calls_named(node: ast.AST, *names: str) -> Iterator[ast.Call]:
     """Calls of functions and methods with these names, whoever's they are."""
-    for found in ast.walk(node):
+    for found in walk(node):
         if isinstance(found, ast.Call) and label_of(found.func) in names:
             yield found
 
@@ -194,7 +195,7 @@ def _is_loop(source: Source, node: ast.AST) -> bool:
 
 
 def _loops_in(source: Source, body: Sequence[ast.stmt]) -> int:
-    return sum(source.is_loop(node) for statement in body for node in ast.walk(statement))
+    return sum(source.is_loop(node) for statement in body for node in walk(statement))
 
 
 def _outermost_loops(source: Source) -> int:

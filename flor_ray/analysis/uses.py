@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
+from flor_ray.analysis.nodes import walk
+
 _IN_PLACE_ARRAY_METHODS = {"fill", "put", "sort", "partition", "resize", "itemset", "setfield"}
 
 
@@ -110,7 +112,7 @@ def _base(node: ast.expr) -> str | None:
 
 def targets(node: ast.AST) -> set[str]:
     """Names that a piece of code assigns to."""
-    return {child.id for child in ast.walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store)}
+    return {child.id for child in walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store)}
 
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -152,9 +154,9 @@ def _body(node: _Function | ast.Lambda) -> Iterable[ast.AST]:
 def _own_names(node: _Function | ast.Lambda) -> set[str]:
     """Variables of a function: its parameters, and what its body binds."""
     bound = set().union(*map(_bound, _body(node)))
-    parts = [part for statement in _body(node) for part in ast.walk(statement)]
+    parts = [part for statement in _body(node) for part in walk(statement)]
     outer = {name for part in parts if isinstance(part, ast.Global | ast.Nonlocal) for name in part.names}
-    return (bound | {each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg)}) - outer
+    return (bound | {each.arg for each in walk(node.args) if isinstance(each, ast.arg)}) - outer
 
 
 NAMELESS = ""
@@ -163,7 +165,7 @@ NAMELESS = ""
 def words(node: ast.AST) -> set[str]:
     """Names and attributes in a piece of code, and NAMELESS if it calls anything."""
     found = set()
-    for each in ast.walk(node):
+    for each in walk(node):
         if isinstance(each, ast.Name | ast.Attribute):
             found.add(each.id if isinstance(each, ast.Name) else each.attr)
         elif isinstance(each, ast.Call):
@@ -248,7 +250,7 @@ class ReadOrder:
 
 
 def _walrus(node: ast.expr) -> set[str]:
-    return {child.target.id for child in ast.walk(node) if isinstance(child, ast.NamedExpr)}
+    return {child.target.id for child in walk(node) if isinstance(child, ast.NamedExpr)}
 
 
 def _bound(node: ast.AST) -> set[str]:

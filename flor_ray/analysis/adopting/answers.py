@@ -23,6 +23,7 @@ from flor_ray.analysis.adopting.functions import ProjectCode, root_of, said_mode
 from flor_ray.analysis.adopting.script import AdoptedScript, EpochsOf
 from flor_ray.analysis.adopting.trainers import hook_places
 from flor_ray.analysis.lending import read_all
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.phases.phases import phases_of
 from flor_ray.analysis.source import Source, Texts
 from flor_ray.analysis.uses import Uses, targets
@@ -227,8 +228,8 @@ def _is_repeated(statement: ast.stmt, call: ast.AST, added: bool) -> bool:
     """Whether a call stands in a loop of the epoch's."""
     if added:
         return False
-    loops = [n for n in ast.walk(statement) if isinstance(n, ast.For | ast.While)]
-    return any(call in ast.walk(loop) for loop in loops)
+    loops = [n for n in walk(statement) if isinstance(n, ast.For | ast.While)]
+    return any(call in walk(loop) for loop in loops)
 
 
 def _surely_bound(statement: ast.stmt) -> set[str]:
@@ -251,13 +252,9 @@ def _words(nodes: Iterable[ast.AST]) -> frozenset[str]:
 def _only_through(expression: str, parts: Sequence[ast.AST]) -> bool:
     """Whether code reads a variable only in this attribute of it."""
     root = expression.partition(".")[0]
-    inside = [n for part in parts for n in ast.walk(part) if isinstance(n, ast.Attribute)]
+    inside = [n for part in parts for n in walk(part) if isinstance(n, ast.Attribute)]
     through = {
-        name
-        for node in inside
-        if ast.unparse(node) == expression
-        for name in ast.walk(node)
-        if isinstance(name, ast.Name)
+        name for node in inside if ast.unparse(node) == expression for name in walk(node) if isinstance(name, ast.Name)
     }
-    names = [n for part in parts for n in ast.walk(part) if isinstance(n, ast.Name) and n.id == root]
+    names = [n for part in parts for n in walk(part) if isinstance(n, ast.Name) and n.id == root]
     return all(name in through for name in names) and bool(root_of(ast.Name(root, ast.Load())))

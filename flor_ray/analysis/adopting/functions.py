@@ -12,6 +12,7 @@ import builtins
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.source import Source
 from flor_ray.analysis.uses import Uses, loads
 
@@ -77,7 +78,7 @@ class ProjectCode:
             uses = Uses()
             uses.visit(part)
             found |= uses.bound | uses.changed
-            for node in ast.walk(part):
+            for node in walk(part):
                 if isinstance(node, ast.Call):
                     found |= self._by_call(node, trusts)
         return frozenset(found - self.modules)
@@ -94,7 +95,7 @@ class ProjectCode:
         pending, seen = list(parts), set[str]()
         while pending:
             words = set()
-            for node in ast.walk(pending.pop()):
+            for node in walk(pending.pop()):
                 yield node
                 if isinstance(node, ast.Name | ast.Attribute):
                     words.add(node.id if isinstance(node, ast.Name) else node.attr)
@@ -151,9 +152,9 @@ class ProjectCode:
         uses = Uses()
         for statement in function.body:
             uses.visit(statement)
-        outer = {n for node in ast.walk(function) if isinstance(node, ast.Global | ast.Nonlocal) for n in node.names}
+        outer = {n for node in walk(function) if isinstance(node, ast.Global | ast.Nonlocal) for n in node.names}
         changed = set(uses.changed)
-        for node in ast.walk(function):
+        for node in walk(function):
             if isinstance(node, ast.Call):
                 changed |= self._by_call(node)
         own = uses.bound - outer
@@ -182,7 +183,7 @@ class ProjectCode:
             return None
         if isinstance(statement, ast.Expr) and (mode := said_mode(statement.value)) is not None:
             return mode
-        for call in reversed([node for node in ast.walk(statement) if isinstance(node, ast.Call)]):
+        for call in reversed([node for node in walk(statement) if isinstance(node, ast.Call)]):
             name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
             for function in self.functions.get(name, ()):
                 found = self.mode_after(function.body, depth - 1)
@@ -212,7 +213,7 @@ def root_of(node: ast.AST) -> str:
 
 def parameters_of(function: Function) -> frozenset[str]:
     """Names of a function's parameters."""
-    return frozenset(each.arg for each in ast.walk(function.args) if isinstance(each, ast.arg))
+    return frozenset(each.arg for each in walk(function.args) if isinstance(each, ast.arg))
 
 
 def arguments_of(call: ast.Call, function: Function, is_method: bool) -> dict[str, ast.expr]:

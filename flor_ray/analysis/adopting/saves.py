@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flor_ray.analysis.adopting.functions import Function, arguments_of, root_of
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.source import dotted_name, read
 
 WHOLE = ""  # the key of a file that is a state itself
@@ -112,12 +113,10 @@ class _SaveReader:
     def __init__(self, tree: ast.Module, others: Sequence[ast.Module]) -> None:
         self._tree = tree
         trees = (tree, *others)
-        self._parents = {c: parent for each in trees for parent in ast.walk(each) for c in ast.iter_child_nodes(parent)}
-        self._calls = sorted(
-            (node for node in ast.walk(tree) if isinstance(node, ast.Call)), key=lambda call: call.lineno
-        )
+        self._parents = {c: parent for each in trees for parent in walk(each) for c in ast.iter_child_nodes(parent)}
+        self._calls = sorted((node for node in walk(tree) if isinstance(node, ast.Call)), key=lambda call: call.lineno)
         self._own = frozenset(self._calls)
-        self._elsewhere = [node for each in others for node in ast.walk(each) if isinstance(node, ast.Call)]
+        self._elsewhere = [node for each in others for node in walk(each) if isinstance(node, ast.Call)]
 
     def found(self) -> Iterator[SaveCall]:
         for call in (*self._calls, *self._elsewhere):
@@ -178,7 +177,7 @@ class _SaveReader:
         name, offset = _file_name(self._content(where, at if given else save), given, target)
         epochs = [(k, o) for k, v in self._entries(content, kind) if (o := _offset(_put(v, given), target)) is not None]
         key, epoch_offset = next(((k, o) for k, o in epochs if k), ("", None))
-        statement = next(i for i, s in enumerate(loop.body) if at in ast.walk(s)) if _is_in_body(loop, at) else -1
+        statement = next(i for i, s in enumerate(loop.body) if at in walk(s)) if _is_in_body(loop, at) else -1
         return SaveCall(
             line=at.lineno,
             loop=loop.lineno if isinstance(loop, ast.For) else -loop.lineno,
@@ -198,7 +197,7 @@ class _SaveReader:
         scope = self._place(near).function or self._tree
         found = [
             each
-            for each in ast.walk(scope)
+            for each in walk(scope)
             if isinstance(each, ast.Assign)
             and any(isinstance(t, ast.Name) and t.id == node.id for t in each.targets)
             and each.lineno <= near.lineno  # type: ignore[attr-defined]
@@ -239,7 +238,7 @@ class _SaveReader:
         name = given.id if isinstance(given, ast.Name) else ""
         makers = [
             dotted_name(each.value.func)
-            for each in ast.walk(self._tree)
+            for each in walk(self._tree)
             if isinstance(each, ast.Assign) and each is not prepared and isinstance(each.value, ast.Call)
             if any(isinstance(target, ast.Name) and target.id == name for target in each.targets)
         ]
@@ -254,7 +253,7 @@ def _state_dict_of(node: ast.expr) -> ast.expr:
 
 
 def _is_in_body(loop: ast.For | ast.While, node: ast.AST) -> bool:
-    return any(node in ast.walk(statement) for statement in loop.body)
+    return any(node in walk(statement) for statement in loop.body)
 
 
 def _arguments(call: ast.Call, kind: str) -> tuple[ast.expr | None, ast.expr | None]:
@@ -360,7 +359,7 @@ def _pieces(node: ast.expr) -> Iterator[str | ast.expr]:
 
 def _is_text(node: ast.expr) -> bool:
     return any(isinstance(n, ast.JoinedStr) or (isinstance(n, ast.Constant) and isinstance(n.value, str))
-               for n in ast.walk(node))  # fmt: skip
+               for n in walk(node))  # fmt: skip
 
 
 def _filled(texts: list[str], values: list[ast.expr]) -> Iterator[str | ast.expr]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from flor_ray.analysis.adopting.functions import Function, ProjectCode, root_of
 from flor_ray.analysis.adopting.script import EpochsOf
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.source import Source, label_of
 from flor_ray.records import Region
 
@@ -121,7 +122,7 @@ class _Hooks:
         pending, found, seen = [function], set[ast.AST](), set[str]()
         while pending:
             words = set()
-            for node in ast.walk(pending.pop()):
+            for node in walk(pending.pop()):
                 found.add(node)
                 if isinstance(node, ast.Call):
                     words.add(label_of(node.func))
@@ -180,11 +181,11 @@ def _words_of(node: ast.AST) -> tuple[str, ...]:
 def _filled(method: Function) -> set[str]:
     """Attributes of `self` that a method assigns or calls methods of."""
     found = set()
-    for node in ast.walk(method):
+    for node in walk(method):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and root_of(node) == "self":
             found.add(node.attr)
         elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and root_of(node) == "self":
-            found |= {n.attr for n in ast.walk(node.value) if isinstance(n, ast.Attribute)}
+            found |= {n.attr for n in walk(node.value) if isinstance(n, ast.Attribute)}
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _FILLS & {node.func.attr}:
             inner = node.func.value
             if isinstance(inner, ast.Attribute) and root_of(inner) == "self":
@@ -198,7 +199,7 @@ _FILLS = {"append", "extend", "add", "update", "insert", "setdefault", "pop", "p
 def _anew(method: Function) -> set[str]:
     """Attributes of `self` that a method makes anew or empties."""
     found = set()
-    for node in ast.walk(method):
+    for node in walk(method):
         if isinstance(node, ast.Assign):
             found |= {t.attr for t in node.targets if isinstance(t, ast.Attribute) and root_of(t) == "self"}
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):

@@ -7,6 +7,7 @@ import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.phases.operands import BY_NAME, HARMLESS, Operand, operands
 from flor_ray.analysis.phases.outline import CallSite, Load, Log, Mention, Outline, Ref, StatementReads
 from flor_ray.analysis.phases.syntax import is_own_names, last_label, words_in
@@ -194,7 +195,7 @@ class Expressions:
         if label in BY_NAME:
             self._by_name(node, spot, part)
         if label in _LOADERS and (isinstance(node.func, ast.Name) or label not in ("exec", "eval")):
-            texts = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+            texts = [n.value for n in walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
             words = frozenset(word for text in texts for word in words_in(text))
             self.outline.loads.append(Load(node.lineno, words, label in ("exec", "eval")))
 

@@ -122,7 +122,7 @@ class _OutlineReader(Expressions):
         for name, bound in namespace.bindings.items():
             scope.bindings[name] = [self._ref(binding) for binding in bound]
         inner = list(namespace.comprehensions)  # their variables are taken for the function's
-        for each in inner:
+        for each in map(self._source.namespace, inner):
             inner += each.comprehensions
             for name in each.bindings:
                 scope.bindings.setdefault(name, []).append(None)

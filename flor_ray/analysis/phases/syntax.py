@@ -6,6 +6,8 @@ import ast
 import re
 from collections.abc import Iterator, Sequence
 
+from flor_ray.analysis.nodes import walk
+
 _TALKERS = frozenset({"log", "print", "debug", "info", "warning", "error", "critical", "write"})
 _QUIET: tuple[type[ast.AST], ...] = (
     ast.Name,
@@ -115,4 +117,4 @@ def is_talk(statement: ast.stmt) -> bool:
     if not isinstance(call.func, ast.Name | ast.Attribute):
         return False
     parts = [*call.args, *(keyword.value for keyword in call.keywords), call.func]
-    return all(isinstance(node, _QUIET) for part in parts for node in ast.walk(part))
+    return all(isinstance(node, _QUIET) for part in parts for node in walk(part))

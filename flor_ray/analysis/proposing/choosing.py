@@ -6,6 +6,7 @@ import ast
 import re
 from dataclasses import dataclass
 
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.proposing.codebase import Codebase
 from flor_ray.analysis.proposing.training import LoopPlace, Training, own_nodes
 
@@ -156,7 +157,7 @@ def _has_work_of_its_own(stack: tuple[LoopPlace, ...]) -> bool:
     """Whether an outer loop does more than to begin the inner one again, such as collecting what is trained on."""
     outer, inner = stack[0].node, stack[1].node
     others = [node for node in own_nodes(outer) if isinstance(node, ast.For | ast.While) and node is not inner]
-    inside = set(ast.walk(inner))
+    inside = set(walk(inner))
     return any(node not in inside for node in others)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.proposing.script_text import ScriptText
 from flor_ray.analysis.scopes import Assigned, Defined, Imported, Namespace
 from flor_ray.analysis.source import label_of
@@ -60,8 +61,8 @@ class Codebase:
         """All functions, in the order of the files and lines."""
         found = []
         for path, text in sorted(self.texts.items()):
-            owners = {f: c for c in ast.walk(text.tree) if isinstance(c, ast.ClassDef) for f in c.body}
-            nodes = [node for node in ast.walk(text.tree) if isinstance(node, Function)]
+            owners = {f: c for c in walk(text.tree) if isinstance(c, ast.ClassDef) for f in c.body}
+            nodes = [node for node in walk(text.tree) if isinstance(node, Function)]
             found += [Routine(path, node, owners.get(node)) for node in sorted(nodes, key=lambda each: each.lineno)]
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.proposing.codebase import Codebase, Function, Routine
 from flor_ray.analysis.proposing.parts import PartKind, TrainingPart, TrainingParts
 from flor_ray.analysis.proposing.training import LoopPlace
@@ -49,7 +50,7 @@ def _variables(code: Codebase, place: LoopPlace) -> Iterator[tuple[ast.expr, Rou
         if owner is not None and isinstance(owner.node, ast.Module | Function):
             yield ast.Name(name, ast.Load()), Routine(routine.path, owner.node)
     if routine.owner is not None:
-        stores = [node for node in ast.walk(routine.owner) if isinstance(node, ast.Attribute)]
+        stores = [node for node in walk(routine.owner) if isinstance(node, ast.Attribute)]
         attributes = [n.attr for n in stores if isinstance(n.ctx, ast.Store) and ast.unparse(n.value) == "self"]
         for name in dict.fromkeys(attributes):
             yield ast.Attribute(ast.Name("self", ast.Load()), name, ast.Load()), routine
@@ -79,7 +80,7 @@ def _is_bound_somewhere_before(holder: Routine, place: LoopPlace, key: str) -> b
         return True
     return any(
         isinstance(node, ast.Assign | ast.AnnAssign) and node.lineno < place.line and key in _bound_by(node)
-        for node in ast.walk(holder.node)
+        for node in walk(holder.node)
     )
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.proposing.codebase import Codebase, Routine, is_of_main
 from flor_ray.analysis.scopes import Assigned
 
@@ -131,7 +132,7 @@ def _is_plain(value: ast.expr) -> bool:
     allowed = (
         ast.Dict | ast.Constant | ast.UnaryOp | ast.List | ast.Tuple | ast.USub | ast.Load | ast.BinOp | ast.operator
     )
-    return all(isinstance(each, allowed) for each in ast.walk(value))
+    return all(isinstance(each, allowed) for each in walk(value))
 
 
 def _is_config_class(code: Codebase, path: str, made: ast.ClassDef) -> bool:

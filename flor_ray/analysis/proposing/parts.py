@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.proposing.codebase import Codebase, Function, Routine, label
 from flor_ray.analysis.scopes import Namespace
 
@@ -134,7 +135,7 @@ class TrainingParts:
             return
         key = ast.unparse(node)
         for where in holder:
-            for statement in ast.walk(where.node):
+            for statement in walk(where.node):
                 if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
                     targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
                     for target in targets:
@@ -204,7 +205,7 @@ class TrainingParts:
         for callee in self._code.callees(routine, call):
             if callee.name in ("__init__", ""):
                 continue
-            for each in ast.walk(callee.node):
+            for each in walk(callee.node):
                 if isinstance(each, ast.Return) and each.value is not None:
                     value, at = _picked(each.value, place)
                     kind = self._kind_of_value(callee, value, depth + 1) if at is None else None
@@ -237,7 +238,7 @@ class TrainingParts:
         found: dict[str, int] = {}
         handed: list[tuple[Routine, str]] = []
         for where in self.holder(routine, node) or ():
-            for call in ast.walk(where.node):
+            for call in walk(where.node):
                 if not isinstance(call, ast.Call):
                     continue
                 if isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) == key:
@@ -313,7 +314,7 @@ def _picked(value: ast.expr, place: int | None) -> tuple[ast.expr, int | None]:
 
 def _mentions(value: ast.expr, node: ast.expr) -> bool:
     key = ast.unparse(node)
-    return any(isinstance(each, ast.Name | ast.Attribute) and ast.unparse(each) == key for each in ast.walk(value))
+    return any(isinstance(each, ast.Name | ast.Attribute) and ast.unparse(each) == key for each in walk(value))
 
 
 def _spans(outer: ast.AST, inner: ast.AST) -> bool:

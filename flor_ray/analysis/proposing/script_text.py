@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.source import Source, read
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
@@ -173,7 +174,7 @@ class ScriptText:
         """Lines that begin inside of a string: indenting them would change it."""
         return frozenset(
             line
-            for node in ast.walk(self.tree)
+            for node in walk(self.tree)
             if isinstance(node, ast.JoinedStr)
             or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes))
             for line in range(node.lineno + 1, (node.end_lineno or node.lineno) + 1)

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+from flor_ray.analysis.nodes import walk
 from flor_ray.analysis.source import Texts, label_of
 from flor_ray.analysis.taking import words
 from flor_ray.analysis.taking.code import (
@@ -216,7 +217,7 @@ class _Following:
         if place in self._asked:
             return True
         self._asked.add(place)
-        stores = [n for n in ast.walk(place.scope.node) if isinstance(n, ast.Name) and n.id == name.id]
+        stores = [n for n in walk(place.scope.node) if isinstance(n, ast.Name) and n.id == name.id]
         stores = [n for n in stores if isinstance(n.ctx, ast.Store)]
         found = bool(stores) and all(map(self._stores_a_number, stores))
         self._asked.remove(place)
@@ -518,9 +519,7 @@ def _expression(node: ast.AST) -> ast.expr:
 
 def _is_parameter(name: str, scope: ast.AST) -> bool:
     given = getattr(scope, "args", None)
-    return isinstance(given, ast.arguments) and name in {
-        each.arg for each in ast.walk(given) if isinstance(each, ast.arg)
-    }
+    return isinstance(given, ast.arguments) and name in {each.arg for each in walk(given) if isinstance(each, ast.arg)}
 
 
 def _counts(iterable: ast.expr) -> bool:
