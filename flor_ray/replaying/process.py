@@ -9,9 +9,11 @@ preparation is paid once per process.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
+import socket
 import sys
 import threading
 import time
@@ -71,7 +73,7 @@ class PipeChannel:
         try:
             segment: Segment | None = self.connection.recv()
         except (EOFError, OSError):
-            _abandon(self.task)
+            _abandon(self.task, self.connection.fileno())
         self.lookout.begins(0)
         return segment
 
@@ -84,7 +86,7 @@ class PipeChannel:
         try:
             self.connection.send(result)
         except OSError:
-            _abandon(self.task)
+            _abandon(self.task, self.connection.fileno())
 
     def failed(self, error: RestoreFailed | StoreAway) -> None:
         self.done(error)
@@ -189,7 +191,7 @@ def _look_after(parent: int, connection: int, task: ReplayTask, lookout: Lookout
         hangs_up.register(connection, select.POLLRDHUP)
     while os.getppid() == parent and not hangs_up.poll(_PARENT_SECONDS * 1000):
         lookout.look()
-    _abandon(task)
+    _abandon(task, connection)
 
 
 def _end(status: int) -> NoReturn:
@@ -198,8 +200,14 @@ def _end(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _abandon(task: ReplayTask) -> NoReturn:
-    """End now, with all that the script has started, and remove the files that the worker would have removed."""
+def _abandon(task: ReplayTask, connection: int) -> NoReturn:
+    """End now, with all that the script has started, and remove the files that the worker would have removed.
+
+    Other threads go on meanwhile. What the script then says of files that are gone is no answer, so that the worker,
+    which may be there although the server is not, gets none.
+    """
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection)) as hung_up:
+        hung_up.shutdown(socket.SHUT_RDWR)
     leftovers.remove(task.folder)
     if os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)
