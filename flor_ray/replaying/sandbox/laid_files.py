@@ -23,7 +23,7 @@ from flor_ray.environment.written_files import ABSENT, FOLDER, FROM_START, LOST,
 from flor_ray.records import FileState, Point, WrittenFile
 from flor_ray.replaying.sandbox.layered_calls import absolute
 from flor_ray.replaying.sandbox.layers import Layers
-from flor_ray.replaying.sandbox.plain_files import is_folder, is_held, make_folders
+from flor_ray.replaying.sandbox.plain_files import held_files, is_folder, make_folders
 
 
 class LaidFiles:
@@ -36,6 +36,7 @@ class LaidFiles:
         # what a checkpoint lacks: must not return
         self.lacks: Callable[[int, Point, str], None] = lambda epoch, point, why: None
         self._at = FROM_START, Point.EPOCH_END
+        self._held: set[tuple[int, int]] = set()  # files that are open for writing
         self._layers = layers
         self._files = files
         self._get = get
@@ -51,6 +52,7 @@ class LaidFiles:
         self._unknown.clear()
         self._layers.asked.clear()
         self._at = epoch, point
+        self._held = held_files()
         states = [(file.path, state_at(file, epoch, point)) for file in self._files]
         # folders before what is in them, and what is gone from the inside out; older files first, as they were made
         there = [each for each in states if each[1].kept != ABSENT]
@@ -65,12 +67,12 @@ class LaidFiles:
         """Of a file that the script has open for writing nobody knows how long it will be after the next write: where
         the open file stands is in no checkpoint, nor what waits in it to be written."""
         real = self._layers.reading(os.path.join(self._layers.original, shown))
-        if is_held(real):
-            status, at = posix.stat(real), self._at
+        if (held := self._is_held(real)) is not None:
+            at = self._at
             why = (
                 f"{shown} is asked how long it is: it is open, and no checkpoint holds what has yet to be written to it"
             )
-            self._layers.asked[status.st_dev, status.st_ino] = lambda: self.lacks(*at, why)
+            self._layers.asked[held] = lambda: self.lacks(*at, why)
 
     def _opens(self, path: str, how: str) -> None:
         """The script opens a file, by its real path, to r(ead), w(rite) all of it or a(ppend) to it."""
@@ -112,7 +114,7 @@ class LaidFiles:
 
     def _make(self, path: str, content: bytes, state: FileState) -> str:
         real = self._layers.reading(path)
-        if not is_held(real):  # what the script writes by an open descriptor goes to the very file that it has opened
+        if self._is_held(real) is None:  # else it stays the file to which the script writes
             folder = self._layers.folder(os.path.dirname(path))
             make_folders(folder.upper)
             if self._is_folder(path):
@@ -139,6 +141,14 @@ class LaidFiles:
                     raise
                 if not self._layers.names(self._layers.folder(path)):
                     raise error
+
+    def _is_held(self, real: str) -> tuple[int, int] | None:
+        """Device and inode of a file that the script has open for writing."""
+        with contextlib.suppress(OSError):
+            status = posix.lstat(real)
+            if (found := (status.st_dev, status.st_ino)) in self._held:
+                return found
+        return None
 
     def _is_folder(self, path: str) -> bool:
         return is_folder(self._layers.reading(path))

@@ -22,9 +22,8 @@ from flor_ray.replaying.sandbox.plain_files import is_folder
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _TEMPORARY = getattr(os, "O_TMPFILE", 0)
-_WHETHER = frozenset(
-    {"exists", "isfile", "isdir", "samefile", "sameopenfile"}
-)  # functions of os.path: is there a file?
+# Functions of os.path and pathlib that look at a file's status for whether it is there.
+_WHETHER = frozenset({"exists", "isfile", "isdir", "samefile", "sameopenfile", "is_file", "is_dir"})
 
 
 class LayeredCalls:
@@ -322,7 +321,7 @@ def absolute(path: Any, folder: int | None = None) -> str | None:
 
 
 def _asks_whether(frame: FrameType) -> bool:
-    """Whether a function of os.path or pathlib looks at a file's status only for whether it is there."""
+    """Whether who looks at a file's status does so only for whether it is there."""
     caller = frame.f_back if frame.f_code.co_name == "stat" and frame.f_back is not None else frame
     return caller.f_code.co_name in _WHETHER
 

@@ -97,9 +97,8 @@ class Layers:
         self._hidden: set[str] = set()
         self.opened: Callable[[str, str], None] = lambda path, how: None  # told what functions of libraries open
         self.listed: Callable[[str], None] = lambda path: None  # told once of each partial folder that is listed
-        self.asked: dict[
-            tuple[int, int], Callable[[], None]
-        ] = {}  # device, inode: called where it is asked how long one is
+        # of files by device and inode: called whenever the script asks how long one is
+        self.asked: dict[tuple[int, int], Callable[[], None]] = {}
         self._partial: dict[str, str] = {}  # folders of the upper layer that hold only what the recorded run read
         self._laid: frozenset[str] = frozenset()  # files of the upper layer that no script has made
         self._left_out: set[str] = set()  # of these, files that the replay must not know of

@@ -43,21 +43,16 @@ def is_folder(path: str) -> bool:
         return False
 
 
-def is_held(path: str) -> bool:
-    """Whether this process has opened the regular file at `path`, to write to it."""
-    with contextlib.suppress(OSError):  # there is none, or nobody can tell
-        sought = posix.lstat(path)
-        if stat.S_ISREG(sought.st_mode):
-            return any(_writes_to(int(name), sought) for name in posix.listdir("/dev/fd"))
-    return False
-
-
-def _writes_to(descriptor: int, sought: os.stat_result) -> bool:
-    with contextlib.suppress(OSError):  # that of the listing itself is closed again
-        found = posix.fstat(descriptor)
-        if (found.st_dev, found.st_ino) == (sought.st_dev, sought.st_ino):
-            return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
-    return False
+def held_files() -> set[tuple[int, int]]:
+    """Regular files that this process has open for writing, by device and inode. Those of a script that began before
+    its loop are not to be replaced: what it writes would go to a file that nobody finds."""
+    found: set[tuple[int, int]] = set()
+    for name in posix.listdir("/dev/fd") if is_folder("/dev/fd") else ():
+        with contextlib.suppress(OSError):  # that of the listing itself is closed again
+            status, flags = posix.fstat(int(name)), fcntl.fcntl(int(name), fcntl.F_GETFL)
+            if stat.S_ISREG(status.st_mode) and flags & os.O_ACCMODE != os.O_RDONLY:
+                found.add((status.st_dev, status.st_ino))
+    return found
 
 
 def make_folders(path: str) -> None:
