@@ -146,7 +146,7 @@ class _Script:
         head, step, tail = (self._region(region) for region in _IN_EPOCH)
         epoch = f"{head}{_STEPS[self._steps]}\n{_indented(step)}{tail}"
         if self._epochs == "count":
-            epoch += f"if epoch == {self._length - 1}:\n    break\n"
+            epoch += f"if epoch >= {self._length - 1}:\n    break\n"
         loop = f"{epochs}\n{_indented(epoch)}"
         held = f'epochs = flor.loop("epoch", range({self._length}))\n' if self._epochs in _HELD else ""
         return self._region("setup") + held + self._checkpointed(loop) + self._region("after")
