@@ -43,8 +43,8 @@ def reached(sources: Iterable[str], variables: Iterable[str]) -> dict[str, str]:
     """Names, and features as `>name`, that depend on one of `variables`, each with that variable."""
     origin = {variable.rpartition(".")[2]: variable for variable in sorted(variables)}
     sources = tuple(sources)
-    if not any(name in text for text in sources for name in origin):
-        return origin
+    if not any(name in text or not text.isascii() for text in sources for name in origin):
+        return origin  # Python writes other letters in names its own way
     edges: list[_Edge] = []
     for text in sources:
         source = read(text)

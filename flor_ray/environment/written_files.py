@@ -6,7 +6,8 @@
 A *life* of a file lasts from one change of it to the next. A replay makes the changes again that the run made, so what
 a checkpoint needs of a life is its content if the run reads that, and else only that there is a file. A content is
 kept once it has been read: soon, and at the latest just before the file is changed. So files that are only written
-cost next to nothing, and the run's own checkpoints are not kept twice.
+cost next to nothing, and the run's own checkpoints are not kept twice. Where the system's descriptors stand in their
+files is in no checkpoint: `at` says in which files the script has moved on by one.
 
 What may live here: no store, nothing heavy; this is imported with flor_ray.
 """

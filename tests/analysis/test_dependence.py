@@ -159,3 +159,8 @@ for e in loop(x):
 
 def test_a_file_that_does_not_parse_is_on_the_safe_side() -> None:
     assert read_in("for (", {}) == {Region.HEAD, Region.TAIL, Region.SUFFIX}
+
+
+def test_a_name_that_python_writes_otherwise_is_the_same_name() -> None:
+    source = "import flor_ray as flor\n\N{MICRO SIGN} = connect()\nflor.log('a', \N{MICRO SIGN})\n"
+    assert features_that_depend(["\N{GREEK SMALL LETTER MU}"], source) == {"a": "\N{GREEK SMALL LETTER MU}"}

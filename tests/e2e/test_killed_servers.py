@@ -61,9 +61,7 @@ def test_a_process_that_went_with_its_server_is_tried_again(lab: Lab) -> None:
         assert not folder.exists()
         with pytest.raises(ProcessKilled) as killed:
             worker.run(job, second, lambda report: None)
-        told = failure("worker", second, killed.value)
-        assert isinstance(told, SegmentFailed)
-        assert told.retryable
+        assert _is_tried_again(second, killed.value)
         assert worker.run(job, second, lambda report: None).rows == 2
     finally:
         worker.close()
@@ -88,10 +86,13 @@ def test_a_process_that_is_killed_before_it_knows_its_task_is_tried_again(
     try:
         with pytest.raises(ProcessKilled) as ended:
             worker.run(job, segment, lambda report: None)
-        told = failure("worker", segment, ended.value)
-        assert isinstance(told, SegmentFailed)
-        assert told.retryable
+        assert _is_tried_again(segment, ended.value)
         assert worker.run(job, segment, lambda report: None).rows == 6
     finally:
         worker.close()
     assert killed
+
+
+def _is_tried_again(segment: Segment, error: ProcessKilled) -> bool:
+    told = failure("worker", segment, error)
+    return isinstance(told, SegmentFailed) and told.retryable

@@ -43,6 +43,17 @@ def test_only_the_librarys_own_names_are_kept_of_a_part() -> None:
     assert machinery.state_dict()["parts"] == {"part": ({"step": 1}, ["users"])}
 
 
+def test_a_data_set_is_kept_in_one_place() -> None:
+    data = [{"x": torch.ones(2)}]
+    part = SimpleNamespace(step=1, train_dataset=data, eval_dataset=None, other=None)
+    apart = {"train_dataset": data, "eval_dataset": None}
+    machinery = Machinery(lambda: {"part": part}, dict, apart=apart)
+    saved = machinery.state_dict()
+    assert saved["parts"] == {"part": ({"step": 1, "eval_dataset": None, "other": None}, ["train_dataset"])}
+    machinery.load_state_dict(saved)
+    assert part.train_dataset is data
+
+
 def test_what_was_replaced_is_refused_when_it_is_kept_and_what_lacks_when_it_is_put_back() -> None:
     held = {"the model": object()}
     machinery = Machinery(dict, lambda: dict(held))

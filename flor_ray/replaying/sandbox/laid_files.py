@@ -5,7 +5,9 @@
 
 Everything goes through the layers: the user's own files stay as they are. A file whose content was not kept is there
 all the same, as long and as old as it was, since scripts look for that. If it is read before it is written again, the
-replay began too late, and begins further back; one that begins with the script is told.
+replay began too late, and begins further back; one that begins with the script is told. A file that the script has
+open for writing is filled where it is, and how long it is may be asked only further back: the rest of it may wait in
+the open file, which no checkpoint holds.
 """
 
 from __future__ import annotations
