@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from flor_ray.analysis.nodes import parts_of
+
 
 @dataclass(frozen=True, slots=True)
 class Imported:
@@ -159,24 +161,11 @@ def _body(node: ast.AST) -> list[ast.AST]:
 
 
 _Parts = Sequence[ast.AST]  # what of a node belongs to the scope that it stands in, in the order of evaluation
-_NO_PARTS = frozenset({"ctx", "op", "ops", "annotation", "returns", "type_comment", "type_params"})
-_FIELDS: dict[type[ast.AST], tuple[str, ...]] = {ast.Constant: ()}
 
 
 def _others(found: Scopes, node: ast.AST, scope: Namespace) -> _Parts:
     """All parts of a node, without annotations and operators."""
-    kind = type(node)
-    fields = _FIELDS.get(kind)
-    if fields is None:
-        fields = _FIELDS[kind] = tuple(name for name in kind._fields if name not in _NO_PARTS)
-    parts: list[ast.AST] = []
-    for name in fields:
-        value = getattr(node, name, None)
-        if isinstance(value, list):
-            parts += [each for each in value if isinstance(each, ast.AST)]
-        elif isinstance(value, ast.AST):
-            parts.append(value)
-    return parts
+    return parts_of(node)
 
 
 def _named(found: Scopes, node: ast.Name, scope: Namespace) -> _Parts:

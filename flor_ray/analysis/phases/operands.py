@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flor_ray.analysis.phases.syntax import is_not, last_label, parts_of
+from flor_ray.analysis.nodes import parts_of
+from flor_ray.analysis.phases.syntax import is_not, last_label
 
 # These go through a generator expression that they are given, or join it, before they return.
 _CONSUMERS = frozenset(

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from flor_ray.analysis.nodes import parts_of
 from flor_ray.analysis.phases.expressions import Bindings, Expressions, OpenStatement
 from flor_ray.analysis.phases.outline import (
     Block,
@@ -23,7 +24,7 @@ from flor_ray.analysis.phases.outline import (
     Try,
     Unit,
 )
-from flor_ray.analysis.phases.syntax import as_call, asks_for_main, is_talk, last_label, may_leave, own_nodes, parts_of
+from flor_ray.analysis.phases.syntax import as_call, asks_for_main, is_talk, last_label, may_leave, own_nodes
 from flor_ray.analysis.scopes import Binding, Defined, Imported
 from flor_ray.analysis.source import Borrowed, Source, read
 

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator, Sequence
 
-from flor_ray.analysis.nodes import walk
+from flor_ray.analysis.nodes import parts_of, walk
 
 _TALKERS = frozenset({"log", "print", "debug", "info", "warning", "error", "critical", "write"})
 _QUIET: tuple[type[ast.AST], ...] = (
@@ -33,24 +33,6 @@ def own_nodes(body: Sequence[ast.stmt], into_loops: bool = True) -> Iterator[ast
 
 
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
-_NO_PARTS = frozenset({"ctx", "op", "ops", "annotation", "returns", "type_comment", "type_params"})
-_FIELDS: dict[type[ast.AST], tuple[str, ...]] = {ast.Name: (), ast.Constant: ()}
-
-
-def parts_of(node: ast.AST) -> list[ast.AST]:
-    """What a node consists of, without annotations and operators. Faster than ast.iter_child_nodes."""
-    kind = type(node)
-    fields = _FIELDS.get(kind)
-    if fields is None:
-        fields = _FIELDS[kind] = tuple(name for name in kind._fields if name not in _NO_PARTS)
-    found: list[ast.AST] = []
-    for name in fields:
-        value = getattr(node, name, None)
-        if isinstance(value, list):
-            found += [each for each in value if isinstance(each, ast.AST)]
-        elif isinstance(value, ast.AST):
-            found.append(value)
-    return found
 
 
 def may_leave(statement: ast.stmt) -> bool:
