@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
 
 from flor_ray.store import cache
+from tests import examples
 from tests.forking import RECORDING, TRAINING, Request, ScriptServer
 from tests.radosgw import RadosGateway
 from tests.s3_servers import Moto
@@ -33,9 +34,15 @@ if TYPE_CHECKING:
     from flor_ray.replaying.version_process import WarmServers
     from flor_ray.store.project import Project
 
-# How long an example takes depends on what else runs on the machine: no test fails for that.
-settings.register_profile("machines are shared", deadline=None)
-settings.load_profile("machines are shared")
+examples.register_profiles()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def drawn_examples(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The same examples wherever a test runs, unless others are asked for."""
+    explores = request.config.getoption("--hypothesis-profile") == examples.EXPLORE
+    with contextlib.nullcontext() if explores else examples.no_constants():
+        yield
 
 
 class Lab:

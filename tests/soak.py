@@ -17,19 +17,17 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis.internal.conjecture import providers
-from hypothesis.internal.constants_ast import Constants
 
 from flor_ray.cluster.worker import Worker
 from tests.bench_modules import bench_module, bench_repository
 from tests.conftest import close_servers, warm_servers
+from tests.examples import no_constants
 from tests.relational import soak as statements
 
 _SETTINGS = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=False)
@@ -83,20 +81,8 @@ def soak(examples: int, number: int | None, check: Callable[[Any], None], shrink
     def checked(case: Any) -> None:
         check(case)
 
-    with _no_constants():
+    with no_constants():
         (checked if number is None else seed(number)(checked))()
-
-
-@contextmanager
-def _no_constants() -> Iterator[None]:
-    """Hypothesis draws numbers that stand in the sources of whatever local modules are loaded, too: another sequence of
-    scripts wherever another test has run before."""
-    providers.CONSTANTS_CACHE.cache.clear()
-    try:
-        with mock.patch.object(providers, "_get_local_constants", Constants):
-            yield
-    finally:
-        providers.CONSTANTS_CACHE.cache.clear()
 
 
 def told(case: Any, verdict: Any) -> str:
