@@ -60,7 +60,8 @@ class _Completing:
         self.strips = strips
         self.begins = [0] * len(strips)  # first atom that is left
         self.atom = [s.sums[-1] / s.atoms for s in strips]  # typical atom
-        self.largest = max(self.atom)
+        largest = max(self.atom) or 1.0  # 1.0: nothing takes any time
+        self.smaller = [1 - atom / largest for atom in self.atom]  # than the largest typical atom, as a share of it
         self.left = sum(s.setup_seconds + s.sums[-1] for s in strips)
         self.options = sorted(option for index in range(len(strips)) for option in self._options_of(index))
         self.order = sorted(range(len(strips)), key=lambda index: (-self.atom[index], index))
@@ -137,7 +138,7 @@ class _Completing:
     def _penalty(self, option: _Option, room: float) -> float:
         _, index, end = option
         strip = self.strips[index]
-        lost = self.preference * room * (1 - self.atom[index] / self.largest)
+        lost = self.preference * room * self.smaller[index]
         return lost if end == strip.atoms else lost + strip.setup_seconds + strip.restores[end]
 
     def _rest(self, room: float, taken: set[int]) -> list[Stretch]:

@@ -7,6 +7,7 @@ not at some other place of the older block, then the place is on the wrong side 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Set
 from collections.abc import Mapping as Lookup
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from flor_ray.propagation.reading.program import Program
 from flor_ray.propagation.reading.tree import LOOPS, Node
 
 _MAX_FUNCTIONS = 100  # entered from one statement; a deeper program is taken as it looks so far
+_NO_NAMES: Set[str] = frozenset()
 _UNKNOWN = "?"  # a function of another file was given the object
 
 
@@ -172,7 +174,7 @@ class _Side:
                 inner = {node.label for node in self._tree.subtree(function) if node.kind == "identifier"} - seen
                 seen |= inner
                 todo += sorted(inner & self._functions.keys())
-        return (seen & self.objects) | {name for name in self._stateful if not reads.isdisjoint(self._parts(name))}
+        return (seen & self.objects) | (self._made_from(reads) & self._stateful)
 
     @cached_property
     def _stateful(self) -> Set[str]:
@@ -235,26 +237,25 @@ class _Side:
         """Names in a node, a call for example: `scaler.step(optimizer)` changes what the optimizer does."""
         return {each.label for each in self._tree.subtree(node) if each.kind == "identifier"}
 
-    def _parts(self, name: str) -> Set[str]:
-        """Names that have a part in a variable's values, directly or not."""
-        found, todo = set[str](), [name]
+    def _made_from(self, names: Set[str]) -> Set[str]:
+        """Variables in whose values these names have a part, directly or not."""
+        found, todo = set[str](), list(names)
         while todo:
-            for value in self._values.get(todo.pop(), ()):
-                more = self._mentioned(value) - found
-                found |= more
-                todo += more
+            more = self._uses.get(todo.pop(), _NO_NAMES) - found
+            found |= more
+            todo += more
         return found
 
     @cached_property
-    def _values(self) -> Lookup[str, list[Node]]:
-        """What each variable is set to."""
-        found: dict[str, list[Node]] = {}
+    def _uses(self) -> Lookup[str, set[str]]:
+        """By name: the variables that are set to something that mentions it."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
         for node in self._tree.of_kind("assignment", "augmented_assignment", "for_statement"):
             target, value = node.child("left"), node.child("right")
             if target is not None and value is not None:
-                for each in self._tree.subtree(target):
-                    if each.kind == "identifier":
-                        found.setdefault(each.label, []).append(value)
+                variables = self._mentioned(target)
+                for name in self._mentioned(value):
+                    found[name] |= variables
         return found
 
     @cached_property

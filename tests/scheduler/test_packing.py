@@ -189,6 +189,13 @@ def test_unequal_workers_get_the_best_schedule_of_few_segments_too(costs: list[S
     assert made.makespan_seconds <= lpt_seconds(costs, slots)
 
 
+def test_segments_that_take_no_time_are_packed_on_unequal_workers_too() -> None:
+    costs = [cost("a", 1, 0, 0.5), cost("c", 2, 0, 2)]
+    made = pack(costs, [Slot(slowness=0.5), Slot(slowness=3.0)])
+    assert not wrongs(made, costs)
+    assert made.makespan_seconds == 1.25
+
+
 @given(problems(most=30), SLOTS)
 def test_a_schedule_on_unequal_workers_is_valid_and_never_worse_than_plain_lpt(
     costs: list[SegmentCost], slots: list[Slot]
