@@ -196,6 +196,16 @@ def test_segments_that_take_no_time_are_packed_on_unequal_workers_too() -> None:
     assert made.makespan_seconds == 1.25
 
 
+@pytest.mark.parametrize("seconds", [5e-324, 1e-320, 1e-300, 1e300])
+def test_seconds_as_small_and_as_large_as_can_be_are_packed(seconds: float) -> None:
+    costs = [cost("a", 1, seconds), cost("a", 2, 0), cost("b", 3, seconds)]
+    for workers in (1, 2, [Slot(slowness=0.5), Slot(slowness=3.0)]):
+        made = pack(costs, workers)
+        assert not wrongs(made, costs)
+        assert made.lower_bound_seconds <= made.makespan_seconds * (1 + 1e-9) + 1e-9
+        assert made.makespan_seconds <= lpt_seconds(costs, workers)
+
+
 @given(problems(most=30), SLOTS)
 def test_a_schedule_on_unequal_workers_is_valid_and_never_worse_than_plain_lpt(
     costs: list[SegmentCost], slots: list[Slot]
