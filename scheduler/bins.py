@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from math import isfinite
 
 from flor_ray.records import SegmentCost
-from flor_ray.scheduler.problem import Slot
+from flor_ray.scheduler.problem import Slot, noticed
 
 
 class JobColumns:
@@ -18,13 +18,13 @@ class JobColumns:
         self.costs = costs
         self.names = names
         self.version = [numbers[c.segment.version] for c in costs]  # of each segment
-        self.run = [c.run_seconds for c in costs]
-        self.read = [min(c.read_seconds, c.run_seconds) for c in costs]
+        self.run = [noticed(c.run_seconds) for c in costs]
+        self.read = [min(c.read_seconds, run) for c, run in zip(costs, self.run, strict=True)]
         self.setups = [0.0] * len(names)  # if a version's set-ups differ, the longest counts for all
         self.jobs: list[list[int]] = [[] for _ in names]  # of each version, longest first
         for c, version in zip(costs, self.version, strict=True):
             _require_seconds(c)
-            self.setups[version] = max(c.setup_seconds, self.setups[version])
+            self.setups[version] = max(noticed(c.setup_seconds), self.setups[version])
         self.longest_first = sorted(
             range(len(costs)), key=lambda j: (-self.run[j], self.version[j], costs[j].segment.id)
         )

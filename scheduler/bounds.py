@@ -42,7 +42,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from math import ceil
 
-from flor_ray.scheduler.problem import Slot
+from flor_ray.scheduler.problem import Slot, noticed
 
 REACHED = 1e-8  # relative; what ends so near the bound, which itself is found by halving, ends as early as can be
 _MARGIN = 1e-9  # relative; rounding never rejects what is possible
@@ -62,8 +62,8 @@ class Demand:
     sums: list[float] = field(init=False)  # of the smallest sizes: sums[k] of k
 
     def __post_init__(self) -> None:
-        self.setup_seconds = _noticed(self.setup_seconds)
-        self.sizes = list(map(_noticed, self.sizes))
+        self.setup_seconds = noticed(self.setup_seconds)
+        self.sizes = list(map(noticed, self.sizes))
         self.sums = [0.0, *accumulate(self.sizes)]
 
     @property
@@ -94,11 +94,6 @@ def least_makespan(demands: Iterable[Demand], slots: Sequence[Slot]) -> float:
         else:
             high = middle
     return low
-
-
-def _noticed(seconds: float) -> float:
-    """Less than a nanosecond is none: what stands next to 0 cannot be halved and compared as other numbers can."""
-    return 0.0 if seconds < 1e-9 else seconds
 
 
 def average(seconds: float, slots: Sequence[Slot]) -> float:

@@ -59,3 +59,8 @@ class Cutting:
     points: Callable[[Segment], Sequence[int]] = _no_points  # epochs that a piece can begin with, ascending
     cut: Callable[[Segment, Iterable[int]], tuple[Segment, ...]] = _never  # a piece begins at each of the points
     cost: Callable[[Segment], SegmentCost] = _unknown  # of a segment or a piece of one
+
+
+def noticed(seconds: float) -> float:
+    """Less than a nanosecond is none: what stands next to 0 cannot be halved and compared as other numbers can."""
+    return 0.0 if seconds < 1e-9 else seconds
