@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 
@@ -14,6 +15,8 @@ _ADDS = "augmented_assignment"
 _PARAMETERS = frozenset(
     {"parameters", "lambda_parameters", "default_parameter", "typed_parameter", "typed_default_parameter"}
 )
+_OPERATIONS = frozenset({"binary_operator", "unary_operator", "not_operator"})
+_NUMBERS = frozenset({"float", "integer"})
 PATTERNS = frozenset({"list_pattern", "pattern_list", "tuple_pattern"})
 DISPLAYS = frozenset({"expression_list", "list", "tuple"})
 
@@ -43,6 +46,18 @@ def module_of_name(owner: NameScope | None, name: str) -> str:
             whole = bound.parent.children[0]
         return " ".join(each.label for each in (whole, *whole.children))
     return ""
+
+
+def whole_module(owner: NameScope | None, name: str) -> str:
+    """The module that a variable is; "" if it is none, or something from one."""
+    bound = owner.bindings.get(name, ()) if owner is not None else ()
+    is_imported = any(s.kind == "import_statement" for node in bound if (s := node.statement()) is not None)
+    return module_of_name(owner, name) if is_imported else ""
+
+
+def is_standard_module(owner: NameScope | None, name: str) -> bool:
+    """Whether a variable is a module of Python's standard library: no other module is called so."""
+    return bool(sys.stdlib_module_names.intersection(whole_module(owner, name).split()[:1]))
 
 
 def uses_of(nodes: Sequence[Node]) -> Set[str]:
@@ -99,6 +114,26 @@ def same_value(newer: Node, older: Node) -> bool:
         words.append(Counter(_leaves(statement, end, bound)))
     common = (words[0] & words[1]).total()
     return 2 * common > (words[0].total() + words[1].total()) * _SAME_VALUE
+
+
+def is_computed_otherwise(newer: Node, older: Node) -> bool:
+    """Whether what two assignments bind differs by more than the names in it: `seconds = t` is not `ms = 1000 * t`."""
+    values = value_of(newer), value_of(older)
+    return values[0] is not None and values[1] is not None and _arithmetic(values[0]) != _arithmetic(values[1])
+
+
+def _arithmetic(value: Node) -> Counter[str]:
+    """The operators and numbers in a value, and the method that it is the result of."""
+    found, todo = Counter[str](), [value]
+    while todo:
+        node = todo.pop()
+        todo += node.children
+        if node.kind in _OPERATIONS or node.kind in _NUMBERS:
+            found[node.label] += 1
+    function = value.children[0] if value.kind == "call" and value.children else None
+    if function is not None and function.kind == "attribute":
+        found[function.children[-1].label] += 1
+    return found
 
 
 def _form(statement: Node) -> tuple[str, list[int]]:

@@ -22,12 +22,15 @@ from flor_ray.propagation.adapting.bindings import (
     have_common_words,
     holder_of,
     how_bound,
+    is_computed_otherwise,
     is_given,
     is_parameter,
+    is_standard_module,
     module_of_name,
     same_value,
     scope_key,
     set_attributes,
+    whole_module,
     writes_log,
 )
 from flor_ray.propagation.adapting.doubts import Doubt
@@ -68,6 +71,7 @@ class Renames:
         self._votes: defaultdict[_Variable, Counter[_Variable]] = defaultdict(Counter)
         self._replaced: set[tuple[_Variable, _Variable]] = set()  # bound side by side, but to different things
         self._bound: set[tuple[_Variable, _Variable]] = set()
+        self._otherwise: set[tuple[_Variable, _Variable]] = set()  # of these, what is not computed in one way
         self._only: set[tuple[_Variable, _Variable]] = set()  # the only parameters of one function
         self._claimed: defaultdict[_Variable, set[_Variable]] = defaultdict(set)
         self._alike: dict[tuple[int, int], bool] = {}  # statements that bind variables, by index
@@ -106,7 +110,7 @@ class Renames:
         spelled = self.lookalikes.spelled(name, owner, place) if there is None else None
         if spelled is not None:
             return Counterpart(spelled, None if votes[spelled] else Doubt.LEFT_OVER)
-        logger = self._loggers.get(variable)
+        logger = self._loggers.get(variable) if unit is not None and self._only_logs(name, owner, unit) else None
         if logger is not None and there is None and self._older.lookup(logger, place) is not None:
             return Counterpart(logger, Doubt.NAME)
         if not votes:
@@ -125,7 +129,8 @@ class Renames:
             return Counterpart(None, contradiction=f"`{name}` may be any of {options} in the older version")
         if best != name and self._is_rather(best, count, owner, place):
             return Counterpart(name, Doubt.NAME) if is_kept else Counterpart(None)
-        counterpart = (scope_key(self._older.lookup(best, place)), best)
+        older = self._older.lookup(best, place)
+        counterpart = (scope_key(older), best)
         is_sure = best == name or self._is_renamed(name, best, count, owner, place)
         if is_sure is None:
             return Counterpart(None)
@@ -133,7 +138,16 @@ class Renames:
         is_replaced = (variable, counterpart) in self._replaced and not is_given_to
         if is_replaced and not is_sure and (variable, counterpart) not in self._bound:
             return Counterpart(None)
+        if best != name:
+            whole = whole_module(owner, name)
+            is_one = whole != "" and whole == whole_module(older, best)
+            is_sure = is_one or (is_sure and module_of_name(owner, name) == module_of_name(older, best))
+            is_sure &= (variable, counterpart) not in self._otherwise
         return Counterpart(best, None if is_sure and share >= _CLEAR_SHARE and not is_replaced else Doubt.NAME)
+
+    def _only_logs(self, name: str, owner: NameScope, unit: Node) -> bool:
+        """Whether all that a unit does with a variable is to write lines of a log."""
+        return all(writes_log(node) for node in owner.reads.get(name, ()) if _is_in(unit, node))
 
     def _is_renamed(self, name: str, other: str, count: int, owner: NameScope, place: NameScope) -> bool | None:
         """Whether so many votes are enough for a variable of another name; None: there is nothing but a few readings.
@@ -350,6 +364,8 @@ class Renames:
         self._votes[newer][older] += _BINDING_VOTE if telling else _READING_VOTE
         if telling:
             self._bound.add((newer, older))
+            if not is_kept and is_computed_otherwise(a, b):
+                self._otherwise.add((newer, older))
             if not is_kept and are_the_only_ones(a, b, left, right):
                 self._only.add((newer, older))
 
@@ -373,7 +389,8 @@ class Renames:
         modules = module_of_name(left, a.label), module_of_name(right, b.label)
         if modules[0] != modules[1]:
             both_known = b.label in self._newer.known or a.label in self._older.known
-            return not both_known and alike(a.label, b.label)
+            is_standard = is_standard_module(left, a.label) or is_standard_module(right, b.label)
+            return not both_known and not is_standard and alike(a.label, b.label)
         if binding and (are_exchanged_places(a, b) or are_exchanged_places(b, a)):
             return False
         if binding and (is_given(a, b) or is_given(b, a)):

@@ -21,6 +21,7 @@ from flor_ray.propagation.matching.bottomup import body
 from flor_ray.propagation.matching.mapping import Mapping
 from flor_ray.propagation.matching.similarity import alike, anchor_dice, header_likeness, header_nodes, word_dice
 from flor_ray.propagation.placing.order import Order
+from flor_ray.propagation.reading.conditions import contradict
 from flor_ray.propagation.reading.effects import in_parameters
 from flor_ray.propagation.reading.names import NameScope
 from flor_ray.propagation.reading.program import Program
@@ -166,6 +167,8 @@ class Blocks:
         block: Node | None = self._facing_block(unit.parent, target)
         while block is not None and block.parent is not None and target.parent is not None:
             left, right = block.parent, target.parent
+            if contradict(left, right, self._called_there(_asking(left), right)):
+                return [Doubt.OPPOSITE_HEADER]
             if left.kind == right.kind == "else_clause":
                 left, right = _asking(left), _asking(right)
             if left.kind in SCOPES or right.kind in SCOPES:

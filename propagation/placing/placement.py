@@ -18,7 +18,7 @@ on the right side of every call that changes the state of what is read: states.p
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from flor_ray.propagation.adapting.doubts import Doubt
@@ -89,6 +89,8 @@ class Placer:
             return NoPlace(f"{text}, with which it may not change places", crossed, 0.3)
         if code:
             return self._out_of_step(unit, place) or place
+        if self._is_set_anew(around, place):
+            place = replace(place, doubts=(*place.doubts, Doubt.BETWEEN))
         return self._in_another_state(around, place) or place
 
     def _read_ahead(self, target: Node, flow: Flow) -> Node | None:
@@ -125,6 +127,27 @@ class Placer:
             "changes the state of what it reads"
         )
         return NoPlace(reason, wrong, 0.3)
+
+    def _is_set_anew(self, around: Surroundings, place: BlockGap) -> bool:
+        """Whether the older version alone sets anew what is read, in a branch or loop before a place: `running = 0.0`
+        after each hundredth step."""
+        before = around.unit.parent
+        if before is None or around.flow.reads.isdisjoint(around.flow.names.values()):
+            return False
+        theirs = self._set_alone(self._older, statements_of(place.block)[: place.gap])
+        mine = self._set_alone(self._newer, [each for each in statements_of(before) if each.start < around.unit.start])
+        return any(there in theirs and here not in mine for here, there in around.flow.names.items())
+
+    def _set_alone(self, program: Program, statements: Sequence[Node]) -> set[str]:
+        """The names that branches and loops among some statements set where the other version does not."""
+        other_of = self._mapping.newer_of if program is self._older else self._mapping.older_of
+        found = set[str]()
+        for statement in statements:
+            for node in program.names.bound(statement) if statement.kind in CONTAINERS else ():
+                own = node.statement()
+                if own is not None and own is not statement and other_of(own) is None:
+                    found.add(node.label)
+        return found
 
     def _out_of_step(self, unit: Node, place: BlockGap) -> NoPlace | None:
         """Why a call that trains cannot stand at a place: all that trains before it in the newer version (`backward`

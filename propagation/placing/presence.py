@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from flor_ray.propagation.adapting.adaptation import Declined
 from flor_ray.propagation.matching.mapping import Mapping
+from flor_ray.propagation.reading.conditions import follows
 from flor_ray.propagation.reading.nesting import function_around, nesting_of
 from flor_ray.propagation.reading.program import LogCall, Program
 from flor_ray.propagation.reading.tree import LOOPS, Node
@@ -74,7 +75,7 @@ def _extra_guards(newer: Program, older: Program, mapping: Mapping, log: LogCall
     mine = _around_log(newer, log, GUARDS)
     for guard in _around_log(older, other, GUARDS):
         partner = mapping.newer_of(guard)
-        if partner is None or partner not in mine:
+        if (partner is None or partner not in mine) and not follows(guard, mine):
             return True
     return False
 

@@ -173,6 +173,49 @@ def test_a_parameter_is_made_by_who_calls_and_no_cause_of_doubt() -> None:
     assert placement.why == "before line 4 of the older version"
 
 
+def logged_behind(newer: str, older: str, log: str) -> Placement:
+    """Where a log goes that stands at the end of a newer source."""
+    newer += log + "\n"
+    (placement,) = propagate(newer, older, [newer.count("\n")]).placed
+    return placement
+
+
+@pytest.mark.parametrize(
+    ("newer", "older", "told"),
+    [
+        ("seconds = now() - begun", "elapsed = now() - begun", ""),
+        ("seconds = now() - begun", "milliseconds = 1000 * (now() - begun)", "milliseconds"),
+        ("loss_mean = losses.mean()", "loss_sum = losses.sum()", "loss_sum"),
+        ("drop = 1 - keep", "dropped = keep", "dropped"),
+        ("mean_loss = losses.mean()", "average_loss = losses.mean()", ""),
+    ],
+)
+def test_who_gets_what_is_computed_otherwise_under_another_name_is_told(newer: str, older: str, told: str) -> None:
+    newer, older = (f"import flor_ray as flor\nbegin()\n{each}\nshow({each.split()[0]})\n" for each in (newer, older))
+    placement = logged_behind(newer, older, f'flor.log("x", {newer.splitlines()[2].split()[0]})')
+    assert (placement.confidence < 0.9) is bool(told)
+    assert placement.renames[newer.splitlines()[2].split()[0]] == older.splitlines()[2].split()[0]
+
+
+def test_who_gets_what_the_older_version_alone_sets_anew_before_is_told() -> None:
+    newer = "import flor_ray as flor\ntotal = 0\nfor batch in data:\n    total += loss(batch)\n"
+    log = 'flor.log("mean", total / len(data))'
+    assert logged_behind(newer, newer, log).confidence > 0.9
+    older = newer + "    if full(batch):\n        show(total)\n        total = 0\n"
+    assert logged_behind(newer, older, log).confidence < 0.9
+    assert logged_behind(older, newer.replace("loss(batch)", "loss(net, batch)"), log).confidence > 0.9
+    other = older.replace("full(batch)", "len(batch)")
+    assert logged_behind(other, older, log).confidence > 0.9
+
+
+def test_a_variable_of_another_name_from_another_module_is_told() -> None:
+    older = "import flor_ray as flor\nfrom helpers import get_accuracy\nx = get_accuracy(net)\n"
+    newer = older.replace("helpers", "tools").replace("get_accuracy", "accuracy")
+    assert logged_behind(newer, older, 'flor.log("x", accuracy(net))').confidence < 0.9
+    newer = newer.replace("tools", "helpers")
+    assert logged_behind(newer, older, 'flor.log("x", accuracy(net))').confidence > 0.9
+
+
 @pytest.mark.parametrize(
     ("older", "expected"),
     [

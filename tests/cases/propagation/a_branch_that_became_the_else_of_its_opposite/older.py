@@ -1,0 +1,8 @@
+import flor_ray as flor
+
+for epoch in range(5):
+    if training:
+        fit(net)
+    else:
+        evaluate(net)
+        report()

@@ -1,0 +1,5 @@
+import flor_ray as flor
+import logger
+
+logger.info("begin")
+net = train()
