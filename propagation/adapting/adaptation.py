@@ -8,7 +8,7 @@ from flor_ray.propagation.adapting.doubts import Doubt
 from flor_ray.propagation.adapting.edits import Carried
 from flor_ray.propagation.adapting.renames import Counterpart, Renames
 from flor_ray.propagation.reading.calls import Alias, visible
-from flor_ray.propagation.reading.names import NameScope
+from flor_ray.propagation.reading.names import BUILTINS, NameScope
 from flor_ray.propagation.reading.program import Program
 from flor_ray.propagation.reading.tree import IMPORTS, Node
 
@@ -56,7 +56,7 @@ class Adaptation:
             if not any(each.contains(node) for each in dropped)
             and not any(start <= node.start and node.end <= end for start, end in replaced)
         ]
-        self._own = self._bound_here(nodes)
+        self.own = self._bound_here(nodes)  # what the unit itself binds
         self._adapt(nodes)
 
     def _bound_here(self, nodes: Sequence[Node]) -> dict[str, NameScope]:
@@ -73,6 +73,7 @@ class Adaptation:
     def _adapt(self, nodes: Sequence[Node]) -> None:
         names = self._newer.written_names
         known: dict[tuple[str, int], str] = {}
+        first: dict[str, str] = {}  # by their older names: the newer one that came first
         for node in nodes:
             if node.kind == "attribute_name":
                 found = self._renames.attribute(node)
@@ -92,17 +93,22 @@ class Adaptation:
                 known[key] = self._counterpart(node, owner)
             self._check_capture(node, known[key], owner)
             self._replace(node, known[key])
+            if (other := first.setdefault(known[key], node.label)) != node.label:
+                raise Declined(f"`{other}` and `{node.label}` would both be `{known[key]}` in the older version")
 
     def _counterpart(self, node: Node, owner: NameScope | None) -> str:
         name = node.label
-        if name in self._own:
-            return self._own_name(name, self._own[name])
+        if name in self.own:
+            return self._own_name(name, self.own[name])
         found = self._renames.variable(name, owner, self.scope, self._unit)
         if found.contradiction and self._lenient and self._older.names.lookup(name, self.scope) is not None:
             found = Counterpart(name, Doubt.SAME_NAME)
         if found.contradiction:
             raise Declined(found.contradiction)
-        is_loose = owner is None and found.name == name and self._older.names.lookup(name, self.scope) is None
+        there = self._older.names.lookup(found.name, self.scope) if found.name is not None else None
+        if owner is None and found.name in BUILTINS and there is not None and not _is_imported(found.name, there):
+            raise Declined(f"it reads Python's own `{name}`, which is a variable of the older version")
+        is_loose = owner is None and found.name == name and there is None
         if found.name is None or is_loose:
             self.lacking.append((name, owner))
             self.read.append((name, owner, name))

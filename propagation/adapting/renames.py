@@ -231,7 +231,8 @@ class Renames:
         reads = owner.reads.get(name, ())
         waiting = self.lookalikes.waiting(place, reads)
         close = [each for each in waiting if alike(each, name)]
-        chosen = waiting if len(waiting) == 1 and reads else close
+        has_star = bool(self._older.tree.of_kind("wildcard_import"))  # whose names nobody sees
+        chosen = waiting if len(waiting) == 1 and reads and not has_star else close
         return Counterpart(chosen[0], Doubt.NAME) if len(chosen) == 1 else Counterpart(None)
 
     def _is_set_by_another(self, mine: _Variable, there: _Variable) -> bool:

@@ -109,19 +109,20 @@ class Flows:
         return set_attributes(self._older.names)
 
     def check_bound_before(self, place: BlockGap, adaptation: Adaptation) -> None:
-        """Raises Declined if what a pinned statement reads is bound behind its place only, and no loop comes back."""
+        """Raises Declined if what a statement reads, and does not bind, is bound behind its place only, and no loop
+        comes back."""
         statements = statements_of(place.block)
         at = statements[place.gap].start if place.gap < len(statements) else place.block.end
         loops = [node for node in place.block.ancestors() if node.kind in LOOPS]
         for name, _, counterpart in adaptation.read:
             there = self._older.names.lookup(counterpart, adaptation.scope)
-            if there is not adaptation.scope or there.is_class:
+            if there is not adaptation.scope or there.is_class or name in adaptation.own:
                 continue
             bound = there.bindings[counterpart]
             if all(node.start >= at for node in bound) and not any(loop.contains(n) for loop in loops for n in bound):
                 line = self._older.tree.line(bound[0].start)
                 raise Declined(
-                    f"it reads `{name}`, which the older version binds behind the pinned place, on line {line}"
+                    f"it reads `{name}`, which the older version binds behind its place only, on line {line}"
                 )
 
     def _is_first(self, bound: Node) -> bool:

@@ -249,6 +249,7 @@ class Transplant:
             adaptation = self._adapt(written, dropped, place, results)
             self._carry_changes(written, adaptation)
         self._editor.check_results(place, adaptation)
+        self._flows.check_bound_before(place, adaptation)
         check_attributes(self.newer, self.older, written, adaptation, dropped, self.carried.keys())
         return self._editor.finish(written, place, adaptation, dropped)
 

@@ -85,7 +85,7 @@ def test_a_pin_behind_the_last_line_of_the_file_is_its_end() -> None:
 
 
 def test_a_pin_before_what_it_reads_is_bound_is_refused() -> None:
-    reason = "it reads `net`, which the older version binds behind the pinned place, on line 3"
+    reason = "it reads `net`, which the older version binds behind its place only, on line 3"
     assert refusal(OLDER, Pin(1)) == reason
 
 
