@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flor_ray.propagation.adapting.bindings import holder_of
 from flor_ray.propagation.adapting.doubts import Doubt
 from flor_ray.propagation.adapting.edits import Carried
 from flor_ray.propagation.adapting.renames import Counterpart, Renames
@@ -49,6 +50,7 @@ class Adaptation:
         self.lacking_aliases: list[Alias] = []
         self.carried: list[Carried] = []
         self.doubts: set[Doubt] = set()
+        self._first: dict[tuple[str, str], str] = {}  # by what it is an attribute of, if it is one, and older name
         self._aliases = {alias.node.index: alias for alias in newer.aliases}
         nodes = [
             node
@@ -73,12 +75,12 @@ class Adaptation:
     def _adapt(self, nodes: Sequence[Node]) -> None:
         names = self._newer.written_names
         known: dict[tuple[str, int], str] = {}
-        first: dict[str, str] = {}  # by their older names: the newer one that came first
         for node in nodes:
             if node.kind == "attribute_name":
                 found = self._renames.attribute(node)
                 self._add(found.doubt)
                 self._replace(node, found.name or node.label)
+                self._keep_apart(node.label, (holder_of(node), found.name or node.label))
             if node.kind != "identifier" or not _is_occurrence(node):
                 continue
             owner = names.owner(node)
@@ -93,8 +95,7 @@ class Adaptation:
                 known[key] = self._counterpart(node, owner)
             self._check_capture(node, known[key], owner)
             self._replace(node, known[key])
-            if (other := first.setdefault(known[key], node.label)) != node.label:
-                raise Declined(f"`{other}` and `{node.label}` would both be `{known[key]}` in the older version")
+            self._keep_apart(node.label, ("", known[key]))
 
     def _counterpart(self, node: Node, owner: NameScope | None) -> str:
         name = node.label
@@ -196,6 +197,12 @@ class Adaptation:
                     f"`{node.label}` is `{name}` in the older version, a name that the statement binds itself"
                 )
             scope = scope.outer
+
+    def _keep_apart(self, name: str, there: tuple[str, str]) -> None:
+        """Two variables, or attributes of one object, must not become one."""
+        other = self._first.setdefault(there, name)
+        if other != name:
+            raise Declined(f"`{other}` and `{name}` would both be `{there[1]}` in the older version")
 
     def _add(self, doubt: Doubt | None) -> None:
         if doubt is not None:

@@ -23,6 +23,7 @@ class Doubt(Enum):
     UNMAPPED_BLOCK = 0.03, "its block has no counterpart, only its direct neighbours have"
     LOST_BLOCK = 0.5, "its block has no counterpart"
     OTHER_HEADER = 0.55, "the condition or loop around it is another one"
+    MORE_OFTEN = 0.101, "a condition or loop around it is in the newer version only"
     OPPOSITE_HEADER = 0.55, "the condition around it asks for the opposite"
     OTHER_FUNCTION = 0.55, "the function around it has another name, and little of it is the same"
     FACING_HEADER = 0.105, "the condition or loop around it is written otherwise, around the same code"

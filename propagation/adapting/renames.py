@@ -269,7 +269,8 @@ class Renames:
         name, holder = node.label, holder_of(node)
         here, there = self._attribute_names
         if name in there:
-            return Counterpart(name)
+            voted = self._attributes.get((holder, name))
+            return Counterpart(name, Doubt.NAME if voted and not voted[name] else None)
         kept = [other for other in self._own_attributes(node) if alike(name, other)]
         for votes in (self._attributes.get((holder, name)), self._attributes.get(("", name))):
             if not votes:

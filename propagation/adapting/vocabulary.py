@@ -13,6 +13,8 @@ from collections.abc import Container, Iterable, Sequence, Set
 from flor_ray.propagation.adapting.adaptation import Adaptation, Declined
 from flor_ray.propagation.adapting.bindings import attribute_names
 from flor_ray.propagation.adapting.doubts import Doubt
+from flor_ray.propagation.matching.mapping import Mapping
+from flor_ray.propagation.reading.effects import root_of
 from flor_ray.propagation.reading.names import BUILTINS
 from flor_ray.propagation.reading.program import Program
 from flor_ray.propagation.reading.tree import IMPORTS, Node
@@ -147,6 +149,30 @@ def check_attributes(
         adapted = (node.start, node.end) in adaptation.replacements
         if lacking and not adapted and not any(each.contains(node) for each in dropped):
             raise Declined(f"it reads the attribute `{node.label}`, which the older version does not have")
+
+
+def check_items(newer: Program, mapping: Mapping, unit: Node) -> None:
+    """Raises Declined if a unit reads an item, `batch[2]`, where the older version has another one wherever the newer
+    reads it."""
+    for node in newer.tree.subtree(unit):
+        key = _constant_key(node)
+        if key is None:
+            continue
+        same = [
+            n for n in newer.tree.of_kind("subscript") if n.fingerprint == node.fingerprint and not unit.contains(n)
+        ]
+        theirs = [found for n in same if (b := mapping.older_of(n)) is not None and (found := _constant_key(b))]
+        if theirs and key.label not in {other.label for other in theirs}:
+            text = f"the item `{key.label}` of `{root_of(node).label}`"
+            raise Declined(f"it reads {text}, where the older version has `{theirs[0].label}`")
+
+
+def _constant_key(node: Node) -> Node | None:
+    """The number or text by which an item of a variable, or of an attribute, is taken."""
+    if node.kind != "subscript" or len(node.children) != 2 or root_of(node).kind != "identifier":
+        return None
+    key = node.children[1]
+    return key if key.kind in ("integer", "string") and not key.children else None
 
 
 def _is_of_a_module(newer: Program, attribute: Node) -> bool:

@@ -22,7 +22,7 @@ from flor_ray.propagation.adapting.edits import (
 )
 from flor_ray.propagation.adapting.embedded import check_evaluated_once, names_spelled
 from flor_ray.propagation.adapting.renames import Renames
-from flor_ray.propagation.adapting.vocabulary import check_attributes, strangeness
+from flor_ray.propagation.adapting.vocabulary import check_attributes, check_items, strangeness
 from flor_ray.propagation.carrying.cargo import Cargo
 from flor_ray.propagation.carrying.editing import Editor
 from flor_ray.propagation.carrying.flows import Flows
@@ -251,6 +251,7 @@ class Transplant:
         self._editor.check_results(place, adaptation)
         self._flows.check_bound_before(place, adaptation)
         check_attributes(self.newer, self.older, written, adaptation, dropped, self.carried.keys())
+        check_items(self.newer, self.mapping, unit)
         return self._editor.finish(written, place, adaptation, dropped)
 
     def _carry_callers(self, unit: Node, found: NoPlace) -> Carried:

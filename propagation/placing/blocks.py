@@ -10,7 +10,7 @@ for batch in loader:          for batch in loader:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -29,6 +29,7 @@ from flor_ray.propagation.reading.tree import BLOCKS, LOOPS, SCOPES, Node
 
 _CONDITIONAL = frozenset({"if_statement", "elif_clause", "while_statement", "for_statement"})
 _BRANCHES = _CONDITIONAL | {"else_clause", "except_clause", "case_clause"}
+_HANDLERS = frozenset({"except_clause", "except_group_clause", "finally_clause"})
 _OTHER_HEADER = 0.2  # likeness of two conditions below which they are not the same one
 _CHANGED_HEADER = 0.35  # and below which they are hardly the same one
 _RIVAL_HEADER = 0.15  # so much more alike is another one rather it
@@ -75,9 +76,11 @@ class Blocks:
         if counterpart is None or counterpart.kind not in BLOCKS:
             dissolved = self._dissolved(before, after)
             if dissolved is not None and holder in (None, dissolved):
-                return dissolved, (Doubt.RESIDUE, Doubt.UNMAPPED_BLOCK)
-            is_tight = self._is_tight(unit, (left, right), (before, after))
-            return holder, (Doubt.RESIDUE, Doubt.UNMAPPED_BLOCK if is_tight else Doubt.LOST_BLOCK)
+                holder, is_held = dissolved, True
+            else:
+                is_held = self._is_tight(unit, (left, right), (before, after))
+            often = [Doubt.MORE_OFTEN] * (holder is not None and self._runs_more_often(unit, holder))
+            return holder, (Doubt.RESIDUE, *often, Doubt.UNMAPPED_BLOCK if is_held else Doubt.LOST_BLOCK)
         if holder is counterpart:
             return counterpart, (Doubt.RESIDUE,)
         moved_to = self._majority(before, after)
@@ -95,6 +98,14 @@ class Blocks:
         blocks = Counter(p.parent for p in partners if p is not None and p.is_statement and p.parent is not None)
         block, most = max(blocks.items(), key=lambda each: each[1], default=(None, 0))
         return block if most >= _MOST and most >= _MAJORITY * blocks.total() else None
+
+    def _runs_more_often(self, unit: Node, holder: Node) -> bool:
+        """Whether a statement stands in more branches that have no counterpart than the older block that it goes to."""
+        alone = [
+            sum(node.kind in _BRANCHES and other_of(node) is None for node in _up_to_function(each))
+            for each, other_of in ((unit, self._mapping.older_of), (holder, self._mapping.newer_of))
+        ]
+        return alone[0] > alone[1]
 
     def _is_tight(self, unit: Node, neighbours: _Pair, siblings: tuple[list[Node], list[Node]]) -> bool:
         """Whether neighbours hold a statement so tightly that they vouch for a block that is not mapped."""
@@ -167,6 +178,8 @@ class Blocks:
         block: Node | None = self._facing_block(unit.parent, target)
         while block is not None and block.parent is not None and target.parent is not None:
             left, right = block.parent, target.parent
+            if left.kind != right.kind and not _HANDLERS.isdisjoint((left.kind, right.kind)):
+                return [Doubt.OTHER_HEADER]
             if contradict(left, right, self._called_there(_asking(left), right)):
                 return [Doubt.OPPOSITE_HEADER]
             if left.kind == right.kind == "else_clause":
@@ -287,6 +300,16 @@ class Blocks:
             for node in self._older.tree.of_kind(*_CONDITIONAL)
             if scope.contains(node) and node is not right and self._mapping.newer_of(node) is None
         )
+
+
+def _up_to_function(node: Node) -> Iterator[Node]:
+    """What is around a node in its function, but for the guard of what runs as a script."""
+    return (each for each in takewhile(lambda each: each.kind not in SCOPES, node.ancestors()) if not _is_main(each))
+
+
+def _is_main(node: Node) -> bool:
+    condition = node.child("condition") if node.kind == "if_statement" else None
+    return condition is not None and any(child.label == "__name__" for child in condition.children)
 
 
 def _is_in_a_branch(statement: Node, block: Node) -> bool:

@@ -216,6 +216,19 @@ def test_a_variable_of_another_name_from_another_module_is_told() -> None:
     assert logged_behind(newer, older, 'flor.log("x", accuracy(net))').confidence > 0.9
 
 
+def test_what_only_the_newer_version_does_in_some_cases_is_told_to_run_more_often() -> None:
+    older = "import flor_ray as flor\nfor epoch in data:\n    train(net)\n    save(net)\n    tell(net)\n"
+    for around, told in (
+        ("if epoch % 10 == 0:", True),
+        ("try:\n        check()\n    except OSError:", True),
+        ("with lock:", False),
+    ):
+        newer = older.replace("    save(net)\n    tell(net)\n", f"    {around}\n        save(net)\n        tell(net)\n")
+        newer = newer.replace("        tell", '        flor.log("epoch", epoch)\n        tell')
+        (placement,) = propagate(newer, older, [newer[: newer.index("flor.log")].count("\n") + 1]).placed
+        assert (placement.confidence < 0.9) is told
+
+
 @pytest.mark.parametrize(
     ("older", "expected"),
     [

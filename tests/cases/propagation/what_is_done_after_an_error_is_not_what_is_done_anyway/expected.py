@@ -1,0 +1,7 @@
+import flor_ray as flor
+
+count = 3
+try:
+    run()
+except ValueError:
+    close()
