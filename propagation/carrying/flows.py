@@ -110,7 +110,7 @@ class Flows:
 
     def check_bound_before(self, place: BlockGap, adaptation: Adaptation) -> None:
         """Raises Declined if what a statement reads, and does not bind, is bound behind its place only, and no loop
-        comes back."""
+        comes back; or is deleted before it."""
         statements = statements_of(place.block)
         at = statements[place.gap].start if place.gap < len(statements) else place.block.end
         loops = [node for node in place.block.ancestors() if node.kind in LOOPS]
@@ -124,6 +124,10 @@ class Flows:
                 raise Declined(
                     f"it reads `{name}`, which the older version binds behind its place only, on line {line}"
                 )
+            deleted = next((n for n in statements[: place.gap][::-1] if _deletes(n, counterpart)), None)
+            if deleted is not None and not any(deleted.start < node.start < at for node in bound):
+                line = self._older.tree.line(deleted.start)
+                raise Declined(f"it reads `{name}`, which the older version deletes before its place, on line {line}")
 
     def _is_first(self, bound: Node) -> bool:
         """Whether an identifier of the newer program is the first to bind its variable, and does not add to it."""
@@ -162,6 +166,12 @@ def _is_parameter(bound: Node, program: Program) -> bool:
         and statement.kind == "function_definition"
         and (program.names.scope_of(statement) is not program.names.scope_of(bound))
     )
+
+
+def _deletes(statement: Node, name: str) -> bool:
+    """Whether a statement deletes a variable."""
+    targets = [t for child in statement.children for t in (child, *child.children)]
+    return statement.kind == "delete_statement" and any(t.kind == "identifier" and t.label == name for t in targets)
 
 
 def _is_in_other_branch(node: Node, block: Node) -> bool:

@@ -34,10 +34,11 @@ from flor_ray.propagation.placing.order import Order
 from flor_ray.propagation.placing.places import BlockGap, Flow, NoPlace, Surroundings
 from flor_ray.propagation.placing.rivals import Rivals
 from flor_ray.propagation.placing.states import States
-from flor_ray.propagation.reading.effects import TRAINING, called_name
+from flor_ray.propagation.reading.effects import TRAINING, called_name, receivers
 from flor_ray.propagation.reading.program import Program
 from flor_ray.propagation.reading.tree import BLOCKS, LOOPS, SCOPES, Node, Tree
 
+_EMPTYING = frozenset({"clear", "reset", "zero_"})
 _WEAK = 0.6  # likeness of two neighbours below which they say little
 
 
@@ -129,8 +130,8 @@ class Placer:
         return NoPlace(reason, wrong, 0.3)
 
     def _is_set_anew(self, around: Surroundings, place: BlockGap) -> bool:
-        """Whether the older version alone sets anew what is read, in a branch or loop before a place: `running = 0.0`
-        after each hundredth step."""
+        """Whether the older version alone sets anew what is read, somewhere before a place: `running = 0.0` after each
+        hundredth step, `losses.clear()`."""
         before = around.unit.parent
         if before is None or around.flow.reads.isdisjoint(around.flow.names.values()):
             return False
@@ -139,13 +140,14 @@ class Placer:
         return any(there in theirs and here not in mine for here, there in around.flow.names.items())
 
     def _set_alone(self, program: Program, statements: Sequence[Node]) -> set[str]:
-        """The names that branches and loops among some statements set where the other version does not."""
+        """The names that some statements, and what is in them, set or empty where the other version does not."""
         other_of = self._mapping.newer_of if program is self._older else self._mapping.older_of
         found = set[str]()
         for statement in statements:
-            for node in program.names.bound(statement) if statement.kind in CONTAINERS else ():
+            emptied = [root for _, root in receivers(_calls_in(program, statement), _EMPTYING)]
+            for node in (*program.names.bound(statement), *emptied):
                 own = node.statement()
-                if own is not None and own is not statement and other_of(own) is None:
+                if own is not None and other_of(own) is None:
                     found.add(node.label)
         return found
 
@@ -363,6 +365,10 @@ class Placer:
 
     def _line(self, node: Node) -> int:
         return self._older.tree.line(node.start)
+
+
+def _calls_in(program: Program, statement: Node) -> list[Node]:
+    return [node for node in program.tree.subtree(statement) if node.kind == "call"]
 
 
 def _trains(statement: Node) -> str:

@@ -204,6 +204,8 @@ def test_who_gets_what_the_older_version_alone_sets_anew_before_is_told() -> Non
     older = newer + "    if full(batch):\n        show(total)\n        total = 0\n"
     assert logged_behind(newer, older, log).confidence < 0.9
     assert logged_behind(older, newer.replace("loss(batch)", "loss(net, batch)"), log).confidence > 0.9
+    for anew in ("total = total / 2", "total = g(net)", "total.clear()", "total.reset()"):
+        assert logged_behind(newer + "save(net)\n", f"{newer}{anew}\nsave(net)\n", log).confidence < 0.9
     other = older.replace("full(batch)", "len(batch)")
     assert logged_behind(other, older, log).confidence > 0.9
 
