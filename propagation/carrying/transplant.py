@@ -163,9 +163,26 @@ class Transplant:
         if twin is not None:
             return Present(self.older.tree.line(twin.start))
         self._doings.check(node, place, adaptation)
+        self._check_adds_to_its_own(node, adaptation)
         check_attributes(self.newer, self.older, statement, adaptation, (), self.carried.keys() | self.requested)
         adaptation.doubts |= strangeness(self.newer, self.older, statement, adaptation, self.requested)
         return self._editor.finish(statement, place, adaptation, ())
+
+    def _check_adds_to_its_own(self, node: Node, adaptation: Adaptation) -> None:
+        """Raises Declined if a statement would add to a variable that the older version uses for something else: all
+        that sets it there is in the older version alone, or something that adds to it is."""
+        if not any(each.kind == "augmented_assignment" for each in node.children):
+            return
+        for bound in self.newer.names.bound(node):
+            name = adaptation.renamed.get(bound.label, bound.label)
+            theirs = [n.statement() for n in adaptation.scope.bindings.get(name, ())]
+            alone = [each for each in theirs if each is not None and self.mapping.newer_of(each) is None]
+            adding = [each for each in alone if any(c.kind == "augmented_assignment" for c in each.children)]
+            if adding or len(alone) == len(theirs) > 0:
+                line = self.older.tree.line((adding or alone)[0].start)
+                raise Declined(
+                    f"it adds to `{bound.label}`, of which line {line} of the older version makes something else"
+                )
 
     def _requested_definitions(self, name: str, owner: NameScope | None) -> list[Carried]:
         """What defines a name that the older version lacks, if it is carried on request, too. Raises Declined."""
