@@ -36,6 +36,7 @@ class Doubt(Enum):
     SOME_CROSSED = 0.101, "some code around it stands in another order in the older version"
     AMID_OTHERS = 0.01, "code that only the older version has stands at the same place"
     BETWEEN = 0.101, "code that only the older version has may change what it reads"
+    SET_OUTSIDE = 0.101, "what it reads is set in a loop in one version, and before the loop in the other"
     UNDECIDED = 0.02, "neither neighbour has more in common with it"
     STATE = 0.55, "code that only the older version has changes the state of what it reads"
     REPLACED = 0.03, "code beside it was replaced"

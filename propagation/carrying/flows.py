@@ -51,6 +51,8 @@ class Flows:
             earlier = [n for n in mine if n.start < unit.start]
             later = [n for n in mine if n.start > unit.start]
             linked = self._linked(earlier[-1], counterpart) if earlier else []
+            if any(self._is_set_outside(node, counterpart, unit, adaptation.block) for node in earlier):
+                adaptation.doubts.add(Doubt.SET_OUTSIDE)
             if earlier and not linked and not lenient and not self._are_parameters(earlier[-1], counterpart, there):
                 if len(mine) == len(there.bindings[counterpart]) == 1 and self._renames.is_read_as(
                     name, owner, counterpart, there
@@ -144,6 +146,14 @@ class Flows:
             return [partner.index]
         return [node.index for node in self._facing.bindings.get(bound.start, ())]
 
+    def _is_set_outside(self, bound: Node, counterpart: str, unit: Node, block: Node) -> bool:
+        """Whether a loop around a unit sets a variable anew, and one around its place does not, or the other way."""
+        statement = bound.statement()
+        if statement is None or (bound.parent is not None and bound.parent.kind == "augmented_assignment"):
+            return False
+        linked = [self._older.tree.nodes[index] for index in self._linked(bound, counterpart)]
+        return bool(linked) and _loops_between(statement, unit) not in {_loops_between(each, block) for each in linked}
+
     def _are_parameters(self, bound: Node, counterpart: str, there: NameScope) -> bool:
         """Whether a newer identifier and its counterpart are parameters: whoever calls the function makes them."""
         return _is_parameter(bound, self._newer) and _is_parameter(there.bindings[counterpart][0], self._older)
@@ -156,6 +166,12 @@ class Flows:
         if not inside or any(not block.contains(node) and not _is_in_other_branch(node, block) for node in bound):
             return set()
         return {inside[0].index}
+
+
+def _loops_between(outer: Node, inner: Node) -> int:
+    """How many loops repeat a node, and another one with it only as a whole."""
+    around = takewhile(lambda each: each.kind not in SCOPES, inner.ancestors())
+    return sum(each.kind in LOOPS and not each.contains(outer) for each in around)
 
 
 def _is_parameter(bound: Node, program: Program) -> bool:

@@ -170,19 +170,19 @@ class Transplant:
 
     def _check_adds_to_its_own(self, node: Node, adaptation: Adaptation) -> None:
         """Raises Declined if a statement would add to a variable that the older version uses for something else: all
-        that sets it there is in the older version alone, or something that adds to it is."""
-        if not any(each.kind == "augmented_assignment" for each in node.children):
+        that sets it there, or all that adds to it, is in the older version alone."""
+        own = _addition(node)
+        if own is None:
             return
         for bound in self.newer.names.bound(node):
             name = adaptation.renamed.get(bound.label, bound.label)
-            theirs = [n.statement() for n in adaptation.scope.bindings.get(name, ())]
-            alone = [each for each in theirs if each is not None and self.mapping.newer_of(each) is None]
-            adding = [each for each in alone if any(c.kind == "augmented_assignment" for c in each.children)]
-            if adding or len(alone) == len(theirs) > 0:
-                line = self.older.tree.line((adding or alone)[0].start)
-                raise Declined(
-                    f"it adds to `{bound.label}`, of which line {line} of the older version makes something else"
-                )
+            setting = [s for n in adaptation.scope.bindings.get(name, ()) if (s := n.statement()) is not None]
+            adding = [each for each in setting if (a := _addition(each)) is not None and a.label == own.label]
+            for theirs in (setting, adding):
+                if theirs and all(self.mapping.newer_of(each) is None for each in theirs):
+                    line = self.older.tree.line(theirs[0].start)
+                    text = f"it adds to `{bound.label}`, of which line {line} of the older version makes something else"
+                    raise Declined(text)
 
     def _requested_definitions(self, name: str, owner: NameScope | None) -> list[Carried]:
         """What defines a name that the older version lacks, if it is carried on request, too. Raises Declined."""
@@ -424,3 +424,8 @@ class Transplant:
 
     def _older_line(self, node: Node) -> int:
         return self.older.tree.line(node.start)
+
+
+def _addition(statement: Node) -> Node | None:
+    """What adds to a variable, if a statement does nothing else: `total += 1`."""
+    return next((each for each in statement.children if each.kind == "augmented_assignment"), None)

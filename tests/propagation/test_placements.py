@@ -218,6 +218,17 @@ def test_a_variable_of_another_name_from_another_module_is_told() -> None:
     assert logged_behind(newer, older, 'flor.log("x", accuracy(net))').confidence > 0.9
 
 
+def test_what_is_set_in_a_loop_in_one_version_and_before_it_in_the_other_is_told() -> None:
+    loop = "for epoch in epochs:\n{}    for batch in data:\n        step(batch)\n        seen += len(batch)\n"
+    inside, before = "import flor_ray as flor\n" + loop, "import flor_ray as flor\nseen = 0\n" + loop
+    inside, before = inside.format("    seen = 0\n"), before.format("")
+    log = '    flor.log("seen", seen)'
+    assert logged_behind(inside, before, log).confidence < 0.9
+    assert logged_behind(before, inside, log).confidence < 0.9
+    assert logged_behind(inside, inside, log).confidence > 0.9
+    assert logged_behind(before, before, log).confidence > 0.9
+
+
 def test_what_only_the_newer_version_does_in_some_cases_is_told_to_run_more_often() -> None:
     older = "import flor_ray as flor\nfor epoch in data:\n    train(net)\n    save(net)\n    tell(net)\n"
     for around, told in (

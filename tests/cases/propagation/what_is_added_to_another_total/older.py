@@ -1,0 +1,8 @@
+import flor_ray as flor
+
+total = 0
+for batch, labels in loader:
+    loss = step(batch)
+    show(loss)
+    total += loss.item()
+print(total)
