@@ -151,8 +151,11 @@ class Flows:
         statement = bound.statement()
         if statement is None or (bound.parent is not None and bound.parent.kind == "augmented_assignment"):
             return False
-        linked = [self._older.tree.nodes[index] for index in self._linked(bound, counterpart)]
-        return bool(linked) and _loops_between(statement, unit) not in {_loops_between(each, block) for each in linked}
+        matched = self._newer.matched(statement)
+        partner = self._links.older_of(matched) if matched is not None else None
+        if partner is None or all(node.label != counterpart for node in self._older.names.bound(partner)):
+            return False
+        return _loops_between(statement, unit) != _loops_between(partner, block)
 
     def _are_parameters(self, bound: Node, counterpart: str, there: NameScope) -> bool:
         """Whether a newer identifier and its counterpart are parameters: whoever calls the function makes them."""

@@ -34,7 +34,7 @@ from flor_ray.propagation.placing.order import Order
 from flor_ray.propagation.placing.places import BlockGap, Flow, NoPlace, Surroundings
 from flor_ray.propagation.placing.rivals import Rivals
 from flor_ray.propagation.placing.states import States
-from flor_ray.propagation.reading.effects import TRAINING, called_name, receivers
+from flor_ray.propagation.reading.effects import TRAINING, called_name
 from flor_ray.propagation.reading.program import Program
 from flor_ray.propagation.reading.tree import BLOCKS, LOOPS, SCOPES, Node, Tree
 
@@ -132,24 +132,23 @@ class Placer:
     def _is_set_anew(self, around: Surroundings, place: BlockGap) -> bool:
         """Whether the older version alone sets anew what is read, somewhere before a place: `running = 0.0` after each
         hundredth step, `losses.clear()`."""
-        before = around.unit.parent
-        if before is None or around.flow.reads.isdisjoint(around.flow.names.values()):
-            return False
-        theirs = self._set_alone(self._older, statements_of(place.block)[: place.gap])
-        mine = self._set_alone(self._newer, [each for each in statements_of(before) if each.start < around.unit.start])
-        return any(there in theirs and here not in mine for here, there in around.flow.names.items())
+        mine, inner = around.unit.parent, statements_of(place.block)
+        at = inner[place.gap].start if place.gap < len(inner) else place.block.end
+        return mine is not None and any(
+            self._sets_alone(self._older, there, place.block, at)
+            and not self._sets_alone(self._newer, here, mine, around.unit.start)
+            for here, there in around.flow.names.items()
+        )
 
-    def _set_alone(self, program: Program, statements: Sequence[Node]) -> set[str]:
-        """The names that some statements, and what is in them, set or empty where the other version does not."""
+    def _sets_alone(self, program: Program, name: str, block: Node, end: int) -> bool:
+        """Whether something in a block, before a byte, sets a variable or empties it, that the other version lacks."""
         other_of = self._mapping.newer_of if program is self._older else self._mapping.older_of
-        found = set[str]()
-        for statement in statements:
-            emptied = [root for _, root in receivers(_calls_in(program, statement), _EMPTYING)]
-            for node in (*program.names.bound(statement), *emptied):
-                own = node.statement()
-                if own is not None and other_of(own) is None:
-                    found.add(node.label)
-        return found
+        scope = program.names.lookup(name, program.names.scope_of(block.children[0])) if block.children else None
+        if scope is None:
+            return False
+        setting = [*scope.bindings.get(name, ()), *filter(_is_emptied, scope.reads.get(name, ()))]
+        statements = [node.statement() for node in setting if block.start <= node.start < end]
+        return any(each is not None and other_of(each) is None for each in statements)
 
     def _out_of_step(self, unit: Node, place: BlockGap) -> NoPlace | None:
         """Why a call that trains cannot stand at a place: all that trains before it in the newer version (`backward`
@@ -367,8 +366,11 @@ class Placer:
         return self._older.tree.line(node.start)
 
 
-def _calls_in(program: Program, statement: Node) -> list[Node]:
-    return [node for node in program.tree.subtree(statement) if node.kind == "call"]
+def _is_emptied(identifier: Node) -> bool:
+    """Whether a method of a variable is called that takes all out of it: `losses.clear()`."""
+    function = identifier.parent
+    is_method = function is not None and function.kind == "attribute" and function.role == "function"
+    return is_method and function is not None and function.children[-1].label in _EMPTYING
 
 
 def _trains(statement: Node) -> str:
