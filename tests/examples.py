@@ -17,7 +17,8 @@ EXPLORE = "explore"
 
 
 def register_profiles() -> None:
-    """How long an example takes depends on what else runs on the machine: no test fails for that."""
+    """The suite's, with the same examples in every run, and `explore`'s, with others and more of them. How long an
+    example takes depends on what else runs on the machine: no test fails for that."""
     settings.register_profile("suite", deadline=None, derandomize=True)
     settings.register_profile(EXPLORE, deadline=None, print_blob=True, max_examples=1000)
     settings.load_profile("suite")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flor_ray.propagation.adapting.bindings import holder_of
 from flor_ray.propagation.adapting.doubts import Doubt
 from flor_ray.propagation.adapting.edits import Carried
 from flor_ray.propagation.adapting.renames import Counterpart, Renames
@@ -50,7 +49,9 @@ class Adaptation:
         self.lacking_aliases: list[Alias] = []
         self.carried: list[Carried] = []
         self.doubts: set[Doubt] = set()
-        self._first: dict[tuple[str, str], str] = {}  # by what it is an attribute of, if it is one, and older name
+        self._first: dict[
+            tuple[int | None, str], str
+        ] = {}  # by what it is an attribute of, if it is one, and older name
         self._aliases = {alias.node.index: alias for alias in newer.aliases}
         nodes = [
             node
@@ -80,7 +81,8 @@ class Adaptation:
                 found = self._renames.attribute(node)
                 self._add(found.doubt)
                 self._replace(node, found.name or node.label)
-                self._keep_apart(node.label, (holder_of(node), found.name or node.label))
+                holder = node.parent.children[0].fingerprint if node.parent is not None else None
+                self._keep_apart(node.label, (holder, found.name or node.label))
             if node.kind != "identifier" or not _is_occurrence(node):
                 continue
             owner = names.owner(node)
@@ -95,7 +97,7 @@ class Adaptation:
                 known[key] = self._counterpart(node, owner)
             self._check_capture(node, known[key], owner)
             self._replace(node, known[key])
-            self._keep_apart(node.label, ("", known[key]))
+            self._keep_apart(node.label, (None, known[key]))
 
     def _counterpart(self, node: Node, owner: NameScope | None) -> str:
         name = node.label
@@ -198,7 +200,7 @@ class Adaptation:
                 )
             scope = scope.outer
 
-    def _keep_apart(self, name: str, there: tuple[str, str]) -> None:
+    def _keep_apart(self, name: str, there: tuple[int | None, str]) -> None:
         """Two variables, or attributes of one object, must not become one."""
         other = self._first.setdefault(there, name)
         if other != name:

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import takewhile
 
 from flor_ray.propagation.adapting.adaptation import Adaptation, Declined
-from flor_ray.propagation.adapting.bindings import holder_of, set_attributes
+from flor_ray.propagation.adapting.bindings import DISPLAYS, holder_of, set_attributes
 from flor_ray.propagation.adapting.doubts import Doubt
 from flor_ray.propagation.adapting.edits import Carried, statements_of
 from flor_ray.propagation.adapting.renames import Renames
@@ -189,8 +189,10 @@ def _is_parameter(bound: Node, program: Program) -> bool:
 
 def _deletes(statement: Node, name: str) -> bool:
     """Whether a statement deletes a variable."""
-    targets = [t for child in statement.children for t in (child, *child.children)]
-    return statement.kind == "delete_statement" and any(t.kind == "identifier" and t.label == name for t in targets)
+    if statement.kind != "delete_statement":
+        return False
+    targets = [t for child in statement.children for t in (child.children if child.kind in DISPLAYS else (child,))]
+    return any(target.kind == "identifier" and target.label == name for target in targets)
 
 
 def _is_in_other_branch(node: Node, block: Node) -> bool:

@@ -369,8 +369,9 @@ class Placer:
 def _is_emptied(identifier: Node) -> bool:
     """Whether a method of a variable is called that takes all out of it: `losses.clear()`."""
     function = identifier.parent
-    is_method = function is not None and function.kind == "attribute" and function.role == "function"
-    return is_method and function is not None and function.children[-1].label in _EMPTYING
+    if function is None or function.kind != "attribute" or function.role != "function":
+        return False
+    return function.children[-1].label in _EMPTYING
 
 
 def _trains(statement: Node) -> str:

@@ -210,6 +210,28 @@ def test_who_gets_what_the_older_version_alone_sets_anew_before_is_told() -> Non
     assert logged_behind(other, older, log).confidence > 0.9
 
 
+@pytest.mark.parametrize(
+    ("gone", "refused"),
+    [("out", True), ("x, out", True), ("(out, x)", True), ("out['x']", False), ("out.x", False), ("x[out]", False)],
+)
+def test_what_is_deleted_before_is_not_read_and_what_only_lacks_a_part_is(gone: str, refused: bool) -> None:
+    newer = "import flor_ray as flor\nout, x = run()\nsave(net)\nflor.log('out', out)\ntell(net)\n"
+    older = f"import flor_ray as flor\nout, x = run()\ndel {gone}\nsave(net)\ntell(net)\n"
+    assert bool(propagate(newer, older, [4]).refused) is refused
+
+
+def test_attributes_of_two_objects_may_have_one_name() -> None:
+    older = (
+        "class Run:\n    def go(self):\n        self.a.loss = fit(self.a)\n        show(self.a.loss)\n"
+        "        self.b.loss = check(self.b)\n        show(self.b.loss)\n"
+    )
+    newer = "import flor_ray as flor\n" + older.replace("a.loss", "a.train_loss").replace("b.loss", "b.test_loss")
+    log = '        flor.log("gap", self.b.test_loss - self.a.train_loss)'
+    assert logged_behind(newer, "import flor_ray as flor\n" + older, log).placed_line == 8
+    source = propagate(f"{newer}{log}\n", "import flor_ray as flor\n" + older, [8]).source
+    assert source.endswith('flor.log("gap", self.b.loss - self.a.loss)\n')
+
+
 def test_a_variable_of_another_name_from_another_module_is_told() -> None:
     older = "import flor_ray as flor\nfrom helpers import get_accuracy\nx = get_accuracy(net)\n"
     newer = older.replace("helpers", "tools").replace("get_accuracy", "accuracy")
